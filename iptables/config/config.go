@@ -1,0 +1,114 @@
+// Package config reads what a user asks for, from command line flags, the
+// environment and an annotation file, into a [Config].
+//
+// It decides what a value means and whether it is allowed, never what rules
+// follow from it. All errors of all sources are reported at once.
+package config
+
+import (
+	"net/netip"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// Config is a complete and valid set of capture options: every default is
+// filled in, every name of a user or group is a number.
+type Config struct {
+	// OutboundPort is where the proxy accepts outbound connections,
+	// InboundPort where it accepts inbound ones, TunnelPort where it accepts
+	// tunnelled ones (HBONE), which are never redirected. None is 0.
+	OutboundPort, InboundPort, TunnelPort uint16
+
+	// ProxyUIDs and ProxyGIDs are the users and groups whose traffic is the
+	// proxy's own. Neither is empty.
+	ProxyUIDs, ProxyGIDs []uint32
+
+	// Mode is how inbound connections get to the proxy.
+	Mode Mode
+
+	// IncludedPorts are the inbound ports that are captured; ExcludedPorts
+	// are exempt from IncludedPorts.All and have no effect beside a list.
+	IncludedPorts PortSelection
+	ExcludedPorts []iptables.PortRange
+
+	// IncludedOutboundPorts are captured whatever the address,
+	// ExcludedOutboundPorts never.
+	IncludedOutboundPorts, ExcludedOutboundPorts []iptables.PortRange
+
+	// IncludedCIDRs are the outbound destinations that are captured, without
+	// those in ExcludedCIDRs. Both hold prefixes of both families, in the
+	// order given, with host bits cleared.
+	IncludedCIDRs CIDRSelection
+	ExcludedCIDRs []netip.Prefix
+
+	// ExcludedInterfaces are left alone in both directions. What comes in by
+	// VirtualInterfaces is outbound traffic, of a virtual machine.
+	ExcludedInterfaces, VirtualInterfaces []string
+
+	// TProxyMark is the mark of packets that the proxy gets by TPROXY,
+	// TProxyTable the number of the routing table that delivers them.
+	TProxyMark, TProxyTable uint32
+
+	// RedirectDNS sends DNS queries to DNSPort: those to the name servers of
+	// resolv.conf, or with CaptureAllDNS those to any server.
+	RedirectDNS, CaptureAllDNS bool
+	DNSPort                    uint16
+
+	// IncludedGroups are the groups whose outbound traffic is captured;
+	// ExcludedGroups are exempt from IncludedGroups.All and have no effect
+	// beside a list.
+	IncludedGroups GroupSelection
+	ExcludedGroups []uint32
+
+	// LoopbackCIDR is the IPv4 range that counts as the pod itself.
+	LoopbackCIDR netip.Prefix
+
+	// DropInvalid drops packets that connection tracking cannot place.
+	DropInvalid bool
+
+	// IPv6 tells whether IPv6 is captured.
+	IPv6 IPv6
+}
+
+// Mode is how inbound connections get to the proxy.
+type Mode string
+
+// The modes. REDIRECT rewrites the destination; TPROXY leaves both addresses as
+// they are, so that the proxy sees who connects.
+const (
+	ModeRedirect Mode = "REDIRECT"
+	ModeTProxy   Mode = "TPROXY"
+)
+
+// IPv6 tells whether IPv6 is captured.
+type IPv6 string
+
+// The values of --ipv6. Auto captures it where the namespace has an address that
+// other machines can reach.
+const (
+	IPv6Auto IPv6 = "auto"
+	IPv6On   IPv6 = "on"
+	IPv6Off  IPv6 = "off"
+)
+
+// PortSelection is every port, or a list that may be empty.
+type PortSelection struct {
+	All   bool
+	Ports []iptables.PortRange
+}
+
+// CIDRSelection is every address, or a list that may be empty.
+type CIDRSelection struct {
+	All   bool
+	CIDRs []netip.Prefix
+}
+
+// GroupSelection is every group, or a list of at most [MaxIncludedGroups].
+type GroupSelection struct {
+	All    bool
+	Groups []uint32
+}
+
+// MaxIncludedGroups bounds a list of included groups: all of them share one
+// rule, with one match each.
+const MaxIncludedGroups = 64

@@ -1,0 +1,26 @@
+// Package kernel is the seam between rulesets and the kernel that holds them.
+package kernel
+
+import (
+	"context"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// Backend is one way to reach the rules of the network namespace that the
+// calling thread is in.
+type Backend interface {
+	// Name is what --backend calls it, such as "iptables-legacy".
+	Name() string
+
+	// Load returns every table that exists, of both families, foreign rules
+	// included. It changes nothing: no table, chain or module comes to life
+	// by it.
+	Load(ctx context.Context) (iptables.Ruleset, error)
+
+	// Replace makes what is ours of have, which Load returned, into want,
+	// which holds nothing that is not ours. Foreign rules and chains stay as
+	// and where they are. An error means that the kernel holds what it held
+	// before, or says that it does not.
+	Replace(ctx context.Context, have, want iptables.Ruleset) error
+}

@@ -1,0 +1,100 @@
+package iptables
+
+import (
+	"net/netip"
+)
+
+// Rule is one rule of a chain. The zero values of its fields match everything;
+// a packet has to meet all of them, then the Matches in order.
+type Rule struct {
+	Source, Destination Address
+	In, Out             Interface
+	Protocol            ProtocolMatch
+	Matches             []Match
+	// Target is nil for a rule that only counts.
+	Target Target
+
+	// Origin tells which option the rule comes from. It is not stored in the
+	// kernel, so a rule that was read back has none.
+	Origin   Origin
+	Counters Counters
+}
+
+// Origin is the reason for a rule: the option, and the value of it, that put it
+// there, such as {"--excluded-ports", "15020"}. Option is empty for a rule that
+// was not planned; Value is empty for a rule that the option's mere presence
+// asks for.
+type Origin struct {
+	Option, Value string
+}
+
+// String returns the option as it would be given on the command line, such as
+// "--excluded-ports=15020".
+func (o Origin) String() string {
+	if o.Value == "" {
+		return o.Option
+	}
+	return o.Option + "=" + o.Value
+}
+
+// Address matches the source or destination of a packet. The zero value
+// matches every address, and so does any prefix of length 0, which iptables
+// does not even store; [MatchAddress] makes the one into the other.
+type Address struct {
+	Prefix netip.Prefix
+	Not    bool
+}
+
+// MatchAddress returns the match for a prefix, with its host bits cleared.
+func MatchAddress(p netip.Prefix) Address {
+	if p.Bits() <= 0 {
+		return Address{}
+	}
+	return Address{Prefix: p.Masked()}
+}
+
+// NotAddress returns the match for every address outside a prefix.
+func NotAddress(p netip.Prefix) Address {
+	return Address{Prefix: p.Masked(), Not: true}
+}
+
+// Interface matches the name of the interface that a packet came in by or goes
+// out by. A trailing "+" in the name stands for any rest. The zero value matches
+// any interface.
+type Interface struct {
+	Name string
+	Not  bool
+}
+
+// Protocol is a transport protocol by the name that iptables-save prints:
+// "tcp", "udp", "icmp", or a number where it knows no name.
+type Protocol string
+
+// The protocols that meshtables itself uses.
+const (
+	TCP Protocol = "tcp"
+	UDP Protocol = "udp"
+)
+
+// ProtocolMatch matches the transport protocol of a packet. The zero value
+// matches any.
+type ProtocolMatch struct {
+	Protocol Protocol
+	Not      bool
+}
+
+// JumpsTo returns the chain that a rule jumps or goes to.
+func (r Rule) JumpsTo() (chain string, ok bool) {
+	switch t := r.Target.(type) {
+	case Jump:
+		return t.Chain, true
+	case Goto:
+		return t.Chain, true
+	}
+	return "", false
+}
+
+// Equal reports whether two rules match the same packets in the same words and
+// do the same to them: whether iptables-save prints the same line for both.
+// Counters and origins do not matter.
+func (r Rule) Equal(s Rule) bool { return r.String() == s.String() }

@@ -1,0 +1,216 @@
+package iptables
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// The tables that meshtables uses. Others may appear in what ParseSave reads.
+const (
+	Raw    = "raw"
+	Mangle = "mangle"
+	Nat    = "nat"
+)
+
+// The built-in chains that meshtables attaches to.
+const (
+	Prerouting = "PREROUTING"
+	Output     = "OUTPUT"
+)
+
+// OwnPrefix starts the name of every chain that is ours. It is the prefix the
+// reference uses, so that either tool recognises what the other left behind.
+const OwnPrefix = "ISTIO_"
+
+// Ruleset is the iptables content of one network namespace.
+//
+// Tables holds at most one table per family and name. [Ruleset.Sort] puts them
+// into canonical order.
+type Ruleset struct {
+	Tables []Table
+}
+
+// Table is one table of one family, such as IPv4 nat.
+type Table struct {
+	Family Family
+	Name   string
+	Chains []Chain
+}
+
+// Chain is a built-in chain (Policy is set) or a user-defined one.
+type Chain struct {
+	Name     string
+	Policy   Policy
+	Counters Counters
+	Rules    []Rule
+}
+
+// Policy is what happens to a packet that reaches the end of a built-in chain:
+// "ACCEPT" or "DROP". It is empty for user-defined chains, which have none.
+type Policy string
+
+// Counters is what a rule, or the policy of a chain, has seen.
+type Counters struct {
+	Packets, Bytes uint64
+}
+
+// BuiltinChains returns the built-in chains of a table in the order in which
+// iptables-save lists them, or nil for a table that iptables does not have.
+func BuiltinChains(table string) []string {
+	switch table {
+	case Raw:
+		return []string{Prerouting, Output}
+	case Mangle:
+		return []string{Prerouting, "INPUT", "FORWARD", Output, "POSTROUTING"}
+	case Nat:
+		return []string{Prerouting, "INPUT", Output, "POSTROUTING"}
+	case "filter", "security":
+		return []string{"INPUT", "FORWARD", Output}
+	}
+	return nil
+}
+
+// NewTable returns a table with its built-in chains, empty and accepting.
+func NewTable(family Family, name string) Table {
+	t := Table{Family: family, Name: name}
+	for _, chain := range BuiltinChains(name) {
+		t.Chains = append(t.Chains, Chain{Name: chain, Policy: "ACCEPT"})
+	}
+	return t
+}
+
+// Table returns the table of that family and name, or nil.
+func (rs *Ruleset) Table(family Family, name string) *Table {
+	for i := range rs.Tables {
+		if t := &rs.Tables[i]; t.Family == family && t.Name == name {
+			return t
+		}
+	}
+	return nil
+}
+
+// Chain returns the chain of that name, or nil.
+func (t *Table) Chain(name string) *Chain {
+	for i := range t.Chains {
+		if t.Chains[i].Name == name {
+			return &t.Chains[i]
+		}
+	}
+	return nil
+}
+
+// Append adds rules to the end of a chain and makes the chain, user-defined,
+// where it does not exist yet. With no rules it only makes the chain.
+func (t *Table) Append(chain string, rules ...Rule) {
+	c := t.Chain(chain)
+	if c == nil {
+		t.Chains = append(t.Chains, Chain{Name: chain})
+		c = &t.Chains[len(t.Chains)-1]
+	}
+	c.Rules = append(c.Rules, rules...)
+}
+
+// tableOrder is the order in which iptables-nft-save prints tables.
+var tableOrder = [...]string{Mangle, "security", Raw, "filter", Nat}
+
+// Sort puts tables and chains into the order in which iptables-nft-save prints
+// them: IPv4 first; built-in chains in the order of their hooks, then
+// user-defined chains by name.
+func (rs *Ruleset) Sort() {
+	slices.SortStableFunc(rs.Tables, func(a, b Table) int {
+		return cmp.Or(
+			cmp.Compare(a.Family, b.Family),
+			cmp.Compare(slices.Index(tableOrder[:], a.Name), slices.Index(tableOrder[:], b.Name)),
+			strings.Compare(a.Name, b.Name),
+		)
+	})
+	for _, t := range rs.Tables {
+		builtin := BuiltinChains(t.Name)
+		rank := func(c Chain) int {
+			if i := slices.Index(builtin, c.Name); i >= 0 {
+				return i
+			}
+			return len(builtin)
+		}
+		slices.SortStableFunc(t.Chains, func(a, b Chain) int {
+			return cmp.Or(cmp.Compare(rank(a), rank(b)), strings.Compare(a.Name, b.Name))
+		})
+	}
+}
+
+// IsOwn reports whether a chain of that name is ours.
+func IsOwn(chain string) bool { return strings.HasPrefix(chain, OwnPrefix) }
+
+// Own returns the part of the table that is ours: the chains named ISTIO_ and,
+// of every other chain, only the jumps into them. Chains of which nothing is
+// ours are left out, so a table in which nothing is ours has no chains.
+func (t *Table) Own() Table {
+	own := Table{Family: t.Family, Name: t.Name}
+	for _, c := range t.Chains {
+		if IsOwn(c.Name) {
+			own.Chains = append(own.Chains, c)
+			continue
+		}
+		if jumps := c.ownJumps(); len(jumps) > 0 {
+			own.Chains = append(own.Chains, Chain{Name: c.Name, Policy: c.Policy, Rules: jumps})
+		}
+	}
+	return own
+}
+
+func (c *Chain) ownJumps() []Rule {
+	var jumps []Rule
+	for _, r := range c.Rules {
+		if to, ok := r.JumpsTo(); ok && IsOwn(to) {
+			jumps = append(jumps, r)
+		}
+	}
+	return jumps
+}
+
+// Own returns what is ours of every table, in canonical order, and leaves out
+// the tables in which nothing is.
+func (rs *Ruleset) Own() Ruleset {
+	var own Ruleset
+	for i := range rs.Tables {
+		if t := rs.Tables[i].Own(); len(t.Chains) > 0 {
+			own.Tables = append(own.Tables, t)
+		}
+	}
+	own.Sort()
+	return own
+}
+
+// Equal reports whether both tables have the same chains with the same policies
+// and rules in the same order. The order of the chains themselves does not
+// matter, and neither do counters and origins.
+func (t *Table) Equal(u *Table) bool {
+	if t.Family != u.Family || t.Name != u.Name || len(t.Chains) != len(u.Chains) {
+		return false
+	}
+	for i := range t.Chains {
+		c := &t.Chains[i]
+		d := u.Chain(c.Name)
+		if d == nil || c.Policy != d.Policy || !slices.EqualFunc(c.Rules, d.Rules, Rule.Equal) {
+			return false
+		}
+	}
+	return true
+}
+
+// Equal reports whether both rulesets have equal tables. The order of the
+// tables does not matter.
+func (rs *Ruleset) Equal(other *Ruleset) bool {
+	if len(rs.Tables) != len(other.Tables) {
+		return false
+	}
+	for i := range rs.Tables {
+		t := &rs.Tables[i]
+		u := other.Table(t.Family, t.Name)
+		if u == nil || !t.Equal(u) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,72 @@
+package iptables
+
+import (
+	"fmt"
+	"strings"
+)
+
+// String returns the rule as iptables-save prints it, without "-A" and the name
+// of the chain.
+func (r Rule) String() string { return strings.Join(r.words(), " ") }
+
+func (r Rule) words() []string {
+	words := make([]string, 0, 16)
+	words = appendAddress(words, "-s", r.Source)
+	words = appendAddress(words, "-d", r.Destination)
+	words = appendInterface(words, "-i", r.In)
+	words = appendInterface(words, "-o", r.Out)
+	if r.Protocol != (ProtocolMatch{}) {
+		words = append(appendNot(words, r.Protocol.Not), "-p", string(r.Protocol.Protocol))
+	}
+	for _, m := range r.Matches {
+		words = m.appendSave(words)
+	}
+	if r.Target != nil {
+		words = r.Target.appendSave(words)
+	}
+	return words
+}
+
+func appendAddress(words []string, option string, a Address) []string {
+	if a == (Address{}) {
+		return words
+	}
+	return append(appendNot(words, a.Not), option, a.Prefix.String())
+}
+
+func appendInterface(words []string, option string, i Interface) []string {
+	if i == (Interface{}) {
+		return words
+	}
+	return append(appendNot(words, i.Not), option, i.Name)
+}
+
+// Save returns the tables of one family as iptables-save prints them, without
+// comments. Counters of policies are printed, counters of rules are not.
+func (rs *Ruleset) Save(family Family) string {
+	var b strings.Builder
+	for _, t := range rs.Tables {
+		if t.Family != family {
+			continue
+		}
+		fmt.Fprintf(&b, "*%s\n", t.Name)
+		for _, c := range t.Chains {
+			policy := c.Policy
+			if policy == "" {
+				policy = "-"
+			}
+			fmt.Fprintf(&b, ":%s %s [%d:%d]\n", c.Name, policy, c.Counters.Packets, c.Counters.Bytes)
+		}
+		for _, c := range t.Chains {
+			for _, r := range c.Rules {
+				b.WriteString("-A " + c.Name)
+				if s := r.String(); s != "" {
+					b.WriteString(" " + s)
+				}
+				b.WriteByte('\n')
+			}
+		}
+		b.WriteString("COMMIT\n")
+	}
+	return b.String()
+}
