@@ -105,8 +105,8 @@ func (m Multiport) appendSave(words []string) []string {
 }
 
 // Owner is the match "owner": the user and group of the socket that a locally
-// made packet comes from. A packet without a socket matches neither a user nor
-// its negation (net/netfilter/xt_owner.c).
+// made packet comes from. A packet without a socket, such as a reset that the
+// kernel sends, matches negations only (net/netfilter/xt_owner.c).
 type Owner struct {
 	UID, GID IDMatch
 }

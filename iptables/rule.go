@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"fmt"
 	"net/netip"
 )
 
@@ -21,20 +22,28 @@ type Rule struct {
 }
 
 // Origin is the reason for a rule: the option, and the value of it, that put it
-// there, such as {"--excluded-ports", "15020"}. Option is empty for a rule that
-// was not planned; Value is empty for a rule that the option's mere presence
-// asks for.
+// there, such as {"--excluded-ports", "15020"}. Value is empty for a rule that
+// the option's mere presence asks for. The zero value is that of a rule that was
+// not planned.
 type Origin struct {
 	Option, Value string
 }
 
+// BuiltIn is the Option of rules that are there whatever the options; their
+// Value says what they are for.
+const BuiltIn = "built-in"
+
 // String returns the option as it would be given on the command line, such as
-// "--excluded-ports=15020".
+// "--excluded-ports=15020", or "built-in (loopback)".
 func (o Origin) String() string {
-	if o.Value == "" {
+	switch {
+	case o.Value == "":
 		return o.Option
+	case o.Option == BuiltIn:
+		return fmt.Sprintf("%s (%s)", o.Option, o.Value)
+	default:
+		return o.Option + "=" + o.Value
 	}
-	return o.Option + "=" + o.Value
 }
 
 // Address matches the source or destination of a packet. The zero value

@@ -1,0 +1,110 @@
+// Package capture decides which rules follow from the options: the whole policy
+// of meshtables, and nothing else.
+//
+// [Plan] is a pure function. Each rule carries the option that it comes from,
+// and each decision its reason in a comment. In REDIRECT mode without interface
+// options the rules are the reference's (istio-iptables), to the letter; where
+// they are not, they do the same to every packet.
+package capture
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/host"
+)
+
+// Capture is what a namespace has to hold so that its traffic goes through the
+// proxy.
+type Capture struct {
+	// Rules holds nothing that is not ours, in canonical order. Built-in
+	// chains contain only jumps into ISTIO_ chains.
+	Rules   iptables.Ruleset
+	Routing iptables.Routing
+	// Warnings tell, one sentence each, which options have no effect on this
+	// host.
+	Warnings []string
+}
+
+// Plan returns what cfg asks for in a namespace with the addresses and name
+// servers of h.
+func Plan(cfg config.Config, h host.Host) Capture {
+	families := []iptables.Family{iptables.IPv4}
+	if capturesIPv6(cfg, h) {
+		families = append(families, iptables.IPv6)
+	}
+	dns := planDNS(cfg, h)
+
+	c := Capture{
+		Routing:  planRouting(cfg, families),
+		Warnings: warnings(cfg, dns, families),
+	}
+	for _, f := range families {
+		p := newPlanner(cfg, f, dns.servers(f))
+		c.Rules.Tables = append(c.Rules.Tables, p.tables()...)
+	}
+	c.Rules.Sort()
+	return c
+}
+
+// capturesIPv6 tells whether to write rules for IPv6. In auto it takes an
+// address that another machine could use, on any interface: uncaptured, it would
+// be a way around the proxy. Link-local addresses are none: every interface has
+// one as soon as the kernel knows IPv6.
+func capturesIPv6(cfg config.Config, h host.Host) bool {
+	switch cfg.IPv6 {
+	case config.IPv6On:
+		return true
+	case config.IPv6Off:
+		return false
+	}
+	return slices.ContainsFunc(h.Addresses, func(p netip.Prefix) bool {
+		a := p.Addr()
+		return a.Is6() && a.IsGlobalUnicast() && a != passthrough(iptables.IPv6).Addr()
+	})
+}
+
+// passthrough is the source address of the proxy's connections to the
+// application, by which they are told from everybody else's. The reference and
+// the proxy's configuration have it as a constant too.
+func passthrough(f iptables.Family) netip.Prefix {
+	if f == iptables.IPv6 {
+		return netip.MustParsePrefix("::6/128")
+	}
+	return netip.MustParsePrefix("127.0.0.6/32")
+}
+
+func planRouting(cfg config.Config, families []iptables.Family) iptables.Routing {
+	var r iptables.Routing
+	if cfg.Mode == config.ModeTProxy && capturesInbound(cfg) {
+		r.Mark, r.Table, r.Families = cfg.TProxyMark, cfg.TProxyTable, families
+	}
+	// IPv4 has all of 127.0.0.0/8 on lo; of IPv6 the proxy's own source
+	// address has to be added.
+	if slices.Contains(families, iptables.IPv6) {
+		r.Addresses = []netip.Prefix{passthrough(iptables.IPv6)}
+	}
+	return r
+}
+
+func capturesInbound(cfg config.Config) bool {
+	return cfg.IncludedPorts.All || len(cfg.IncludedPorts.Ports) > 0
+}
+
+func warnings(cfg config.Config, dns dnsPlan, families []iptables.Family) []string {
+	var w []string
+	if cfg.RedirectDNS && !dns.enabled {
+		w = append(w, "--redirect-dns has no effect: resolv.conf names no server, and --capture-all-dns is not given")
+	}
+	if !slices.Contains(families, iptables.IPv6) && cfg.IPv6 == config.IPv6Auto {
+		for _, p := range slices.Concat(cfg.IncludedCIDRs.CIDRs, cfg.ExcludedCIDRs) {
+			if p.Addr().Is6() {
+				w = append(w, fmt.Sprintf("%s has no effect: the namespace has no global IPv6 address, so IPv6 is not captured (--ipv6=on captures it all the same)", p))
+			}
+		}
+	}
+	return w
+}

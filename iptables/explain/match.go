@@ -1,0 +1,89 @@
+package explain
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+func (w *walker) matches(r *iptables.Rule) (bool, error) {
+	p := &w.packet
+	if !matchesAddress(r.Source, p.Source) || !matchesAddress(r.Destination, p.Destination) ||
+		!matchesInterface(r.In, p.In) || !matchesInterface(r.Out, p.Out) ||
+		!matchesProtocol(r.Protocol, p.Protocol) {
+		return false, nil
+	}
+	for _, m := range r.Matches {
+		if matched, err := w.matchesExtension(m); err != nil || !matched {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+func matchesAddress(m iptables.Address, a netip.Addr) bool {
+	return m == (iptables.Address{}) || m.Prefix.Contains(a) != m.Not
+}
+
+func matchesInterface(m iptables.Interface, name string) bool {
+	if m == (iptables.Interface{}) {
+		return true
+	}
+	if prefix, wildcard := strings.CutSuffix(m.Name, "+"); wildcard {
+		return strings.HasPrefix(name, prefix) != m.Not
+	}
+	return (m.Name == name) != m.Not
+}
+
+func matchesProtocol(m iptables.ProtocolMatch, proto iptables.Protocol) bool {
+	return m == (iptables.ProtocolMatch{}) || (m.Protocol == proto) != m.Not
+}
+
+func (w *walker) matchesExtension(m iptables.Match) (bool, error) {
+	p := &w.packet
+	switch m := m.(type) {
+	case iptables.Ports:
+		return p.Protocol == m.Protocol &&
+			matchesPort(m.Source, p.SourcePort) && matchesPort(m.Destination, p.DestinationPort), nil
+	case iptables.Multiport:
+		return matchesAnyPort(m, p.SourcePort, p.DestinationPort) != m.Not, nil
+	case iptables.Owner:
+		return matchesOwner(m, p.Owner), nil
+	case iptables.Conntrack:
+		return (m.States&p.State != 0) != m.Not, nil
+	case iptables.Mark:
+		return (w.result.Mark&m.Mask == m.Value) != m.Not, nil
+	case iptables.Connmark:
+		return (w.result.ConnMark&m.Mask == m.Value) != m.Not, nil
+	case iptables.UnknownMatch:
+		return false, fmt.Errorf("unknown match %s", strings.TrimSpace(m.Name+" "+strings.Join(m.Args, " ")))
+	}
+	return false, fmt.Errorf("unknown match %T", m)
+}
+
+func matchesPort(m iptables.PortMatch, port uint16) bool {
+	return !m.Set || m.Range.Contains(port) != m.Not
+}
+
+func matchesAnyPort(m iptables.Multiport, source, destination uint16) bool {
+	for _, r := range m.Ports {
+		if m.Side != iptables.DestinationPorts && r.Contains(source) ||
+			m.Side != iptables.SourcePorts && r.Contains(destination) {
+			return true
+		}
+	}
+	return false
+}
+
+func matchesOwner(m iptables.Owner, owner *Owner) bool {
+	if owner == nil {
+		return (!m.UID.Set || m.UID.Not) && (!m.GID.Set || m.GID.Not)
+	}
+	return matchesID(m.UID, owner.UID) && matchesID(m.GID, owner.GID)
+}
+
+func matchesID(m iptables.IDMatch, id uint32) bool {
+	return !m.Set || (m.First <= id && id <= m.Last) != m.Not
+}

@@ -1,0 +1,140 @@
+package iptables
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Limits of the kernel.
+const (
+	// maxChainName is the length of a chain's name: XT_EXTENSION_MAXNAMELEN
+	// (linux/netfilter/x_tables.h) less its NUL.
+	maxChainName = 28
+	// maxInterfaceName is IFNAMSIZ (linux/if.h) less its NUL.
+	maxInterfaceName = 15
+	// maxMultiport is XT_MULTI_PORTS (linux/netfilter/xt_multiport.h).
+	maxMultiport = 15
+)
+
+// Validate returns everything about the ruleset that the kernel would refuse, or
+// worse, would take and never match: jumps into nowhere or in circles, addresses
+// of the other family, targets in tables that do not have them. A nil error does
+// not promise that the kernel has every module.
+func (rs *Ruleset) Validate() error {
+	var errs []error
+	for i := range rs.Tables {
+		t := &rs.Tables[i]
+		for _, c := range t.Chains {
+			if len(c.Name) > maxChainName {
+				errs = append(errs, t.error(&c, fmt.Errorf("the name is longer than %d bytes", maxChainName)))
+			}
+			for n, r := range c.Rules {
+				if err := t.validateRule(&r); err != nil {
+					errs = append(errs, t.error(&c, fmt.Errorf("rule %d (%s): %w", n+1, r, err)))
+				}
+			}
+		}
+		if chain := t.findLoop(); chain != "" {
+			errs = append(errs, t.error(t.Chain(chain), errors.New("it jumps back to itself")))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (t *Table) error(c *Chain, err error) error {
+	return fmt.Errorf("%s table %s, chain %s: %w", t.Family, t.Name, c.Name, err)
+}
+
+func (t *Table) validateRule(r *Rule) error {
+	for _, a := range []Address{r.Source, r.Destination} {
+		if a != (Address{}) && FamilyOf(a.Prefix.Addr()) != t.Family {
+			return fmt.Errorf("%s is no %s address", a.Prefix, t.Family)
+		}
+	}
+	for _, i := range []Interface{r.In, r.Out} {
+		if len(i.Name) > maxInterfaceName {
+			return fmt.Errorf("the interface name %q is longer than %d bytes", i.Name, maxInterfaceName)
+		}
+	}
+	for _, m := range r.Matches {
+		if err := r.validateMatch(m); err != nil {
+			return err
+		}
+	}
+	return t.validateTarget(r)
+}
+
+func (r *Rule) validateMatch(m Match) error {
+	switch m := m.(type) {
+	case Ports:
+		if r.Protocol != (ProtocolMatch{Protocol: m.Protocol}) {
+			return fmt.Errorf("the match %s needs -p %s", m.Protocol, m.Protocol)
+		}
+	case Multiport:
+		n := 0
+		for _, p := range m.Ports {
+			n++
+			if p.First != p.Last {
+				n++
+			}
+		}
+		if n == 0 || n > maxMultiport {
+			return fmt.Errorf("the match multiport takes 1 to %d ports, a range counting for two", maxMultiport)
+		}
+		if r.Protocol.Not || r.Protocol.Protocol != TCP && r.Protocol.Protocol != UDP {
+			return errors.New("the match multiport needs -p tcp or -p udp")
+		}
+	}
+	return nil
+}
+
+func (t *Table) validateTarget(r *Rule) error {
+	if to, ok := r.JumpsTo(); ok && t.Chain(to) == nil {
+		return fmt.Errorf("there is no chain %s", to)
+	}
+	table := t.Name
+	switch r.Target.(type) {
+	case Redirect:
+		table = Nat
+	case TProxy:
+		table = Mangle
+	case CTZone:
+		table = Raw
+	}
+	if table != t.Name {
+		return fmt.Errorf("its target exists in table %s only", table)
+	}
+	return nil
+}
+
+// findLoop returns a chain from which jumps lead back to it, or "".
+func (t *Table) findLoop() string {
+	const visiting, done = 1, 2
+	state := make(map[string]int)
+	var visit func(name string) string
+	visit = func(name string) string {
+		chain := t.Chain(name)
+		if chain == nil || state[name] == done {
+			return ""
+		}
+		if state[name] == visiting {
+			return name
+		}
+		state[name] = visiting
+		for _, r := range chain.Rules {
+			if to, ok := r.JumpsTo(); ok {
+				if loop := visit(to); loop != "" {
+					return loop
+				}
+			}
+		}
+		state[name] = done
+		return ""
+	}
+	for _, c := range t.Chains {
+		if loop := visit(c.Name); loop != "" {
+			return loop
+		}
+	}
+	return ""
+}
