@@ -143,8 +143,9 @@ func (rs *Ruleset) Sort() {
 func IsOwn(chain string) bool { return strings.HasPrefix(chain, OwnPrefix) }
 
 // Own returns the part of the table that is ours: the chains named ISTIO_ and,
-// of every other chain, only the jumps into them. Chains of which nothing is
-// ours are left out, so a table in which nothing is ours has no chains.
+// of every other chain, only the jumps into them, without its policy. Chains of
+// which nothing is ours are left out, so a table in which nothing is ours has no
+// chains.
 func (t *Table) Own() Table {
 	own := Table{Family: t.Family, Name: t.Name}
 	for _, c := range t.Chains {
@@ -153,7 +154,7 @@ func (t *Table) Own() Table {
 			continue
 		}
 		if jumps := c.ownJumps(); len(jumps) > 0 {
-			own.Chains = append(own.Chains, Chain{Name: c.Name, Policy: c.Policy, Rules: jumps})
+			own.Chains = append(own.Chains, Chain{Name: c.Name, Rules: jumps})
 		}
 	}
 	return own

@@ -3,6 +3,11 @@
 //
 // It decides what a value means and whether it is allowed, never what rules
 // follow from it. All errors of all sources are reported at once.
+//
+// Each option is a row of one table (captureOptions), which has its names in all
+// sources, its default and how it is read and printed. [NewFlags] makes flags of
+// the table, [Flags.Config] a Config of what they and the other sources say, and
+// [Config.Args] the arguments again.
 package config
 
 import (
@@ -20,7 +25,7 @@ type Config struct {
 	OutboundPort, InboundPort, TunnelPort uint16
 
 	// ProxyUIDs and ProxyGIDs are the users and groups whose traffic is the
-	// proxy's own. Neither is empty.
+	// proxy's own. Neither is empty. No id is 2^32-1, which stands for nobody.
 	ProxyUIDs, ProxyGIDs []uint32
 
 	// Mode is how inbound connections get to the proxy.
@@ -42,11 +47,13 @@ type Config struct {
 	ExcludedCIDRs []netip.Prefix
 
 	// ExcludedInterfaces are left alone in both directions. What comes in by
-	// VirtualInterfaces is outbound traffic, of a virtual machine.
+	// VirtualInterfaces is outbound traffic, of a virtual machine. A trailing
+	// "+" stands for any rest of a name.
 	ExcludedInterfaces, VirtualInterfaces []string
 
 	// TProxyMark is the mark of packets that the proxy gets by TPROXY,
-	// TProxyTable the number of the routing table that delivers them.
+	// TProxyTable the number of the routing table that delivers them. Neither
+	// is 0.
 	TProxyMark, TProxyTable uint32
 
 	// RedirectDNS sends DNS queries to DNSPort: those to the name servers of
@@ -103,7 +110,7 @@ type CIDRSelection struct {
 	CIDRs []netip.Prefix
 }
 
-// GroupSelection is every group, or a list of at most [MaxIncludedGroups].
+// GroupSelection is every group, or a list of 1 to [MaxIncludedGroups].
 type GroupSelection struct {
 	All    bool
 	Groups []uint32

@@ -1,0 +1,84 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// trafficPrefix starts the annotations that are about capturing alone.
+const trafficPrefix = "traffic.sidecar.istio.io/"
+
+// statusPortAnnotation is the port of the agent's health checks, which the
+// kubelet opens from outside the mesh.
+const statusPortAnnotation = "status.sidecar.istio.io/port"
+
+// annotations are those of the pod.
+type annotations map[string]string
+
+// parseAnnotations reads what the downward API writes: lines key="value" with
+// the value quoted as strconv.Quote does it (FormatMap in
+// pkg/fieldpath/fieldpath.go of Kubernetes).
+func parseAnnotations(file []byte) (annotations, []error) {
+	a := make(annotations)
+	var errs []error
+	number := 0
+	for line := range bytes.Lines(file) {
+		number++
+		text := strings.TrimSuffix(string(line), "\n")
+		if text == "" {
+			continue
+		}
+		key, value, err := parseAnnotation(text)
+		if _, twice := a[key]; err == nil && twice {
+			err = fmt.Errorf("must not give %s again", key)
+		}
+		if err != nil {
+			errs = append(errs, &ValueError{fmt.Sprintf("annotation file, line %d", number), shorten(text), err})
+			continue
+		}
+		a[key] = value
+	}
+	return a, errs
+}
+
+func parseAnnotation(line string) (key, value string, err error) {
+	key, quoted, _ := strings.Cut(line, "=")
+	if key == "" || strings.ContainsAny(key, " \t\"") || !strings.HasPrefix(quoted, `"`) {
+		return "", "", errAnnotation
+	}
+	value, err = strconv.Unquote(quoted)
+	if err != nil {
+		return "", "", errAnnotation
+	}
+	return key, value, nil
+}
+
+var errAnnotation = errors.New(`must be key="value", quoted as the downward API does it`)
+
+// get returns the annotation of that key. One that is present but empty is
+// given all the same: that is how a list is emptied.
+func (a annotations) get(key string) (given, bool) {
+	text, ok := a[key]
+	return given{byAnnotation, "annotation " + key, text}, ok
+}
+
+// given returns what the annotations say about an option.
+func (a annotations) given(o Option) []given {
+	if g, ok := a.get(o.Annotation); ok && o.Annotation != "" {
+		return []given{g}
+	}
+	return nil
+}
+
+// shorten cuts a line to a length that fits a message: an annotation may hold a
+// whole manifest.
+func shorten(line string) string {
+	const most = 60
+	if len(line) <= most {
+		return line
+	}
+	return line[:most] + "..."
+}

@@ -1,0 +1,112 @@
+package config
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+)
+
+// own are options such as cmd/meshtables has.
+type own struct {
+	dryRun  bool
+	backend string
+	file    string
+}
+
+func (o *own) register(flags *Flags) {
+	flags.Register(Option{Name: "dry-run", Letter: "n", Usage: "print"}, BoolValue(&o.dryRun))
+	flags.Register(Option{Name: "backend", Reference: []string{"force-binary", "binary"}, Env: []string{"FORCED"}, Usage: "how"},
+		ChoiceValue("backend", &o.backend, "auto", "nft", "legacy"))
+	flags.Register(Option{Name: "annotations", Hidden: true, Usage: "file"}, StringValue("file", &o.file))
+}
+
+func TestRegister(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		args, env []string
+		want      own
+		err       string
+	}{
+		"default":              {want: own{backend: "auto"}},
+		"flags":                {args: []string{"-n", "--backend=nft", "--annotations=/x"}, want: own{true, "nft", "/x"}},
+		"reference's names":    {args: []string{"--force-binary=nft", "--binary", "legacy"}, want: own{backend: "legacy"}},
+		"environment":          {env: []string{"DRY_RUN=1", "FORCED=nft", "ANNOTATIONS=/y"}, want: own{true, "nft", "/y"}},
+		"reference's variable": {env: []string{"FORCE_BINARY=nft", "BINARY="}, want: own{backend: "nft"}},
+		"flag first":           {args: []string{"--backend=nft"}, env: []string{"BACKEND=legacy"}, want: own{backend: "nft"}},
+		"all errors": {
+			args: []string{"--dry-run=x", "-p", "http", "--binary", "nope"},
+			want: own{backend: "auto"},
+			err:  "--dry-run \"x\": must be true or false\n--binary \"nope\": must be auto, nft or legacy",
+		},
+		"errors in the environment": {
+			env:  []string{"DRY_RUN=x", "BACKEND=nft", "FORCED=legacy"},
+			want: own{backend: "legacy"},
+			err: "environment variable DRY_RUN \"x\": must be true or false\n" +
+				`environment variable BACKEND "nft" and environment variable FORCED "legacy": must be the same, because they are one option`,
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fs, flags := newFlags()
+			got := own{backend: "auto"}
+			got.register(flags)
+			if err := fs.Parse(test.args); err != nil {
+				t.Fatal(err)
+			}
+			message := ""
+			if err := flags.Apply(test.env); err != nil {
+				message = err.Error()
+			}
+			if message != test.err {
+				t.Errorf("error %q, want %q", message, test.err)
+			}
+			if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(own{})); diff != "" {
+				t.Errorf("wrong values (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestRegisterShowsDefault(t *testing.T) {
+	t.Parallel()
+	fs, flags := newFlags()
+	o := own{backend: "auto"}
+	o.register(flags)
+	help := fs.FlagUsages()
+	for _, want := range []string{"-n, --dry-run ", "--backend backend", "how (default auto)"} {
+		if !strings.Contains(help, want) {
+			t.Errorf("help lacks %q:\n%s", want, help)
+		}
+	}
+	if strings.Contains(help, "--annotations") {
+		t.Error("help shows a hidden option")
+	}
+	if got := len(flags.Options()); got != len(captureOptions())+3 {
+		t.Errorf("%d options", got)
+	}
+}
+
+// Another user of the flag set may normalize names too.
+func TestNormalizeIsComposed(t *testing.T) {
+	t.Parallel()
+	fs := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	fs.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		return pflag.NormalizedName(strings.ReplaceAll(name, "_", "-"))
+	})
+	other := fs.Bool("other_flag", false, "")
+	flags := NewFlags(fs)
+	if err := fs.Parse([]string{"--envoy_port=1", "--other-flag", "--inbound_port=2"}); err != nil {
+		t.Fatal(err)
+	}
+	c, _, err := flags.Config(Sources{})
+	wantConfig(t, c, err, with(func(c *Config) { c.OutboundPort, c.InboundPort = 1, 2 }))
+	if !*other {
+		t.Error("--other-flag is not set")
+	}
+	if !fs.Changed("envoy-port") || !fs.Changed("outbound-port") {
+		t.Error("the two names are not one flag")
+	}
+}

@@ -1,0 +1,208 @@
+package config
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// optionTest gives one option a value by each of its names.
+type optionTest struct {
+	name, reference, letter string
+	env                     []string
+	annotation              string
+	value                   string
+	want                    func(*Config)
+}
+
+func optionTests() []optionTest {
+	return []optionTest{
+		{"outbound-port", "envoy-port", "p", []string{"OUTBOUND_PORT", "ENVOY_PORT"}, "",
+			"9901", func(c *Config) { c.OutboundPort = 9901 }},
+		{"inbound-port", "inbound-capture-port", "z", []string{"INBOUND_PORT", "INBOUND_CAPTURE_PORT"}, "",
+			"9906", func(c *Config) { c.InboundPort = 9906 }},
+		{"tunnel-port", "inbound-tunnel-port", "e", []string{"TUNNEL_PORT", "INBOUND_TUNNEL_PORT"}, "",
+			"9908", func(c *Config) { c.TunnelPort = 9908 }},
+		{"proxy-uid", "proxy-uid", "u", []string{"PROXY_UID"}, "",
+			"3,envoy,0", func(c *Config) { c.ProxyUIDs = []uint32{3, 101, 0}; c.ProxyGIDs = []uint32{3, 101, 0} }},
+		{"proxy-gid", "proxy-gid", "g", []string{"PROXY_GID"}, "",
+			"mesh,1", func(c *Config) { c.ProxyGIDs = []uint32{303, 1} }},
+		{"mode", "istio-inbound-interception-mode", "m", []string{"MODE", "ISTIO_INBOUND_INTERCEPTION_MODE"},
+			"sidecar.istio.io/interceptionMode",
+			"TPROXY", func(c *Config) { c.Mode = ModeTProxy }},
+		{"included-ports", "istio-inbound-ports", "b", []string{"INCLUDED_PORTS", "ISTIO_INBOUND_PORTS"},
+			"traffic.sidecar.istio.io/includeInboundPorts",
+			"80,8000-8010", func(c *Config) { c.IncludedPorts = PortSelection{Ports: portRanges(80, 80, 8000, 8010)} }},
+		{"excluded-ports", "istio-local-exclude-ports", "d", []string{"EXCLUDED_PORTS", "ISTIO_LOCAL_EXCLUDE_PORTS"},
+			"", // the annotation adds to the default: see TestOwnPorts
+			"80, 90:99 ,80", func(c *Config) { c.ExcludedPorts = portRanges(80, 80, 90, 99, 80, 80) }},
+		{"included-outbound-ports", "istio-outbound-ports", "q", []string{"INCLUDED_OUTBOUND_PORTS", "ISTIO_OUTBOUND_PORTS"},
+			"traffic.sidecar.istio.io/includeOutboundPorts",
+			"65535,443", func(c *Config) { c.IncludedOutboundPorts = portRanges(65535, 65535, 443, 443) }},
+		{"excluded-outbound-ports", "istio-local-outbound-ports-exclude", "o",
+			[]string{"EXCLUDED_OUTBOUND_PORTS", "ISTIO_LOCAL_OUTBOUND_PORTS_EXCLUDE"},
+			"traffic.sidecar.istio.io/excludeOutboundPorts",
+			"3306", func(c *Config) { c.ExcludedOutboundPorts = portRanges(3306, 3306) }},
+		{"included-cidrs", "istio-service-cidr", "i", []string{"INCLUDED_CIDRS", "ISTIO_SERVICE_CIDR"},
+			"traffic.sidecar.istio.io/includeOutboundIPRanges",
+			"10.1.2.3/8,2001:db8::1", func(c *Config) {
+				c.IncludedCIDRs = CIDRSelection{CIDRs: prefixes("10.0.0.0/8", "2001:db8::1/128")}
+			}},
+		{"excluded-cidrs", "istio-service-exclude-cidr", "x", []string{"EXCLUDED_CIDRS", "ISTIO_SERVICE_EXCLUDE_CIDR"},
+			"traffic.sidecar.istio.io/excludeOutboundIPRanges",
+			"10.1.2.3, 0.0.0.0/0", func(c *Config) { c.ExcludedCIDRs = prefixes("10.1.2.3/32", "0.0.0.0/0") }},
+		{"excluded-interfaces", "istio-exclude-interfaces", "c", []string{"EXCLUDED_INTERFACES", "ISTIO_EXCLUDE_INTERFACES"},
+			"traffic.sidecar.istio.io/excludeInterfaces",
+			"net1,eth+,a23456789012345", func(c *Config) {
+				c.ExcludedInterfaces = []string{"net1", "eth+", "a23456789012345"}
+			}},
+		{"virtual-interfaces", "kube-virt-interfaces", "k", []string{"VIRTUAL_INTERFACES", "KUBE_VIRT_INTERFACES"},
+			"traffic.sidecar.istio.io/kubevirtInterfaces",
+			"virbr0", func(c *Config) { c.VirtualInterfaces = []string{"virbr0"} }},
+		{"tproxy-mark", "istio-inbound-tproxy-mark", "t", []string{"TPROXY_MARK", "ISTIO_INBOUND_TPROXY_MARK"}, "",
+			"0xFFFFFFFF", func(c *Config) { c.TProxyMark = 4294967295 }},
+		{"tproxy-table", "istio-inbound-tproxy-route-table", "r", []string{"TPROXY_TABLE", "ISTIO_INBOUND_TPROXY_ROUTE_TABLE"}, "",
+			"256", func(c *Config) { c.TProxyTable = 256 }},
+		{"redirect-dns", "redirect-dns", "", []string{"REDIRECT_DNS", "ISTIO_META_DNS_CAPTURE"}, "",
+			"true", func(c *Config) { c.RedirectDNS = true }},
+		{"capture-all-dns", "capture-all-dns", "", []string{"CAPTURE_ALL_DNS"}, "",
+			"1", func(c *Config) { c.CaptureAllDNS = true }},
+		{"dns-port", "", "", []string{"DNS_PORT"}, "",
+			"5353", func(c *Config) { c.DNSPort = 5353 }},
+		{"included-groups", "", "", []string{"INCLUDED_GROUPS", "ISTIO_OUTBOUND_OWNER_GROUPS"}, "",
+			"ops,7", func(c *Config) { c.IncludedGroups = GroupSelection{Groups: []uint32{404, 7}} }},
+		{"excluded-groups", "", "", []string{"EXCLUDED_GROUPS", "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE"}, "",
+			"888,mesh", func(c *Config) { c.ExcludedGroups = []uint32{888, 303} }},
+		{"loopback-cidr", "", "", []string{"LOOPBACK_CIDR", "ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR"}, "",
+			"127.0.0.1/8", func(c *Config) { c.LoopbackCIDR = netip.MustParsePrefix("127.0.0.0/8") }},
+		{"drop-invalid", "drop-invalid", "", []string{"DROP_INVALID", "INVALID_DROP"}, "",
+			"T", func(c *Config) { c.DropInvalid = true }},
+		{"ipv6", "", "", []string{"IPV6"}, "",
+			"off", func(c *Config) { c.IPv6 = IPv6Off }},
+		{"dual-stack", "dual-stack", "", []string{"DUAL_STACK", "ISTIO_DUAL_STACK"}, "",
+			"true", func(c *Config) { c.IPv6 = IPv6On }},
+	}
+}
+
+func TestEveryOptionByEveryName(t *testing.T) {
+	t.Parallel()
+	var tested []string
+	for _, test := range optionTests() {
+		tested = append(tested, test.name)
+		want := with(test.want)
+		try := func(how string, args []string, src Sources) {
+			t.Run(test.name+"/"+how, func(t *testing.T) {
+				c, _, err := read(t, args, src)
+				wantConfig(t, c, err, want)
+				again, _, err := read(t, c.Args(), Sources{})
+				wantConfig(t, again, err, want)
+			})
+		}
+		try("name", []string{"--" + test.name + "=" + test.value}, Sources{})
+		if test.reference != "" {
+			try("reference", []string{"--" + test.reference + "=" + test.value}, Sources{})
+		}
+		if test.letter != "" {
+			try("letter", []string{"-" + test.letter, test.value}, Sources{})
+		}
+		for _, name := range test.env {
+			try(name, nil, Sources{Env: []string{name + "=" + test.value}})
+		}
+		if test.annotation != "" {
+			try("annotation", nil, Sources{Annotations: []byte(test.annotation + `="` + test.value + `"`)})
+		}
+	}
+	_, flags := newFlags()
+	for _, o := range flags.Options() {
+		i := slices.Index(tested, o.Name)
+		if i < 0 {
+			t.Errorf("--%s is not tested", o.Name)
+			continue
+		}
+		test := optionTests()[i]
+		if test.letter != o.Letter || !slices.Equal(test.env, o.Variables()) {
+			t.Errorf("--%s: letter %q, variables %q, want %q, %q", o.Name, o.Letter, o.Variables(), test.letter, test.env)
+		}
+	}
+}
+
+func TestValues(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		args []string
+		want func(*Config)
+	}{
+		"no inbound":       {[]string{"-b", ""}, func(c *Config) { c.IncludedPorts = PortSelection{} }},
+		"no outbound":      {[]string{"-i", " "}, func(c *Config) { c.IncludedCIDRs = CIDRSelection{} }},
+		"all, with blanks": {[]string{"-b", " * ", "-i", "*"}, func(*Config) {}},
+		"nothing excluded": {[]string{"-d", "", "-x", "", "-c", "", "-o", ""}, func(c *Config) { c.ExcludedPorts = nil }},
+		"bool alone":       {[]string{"--redirect-dns", "--dual-stack"}, func(c *Config) { c.RedirectDNS = true; c.IPv6 = IPv6On }},
+		"bool off":         {[]string{"--redirect-dns=0"}, func(*Config) {}},
+		"uid and gid":      {[]string{"-u", "5", "-g", "6,7"}, func(c *Config) { c.ProxyUIDs = []uint32{5}; c.ProxyGIDs = []uint32{6, 7} }},
+		"empty uid":        {[]string{"-u", "", "-g", " "}, func(*Config) {}},
+		"last flag counts": {[]string{"--envoy-port=1", "-p", "2", "--outbound-port", "3"}, func(c *Config) { c.OutboundPort = 3 }},
+		"a bad one before": {[]string{"--envoy-port=http", "-p", "2"}, func(c *Config) { c.OutboundPort = 2 }},
+		"all then list":    {[]string{"-b", "*", "-b", "1"}, func(c *Config) { c.IncludedPorts = PortSelection{Ports: portRanges(1, 1)} }},
+		"hexadecimal":      {[]string{"-t", "0x539", "-r", "0X10"}, func(c *Config) { c.TProxyTable = 16 }},
+		"loopback address": {[]string{"--loopback-cidr=127.3.4.5"}, func(c *Config) { c.LoopbackCIDR = netip.MustParsePrefix("127.3.4.5/32") }},
+		"reserved mark":    {[]string{"-t", "1338"}, func(c *Config) { c.TProxyMark = 1338 }},
+		"equal ports":      {[]string{"-z", "15001"}, func(c *Config) { c.InboundPort = 15001 }},
+		"most groups": {[]string{"--included-groups=" + strings.Repeat("1,", 63) + "1"}, func(c *Config) {
+			c.IncludedGroups = GroupSelection{Groups: slices.Repeat([]uint32{1}, 64)}
+		}},
+		"injector": {
+			[]string{"-p", "15001", "-z", "15006", "-u", "1337", "-m", "REDIRECT", "-i", "*", "-x", "", "-b", "*", "-d", "15090,15021,15020"},
+			func(c *Config) { c.ExcludedPorts = portRanges(15090, 15090, 15021, 15021, 15020, 15020) },
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, _, err := read(t, test.args, Sources{})
+			wantConfig(t, c, err, with(test.want))
+		})
+	}
+}
+
+func TestAuthority(t *testing.T) {
+	t.Parallel()
+	var (
+		env  = []string{"ISTIO_OUTBOUND_PORTS=2"}
+		file = []byte(`traffic.sidecar.istio.io/includeOutboundPorts="3"`)
+	)
+	tests := map[string]struct {
+		args []string
+		src  Sources
+		want []iptables.PortRange
+	}{
+		"flag":        {[]string{"-q", "1"}, Sources{Env: env, Annotations: file}, portRanges(1, 1)},
+		"empty flag":  {[]string{"-q", ""}, Sources{Env: env, Annotations: file}, nil},
+		"environment": {nil, Sources{Env: env, Annotations: file}, portRanges(2, 2)},
+		"annotation":  {nil, Sources{Annotations: file}, portRanges(3, 3)},
+		"default":     {nil, Sources{}, nil},
+		"what is overruled is not read": {
+			[]string{"-q", "1"},
+			Sources{Env: []string{"ISTIO_OUTBOUND_PORTS=x"}, Annotations: []byte(`traffic.sidecar.istio.io/includeOutboundPorts="y"`)},
+			portRanges(1, 1),
+		},
+		"last of two variables of one name": {
+			nil, Sources{Env: []string{"ISTIO_OUTBOUND_PORTS=2", "ISTIO_OUTBOUND_PORTS=4"}}, portRanges(4, 4),
+		},
+		"emptied variable": {
+			nil, Sources{Env: []string{"ISTIO_OUTBOUND_PORTS=2", "ISTIO_OUTBOUND_PORTS="}}, nil,
+		},
+		"two names that agree": {
+			nil, Sources{Env: []string{"ISTIO_OUTBOUND_PORTS=2-3,4", "INCLUDED_OUTBOUND_PORTS=2:3, 4"}}, portRanges(2, 3, 4, 4),
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, _, err := read(t, test.args, test.src)
+			wantConfig(t, c, err, with(func(c *Config) { c.IncludedOutboundPorts = test.want }))
+		})
+	}
+}

@@ -1,0 +1,120 @@
+package config
+
+import "github.com/spf13/pflag"
+
+// captureOptions returns the options that say what is captured and how, in the
+// order of --help. Flags, environment, annotations and documentation all follow
+// from these rows.
+func captureOptions() []captureOption {
+	return []captureOption{
+		{Option{
+			Name: "outbound-port", Reference: []string{"envoy-port"}, Letter: "p", Default: "15001",
+			Usage: "where the proxy accepts outbound connections",
+		}, func(d *draft) pflag.Value { return port(&d.OutboundPort) }},
+		{Option{
+			Name: "inbound-port", Reference: []string{"inbound-capture-port"}, Letter: "z", Default: "15006",
+			Usage: "where the proxy accepts inbound connections",
+		}, func(d *draft) pflag.Value { return port(&d.InboundPort) }},
+		{Option{
+			Name: "tunnel-port", Reference: []string{"inbound-tunnel-port"}, Letter: "e", Default: "15008",
+			Usage: "where the proxy accepts tunnelled connections (HBONE), which are never redirected",
+		}, func(d *draft) pflag.Value { return port(&d.TunnelPort) }},
+		{Option{
+			Name: "proxy-uid", Letter: "u",
+			Usage: "users that the proxy runs as, names or numbers (default user istio-proxy, or $" + proxyUserVariable + "; 1337 if there is none)",
+		}, func(d *draft) pflag.Value { return users(&d.ProxyUIDs, d.userID) }},
+		{Option{
+			Name: "proxy-gid", Letter: "g",
+			Usage: "groups that the proxy runs as, names or numbers (default the numbers of --proxy-uid)",
+		}, func(d *draft) pflag.Value { return groups(&d.ProxyGIDs, d.groupID) }},
+		{Option{
+			Name: "mode", Reference: []string{"istio-inbound-interception-mode"}, Letter: "m", Default: string(ModeRedirect),
+			Annotation: "sidecar.istio.io/interceptionMode",
+			Usage:      "how inbound connections get to the proxy: REDIRECT, or TPROXY, which keeps their source address",
+		}, func(d *draft) pflag.Value { return ChoiceValue("mode", &d.Mode, ModeRedirect, ModeTProxy) }},
+		{Option{
+			Name: "included-ports", Reference: []string{"istio-inbound-ports"}, Letter: "b", Default: everything,
+			Annotation: trafficPrefix + "includeInboundPorts",
+			Usage:      "inbound ports to capture: * for all, a list, or empty for none",
+		}, func(d *draft) pflag.Value { return portSelection(&d.IncludedPorts) }},
+		{Option{
+			Name: "excluded-ports", Reference: []string{"istio-local-exclude-ports"}, Letter: "d", Default: "15020,15021,15090",
+			Annotation: trafficPrefix + "excludeInboundPorts",
+			Usage:      "inbound ports to leave alone when all others are captured; the annotation adds to the default",
+		}, func(d *draft) pflag.Value { return ports(&d.ExcludedPorts) }},
+		{Option{
+			Name: "included-outbound-ports", Reference: []string{"istio-outbound-ports"}, Letter: "q",
+			Annotation: trafficPrefix + "includeOutboundPorts",
+			Usage:      "outbound ports to capture whatever the address",
+		}, func(d *draft) pflag.Value { return ports(&d.IncludedOutboundPorts) }},
+		{Option{
+			Name: "excluded-outbound-ports", Reference: []string{"istio-local-outbound-ports-exclude"}, Letter: "o",
+			Annotation: trafficPrefix + "excludeOutboundPorts",
+			Usage:      "outbound ports never to capture",
+		}, func(d *draft) pflag.Value { return ports(&d.ExcludedOutboundPorts) }},
+		{Option{
+			Name: "included-cidrs", Reference: []string{"istio-service-cidr"}, Letter: "i", Default: everything,
+			Annotation: trafficPrefix + "includeOutboundIPRanges",
+			Usage:      "outbound destinations to capture: * for all, a list, or empty for none",
+		}, func(d *draft) pflag.Value { return cidrSelection(&d.IncludedCIDRs) }},
+		{Option{
+			Name: "excluded-cidrs", Reference: []string{"istio-service-exclude-cidr"}, Letter: "x",
+			Annotation: trafficPrefix + "excludeOutboundIPRanges",
+			Usage:      "outbound destinations to leave alone",
+		}, func(d *draft) pflag.Value { return cidrs(&d.ExcludedCIDRs) }},
+		{Option{
+			Name: "excluded-interfaces", Reference: []string{"istio-exclude-interfaces"}, Letter: "c",
+			Annotation: trafficPrefix + "excludeInterfaces",
+			Usage:      "interfaces to leave alone in both directions; a trailing + stands for any rest",
+		}, func(d *draft) pflag.Value { return interfaces(&d.ExcludedInterfaces) }},
+		{Option{
+			Name: "virtual-interfaces", Reference: []string{"kube-virt-interfaces"}, Letter: "k",
+			Annotation: trafficPrefix + "kubevirtInterfaces",
+			Usage:      "interfaces of virtual machines: what comes in from them is outbound traffic",
+		}, func(d *draft) pflag.Value { return interfaces(&d.VirtualInterfaces) }},
+		{Option{
+			Name: "tproxy-mark", Reference: []string{"istio-inbound-tproxy-mark"}, Letter: "t", Default: "1337",
+			Usage: "mark of the packets that TPROXY hands to the proxy",
+		}, func(d *draft) pflag.Value { return mark(&d.TProxyMark) }},
+		{Option{
+			Name: "tproxy-table", Reference: []string{"istio-inbound-tproxy-route-table"}, Letter: "r", Default: "133",
+			Usage: "routing table that delivers those packets",
+		}, func(d *draft) pflag.Value { return routingTable(&d.TProxyTable) }},
+		{Option{
+			Name: "redirect-dns", Env: []string{"ISTIO_META_DNS_CAPTURE"}, Default: "false",
+			Usage: "send DNS queries for the servers of resolv.conf to the proxy",
+		}, func(d *draft) pflag.Value { return BoolValue(&d.RedirectDNS) }},
+		{Option{
+			Name: "capture-all-dns", Default: "false",
+			Usage: "with --redirect-dns: those for any server",
+		}, func(d *draft) pflag.Value { return BoolValue(&d.CaptureAllDNS) }},
+		{Option{
+			Name: "dns-port", Default: "15053",
+			Usage: "where the proxy answers DNS queries",
+		}, func(d *draft) pflag.Value { return port(&d.DNSPort) }},
+		{Option{
+			Name: "included-groups", Env: []string{"ISTIO_OUTBOUND_OWNER_GROUPS"}, Default: everything,
+			Usage: "groups whose outbound traffic to capture, names or numbers: * for all, or a list",
+		}, func(d *draft) pflag.Value { return groupSelection(&d.IncludedGroups, d.groupID) }},
+		{Option{
+			Name: "excluded-groups", Env: []string{"ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE"},
+			Usage: "groups whose outbound traffic to leave alone when that of all others is captured",
+		}, func(d *draft) pflag.Value { return groups(&d.ExcludedGroups, d.groupID) }},
+		{Option{
+			Name: "loopback-cidr", Env: []string{"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR"}, Default: "127.0.0.1/32",
+			Usage: "IPv4 addresses that are the pod itself",
+		}, func(d *draft) pflag.Value { return loopback(&d.LoopbackCIDR) }},
+		{Option{
+			Name: "drop-invalid", Env: []string{"INVALID_DROP"}, Default: "false",
+			Usage: "drop packets that connection tracking cannot place",
+		}, func(d *draft) pflag.Value { return BoolValue(&d.DropInvalid) }},
+		{Option{
+			Name: "ipv6", Default: string(IPv6Auto),
+			Usage: "capture IPv6: on, off, or auto for on where the namespace has a global IPv6 address",
+		}, func(d *draft) pflag.Value { return ChoiceValue("when", &d.IPv6, IPv6Auto, IPv6On, IPv6Off) }},
+		{Option{
+			Name: "dual-stack", Env: []string{"ISTIO_DUAL_STACK"}, Default: "false", Hidden: true,
+			Usage: "as --ipv6=on",
+		}, func(d *draft) pflag.Value { return BoolValue(&d.dualStack) }},
+	}
+}

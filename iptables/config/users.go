@@ -1,0 +1,80 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// Users looks up ids by name. An unknown name is an error.
+type Users interface {
+	UserID(name string) (uint32, error)
+	GroupID(name string) (uint32, error)
+}
+
+var errNoUsers = errors.New("there is no list of users and groups")
+
+func (d *draft) userID(name string) (uint32, error) {
+	if d.users == nil {
+		return 0, errNoUsers
+	}
+	return d.users.UserID(name)
+}
+
+func (d *draft) groupID(name string) (uint32, error) {
+	if d.users == nil {
+		return 0, errNoUsers
+	}
+	return d.users.GroupID(name)
+}
+
+// lookup finds the id for a name.
+type lookup func(name string) (uint32, error)
+
+func users(target *[]uint32, find lookup) pflag.Value  { return idList(target, "user", find) }
+func groups(target *[]uint32, find lookup) pflag.Value { return idList(target, "group", find) }
+
+func groupSelection(s *GroupSelection, find lookup) pflag.Value {
+	l := idList(&s.Groups, "group", find)
+	l.check = func(ids []uint32) error {
+		switch {
+		case len(ids) == 0:
+			return errors.New("there is none")
+		case len(ids) > MaxIncludedGroups:
+			return fmt.Errorf("there are %d, and at most %d are possible", len(ids), MaxIncludedGroups)
+		}
+		return nil
+	}
+	return newSelection(&s.All, l)
+}
+
+// idList is a list of users or groups; who is "user" or "group".
+func idList(target *[]uint32, who string, find lookup) list[uint32] {
+	return list[uint32]{
+		target: target,
+		kind:   who + "s",
+		must:   who + "s by name or number",
+		parse:  func(word string) (uint32, error) { return parseID(word, who, find) },
+		print:  formatID,
+	}
+}
+
+func parseID(word, who string, find lookup) (uint32, error) {
+	if strings.Trim(word, "0123456789") != "" {
+		id, err := find(word)
+		if err != nil {
+			return 0, fmt.Errorf("is not known as a %s: %w", who, err)
+		}
+		return id, nil
+	}
+	id, err := strconv.ParseUint(word, 10, 32)
+	// The largest number is (uid_t)-1, which stands for "no user" (chown(2)).
+	if err != nil || id == math.MaxUint32 {
+		return 0, fmt.Errorf("is more than %d", uint32(math.MaxUint32-1))
+	}
+	return uint32(id), nil
+}

@@ -1,0 +1,132 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// ineffective returns a warning for each value that was given but changes
+// nothing, and for each that is likely a mistake. Defaults warn of nothing.
+func (r *reading) ineffective() []string {
+	var w warnings
+	r.warnSelections(&w)
+	r.warnOutboundPorts(&w)
+	r.warnIPv6(&w)
+	r.warnTProxy(&w)
+	r.warnDNS(&w)
+	r.warnSamePort(&w)
+	r.warnAnnotations(&w)
+	return w
+}
+
+type warnings []string
+
+func (w *warnings) add(format string, args ...any) {
+	*w = append(*w, fmt.Sprintf(format, args...))
+}
+
+func (r *reading) warnSelections(w *warnings) {
+	if g, ok := r.given["excluded-ports"]; ok && !isBlank(g.text) && !r.IncludedPorts.All {
+		w.add("%v has no effect beside %v", g, r.given["included-ports"])
+	}
+	if g, ok := r.given["excluded-groups"]; ok && len(r.ExcludedGroups) > 0 && !r.IncludedGroups.All {
+		w.add("%v has no effect beside %v", g, r.given["included-groups"])
+	}
+	nothing := !r.IncludedCIDRs.All && len(r.IncludedCIDRs.CIDRs) == 0 && len(r.IncludedOutboundPorts) == 0
+	if g, ok := r.given["excluded-cidrs"]; ok && len(r.ExcludedCIDRs) > 0 && nothing {
+		w.add("%v has no effect: nothing outbound is captured", g)
+	}
+}
+
+func (r *reading) warnOutboundPorts(w *warnings) {
+	include, exclude := r.given["included-outbound-ports"], r.given["excluded-outbound-ports"]
+	if len(r.IncludedOutboundPorts) > 0 && r.IncludedCIDRs.All {
+		w.add("%v has no effect: all outbound ports are captured, because --included-cidrs is *", include)
+	}
+	if both := overlap(r.IncludedOutboundPorts, r.ExcludedOutboundPorts); both != "" {
+		w.add("%v and %v both have %s: excluded ports are not captured", include, exclude, both)
+	}
+}
+
+// overlap returns the ports that are in both lists.
+func overlap(a, b []iptables.PortRange) string {
+	var both []string
+	for _, x := range a {
+		for _, y := range b {
+			r := iptables.PortRange{First: max(x.First, y.First), Last: min(x.Last, y.Last)}
+			if r.First <= r.Last {
+				both = append(both, r.String())
+			}
+		}
+	}
+	return strings.Join(both, ",")
+}
+
+func (r *reading) warnIPv6(w *warnings) {
+	if r.IPv6 != IPv6Off {
+		return
+	}
+	is6 := func(p netip.Prefix) bool { return p.Addr().Is6() }
+	if slices.ContainsFunc(r.IncludedCIDRs.CIDRs, is6) {
+		w.add("%v has IPv6 addresses, which have no effect with %v", r.given["included-cidrs"], r.given["ipv6"])
+	}
+	if slices.ContainsFunc(r.ExcludedCIDRs, is6) {
+		w.add("%v has IPv6 addresses, which have no effect with %v", r.given["excluded-cidrs"], r.given["ipv6"])
+	}
+}
+
+func (r *reading) warnTProxy(w *warnings) {
+	if r.Mode == ModeTProxy {
+		return
+	}
+	for _, option := range []string{"tproxy-mark", "tproxy-table"} {
+		if g, ok := r.given[option]; ok {
+			w.add("%v has no effect: the mode is %s", g, r.Mode)
+		}
+	}
+}
+
+func (r *reading) warnDNS(w *warnings) {
+	if r.RedirectDNS {
+		return
+	}
+	if g, ok := r.given["capture-all-dns"]; ok && r.CaptureAllDNS {
+		w.add("%v has no effect without --redirect-dns", g)
+	}
+	if g, ok := r.given["dns-port"]; ok {
+		w.add("%v has no effect without --redirect-dns", g)
+	}
+}
+
+func (r *reading) warnSamePort(w *warnings) {
+	if r.InboundPort != r.OutboundPort {
+		return
+	}
+	// The defaults differ, so at least one of them was given.
+	for _, option := range []string{"inbound-port", "outbound-port"} {
+		if g, ok := r.given[option]; ok {
+			w.add("%v makes inbound and outbound port the same: the proxy cannot tell the directions apart", g)
+			return
+		}
+	}
+}
+
+// warnAnnotations finds misspelt keys. Everything below that prefix is about
+// capturing, and the API server does not check annotations.
+func (r *reading) warnAnnotations(w *warnings) {
+	known := make(map[string]bool)
+	for _, o := range captureOptions() {
+		known[o.Annotation] = true
+	}
+	for _, key := range slices.Sorted(maps.Keys(r.notes)) {
+		if strings.HasPrefix(key, trafficPrefix) && !known[key] {
+			g, _ := r.notes.get(key)
+			w.add("%v has no effect: there is no such annotation", g)
+		}
+	}
+}

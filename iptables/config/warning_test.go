@@ -1,0 +1,91 @@
+package config
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+type warningTest struct {
+	args []string
+	env  []string
+	file string
+	want []string
+}
+
+func warningTests() map[string]warningTest {
+	const (
+		noDNS    = " has no effect without --redirect-dns"
+		redirect = " has no effect: the mode is REDIRECT"
+		service  = " is ignored: it is the address of a Kubernetes service"
+	)
+	return map[string]warningTest{
+		"nothing": {},
+		"all is well": {args: []string{"-m", "TPROXY", "-t", "7", "-r", "8", "--redirect-dns", "--capture-all-dns", "--dns-port=9",
+			"-d", "80", "--excluded-groups=5", "-q", "1", "-i", "10.0.0.0/8,::/0", "-x", "10.1.0.0/16", "-o", "2"}},
+		"explicit, but nothing": {args: []string{"-b", "80", "-d", "", "--included-groups=5", "--excluded-groups=",
+			"-i", "", "-x", "", "-q", "", "-o", "", "--capture-all-dns=false"}},
+
+		"excluded ports beside a list": {args: []string{"-b", "80", "-d", "22"},
+			want: []string{`--excluded-ports "22" has no effect beside --included-ports "80"`}},
+		"excluded ports beside nothing": {args: []string{"-b", ""}, env: []string{"ISTIO_LOCAL_EXCLUDE_PORTS=22"},
+			want: []string{`environment variable ISTIO_LOCAL_EXCLUDE_PORTS "22" has no effect beside --included-ports ""`}},
+		"excluded ports by annotation": {
+			file: trafficPrefix + "includeInboundPorts=\"80\"\n" + trafficPrefix + `excludeInboundPorts="22"`,
+			want: []string{`annotation traffic.sidecar.istio.io/excludeInboundPorts "22" has no effect beside annotation traffic.sidecar.istio.io/includeInboundPorts "80"`}},
+		"default excluded ports": {args: []string{"-b", "80"}},
+		"status port":            {args: []string{"-b", "80"}, file: `status.sidecar.istio.io/port="9"`},
+		"excluded groups beside a list": {args: []string{"--included-groups=5", "--excluded-groups=6"},
+			want: []string{`--excluded-groups "6" has no effect beside --included-groups "5"`}},
+		"excluded CIDRs beside nothing": {args: []string{"-i", "", "-x", "10.0.0.0/8"},
+			want: []string{`--excluded-cidrs "10.0.0.0/8" has no effect: nothing outbound is captured`}},
+		"excluded CIDRs beside ports": {args: []string{"-i", "", "-x", "10.0.0.0/8", "-q", "80"}},
+
+		"included outbound ports beside all": {args: []string{"--istio-outbound-ports=443"},
+			want: []string{`--istio-outbound-ports "443" has no effect: all outbound ports are captured, because --included-cidrs is *`}},
+		"outbound ports in both lists": {args: []string{"-i", "", "-q", "80,90-99,443", "-o", "95-500,80"},
+			want: []string{`--included-outbound-ports "80,90-99,443" and --excluded-outbound-ports "95-500,80" both have 80,95:99,443: excluded ports are not captured`}},
+
+		"IPv6 CIDRs without IPv6": {args: []string{"--ipv6=off", "-i", "10.0.0.0/8,2001:db8::/32", "-x", "2001:db8:1::/48"},
+			want: []string{
+				`--included-cidrs "10.0.0.0/8,2001:db8::/32" has IPv6 addresses, which have no effect with --ipv6 "off"`,
+				`--excluded-cidrs "2001:db8:1::/48" has IPv6 addresses, which have no effect with --ipv6 "off"`}},
+		"IPv4 CIDRs without IPv6": {args: []string{"--ipv6=off", "-i", "10.0.0.0/8"}},
+
+		"mark and table in mode REDIRECT": {args: []string{"-t", "1337", "-r", "134"},
+			want: []string{`--tproxy-mark "1337"` + redirect, `--tproxy-table "134"` + redirect}},
+		"DNS options without DNS": {args: []string{"--capture-all-dns", "--dns-port", "53"},
+			want: []string{`--capture-all-dns "true"` + noDNS, `--dns-port "53"` + noDNS}},
+
+		"same ports": {args: []string{"-z", "15001"},
+			want: []string{`--inbound-port "15001" makes inbound and outbound port the same: the proxy cannot tell the directions apart`}},
+		"same ports by variable": {env: []string{"ENVOY_PORT=15006"},
+			want: []string{`environment variable ENVOY_PORT "15006" makes inbound and outbound port the same: the proxy cannot tell the directions apart`}},
+
+		"unknown annotations": {
+			file: "a=\"b\"\n" + trafficPrefix + "includeInboundPort=\"80\"\n" + trafficPrefix + "=\"\"\nsidecar.istio.io/inject=\"true\"\n",
+			want: []string{
+				`annotation traffic.sidecar.istio.io/ "" has no effect: there is no such annotation`,
+				`annotation traffic.sidecar.istio.io/includeInboundPort "80" has no effect: there is no such annotation`}},
+
+		"Kubernetes service": {env: []string{"DNS_PORT=udp://10.96.0.10:53", "ENVOY_PORT=tcp://10.1.1.1:80"},
+			want: []string{`environment variable ENVOY_PORT "tcp://10.1.1.1:80"` + service, `environment variable DNS_PORT "udp://10.96.0.10:53"` + service}},
+		"Kubernetes service that is overruled": {args: []string{"-p", "1"}, env: []string{"ENVOY_PORT=tcp://10.1.1.1:80"}},
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	t.Parallel()
+	for name, test := range warningTests() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, got, err := read(t, test.args, Sources{Env: test.env, Annotations: []byte(test.file)})
+			if err != nil {
+				t.Fatalf("error %v", err)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("wrong warnings (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -1,0 +1,159 @@
+package explain_test
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/explain"
+)
+
+// values are the values of each part of a packet that a ruleset can tell from
+// others: its constants and their neighbours.
+type values struct {
+	addresses  []netip.Addr
+	ports      []uint16
+	interfaces []string
+	owners     []*explain.Owner
+	marks      []uint32
+}
+
+// valuesOf collects the values of one family from the rules.
+func valuesOf(f iptables.Family, rulesets ...*iptables.Ruleset) *values {
+	v := &values{
+		ports:      []uint16{53, 80, 15053},
+		interfaces: []string{"lo", "eth0"},
+		owners:     []*explain.Owner{nil},
+		marks:      []uint32{0},
+	}
+	ids := []uint32{0, 1000}
+	v.addAddress(netip.MustParsePrefix(map[iptables.Family]string{
+		iptables.IPv4: "203.0.113.9/32", iptables.IPv6: "2001:db8:cafe::9/128",
+	}[f]))
+	for _, rs := range rulesets {
+		for _, table := range rs.Tables {
+			if table.Family != f {
+				continue
+			}
+			for _, chain := range table.Chains {
+				for _, rule := range chain.Rules {
+					v.addRule(rule)
+					ids = appendIDs(ids, rule)
+				}
+			}
+		}
+	}
+	ids = compact(ids)
+	for _, uid := range ids {
+		for _, gid := range ids {
+			v.owners = append(v.owners, &explain.Owner{UID: uid, GID: gid})
+		}
+	}
+	v.ports, v.interfaces, v.marks = compact(v.ports), compact(v.interfaces), compact(v.marks)
+	return v
+}
+
+func (v *values) addRule(r iptables.Rule) {
+	for _, a := range []iptables.Address{r.Source, r.Destination} {
+		if a != (iptables.Address{}) {
+			v.addAddress(a.Prefix)
+		}
+	}
+	for _, i := range []iptables.Interface{r.In, r.Out} {
+		if i.Name != "" {
+			v.interfaces = append(v.interfaces, i.Name)
+		}
+	}
+	for _, m := range r.Matches {
+		switch m := m.(type) {
+		case iptables.Ports:
+			v.addPorts(m.Source.Range)
+			v.addPorts(m.Destination.Range)
+		case iptables.Multiport:
+			for _, p := range m.Ports {
+				v.addPorts(p)
+			}
+		case iptables.Mark:
+			v.marks = append(v.marks, m.Value-1, m.Value, m.Value+1)
+		case iptables.Connmark:
+			v.marks = append(v.marks, m.Value-1, m.Value, m.Value+1)
+		}
+	}
+}
+
+func (v *values) addAddress(p netip.Prefix) {
+	first := p.Masked().Addr()
+	last := lastOf(p)
+	for _, a := range []netip.Addr{first.Prev(), first, last, last.Next()} {
+		if a.IsValid() {
+			v.addresses = append(v.addresses, a)
+		}
+	}
+}
+
+func lastOf(p netip.Prefix) netip.Addr {
+	bytes := p.Addr().AsSlice()
+	for bit := p.Bits(); bit < len(bytes)*8; bit++ {
+		bytes[bit/8] |= 0x80 >> (bit % 8)
+	}
+	last, _ := netip.AddrFromSlice(bytes)
+	return last
+}
+
+func (v *values) addPorts(r iptables.PortRange) {
+	v.ports = append(v.ports, r.First-1, r.First, r.Last, r.Last+1)
+}
+
+func appendIDs(ids []uint32, r iptables.Rule) []uint32 {
+	for _, m := range r.Matches {
+		if m, ok := m.(iptables.Owner); ok {
+			for _, id := range []iptables.IDMatch{m.UID, m.GID} {
+				if id.Set {
+					ids = append(ids, id.First-1, id.First, id.Last, id.Last+1)
+				}
+			}
+		}
+	}
+	return ids
+}
+
+func compact[T int | uint16 | uint32 | string](values []T) []T {
+	slices.Sort(values)
+	return slices.Compact(values)
+}
+
+// packet draws a packet that the kernel could really see: one that came in has
+// no owner, one that goes out has no incoming interface.
+func (v *values) packet(random *rand.Rand) explain.Packet {
+	p := explain.Packet{
+		Hook:            iptables.Prerouting,
+		Protocol:        iptables.TCP,
+		Source:          pick(random, v.addresses),
+		Destination:     pick(random, v.addresses),
+		SourcePort:      pick(random, v.ports),
+		DestinationPort: pick(random, v.ports),
+		State:           iptables.StateNew,
+	}
+	if random.IntN(4) == 0 {
+		p.Protocol = pick(random, []iptables.Protocol{iptables.UDP, iptables.UDP, "icmp"})
+	}
+	if random.IntN(4) == 0 {
+		p.State = pick(random, []iptables.CTState{iptables.StateEstablished, iptables.StateRelated, iptables.StateInvalid})
+	}
+	if random.IntN(3) == 0 {
+		p.Mark = pick(random, v.marks)
+	}
+	if random.IntN(3) == 0 {
+		p.ConnMark = pick(random, v.marks)
+	}
+	if random.IntN(2) == 0 {
+		p.In = pick(random, v.interfaces)
+		return p
+	}
+	p.Hook, p.Out = iptables.Output, pick(random, v.interfaces)
+	p.Owner = pick(random, v.owners)
+	return p
+}
+
+func pick[T any](random *rand.Rand, from []T) T { return from[random.IntN(len(from))] }

@@ -1,0 +1,74 @@
+package explain_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/tests/recorded"
+)
+
+// packetsPerCase is enough for each pair of constants in a typical ruleset to
+// meet several times.
+const packetsPerCase = 6000
+
+// TestPacketsFareAsWithTheReference sends packets at and around every constant
+// of both rulesets through what the reference wrote and through what is planned
+// from the same arguments.
+func TestPacketsFareAsWithTheReference(t *testing.T) {
+	for i, c := range recorded.Cases(t) {
+		t.Run(c.Name, func(t *testing.T) {
+			t.Parallel()
+			want := c.Ruleset(t)
+			planned := capture.Plan(c.Config(t), c.Host()).Rules
+			seen := make(map[explain.Verdict]int)
+			for _, f := range iptables.Families() {
+				values := valuesOf(f, &want, &planned)
+				random := rand.New(rand.NewPCG(20261120, uint64(i)))
+				for range packetsPerCase {
+					packet := values.packet(random)
+					seen[compare(t, &want, &planned, packet)]++
+				}
+				if t.Failed() {
+					return
+				}
+			}
+			// Packets that all fare alike would compare nothing.
+			if len(seen) < 2 {
+				t.Errorf("all packets are %v", seen)
+			}
+		})
+	}
+}
+
+func compare(t *testing.T, want, planned *iptables.Ruleset, p explain.Packet) explain.Verdict {
+	t.Helper()
+	a, err := explain.Walk(want, p)
+	if err != nil {
+		t.Fatalf("recorded: %v", err)
+	}
+	b, err := explain.Walk(planned, p)
+	if err != nil {
+		t.Fatalf("planned: %v", err)
+	}
+	if fate(a) != fate(b) {
+		t.Fatalf("%+v (owner %+v)\nrecorded: %s\n%s\nplanned: %s\n%s", p, p.Owner, fate(a), path(a), fate(b), path(b))
+	}
+	return a.Verdict
+}
+
+// fate is all that a walk does to a packet.
+func fate(r explain.Result) string {
+	return fmt.Sprintf("%s port %d, mark %#x, connection mark %#x, zone %d", r.Verdict, r.Port, r.Mark, r.ConnMark, r.Zone)
+}
+
+func path(r explain.Result) string {
+	var text string
+	for _, s := range r.Path {
+		text += fmt.Sprintf("  %s %s %d: %s\n", s.Table, s.Chain, s.Position, s.Rule)
+	}
+	return text
+}
