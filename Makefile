@@ -1,0 +1,31 @@
+# Two of these set everything up on a fresh machine with Go, make and root:
+# "make demo" and "make test".
+
+GO       ?= go
+FUZZTIME ?= 30s
+
+.PHONY: build demo test check bench fuzz clean
+
+build: ## bin/meshtables, static
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/meshtables ./cmd/meshtables
+
+demo: build ## the main job, shown in a throw-away network namespace
+	@scripts/install-programs
+	@$(GO) run ./scripts/demo bin/meshtables
+
+test: ## everything; needs root, installs what it needs
+	@scripts/install-programs
+	$(GO) test -timeout 15m ./...
+
+check: ## gofmt, go vet, staticcheck, govulncheck where it can be reached, race detector
+	@scripts/check
+
+bench: ## what it costs, beside the iptables programs in the same run
+	@scripts/install-programs
+	$(GO) test -run '^$$' -bench . -benchtime 20x ./tests
+
+fuzz: ## every fuzz target for FUZZTIME
+	@FUZZTIME=$(FUZZTIME) scripts/fuzz
+
+clean:
+	rm -rf bin
