@@ -247,7 +247,7 @@ func parseRule(family Family, words []string) (Rule, error) {
 		}
 		if word == "!" {
 			if not {
-				return r, errors.New("! after !")
+				return r, errors.New("two ! in a row")
 			}
 			not = true
 			continue
@@ -258,14 +258,14 @@ func parseRule(family Family, words []string) (Rule, error) {
 		not = false
 	}
 	if not {
-		return r, errors.New("nothing follows !")
+		return r, errors.New("! at the end of the rule")
 	}
 	return r, nil
 }
 
 func (r *Rule) parseOption(w *wordReader, option string, not bool) (err error) {
 	if not && (option == "-m" || option == "-j" || option == "-g") {
-		return fmt.Errorf("%s cannot follow !", option)
+		return fmt.Errorf("%s after !, which cannot negate it", option)
 	}
 	switch option {
 	case "-s":

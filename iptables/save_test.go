@@ -107,9 +107,9 @@ func TestParseErrors(t *testing.T) {
 		"family mix":        {"*nat\n:A -\n-A A -d fd00::/8\n", "line 3: -d fd00::/8: not an IPv4 address"},
 		"no address":        {"*nat\n:A -\n-A A -d here\n", "line 3: -d here: not an address or a prefix"},
 		"missing value":     {"*nat\n:A -\n-A A -s\n", "line 3: -s: nothing follows it"},
-		"double negation":   {"*nat\n:A -\n-A A ! ! -s 1.2.3.4\n", "line 3: ! after !"},
-		"negated target":    {"*nat\n:A -\n-A A ! -j DROP\n", "line 3: -j cannot follow !"},
-		"dangling negation": {"*nat\n:A -\n-A A !\n", "line 3: nothing follows !"},
+		"double negation":   {"*nat\n:A -\n-A A ! ! -s 1.2.3.4\n", "line 3: two ! in a row"},
+		"negated target":    {"*nat\n:A -\n-A A ! -j DROP\n", "line 3: -j after !, which cannot negate it"},
+		"dangling negation": {"*nat\n:A -\n-A A !\n", "line 3: ! at the end of the rule"},
 		"no counters":       {"*nat\n:A - [x]\n", `line 2: "[x]" are no counters`},
 		"not save text":     {"*nat\nhello\n", `line 2: "hello" is neither a chain nor a rule`},
 	} {

@@ -1,0 +1,89 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// inits are the names, as /proc/PID/comm has them, of the programs that run a
+// whole machine as its process 1. The small ones made to run one program in a
+// container (pause, tini, dumb-init, catatonit, docker-init) are not among them.
+var inits = []string{
+	"systemd", "init", "openrc-init", "sysvinit", "upstart", "runit", "runit-init",
+	"s6-svscan", "dinit", "finit", "busybox", "linuxrc", "launchd", "procd",
+}
+
+// OwnedByInit reports whether the calling thread's network namespace looks like
+// that of a whole machine: it is the one process 1 is in, and process 1 is an
+// init system. In a container process 1 is the container's own program; in a pod
+// with hostPID it is the machine's, but in another network namespace.
+//
+// Where /proc hides process 1, nothing is known and nothing is claimed.
+func OwnedByInit() (bool, error) {
+	init, err := runsMachine()
+	if err != nil || !init {
+		return false, err
+	}
+	return sharedWithInit()
+}
+
+// initialPIDNamespace is how /proc names the first pid namespace of a kernel
+// (PROC_PID_INIT_INO in linux/proc_ns.h).
+const initialPIDNamespace = "pid:[4026531836]"
+
+// runsMachine reports whether process 1 is an init system: the kernel's own first
+// process, whatever it is called, or one that is named like an init system, which
+// the machines that run in containers have.
+func runsMachine() (bool, error) {
+	if ns, err := os.Readlink("/proc/thread-self/ns/pid"); err == nil && ns == initialPIDNamespace {
+		return true, nil
+	}
+	comm, err := os.ReadFile("/proc/1/comm")
+	if err != nil {
+		return false, unlessHidden(err)
+	}
+	return slices.Contains(inits, strings.TrimSpace(string(comm))), nil
+}
+
+func sharedWithInit() (bool, error) {
+	ours, err := os.Readlink("/proc/thread-self/ns/net")
+	if err != nil {
+		return false, fmt.Errorf("failed to identify the network namespace: %w", err)
+	}
+	inits, err := os.Readlink("/proc/1/ns/net")
+	if errors.Is(err, fs.ErrPermission) {
+		// Reading the link takes CAP_SYS_PTRACE or the like (proc(5)), which a
+		// container that may write rules (CAP_NET_ADMIN) need not have.
+		return sameProcNet("/proc/thread-self/net/dev", "/proc/1/net/dev")
+	}
+	if err != nil {
+		return false, unlessHidden(err)
+	}
+	return ours == inits, nil
+}
+
+// sameProcNet compares the network namespaces of two processes by a file that
+// procfs makes anew, with an inode number of its own, for each namespace
+// (fs/proc/generic.c, proc_register), and that everyone may look at.
+func sameProcNet(a, b string) (bool, error) {
+	var s, t syscall.Stat_t
+	if err := syscall.Stat(a, &s); err != nil {
+		return false, fmt.Errorf("failed to identify the network namespace: %w", &fs.PathError{Op: "stat", Path: a, Err: err})
+	}
+	if err := syscall.Stat(b, &t); err != nil {
+		return false, unlessHidden(&fs.PathError{Op: "stat", Path: b, Err: err})
+	}
+	return s.Dev == t.Dev && s.Ino == t.Ino, nil
+}
+
+func unlessHidden(err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
+	return fmt.Errorf("failed to look at process 1: %w", err)
+}

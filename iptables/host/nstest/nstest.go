@@ -1,0 +1,78 @@
+// Package nstest gives tests network namespaces of their own. It is for tests
+// only.
+package nstest
+
+import (
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"testing"
+)
+
+// Enter moves the calling test into a new network namespace whose loopback
+// interface is up. Programs that the test starts are in it too; other
+// goroutines, and so subtests, are not and need their own.
+//
+// Making a namespace takes root: without it the test is skipped, or fails where
+// the environment variable CI says that nothing may be skipped.
+//
+// The namespace ends with the test: the goroutine stays locked to its thread,
+// which Go ends with the goroutine because it cannot be used for another.
+func Enter(t testing.TB) {
+	t.Helper()
+	runtime.LockOSThread()
+	if err := syscall.Unshare(syscall.CLONE_NEWNET); err != nil {
+		// The thread is as it was.
+		runtime.UnlockOSThread()
+		Missing(t, "a network namespace of its own needs root: %v", err)
+	}
+	own := namespace(t, "thread-self")
+	for _, other := range []string{"self", "1"} {
+		// The process counts as its main thread, which Go may have given to
+		// this very test.
+		if other == "self" && syscall.Gettid() == os.Getpid() {
+			continue
+		}
+		if namespace(t, other) == own {
+			t.Fatalf("the test is not in a network namespace of its own: process %s is in it too", other)
+		}
+	}
+	Run(t, "ip", "link", "set", "lo", "up")
+}
+
+// Missing skips the test for want of something, or fails it where the
+// environment variable CI is set.
+func Missing(t testing.TB, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
+// Run runs a program in the namespace of the calling goroutine and returns what
+// it printed, stderr included. The test ends if the program fails.
+func Run(t testing.TB, program string, args ...string) string {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		Missing(t, "the test needs the program %s", program)
+	}
+	out, err := exec.Command(program, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %q: %v\n%s", program, args, err, out)
+	}
+	return string(out)
+}
+
+// namespace identifies the network namespace of a process by a file that procfs
+// makes anew for each (fs/proc/generic.c, proc_register). The link ns/net would
+// do, but reading that of process 1 takes CAP_SYS_PTRACE.
+func namespace(t testing.TB, process string) (inode uint64) {
+	t.Helper()
+	var s syscall.Stat_t
+	if err := syscall.Stat("/proc/"+process+"/net/dev", &s); err != nil {
+		t.Fatalf("cannot tell the network namespace of process %s: %v", process, err)
+	}
+	return s.Ino
+}

@@ -1,0 +1,60 @@
+package host
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+)
+
+// ResolvConf is where resolvers look for their name servers (resolv.conf(5)).
+const ResolvConf = "/etc/resolv.conf"
+
+func nameServers(path string) ([]netip.Addr, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("failed to read the name servers: %w", err)
+	}
+	defer f.Close()
+	servers, err := parseResolvConf(f)
+	if err != nil {
+		return nil, fmt.Errorf("failed to read the name servers of %s: %w", path, err)
+	}
+	return servers, nil
+}
+
+// parseResolvConf returns the addresses of the "nameserver" lines, each once.
+//
+// Resolvers differ in details, and whatever one of them would query has to be
+// found: glibc and musl want the keyword at the start of the line and use three
+// servers, Go's accepts blanks before it, c-ares uses all servers. Lines that
+// none of them understands are skipped, as they do.
+func parseResolvConf(r io.Reader) ([]netip.Addr, error) {
+	var servers []netip.Addr
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 2 || fields[0] != "nameserver" {
+			continue
+		}
+		addr, err := netip.ParseAddr(fields[1])
+		if err != nil {
+			continue
+		}
+		// Queries to an IPv4-mapped address leave as IPv4. A zone names an
+		// interface; the address in the packet has none.
+		addr = addr.Unmap().WithZone("")
+		if !slices.Contains(servers, addr) {
+			servers = append(servers, addr)
+		}
+	}
+	return servers, lines.Err()
+}
