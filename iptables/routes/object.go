@@ -1,0 +1,125 @@
+package routes
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// Kind is what an [Object] is.
+type Kind uint8
+
+// The kinds, in the order in which they are added: what a rule needs exists
+// before it.
+const (
+	Address Kind = iota // Prefix on the loopback interface
+	Route               // "local default dev lo" in Table
+	Rule                // "fwmark Mark lookup Table"
+)
+
+// Object is one thing that routing consists of.
+type Object struct {
+	Kind   Kind
+	Family iptables.Family
+	Prefix netip.Prefix // of an Address
+	Mark   uint32       // of a Rule; all bits are compared
+	Table  uint32       // of a Route and of a Rule
+
+	// Protocol is who made a Route or Rule (RTPROT_ in linux/rtnetlink.h), 0
+	// where that is not known.
+	Protocol uint8
+	// Priority is the place of a Rule among the others, 0 where the kernel
+	// chooses it: before all but the first, "lookup local". Of a Route it is the
+	// metric, 0 where the kernel chooses it.
+	Priority uint32
+}
+
+// passthrough is the address that no one but us puts on the loopback interface:
+// as 127.0.0.6 for IPv4, it is where the proxy's own connections to the
+// application come from.
+var passthrough = netip.MustParsePrefix("::6/128")
+
+// The mark and table that istio-iptables uses unless told otherwise.
+const (
+	referenceMark  = 1337
+	referenceTable = 133
+)
+
+// does returns the object without what makes no difference to packets.
+func (o Object) does() Object {
+	o.Protocol, o.Priority = 0, 0
+	return o
+}
+
+// command returns the arguments of ip(8) that add or delete the object.
+func (o Object) command(action string) string {
+	ip := "ip"
+	if o.Family == iptables.IPv6 {
+		ip = "ip -6"
+	}
+	var s string
+	switch o.Kind {
+	case Address:
+		return fmt.Sprintf("%s addr %s %s dev lo", ip, action, o.Prefix)
+	case Route:
+		s = fmt.Sprintf("%s route %s local default dev lo table %d", ip, action, o.Table)
+	default:
+		s = fmt.Sprintf("%s rule %s", ip, action)
+		if o.Priority != 0 {
+			s += fmt.Sprintf(" priority %d", o.Priority)
+		}
+		s += fmt.Sprintf(" fwmark %#x lookup %d", o.Mark, o.Table)
+	}
+	if o.Protocol != 0 {
+		s += fmt.Sprintf(" protocol %d", o.Protocol)
+	}
+	return s
+}
+
+// String returns the object in the words of ip(8), such as
+// "fwmark 0x539 lookup 133".
+func (o Object) String() string {
+	switch o.Kind {
+	case Address:
+		return fmt.Sprintf("%s dev lo", o.Prefix)
+	case Route:
+		return fmt.Sprintf("local default dev lo table %d", o.Table)
+	default:
+		return fmt.Sprintf("fwmark %#x lookup %d", o.Mark, o.Table)
+	}
+}
+
+// Numbers of the kernel's own routing tables (RT_TABLE_ in linux/rtnetlink.h).
+const (
+	tableDefault = 253
+	tableLocal   = 255
+)
+
+// objects returns what a routing consists of, in the order in which it is added.
+func objects(want iptables.Routing) ([]Object, error) {
+	var wanted []Object
+	for _, p := range want.Addresses {
+		// Others could not be told from foreign ones when they have to go.
+		if p != passthrough {
+			return nil, fmt.Errorf("address %s is not %s, the only one that is ever put on the loopback interface", p, passthrough)
+		}
+		wanted = append(wanted, Object{Kind: Address, Family: iptables.FamilyOf(p.Addr()), Prefix: p})
+	}
+	if len(want.Families) == 0 {
+		return wanted, nil
+	}
+	if want.Mark == 0 {
+		return nil, fmt.Errorf("mark 0 is that of every packet and cannot select some")
+	}
+	if want.Table == 0 || want.Table >= tableDefault && want.Table <= tableLocal {
+		return nil, fmt.Errorf("routing table %d is one of the kernel's own", want.Table)
+	}
+	for _, f := range want.Families {
+		wanted = append(wanted, Object{Kind: Route, Family: f, Table: want.Table, Protocol: Protocol})
+	}
+	for _, f := range want.Families {
+		wanted = append(wanted, Object{Kind: Rule, Family: f, Mark: want.Mark, Table: want.Table, Protocol: Protocol})
+	}
+	return wanted, nil
+}
