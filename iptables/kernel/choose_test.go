@@ -1,0 +1,217 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/host/nstest"
+	"github.com/meshtables/meshtables/iptables/kernel/xtables"
+)
+
+// Backends are chosen by programs and kernels that are there; every test that
+// makes rules has a network namespace of its own (nstest), which takes root.
+
+func choose(t *testing.T, name string) Choice {
+	t.Helper()
+	choice, err := Choose(t.Context(), name, xtables.Options{})
+	if err != nil {
+		nstest.Missing(t, "the test needs the iptables programs: %v", err)
+	}
+	return choice
+}
+
+// onPath makes PATH a directory that holds nothing but links to the programs of
+// one variant, by the names given.
+func onPath(t *testing.T, program string, names ...string) {
+	t.Helper()
+	target, err := exec.LookPath(program)
+	if err != nil {
+		nstest.Missing(t, "the test needs the iptables programs: %v", err)
+	}
+	dir := t.TempDir()
+	for _, name := range names {
+		for _, suffix := range []string{"", "-save", "-restore"} {
+			if err := os.Symlink(target, filepath.Join(dir, name+suffix)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	t.Setenv("PATH", dir)
+}
+
+const (
+	nftProgram    = "xtables-nft-multi"
+	legacyProgram = "xtables-legacy-multi"
+)
+
+// fates are the candidates without the paths of programs.
+func fates(c Choice) string {
+	var s []string
+	for _, candidate := range c.Candidates {
+		line, _, _ := strings.Cut(candidate.String(), " (")
+		s = append(s, line)
+	}
+	return strings.Join(s, "\n")
+}
+
+// Auto takes nf_tables, and choosing and looking around makes nothing.
+func TestAutoMakesNothing(t *testing.T) {
+	t.Parallel()
+	nstest.Enter(t)
+	choice := choose(t, Auto)
+	const want = "iptables-nft: taken: the kernel has nf_tables and its xtables extensions\n" +
+		"iptables-legacy: not taken: not needed\niptables: not taken: not needed"
+	if got := fates(choice); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if others, err := choice.Others(t.Context()); len(others) != 0 || err != nil {
+		t.Errorf("Others: got %v, %v", others, err)
+	}
+	for _, family := range iptables.Families() {
+		if names, err := xtables.LegacyTables(family); len(names) != 0 || err != nil {
+			t.Errorf("%s legacy tables: got %q, %v", family, names, err)
+		}
+	}
+	if out := nstest.Run(t, "nft", "list", "ruleset"); out != "" {
+		t.Errorf("got nf_tables rules:\n%s", out)
+	}
+}
+
+// A name is taken at its word.
+func TestByName(t *testing.T) {
+	t.Parallel()
+	nstest.Enter(t)
+	for _, name := range Names()[1:] {
+		if got := choose(t, name).Backend.Name(); got != name {
+			t.Errorf("got %s, want %s", got, name)
+		}
+	}
+	_, err := Choose(t.Context(), "banana", xtables.Options{})
+	if err == nil || err.Error() != "--backend=banana: must be one of auto, iptables-nft, iptables-legacy, iptables" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A kernel without nf_tables leaves the legacy programs, and an nft program by
+// the name of iptables does not help.
+func TestAutoWithoutNFTables(t *testing.T) {
+	noNFTables := chooser{nfTables: func() error {
+		return fmt.Errorf("the kernel has no nf_tables: %w", syscall.EINVAL)
+	}}
+	choice, err := noNFTables.choose(t.Context(), Auto)
+	if err != nil {
+		nstest.Missing(t, "the test needs the iptables programs: %v", err)
+	}
+	const want = "iptables-nft: not taken: the kernel has no nf_tables: invalid argument\n" +
+		"iptables-legacy: taken: the first that can be used\niptables: not taken: not needed"
+	if got := fates(choice); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+
+	onPath(t, nftProgram, "iptables", "ip6tables")
+	choice, err = noNFTables.choose(t.Context(), Auto)
+	if !errors.Is(err, ErrUnusable) || !strings.Contains(err.Error(), "\nhint: ") {
+		t.Errorf("got %v", err)
+	}
+	if choice.Backend != nil || len(choice.Candidates) != 3 {
+		t.Errorf("got %v", choice)
+	}
+}
+
+// Legacy programs alone are taken by their plain name too, and the lack of
+// programs for IPv6 is told.
+func TestAutoWithLegacyProgramsOnly(t *testing.T) {
+	nstest.Enter(t)
+	onPath(t, legacyProgram, "iptables")
+	choice, err := Choose(t.Context(), Auto, xtables.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := choice.Backend.Name(); got != "iptables-legacy" {
+		t.Errorf("got %s", got)
+	}
+	if got := choice.Candidates[1].String(); !strings.Contains(got, "not for IPv6: ip6tables: not found") || strings.Contains(got, "hint") {
+		t.Errorf("got %q", got)
+	}
+}
+
+const rules = "*nat\n:ISTIO_OUTPUT - [0:0]\n-A OUTPUT -j ISTIO_OUTPUT\nCOMMIT\n"
+
+func write(t *testing.T, program string) {
+	t.Helper()
+	cmd := exec.Command(program, "--noflush", "-w", "10")
+	cmd.Stdin = strings.NewReader(rules)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", program, err, out)
+	}
+}
+
+// Rules of ours in the other variant are found, and can be removed through what
+// is returned.
+func TestOthers(t *testing.T) {
+	t.Parallel()
+	for chosen, other := range map[string]string{"iptables-nft": "iptables-legacy", "iptables-legacy": "iptables-nft"} {
+		t.Run(other, func(t *testing.T) {
+			t.Parallel()
+			nstest.Enter(t)
+			choice := choose(t, chosen)
+			write(t, chosen+"-restore")
+			if others, err := choice.Others(t.Context()); len(others) != 0 || err != nil {
+				t.Errorf("without rules: got %v, %v", others, err)
+			}
+			write(t, other+"-restore")
+			others, err := choice.Others(t.Context())
+			if err != nil || len(others) != 1 || others[0].Backend.Name() != other {
+				t.Fatalf("got %v, %v", others, err)
+			}
+			if err := others[0].Backend.Replace(t.Context(), others[0].Rules, iptables.Ruleset{}); err != nil {
+				t.Fatal(err)
+			}
+			if others, err := choice.Others(t.Context()); len(others) != 0 || err != nil {
+				t.Errorf("after removal: got %v, %v", others, err)
+			}
+			have, err := choice.Backend.Load(t.Context())
+			if own := have.Own(); err != nil || len(own.Tables) != 1 {
+				t.Errorf("the chosen backend's own rules: got %v, %v", own, err)
+			}
+		})
+	}
+}
+
+// The plain name stands for one of the variants; only the other is another.
+func TestOthersOfPlainName(t *testing.T) {
+	nstest.Enter(t)
+	onPath(t, nftProgram, "iptables", "ip6tables")
+	choice := choose(t, "iptables")
+	write(t, "iptables-restore")
+	if others, err := choice.Others(t.Context()); len(others) != 0 || err != nil {
+		t.Errorf("got %v, %v", others, err)
+	}
+}
+
+// Legacy tables that no program can read are reported, not passed over.
+func TestOthersUnreadable(t *testing.T) {
+	nstest.Enter(t)
+	write(t, "iptables-legacy-restore")
+	onPath(t, nftProgram, "iptables-nft", "ip6tables-nft")
+	_, err := choose(t, Auto).Others(t.Context())
+	if !errors.Is(err, xtables.ErrNotFound) || !strings.Contains(err.Error(), "there are legacy tables (IPv4 nat)") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Without privileges the choice fails with a message of its own.
+func TestChooseWithoutPrivilege(t *testing.T) {
+	denied := chooser{nfTables: func() error { return fmt.Errorf("the kernel does not let us see its rules: %w", syscall.EPERM) }}
+	_, err := denied.choose(t.Context(), Auto)
+	if !errors.Is(err, os.ErrPermission) || !strings.Contains(err.Error(), "\nhint: run as root") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,100 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/routes"
+)
+
+// Report is what [Install] and [Remove] did.
+type Report struct {
+	// Changed tells whether anything had to be changed.
+	Changed bool
+	// Unseen is about backends that may hold rules of ours but could not be
+	// asked, such as legacy tables without the programs that read them; nil if
+	// there is none.
+	Unseen error
+}
+
+// Install makes the network namespace hold these rules and this routing and
+// nothing else of ours, in whichever backend it was. rules hold nothing that is
+// not ours.
+//
+// No moment has less captured than both before and after: what packets need is
+// there before the rules that send them to it, and goes after them. An error
+// means that everything is as it was before, or says that it is not.
+func Install(ctx context.Context, choice Choice, rules iptables.Ruleset, routing iptables.Routing) (Report, error) {
+	have, err := choice.Backend.Load(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	others, unseen := choice.Others(ctx)
+	changes, err := routes.Diff(ctx, routing)
+	if err != nil {
+		return Report{}, err
+	}
+
+	var steps []step
+	if additions := changes.Additions(); len(additions) > 0 {
+		steps = append(steps, route(additions))
+	}
+	if haveOwn, want := have.Own(), rules.Own(); !haveOwn.Equal(&want) {
+		steps = append(steps, replace(choice.Backend, have, rules))
+	}
+	for _, other := range others {
+		steps = append(steps, replace(other.Backend, other.Rules, iptables.Ruleset{}))
+	}
+	if removals := changes.Removals(); len(removals) > 0 {
+		steps = append(steps, route(removals))
+	}
+	return Report{Changed: len(steps) > 0, Unseen: unseen}, take(ctx, steps)
+}
+
+// Remove removes everything that is ours, from every backend.
+func Remove(ctx context.Context, choice Choice) (Report, error) {
+	return Install(ctx, choice, iptables.Ruleset{}, iptables.Routing{})
+}
+
+// step is a change that can be taken back. A do that fails has changed nothing,
+// or says that it has.
+type step struct {
+	do, undo func(context.Context) error
+}
+
+// take makes all changes or, where one fails, takes back those before it.
+func take(ctx context.Context, steps []step) error {
+	for i, s := range steps {
+		err := s.do(ctx)
+		if err == nil {
+			continue
+		}
+		errs := []error{err}
+		for ; i > 0; i-- {
+			if undoErr := steps[i-1].undo(context.WithoutCancel(ctx)); undoErr != nil {
+				errs = append(errs, fmt.Errorf("failed to take back an earlier change: %w", undoErr))
+			}
+		}
+		return errors.Join(errs...)
+	}
+	return nil
+}
+
+func replace(b Backend, have, want iptables.Ruleset) step {
+	return step{
+		do: func(ctx context.Context) error { return b.Replace(ctx, have, want) },
+		undo: func(ctx context.Context) error {
+			now, err := b.Load(ctx)
+			if err != nil {
+				return err
+			}
+			return b.Replace(ctx, now, have.Own())
+		},
+	}
+}
+
+func route(changes routes.Changes) step {
+	return step{do: changes.Apply, undo: changes.Undo}
+}

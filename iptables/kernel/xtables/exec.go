@@ -1,0 +1,57 @@
+package xtables
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// execer finds and runs programs. There is one implementation; tests have
+// another for faults that real programs cannot be brought to.
+type execer interface {
+	// find returns the path of a program, or an error that wraps
+	// [ErrNotFound].
+	find(name string) (path string, err error)
+
+	// run returns what the program printed. Where it failed, the error is an
+	// [*Error].
+	run(ctx context.Context, c command) (stdout string, err error)
+}
+
+// command is one run of a program.
+type command struct {
+	path  string
+	args  []string
+	input string
+}
+
+type realExecer struct{}
+
+func (realExecer) find(name string) (string, error) { return lookPath(name) }
+
+func (realExecer) run(ctx context.Context, c command) (string, error) {
+	cmd := exec.CommandContext(ctx, c.path, c.args...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C") // errors are recognised by their words
+	cmd.Stdin = strings.NewReader(c.input)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	// A program that modprobe was started by may outlive it with our pipes.
+	cmd.WaitDelay = time.Second
+	err := cmd.Run()
+	if err == nil || errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState.Success() {
+		return stdout.String(), nil
+	}
+	if ctx.Err() != nil {
+		// The program was killed, and its status says no more than that.
+		err = context.Cause(ctx)
+	}
+	status := -1
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		status = exit.ExitCode()
+	}
+	return "", newError(c, status, stderr.String(), err)
+}

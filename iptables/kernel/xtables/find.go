@@ -1,0 +1,181 @@
+package xtables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	goiptables "github.com/coreos/go-iptables/iptables"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// programs are those of one family and variant, by their paths.
+type programs struct {
+	main, save, restore string
+	version             version
+}
+
+// version is that of the iptables package, such as {1, 8, 9}.
+type version [3]int
+
+func (v version) String() string { return fmt.Sprintf("%d.%d.%d", v[0], v[1], v[2]) }
+
+func (v version) atLeast(major, minor, patch int) bool {
+	for i, n := range [3]int{major, minor, patch} {
+		if v[i] != n {
+			return v[i] > n
+		}
+	}
+	return true
+}
+
+// ErrNotFound is wrapped by errors about programs that are not installed.
+var ErrNotFound = errors.New("not found")
+
+// Find returns the backend of a variant. It runs programs to learn their
+// versions, which touches no table. That there are no programs for IPv6 is no
+// error yet ([Backend.Missing]).
+//
+// A variant is looked for under its own name, such as iptables-nft, then as the
+// plain iptables, if that says that it is of this variant.
+func Find(ctx context.Context, v Variant, o Options) (*Backend, error) {
+	b := &Backend{
+		name: v, variant: v, execer: o.execer, lockWait: o.LockWait,
+		programs: make(map[iptables.Family]programs),
+		missing:  make(map[iptables.Family]error),
+	}
+	if b.execer == nil {
+		b.execer = realExecer{}
+	}
+	if b.lockWait <= 0 {
+		b.lockWait = DefaultLockWait
+	}
+	for _, family := range iptables.Families() {
+		found, err := b.find(ctx, family)
+		if err != nil {
+			b.missing[family] = err
+			continue
+		}
+		b.programs[family] = found
+	}
+	if err := b.missing[iptables.IPv4]; err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// find looks for the programs of one family. Having found those of [Any] for
+// IPv4, it has b look for the same variant from then on.
+func (b *Backend) find(ctx context.Context, family iptables.Family) (programs, error) {
+	if b.variant != Any {
+		name := strings.Replace(string(b.variant), "iptables", family.Command(), 1)
+		found, err := b.lookup(ctx, family, name)
+		if !errors.Is(err, ErrNotFound) {
+			return found, err
+		}
+	}
+	found, err := b.lookup(ctx, family, family.Command())
+	if err != nil {
+		return programs{}, b.notFound(family, err)
+	}
+	is, err := b.variantOf(ctx, found)
+	if err != nil {
+		return programs{}, err
+	}
+	if b.variant == Any {
+		b.variant = is
+	}
+	if b.variant != is {
+		return programs{}, b.notFound(family, fmt.Errorf("%w: %s is %s", ErrNotFound, found.main, is))
+	}
+	return found, nil
+}
+
+func (b *Backend) notFound(family iptables.Family, err error) error {
+	if !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	looked := family.Command()
+	if b.variant != Any {
+		looked = strings.Replace(string(b.variant), "iptables", family.Command(), 1) + " or " + looked
+	}
+	return fmt.Errorf("%w (looked for %s with its -save and -restore in %s)\n"+
+		"hint: install the package iptables, or choose another --backend",
+		err, looked, strings.Join(filepath.SplitList(os.Getenv("PATH")), ", "))
+}
+
+func (b *Backend) lookup(ctx context.Context, family iptables.Family, name string) (programs, error) {
+	var paths [3]string
+	for i, program := range []string{name, name + "-save", name + "-restore"} {
+		path, err := b.execer.find(program)
+		if err != nil {
+			return programs{}, err
+		}
+		paths[i] = path
+	}
+	if err := ctx.Err(); err != nil {
+		return programs{}, err
+	}
+	protocol := goiptables.ProtocolIPv4
+	if family == iptables.IPv6 {
+		protocol = goiptables.ProtocolIPv6
+	}
+	// It runs "--version" and nothing else.
+	found, err := goiptables.New(goiptables.IPFamily(protocol), goiptables.Path(paths[0]))
+	if err != nil {
+		return programs{}, fmt.Errorf("%s cannot be run: %w", paths[0], err)
+	}
+	major, minor, patch := found.GetIptablesVersion()
+	return programs{paths[0], paths[1], paths[2], version{major, minor, patch}}, nil
+}
+
+// variantOf asks programs with the plain name which variant they are. All have
+// to agree: to read one variant and to write the other would never end.
+func (b *Backend) variantOf(ctx context.Context, p programs) (Variant, error) {
+	// There was one variant only (iptables 1.8.0, release notes).
+	if !p.version.atLeast(1, 8, 0) {
+		return Legacy, nil
+	}
+	var variant Variant
+	for _, path := range []string{p.main, p.save, p.restore} {
+		out, err := b.execer.run(ctx, command{path: path, args: []string{"--version"}})
+		if err != nil {
+			return "", err
+		}
+		is := Legacy
+		if strings.Contains(out, "(nf_tables)") {
+			is = NFT
+		}
+		if variant != "" && variant != is {
+			return "", fmt.Errorf("%s is %s, but %s is %s\n"+
+				"hint: choose --backend=%s or --backend=%s", p.main, variant, path, is, NFT, Legacy)
+		}
+		variant = is
+	}
+	return variant, nil
+}
+
+// waitArgs returns the arguments of a restore program that bound its waiting for
+// the lock, which came with 1.6.2; older programs do not wait.
+func (b *Backend) waitArgs(v version) []string {
+	if !v.atLeast(1, 6, 2) {
+		return nil
+	}
+	seconds := (b.lockWait + time.Second - 1) / time.Second
+	return []string{"-w", fmt.Sprint(int(seconds))}
+}
+
+// lookPath finds a program as a shell does.
+func lookPath(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	if errors.Is(err, exec.ErrNotFound) {
+		return "", fmt.Errorf("%s: %w", name, ErrNotFound)
+	}
+	return path, err
+}

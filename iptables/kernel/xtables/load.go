@@ -1,0 +1,97 @@
+package xtables
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// Load returns every table that exists, of the families that there are programs
+// for, with counters. Nothing comes to life by it.
+//
+// The error wraps [ErrIncompatible] where a table that we use holds rules that
+// the programs cannot show.
+func (b *Backend) Load(ctx context.Context) (iptables.Ruleset, error) {
+	var rs iptables.Ruleset
+	for _, family := range iptables.Families() {
+		if b.missing[family] != nil {
+			continue
+		}
+		tables, err := b.loadFamily(ctx, family)
+		if err != nil {
+			return iptables.Ruleset{}, fmt.Errorf("failed to read the %s rules: %w", family, err)
+		}
+		rs.Tables = append(rs.Tables, tables...)
+	}
+	rs.Sort()
+	return rs, nil
+}
+
+func (b *Backend) loadFamily(ctx context.Context, family iptables.Family) ([]iptables.Table, error) {
+	if b.variant == Legacy {
+		names, err := LegacyTables(family)
+		if err != nil || len(names) == 0 {
+			return nil, err
+		}
+	}
+	text, err := b.execer.run(ctx, command{path: b.programs[family].save, args: []string{"-c"}})
+	if err != nil {
+		return nil, err
+	}
+	if err := checkCompatible(family, text); err != nil {
+		return nil, err
+	}
+	return iptables.ParseSave(family, strings.NewReader(text))
+}
+
+// LegacyTables returns the names of the tables that exist in the legacy variant.
+// The kernel lists them in a file, which does not exist before its module is
+// loaded; the programs would make a table by looking for it.
+func LegacyTables(family iptables.Family) ([]string, error) {
+	// "/proc/net" is that of the process, not of the thread.
+	path := "/proc/thread-self/net/ip_tables_names"
+	if family == iptables.IPv6 {
+		path = "/proc/thread-self/net/ip6_tables_names"
+	}
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("%w\nhint: %s", err, hintPermission)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var names []string
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if name := strings.TrimSpace(lines.Text()); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names, lines.Err()
+}
+
+// incompatible is how iptables-nft-save passes over a table (nft_table_save in
+// iptables/xtables-save.c). It still succeeds.
+var incompatible = regexp.MustCompile("(?m)^# Table [`']([^']*)' is incompatible")
+
+func checkCompatible(family iptables.Family, text string) error {
+	for _, match := range incompatible.FindAllStringSubmatch(text, -1) {
+		if slices.Contains(writeOrder[:], match[1]) {
+			return fmt.Errorf("%w: %s table %s holds rules that iptables cannot show\n"+
+				"hint: see them with nft list ruleset; --backend=nftables can work beside them", ErrIncompatible, family, match[1])
+		}
+	}
+	return nil
+}

@@ -1,0 +1,148 @@
+// Package xtables reads and writes rules by the iptables programs: iptables-save
+// and one iptables-restore per family, of the nf_tables or of the legacy
+// variant.
+//
+// The programs change one table at a time, each in one transaction. Where a part
+// fails, the parts before it are put back.
+package xtables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// Variant selects the programs.
+type Variant string
+
+// The variants, named as --backend names them.
+const (
+	NFT    Variant = "iptables-nft"    // write to nf_tables
+	Legacy Variant = "iptables-legacy" // write to the kernel's older ip_tables
+	Any    Variant = "iptables"        // whichever of the two "iptables" is
+)
+
+// DefaultLockWait is how long a legacy program waits for another one to finish
+// when [Options] do not say.
+const DefaultLockWait = 10 * time.Second
+
+// Options are the optional parts of [Find].
+type Options struct {
+	// LockWait bounds how long a program waits for the lock that programs of
+	// the legacy variant share, /run/xtables.lock or what XTABLES_LOCKFILE in
+	// the environment names. It is rounded up to seconds; 0 is
+	// [DefaultLockWait].
+	LockWait time.Duration
+
+	execer execer // where tests inject faults
+}
+
+// Backend reaches the rules of the calling thread's network namespace by the
+// programs of one variant.
+type Backend struct {
+	name     Variant // as it was asked for
+	variant  Variant // NFT or Legacy
+	programs map[iptables.Family]programs
+	missing  map[iptables.Family]error // why a family has no programs
+	lockWait time.Duration
+	execer   execer
+}
+
+// Name returns the name by which the programs were asked for.
+func (b *Backend) Name() string { return string(b.name) }
+
+// Variant returns NFT or Legacy, also where [Any] was asked for.
+func (b *Backend) Variant() Variant { return b.variant }
+
+// String returns what is known about the programs, such as
+// "/usr/sbin/iptables-nft 1.8.9".
+func (b *Backend) String() string {
+	p := b.programs[iptables.IPv4]
+	return fmt.Sprintf("%s %s", p.main, p.version)
+}
+
+// Missing returns why there are no programs for a family, or nil where there
+// are. Such a family is not loaded, and rules for it are refused.
+func (b *Backend) Missing(family iptables.Family) error { return b.missing[family] }
+
+// errUnknownFamily guards against a ruleset with a family that does not exist.
+var errUnknownFamily = errors.New("no such address family")
+
+// Replace makes what is ours of have into want. It writes only tables that
+// differ, and runs no program where none does. The legacy programs make a table
+// that does not exist yet, empty, even if it is not written in the end.
+//
+// An error tells in a [*ReplaceError] whether the rules from before still stand;
+// the cause is an [*Error] in most cases.
+func (b *Backend) Replace(ctx context.Context, have, want iptables.Ruleset) error {
+	writes, err := b.writes(&have, &want)
+	if err != nil {
+		return &ReplaceError{Err: err}
+	}
+	for _, w := range writes {
+		if err := b.restore(ctx, w, "--test"); err != nil {
+			return &ReplaceError{Err: err}
+		}
+	}
+	for _, w := range writes {
+		if err := b.restore(ctx, w); err != nil {
+			return &ReplaceError{Err: err, PutBack: b.putBack(ctx, &have)}
+		}
+	}
+	return nil
+}
+
+// putBackTimeout bounds putting old rules back, which has to happen even if the
+// context is over.
+const putBackTimeout = 30 * time.Second
+
+// putBack makes what is ours into what it was in have, from whatever it is now.
+func (b *Backend) putBack(ctx context.Context, have *iptables.Ruleset) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), putBackTimeout)
+	defer cancel()
+	now, err := b.Load(ctx)
+	if err != nil {
+		return err
+	}
+	writes, err := b.writes(&now, have)
+	if err != nil {
+		return err
+	}
+	for _, w := range writes {
+		if err := b.restore(ctx, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write is what one family has to be told.
+type write struct {
+	family iptables.Family
+	tables []edit
+}
+
+func (b *Backend) writes(have, want *iptables.Ruleset) ([]write, error) {
+	var writes []write
+	for _, rs := range []*iptables.Ruleset{have, want} {
+		for _, t := range rs.Tables {
+			if t.Family != iptables.IPv4 && t.Family != iptables.IPv6 {
+				return nil, errUnknownFamily
+			}
+		}
+	}
+	for _, family := range iptables.Families() {
+		edits := edits(have, want, family)
+		if len(edits) == 0 {
+			continue
+		}
+		if err := b.missing[family]; err != nil {
+			return nil, fmt.Errorf("%s rules are wanted: %w", family, err)
+		}
+		writes = append(writes, write{family, edits})
+	}
+	return writes, nil
+}
