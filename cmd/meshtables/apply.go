@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/kernel"
+	"github.com/meshtables/meshtables/iptables/kernel/xtables"
+	"github.com/meshtables/meshtables/iptables/probe"
+)
+
+// plan is what is to be captured, and why.
+type plan struct {
+	cfg   config.Config
+	facts host.Host
+	capture.Capture
+}
+
+// plan reads the options and the host and returns what follows from them. The
+// exit status is not exitDone where there is nothing to go on with.
+func (c *command) plan() (p plan, status int) {
+	var err error
+	if p.cfg, err = c.line.readConfig(c.options, c.env, c.log); err != nil {
+		return p, c.usageError(err)
+	}
+	if p.facts, err = host.Discover(host.ResolvConf); err != nil {
+		return p, c.failed(err)
+	}
+	p.Capture = capture.Plan(p.cfg, p.facts)
+	for _, w := range p.Warnings {
+		c.log.Warn(w)
+	}
+	if err := p.Rules.Validate(); err != nil {
+		return p, c.failed(fmt.Errorf("nothing was changed, as the kernel would not take these rules: %w", err))
+	}
+	return p, exitDone
+}
+
+// printPlan shows the rules and touches nothing.
+func (c *command) printPlan() int {
+	p, status := c.plan()
+	if status != exitDone {
+		return status
+	}
+	rules, err := newPlannedRules(p.Capture)
+	if err != nil {
+		return c.failed(err)
+	}
+	return c.print(rules)
+}
+
+func (c *command) apply(ctx context.Context) int {
+	p, status := c.plan()
+	if status != exitDone {
+		return status
+	}
+	answer := outcome{Result: "not applied", Families: familyNames(p.Rules), Rules: countRules(p.Rules)}
+	if !c.skipRuleApply {
+		if err := c.install(ctx, p, &answer); err != nil {
+			return c.failed(err)
+		}
+	}
+	if c.runValidation {
+		answer.Validation = probe.Run(ctx, probe.Want{
+			Rules:        p.Rules,
+			OutboundPort: p.cfg.OutboundPort,
+			InboundPort:  p.cfg.InboundPort,
+			ProxyUID:     p.cfg.ProxyUIDs[0],
+			Addresses:    p.facts.Addresses,
+		})
+	}
+	status = c.print(answer)
+	if status == exitDone && slices.ContainsFunc(answer.Validation, probe.Step.Failed) {
+		return exitNotArrived
+	}
+	return status
+}
+
+// install makes the kernel hold the plan and tells the answer what it did.
+func (c *command) install(ctx context.Context, p plan, answer *outcome) error {
+	if err := c.refuseHost(p); err != nil {
+		return err
+	}
+	choice, err := c.choose(ctx)
+	if err != nil {
+		return err
+	}
+	report, err := kernel.Install(ctx, choice, p.Rules, p.Routing)
+	if err != nil {
+		return err
+	}
+	c.warnUnseen(report)
+	answer.Backend, answer.Result = choice.Backend.Name(), "unchanged"
+	if report.Changed {
+		answer.Result = "applied"
+	}
+	return nil
+}
+
+// refuseHost keeps a slip on a node from cutting the node off.
+func (c *command) refuseHost(p plan) error {
+	if c.hostNetwork {
+		return nil
+	}
+	own, err := host.OwnedByInit()
+	if err != nil || !own {
+		return err
+	}
+	return fmt.Errorf("this looks like the network namespace of a whole machine, so nothing was changed: "+
+		"%d rules would have sent the machine's own connections (%s) to a proxy\n"+
+		hintPrefix+"name a pod's namespace with --network-namespace, or show the rules with --dry-run; "+
+		"--host-network applies them here all the same",
+		countRules(p.Rules), strings.Join(familyNames(p.Rules), " and "))
+}
+
+func (c *command) choose(ctx context.Context) (kernel.Choice, error) {
+	choice, err := kernel.Choose(ctx, c.backend, xtables.Options{})
+	for _, candidate := range choice.Candidates {
+		c.log.Debug(candidate.String())
+	}
+	return choice, err
+}
+
+func (c *command) warnUnseen(report kernel.Report) {
+	if report.Unseen != nil {
+		c.log.Warn("rules may be left: " + report.Unseen.Error())
+	}
+}
+
+func (c *command) cleanup(ctx context.Context) int {
+	choice, err := c.choose(ctx)
+	if err != nil {
+		return c.failed(err)
+	}
+	report, err := kernel.Remove(ctx, choice)
+	if err != nil {
+		return c.failed(err)
+	}
+	c.warnUnseen(report)
+	answer := outcome{Result: "nothing to remove"}
+	if report.Changed {
+		answer.Result = "removed"
+	}
+	return c.print(answer)
+}
+
+func countRules(rs iptables.Ruleset) int {
+	n := 0
+	for _, t := range rs.Tables {
+		for _, c := range t.Chains {
+			n += len(c.Rules)
+		}
+	}
+	return n
+}
+
+// familyNames returns the families that a ruleset has rules for.
+func familyNames(rs iptables.Ruleset) []string {
+	var names []string
+	for _, f := range iptables.Families() {
+		if slices.ContainsFunc(rs.Tables, func(t iptables.Table) bool { return t.Family == f }) {
+			names = append(names, f.String())
+		}
+	}
+	return names
+}

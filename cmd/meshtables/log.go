@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+)
+
+// newLogger returns the logger for stderr. Text is made for people: a line is
+// the program's name, the level where it is not just information, and the
+// message.
+func newLogger(w io.Writer, format logFormat, level slog.Level) *slog.Logger {
+	if format == logJSON {
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+	}
+	return slog.New(&lineHandler{w: w, level: level, mu: new(sync.Mutex)})
+}
+
+// lineHandler writes records as lines that start with "meshtables: ".
+type lineHandler struct {
+	w     io.Writer
+	level slog.Level
+	attrs string
+	mu    *sync.Mutex
+}
+
+func (h *lineHandler) Enabled(_ context.Context, level slog.Level) bool { return level >= h.level }
+
+func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
+	text := r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		text += formatAttr(a)
+		return true
+	})
+	var b strings.Builder
+	for line := range strings.SplitSeq(text+h.attrs, "\n") {
+		b.WriteString("meshtables: ")
+		switch {
+		case strings.HasPrefix(line, hintPrefix):
+			// The fix belongs to the line before, whatever its level.
+		case r.Level >= slog.LevelError:
+			b.WriteString("error: ")
+		case r.Level >= slog.LevelWarn:
+			b.WriteString("warning: ")
+		}
+		b.WriteString(line + "\n")
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, err := io.WriteString(h.w, b.String())
+	return err
+}
+
+// hintPrefix starts a line of an error that tells the fix.
+const hintPrefix = "hint: "
+
+func formatAttr(a slog.Attr) string { return " " + a.Key + "=" + a.Value.String() }
+
+func (h *lineHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	derived := *h
+	for _, a := range attrs {
+		derived.attrs += formatAttr(a)
+	}
+	return &derived
+}
+
+// WithGroup ignores groups: a line has no room for structure.
+func (h *lineHandler) WithGroup(string) slog.Handler { return h }

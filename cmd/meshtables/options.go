@@ -1,0 +1,230 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/kernel"
+)
+
+// options are what the command line says, beside what is to be captured.
+type options struct {
+	dryRun, cleanupOnly          bool
+	runValidation, skipRuleApply bool
+	hostNetwork                  bool
+	networkNamespace             string
+	cniMode                      bool
+	annotations                  string
+	backend                      string
+
+	output  outputFormat
+	verbose bool
+	logs    logFormat
+
+	// The reference's words for what is said above.
+	forceBinary string
+	nativeNft   bool
+	logJSON     bool
+}
+
+type outputFormat string
+
+const (
+	outputText outputFormat = "text"
+	outputJSON outputFormat = "json"
+)
+
+type logFormat string
+
+const (
+	logText logFormat = "text"
+	logJSON logFormat = "json"
+)
+
+// commandLine is a command line with its options, before their values are read.
+type commandLine struct {
+	set     *pflag.FlagSet
+	flags   *config.Flags
+	help    bool
+	version bool
+	options options
+}
+
+func newCommandLine() *commandLine {
+	c := &commandLine{set: pflag.NewFlagSet("meshtables", pflag.ContinueOnError)}
+	c.set.SortFlags = false
+	c.flags = config.NewFlags(c.set)
+	o := &c.options
+	o.output, o.logs, o.backend = outputText, logText, kernel.Auto
+	for _, row := range []struct {
+		config.Option
+		value pflag.Value
+	}{
+		{config.Option{
+			Name:  "annotations",
+			Usage: "read the pod's annotations from this file, written by the downward API",
+		}, config.StringValue("file", &o.annotations)},
+		{config.Option{
+			Name:  "backend",
+			Usage: "how rules are written: iptables-nft, iptables-legacy, iptables (whichever is on PATH), or auto for the first that works",
+		}, config.ChoiceValue("name", &o.backend, kernel.Names()...)},
+		{config.Option{
+			Name: "dry-run", Letter: "n",
+			Usage: "print what iptables-save would print after applying, and change nothing",
+		}, config.BoolValue(&o.dryRun)},
+		{config.Option{
+			Name:  "cleanup-only",
+			Usage: "remove everything that meshtables or istio-iptables wrote; needs no other option",
+		}, config.BoolValue(&o.cleanupOnly)},
+		{config.Option{
+			Name:  "run-validation",
+			Usage: "open connections afterwards and see that they arrive at the proxy's ports",
+		}, config.BoolValue(&o.runValidation)},
+		{config.Option{
+			Name:  "skip-rule-apply",
+			Usage: "do not apply rules",
+		}, config.BoolValue(&o.skipRuleApply)},
+		{config.Option{
+			Name:  "network-namespace",
+			Usage: "work in the network namespace of this file, such as /run/netns/NAME or /proc/PID/ns/net",
+		}, config.StringValue("file", &o.networkNamespace)},
+		{config.Option{
+			Name:  "cni-mode",
+			Usage: "run from a node: users and groups are numbers, as their names belong to the pod",
+		}, config.BoolValue(&o.cniMode)},
+		{config.Option{
+			Name:  "host-network",
+			Usage: "apply even in what looks like the host's own network namespace",
+		}, config.BoolValue(&o.hostNetwork)},
+		{config.Option{
+			Name: "output", Letter: "O",
+			Usage: "form of what is printed: text or json",
+		}, config.ChoiceValue("form", &o.output, outputText, outputJSON)},
+		{config.Option{
+			Name: "verbose", Letter: "v",
+			Usage: "say what is found and done",
+		}, config.BoolValue(&o.verbose)},
+		{config.Option{
+			Name:  "log-format",
+			Usage: "form of messages on stderr: text or json",
+		}, config.ChoiceValue("form", &o.logs, logText, logJSON)},
+		{config.Option{
+			Name: "force-iptables-binary", Hidden: true,
+			Usage: "as --backend=iptables-nft or --backend=iptables-legacy",
+		}, config.ChoiceValue("variant", &o.forceBinary, "nft", "legacy", "")},
+		{config.Option{
+			Name: "native-nftables", Hidden: true,
+			Usage: "as --backend=nftables",
+		}, config.BoolValue(&o.nativeNft)},
+		{config.Option{
+			Name: "log_as_json", Hidden: true,
+			Usage: "as --log-format=json",
+		}, config.BoolValue(&o.logJSON)},
+	} {
+		c.flags.Register(row.Option, row.value)
+	}
+	c.set.BoolVarP(&c.help, "help", "h", false, "show this help")
+	c.set.BoolVar(&c.version, "version", false, "show the version")
+	registerMeaningless(c.set)
+	return c
+}
+
+// meaningless are the reference's flags that have no meaning here: what some ask
+// for is always done, and what the others tune does not exist. Those in the
+// second list take no value.
+var (
+	meaningless = []string{
+		"iptables-probe-port", "iptables-version", "probe-timeout",
+		"log_caller", "log_output_level", "log_rotate", "log_rotate_max_age", "log_rotate_max_backups",
+		"log_rotate_max_size", "log_stacktrace_level", "log_target", "vklog",
+	}
+	meaninglessSwitches = []string{"force-apply", "iptables-trace-logging", "reconcile", "restore-format"}
+)
+
+func registerMeaningless(set *pflag.FlagSet) {
+	for _, name := range meaningless {
+		set.String(name, "", "")
+	}
+	for _, name := range meaninglessSwitches {
+		set.Bool(name, false, "")
+	}
+	for _, name := range slices.Concat(meaningless, meaninglessSwitches) {
+		set.Lookup(name).Hidden = true
+	}
+}
+
+// readOptions reads the options that are no part of config.Config.
+func (c *commandLine) readOptions(env []string) (options, error) {
+	if err := c.flags.Apply(env); err != nil {
+		return options{}, err
+	}
+	o := c.options
+	var errs []error
+	if o.forceBinary != "" {
+		errs = append(errs, o.setBackend("--force-iptables-binary="+o.forceBinary, "iptables-"+o.forceBinary))
+	}
+	if o.nativeNft {
+		errs = append(errs, errors.New("--native-nftables: native nf_tables rules are not available in this version\n"+
+			hintPrefix+"leave it out: rules of the form that iptables lists do the same to every packet"))
+	}
+	if o.logJSON {
+		o.logs = logJSON
+	}
+	if o.dryRun && o.cleanupOnly {
+		errs = append(errs, errors.New("--dry-run and --cleanup-only: only one of them is possible"))
+	}
+	return o, errors.Join(errs...)
+}
+
+func (o *options) setBackend(option string, backend string) error {
+	if o.backend != kernel.Auto && o.backend != backend {
+		return fmt.Errorf("%s and --backend=%s: must be the same, because they are one option", option, o.backend)
+	}
+	o.backend = backend
+	return nil
+}
+
+// ignored returns a sentence about the meaningless flags that were given, or "".
+func (c *commandLine) ignored() string {
+	var given []string
+	for _, name := range slices.Concat(meaningless, meaninglessSwitches) {
+		if c.set.Changed(name) {
+			given = append(given, "--"+name)
+		}
+	}
+	if given == nil {
+		return ""
+	}
+	return "accepted for istio-iptables' sake, without effect: " + strings.Join(given, ", ")
+}
+
+// readConfig reads what is to be captured.
+func (c *commandLine) readConfig(o options, env []string, log *slog.Logger) (config.Config, error) {
+	src := config.Sources{Env: env, Users: host.Users{}}
+	if o.cniMode {
+		src.Users = nil
+	}
+	if o.annotations != "" {
+		text, err := os.ReadFile(o.annotations)
+		if err != nil {
+			return config.Config{}, fmt.Errorf("--annotations: %w", err)
+		}
+		src.Annotations = text
+	}
+	cfg, warnings, err := c.flags.Config(src)
+	if err != nil {
+		return cfg, err
+	}
+	for _, w := range warnings {
+		log.Warn(w)
+	}
+	return cfg, nil
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/vishvananda/netns"
+)
+
+// The exit statuses.
+const (
+	exitDone       = 0   // done, or nothing to do
+	exitFailed     = 1   // failed; the kernel as it was
+	exitUsage      = 2   // an option is wrong; nothing touched
+	exitNotArrived = 126 // connections did not arrive at the proxy
+)
+
+// command is one run of the program.
+type command struct {
+	options
+	line   *commandLine
+	env    []string
+	stdout io.Writer
+	log    *slog.Logger
+}
+
+// run is the whole program: it reads no global state but the file system and the
+// calling thread's namespaces, and it returns the exit status.
+func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
+	line := newCommandLine()
+	line.set.SetOutput(io.Discard)
+	// Until the options are read, messages are text.
+	c := &command{line: line, env: env, stdout: stdout, log: newLogger(stderr, logText, slog.LevelInfo)}
+	if err := line.set.Parse(args); err != nil {
+		return c.usageError(err)
+	}
+	if line.help {
+		fmt.Fprint(stdout, help(line.set))
+		return exitDone
+	}
+	if line.version {
+		fmt.Fprintln(stdout, "meshtables", version())
+		return exitDone
+	}
+	if err := checkArguments(line.set.Args()); err != nil {
+		return c.usageError(err)
+	}
+	var err error
+	if c.options, err = line.readOptions(env); err != nil {
+		return c.usageError(errors.Join(err, c.checkConfig()))
+	}
+	level := slog.LevelInfo
+	if c.verbose {
+		level = slog.LevelDebug
+	}
+	c.log = newLogger(stderr, c.logs, level)
+	if ignored := line.ignored(); ignored != "" {
+		c.log.Info(ignored)
+	}
+	if err := enterNamespace(c.networkNamespace); err != nil {
+		return c.usageError(err)
+	}
+	switch {
+	case c.cleanupOnly:
+		return c.cleanup(ctx)
+	case c.dryRun:
+		return c.printPlan()
+	default:
+		return c.apply(ctx)
+	}
+}
+
+// checkArguments takes the reference's name as a first argument: in Istio's
+// manifests it is the subcommand of another program.
+func checkArguments(args []string) error {
+	if len(args) > 0 && args[0] == "istio-iptables" {
+		args = args[1:]
+	}
+	if len(args) > 0 {
+		return fmt.Errorf("unexpected argument %q\n%sall options start with - or --; a list is one word, with commas", args[0], hintPrefix)
+	}
+	return nil
+}
+
+// checkConfig returns the errors of the capture options alone, so that they are
+// reported with the others.
+func (c *command) checkConfig() error {
+	_, err := c.line.readConfig(options{cniMode: c.cniMode}, c.env, slog.New(slog.DiscardHandler))
+	return err
+}
+
+// enterNamespace moves the calling thread, and with it all that runs in this
+// process from now on, to another network namespace.
+func enterNamespace(path string) error {
+	if path == "" {
+		return nil
+	}
+	runtime.LockOSThread()
+	ns, err := netns.GetFromPath(path)
+	if err != nil {
+		return fmt.Errorf("--network-namespace %q: must be the file of a network namespace: %w", path, err)
+	}
+	defer ns.Close()
+	if err := netns.Set(ns); err != nil {
+		return fmt.Errorf("--network-namespace %q: failed to enter: %w", path, err)
+	}
+	return nil
+}
+
+func (c *command) usageError(err error) int {
+	c.log.Error(err.Error())
+	return exitUsage
+}
+
+func (c *command) failed(err error) int {
+	c.log.Error(err.Error())
+	return exitFailed
+}
+
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return "unknown"
+}
