@@ -4,13 +4,12 @@ import (
 	"errors"
 	"net/netip"
 	"os"
-	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/meshtables/meshtables/iptables/host/nstest"
+	"github.com/meshtables/meshtables/iptables/internal/nstest"
 )
 
 // Discover has to see the addresses of the thread's namespace, not of the
@@ -94,13 +93,11 @@ func TestUsers(t *testing.T) {
 	if id, err := (Users{}).GroupID("root"); err != nil || id != 0 {
 		t.Errorf("group root is %d, %v", id, err)
 	}
-	var noUser user.UnknownUserError
-	if _, err := (Users{}).UserID("no-such-user"); !errors.As(err, &noUser) {
-		t.Errorf("got %v, want an UnknownUserError", err)
+	if _, err := (Users{}).UserID("no-such-user"); !errors.Is(err, ErrUnknownName) {
+		t.Errorf("got %v, want ErrUnknownName", err)
 	}
-	var noGroup user.UnknownGroupError
-	if _, err := (Users{}).GroupID(""); !errors.As(err, &noGroup) {
-		t.Errorf("got %v, want an UnknownGroupError", err)
+	if _, err := (Users{}).GroupID(""); !errors.Is(err, ErrUnknownName) {
+		t.Errorf("got %v, want ErrUnknownName", err)
 	}
 }
 

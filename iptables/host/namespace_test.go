@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/meshtables/meshtables/iptables/host/nstest"
+	"github.com/meshtables/meshtables/iptables/internal/nstest"
 )
 
 // Another namespace than process 1's is never that of the whole machine, and a

@@ -7,45 +7,44 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/user"
 	"strconv"
 	"strings"
 )
 
 // Users finds users and groups by name in /etc/passwd and /etc/group.
 //
-// It does not use [user.Lookup], which takes $USER for the name of the current
+// It does not use os/user, which takes $USER for the name of the current
 // user where /etc/passwd has no entry for its id, as in an empty image: root
 // with USER=istio-proxy in its environment would become the proxy's user.
 type Users struct{}
 
-// UserID returns the id of the user of that name. The error wraps
-// [user.UnknownUserError] where there is none.
+// ErrUnknownName is wrapped by the errors about users and groups that do not
+// exist.
+var ErrUnknownName = errors.New("no such name")
+
+// UserID returns the id of the user of that name.
 func (Users) UserID(name string) (uint32, error) {
-	id, err := findID("/etc/passwd", name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, fmt.Errorf("no such user in /etc/passwd: %w", user.UnknownUserError(name))
-	}
-	return id, err
+	return findID("/etc/passwd", name)
 }
 
-// GroupID returns the id of the group of that name. The error wraps
-// [user.UnknownGroupError] where there is none.
+// GroupID returns the id of the group of that name.
 func (Users) GroupID(name string) (uint32, error) {
-	id, err := findID("/etc/group", name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, fmt.Errorf("no such group in /etc/group: %w", user.UnknownGroupError(name))
-	}
-	return id, err
+	return findID("/etc/group", name)
 }
 
 func findID(path, name string) (uint32, error) {
 	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("%w: there is no %s", ErrUnknownName, path)
+	}
 	if err != nil {
 		return 0, err
 	}
 	defer f.Close()
 	id, err := parseID(f, name)
+	if errors.Is(err, ErrUnknownName) {
+		return 0, fmt.Errorf("%w in %s", err, path)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", path, err)
 	}
@@ -54,7 +53,7 @@ func findID(path, name string) (uint32, error) {
 
 // parseID finds the line of a name in the text of passwd(5) or group(5), which
 // share their first three fields: name, password, id. It returns
-// [fs.ErrNotExist] where there is no such line.
+// [ErrUnknownName] where there is no such line.
 func parseID(r io.Reader, name string) (uint32, error) {
 	lines := bufio.NewReader(r)
 	for {
@@ -69,7 +68,7 @@ func parseID(r io.Reader, name string) (uint32, error) {
 			return uint32(id), nil
 		}
 		if errors.Is(err, io.EOF) {
-			return 0, fs.ErrNotExist
+			return 0, ErrUnknownName
 		}
 		if err != nil {
 			return 0, err

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/host/nstest"
+	"github.com/meshtables/meshtables/iptables/internal/nstest"
 	"github.com/meshtables/meshtables/iptables/kernel/xtables"
 )
 

@@ -65,7 +65,8 @@ func capturedDestination(want Want, f iptables.Family) (netip.AddrPort, bool) {
 				continue
 			}
 			to := netip.AddrPortFrom(a, port)
-			if arrivesAt(want, to, "eth0", ordinaryUID) == want.OutboundPort {
+			from := netip.AddrPortFrom(f.Unspecified(), ephemeral)
+			if arrivesAt(want, from, to, "eth0", ordinaryUID) == want.OutboundPort {
 				return to, true
 			}
 		}
@@ -91,20 +92,24 @@ func ownAddress(want Want, f iptables.Family) (netip.AddrPort, bool) {
 		if iptables.FamilyOf(a) != f || !a.IsGlobalUnicast() {
 			continue
 		}
-		to := netip.AddrPortFrom(a, 80)
-		if arrivesAt(want, to, "lo", want.ProxyUID) == want.InboundPort {
+		// Who connects to an address of the machine itself connects from it.
+		to, from := netip.AddrPortFrom(a, 80), netip.AddrPortFrom(a, ephemeral)
+		if arrivesAt(want, from, to, "lo", want.ProxyUID) == want.InboundPort {
 			return to, true
 		}
 	}
 	return netip.AddrPort{}, false
 }
 
+// ephemeral is a port as the kernel gives it to who connects.
+const ephemeral = 40000
+
 // arrivesAt returns the port to which the rules redirect a new connection, or 0.
-func arrivesAt(want Want, to netip.AddrPort, out string, uid uint32) uint16 {
+func arrivesAt(want Want, from, to netip.AddrPort, out string, uid uint32) uint16 {
 	result, err := explain.Walk(&want.Rules, explain.Packet{
 		Hook: iptables.Output, Protocol: iptables.TCP, State: iptables.StateNew,
-		Source: iptables.FamilyOf(to.Addr()).Unspecified(), Destination: to.Addr(),
-		SourcePort: 40000, DestinationPort: to.Port(), Out: out,
+		Source: from.Addr(), Destination: to.Addr(),
+		SourcePort: from.Port(), DestinationPort: to.Port(), Out: out,
 		Owner: &explain.Owner{UID: uid, GID: ordinaryUID},
 	})
 	if err != nil || result.Verdict != explain.Redirected {

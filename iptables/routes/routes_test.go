@@ -12,7 +12,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/host"
-	"github.com/meshtables/meshtables/iptables/host/nstest"
+	"github.com/meshtables/meshtables/iptables/internal/nstest"
 	"github.com/meshtables/meshtables/iptables/routes"
 )
 

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/meshtables/meshtables/iptables/host/nstest"
+	"github.com/meshtables/meshtables/iptables/internal/nstest"
 )
 
 // A lock that another program does not give up ends in an error of its own, not

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/host/nstest"
+	"github.com/meshtables/meshtables/iptables/internal/nstest"
 )
 
 // onPath makes PATH a directory that holds links from names to programs that

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/host/nstest"
+	"github.com/meshtables/meshtables/iptables/internal/nstest"
 )
 
 // Every ruleset replaces every other, in both families, and nothing stays of it

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/host/nstest"
+	"github.com/meshtables/meshtables/iptables/internal/nstest"
 )
 
 // Every test that writes does so in a network namespace of its own (nstest),

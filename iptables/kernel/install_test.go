@@ -1,0 +1,140 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/internal/nstest"
+	"github.com/meshtables/meshtables/iptables/kernel/xtables"
+)
+
+// routing is what TPROXY needs.
+func routing() iptables.Routing {
+	return iptables.Routing{
+		Mark: 1337, Table: 133, Families: iptables.Families(),
+		Addresses: []netip.Prefix{netip.MustParsePrefix("::6/128")},
+	}
+}
+
+// natRules returns one chain for each family, with one rule of the target.
+func natRules(target iptables.Target) iptables.Ruleset {
+	var rs iptables.Ruleset
+	for _, f := range iptables.Families() {
+		table := iptables.NewTable(f, iptables.Nat)
+		table.Append(iptables.Output, iptables.Rule{Target: iptables.Jump{Chain: "ISTIO_OUTPUT"}})
+		table.Append("ISTIO_OUTPUT", iptables.Rule{Protocol: iptables.ProtocolMatch{Protocol: iptables.TCP}, Target: target})
+		rs.Tables = append(rs.Tables, table)
+	}
+	return rs
+}
+
+// observed is everything that an installation changes.
+func observed(t *testing.T) string {
+	t.Helper()
+	var text strings.Builder
+	for _, args := range [][]string{
+		{"iptables-nft-save"}, {"ip6tables-nft-save"},
+		{"ip", "rule"}, {"ip", "-6", "rule"}, {"ip", "-6", "addr", "show", "dev", "lo"},
+		{"ip", "route", "show", "table", "all"}, {"ip", "-6", "route", "show", "table", "all"},
+	} {
+		for line := range strings.Lines(nstest.Run(t, args[0], args[1:]...)) {
+			if !strings.HasPrefix(line, "#") {
+				text.WriteString(line)
+			}
+		}
+	}
+	return text.String()
+}
+
+func TestInstallAndRemove(t *testing.T) {
+	nstest.Enter(t)
+	choice := choose(t, string(xtables.NFT))
+	install := func(want bool, rs iptables.Ruleset, routing iptables.Routing) {
+		t.Helper()
+		report, err := Install(t.Context(), choice, rs, routing)
+		if err != nil || report.Changed != want || report.Unseen != nil {
+			t.Errorf("got %+v, %v, want a change: %v", report, err, want)
+		}
+	}
+	install(true, natRules(iptables.Return), routing())
+	installed := observed(t)
+	for _, want := range []string{"-A ISTIO_OUTPUT -p tcp -j RETURN", "fwmark 0x539 lookup 133", "local default dev lo", "::6/128"} {
+		if !strings.Contains(installed, want) {
+			t.Errorf("%q is missing in:\n%s", want, installed)
+		}
+	}
+	install(false, natRules(iptables.Return), routing())
+	if now := observed(t); now != installed {
+		t.Errorf("changed by installing the same:\n%s\n%s", installed, now)
+	}
+
+	install(true, natRules(iptables.Return), iptables.Routing{})
+	if now := observed(t); strings.Contains(now, "fwmark") || strings.Contains(now, "::6/128") {
+		t.Errorf("stale routing is left:\n%s", now)
+	}
+	install(true, iptables.Ruleset{}, iptables.Routing{})
+	if now := observed(t); strings.Contains(now, "ISTIO_") {
+		t.Errorf("rules are left:\n%s", now)
+	}
+	install(false, iptables.Ruleset{}, iptables.Routing{})
+}
+
+// Whatever step fails, those before it are taken back.
+func TestFailureChangesNothing(t *testing.T) {
+	nstest.Enter(t)
+	choice := choose(t, string(xtables.NFT))
+	if _, err := Install(t.Context(), choice, natRules(iptables.Return), iptables.Routing{}); err != nil {
+		t.Fatal(err)
+	}
+	before := observed(t)
+	unchanged := func(t *testing.T) {
+		t.Helper()
+		if now := observed(t); now != before {
+			t.Errorf("before:\n%s\nafter:\n%s", before, now)
+		}
+	}
+
+	// Routes are added first; the kernel refuses the rules.
+	_, err := Install(t.Context(), choice, natRules(iptables.UnknownTarget{Name: "NOSUCHTARGET"}), routing())
+	if err == nil {
+		t.Error("no error for a target that does not exist")
+	}
+	unchanged(t)
+
+	// Rules are written, and moving them out of the other backend fails. No real
+	// program can be made to refuse a removal, hence the fake.
+	errBusy := errors.New("busy")
+	have, err := choice.Backend.Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = take(t.Context(), []step{
+		replace(choice.Backend, have, natRules(iptables.Accept)),
+		{do: func(context.Context) error { return errBusy }},
+	})
+	if !errors.Is(err, errBusy) {
+		t.Errorf("got %v, want that it is busy", err)
+	}
+	unchanged(t)
+}
+
+func TestRulesMoveOutOfOtherBackends(t *testing.T) {
+	nstest.Enter(t)
+	if _, err := Install(t.Context(), choose(t, string(xtables.Legacy)), natRules(iptables.Return), iptables.Routing{}); err != nil {
+		t.Fatal(err)
+	}
+	report, err := Install(t.Context(), choose(t, string(xtables.NFT)), natRules(iptables.Return), iptables.Routing{})
+	if err != nil || !report.Changed {
+		t.Fatalf("got %+v, %v", report, err)
+	}
+	if left := nstest.Run(t, "iptables-legacy-save"); strings.Contains(left, "ISTIO_") {
+		t.Errorf("left in the legacy tables:\n%s", left)
+	}
+	if now := nstest.Run(t, "ip6tables-nft-save"); !strings.Contains(now, "ISTIO_OUTPUT") {
+		t.Errorf("not in nf_tables:\n%s", now)
+	}
+}
