@@ -1,0 +1,97 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// resolvConf is what a program reads its name servers from, resolv.conf(5).
+const resolvConf = "/etc/resolv.conf"
+
+// Command is a program to run in a namespace.
+//
+// It is no exec.Cmd, so that there is no method that would start it outside.
+type Command struct {
+	// Path is the program, looked up in PATH if it has no slash.
+	Path string
+	Args []string
+	// Env is its whole environment, nil for that of this process.
+	Env []string
+	// NameServers are those in its /etc/resolv.conf: nil for Resolver, empty
+	// for none.
+	NameServers []netip.Addr
+
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+}
+
+// Run runs a program in the namespace, as root, with an /etc/resolv.conf of its
+// own, and waits for it. The error is that of [exec.Cmd.Run]. When ctx is done the
+// program is killed.
+func (n *Namespace) Run(ctx context.Context, c Command) error {
+	cmd := exec.CommandContext(ctx, c.Path, c.Args...)
+	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Env, c.Stdin, c.Stdout, c.Stderr
+	// A child of the program that holds its output open must not hold us up.
+	cmd.WaitDelay = time.Second
+	servers := c.NameServers
+	if servers == nil {
+		servers = n.nameServers
+	}
+	if err := n.start(cmd, servers); err != nil {
+		return fmt.Errorf("failed to run %s in %s: %w", c.Path, n.name, err)
+	}
+	return cmd.Wait()
+}
+
+// start starts cmd, which gets the namespaces of the thread that forks it.
+func (n *Namespace) start(cmd *exec.Cmd, nameServers []netip.Addr) error {
+	return onThread(func() (bool, error) {
+		if err := n.enter(); err != nil {
+			return false, err
+		}
+		if err := mountResolvConf(nameServers); err != nil {
+			return false, err
+		}
+		return false, cmd.Start()
+	})
+}
+
+// mountResolvConf gives the calling thread, which must not be given back, a mount
+// namespace in which /etc/resolv.conf lists nameServers. Nothing changes outside
+// it, and the mount keeps the file after its name is gone.
+func mountResolvConf(nameServers []netip.Addr) error {
+	file, err := os.CreateTemp("", "resolv.conf-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	defer file.Close()
+	var text strings.Builder
+	for _, a := range nameServers {
+		fmt.Fprintf(&text, "nameserver %s\n", a)
+	}
+	if _, err := file.WriteString(text.String()); err != nil {
+		return err
+	}
+	if err := file.Chmod(0o644); err != nil {
+		return err
+	}
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("failed to make a mount namespace: %w", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("failed to make mounts private: %w", err)
+	}
+	if err := unix.Mount(file.Name(), resolvConf, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("failed to mount %s: %w", resolvConf, err)
+	}
+	return nil
+}

@@ -1,0 +1,160 @@
+// Package lab makes throw-away network namespaces to try netfilter rules in: a
+// pod, the world outside it, and on request a virtual machine behind it.
+//
+//	VM ──virbr0── Pod ══eth0══ Peer   (Resolver, Outside, OtherOutside)
+//	               └────net1────┘
+//
+// Nothing of it has a name in the file system: a namespace is held by a file
+// descriptor of this process, so it goes when the process does, however that
+// ends. Nothing is ever run in the namespace that the process was started in.
+//
+// Linux only; it needs CAP_SYS_ADMIN and CAP_NET_ADMIN ([Available] tells), and
+// no program.
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+)
+
+// Family is an address family.
+type Family string
+
+// The address families.
+const (
+	IPv4 Family = "IPv4"
+	IPv6 Family = "IPv6"
+)
+
+// Families returns both families, IPv4 first.
+func Families() []Family { return []Family{IPv4, IPv6} }
+
+// Addr is the address of one place, in each family.
+type Addr struct{ V4, V6 netip.Addr }
+
+func addr(v4, v6 string) Addr {
+	return Addr{V4: netip.MustParseAddr(v4), V6: netip.MustParseAddr(v6)}
+}
+
+// In returns the address of family f.
+func (a Addr) In(f Family) netip.Addr {
+	if f == IPv6 {
+		return a.V6
+	}
+	return a.V4
+}
+
+// Port returns port at the address of family f.
+func (a Addr) Port(f Family, port uint16) netip.AddrPort {
+	return netip.AddrPortFrom(a.In(f), port)
+}
+
+// prefixes returns both addresses with the length of the network they are in,
+// which is 24 and 64 bits throughout the lab.
+func (a Addr) prefixes() []netip.Prefix {
+	return []netip.Prefix{netip.PrefixFrom(a.V4, 24), netip.PrefixFrom(a.V6, 64)}
+}
+
+// The addresses of the lab. Outside and OtherOutside are from the ranges for
+// documentation (RFC 5737, RFC 3849), so they are nobody's.
+var (
+	// Loopback is every namespace's own.
+	Loopback = addr("127.0.0.1", "::1")
+	// PodAddr is eth0 of Pod, PeerAddr eth0 of Peer and Pod's default route.
+	PodAddr  = addr("10.244.1.7", "fd00:10:244::7")
+	PeerAddr = addr("10.244.1.1", "fd00:10:244::1")
+	// Resolver is the name server in /etc/resolv.conf of Pod's programs.
+	Resolver = addr("10.96.0.10", "fd00:10:96::10")
+	// Outside and OtherOutside are servers anywhere. Peer answers for them.
+	Outside      = addr("203.0.113.10", "2001:db8:113::10")
+	OtherOutside = addr("198.51.100.20", "2001:db8:51::20")
+	// PodNet1Addr and PeerNet1Addr are the two ends of net1, once it exists.
+	PodNet1Addr  = addr("10.99.1.2", "fd00:10:99::2")
+	PeerNet1Addr = addr("10.99.1.1", "fd00:10:99::1")
+	// VMAddr is the virtual machine's, VMGateway that of virbr0 in Pod.
+	VMAddr    = addr("192.168.122.2", "fd00:192:168:122::2")
+	VMGateway = addr("192.168.122.1", "fd00:192:168:122::1")
+)
+
+// Lab is a pod and what is around it.
+type Lab struct {
+	// Pod is the namespace that rules are written in, Peer everything outside
+	// it.
+	Pod, Peer *Namespace
+	// VM is the virtual machine behind the pod; nil until AddVM.
+	VM *Namespace
+}
+
+// Available returns nil if this process can make a lab, else the reason why not.
+func Available() error {
+	n, err := newNamespace(context.Background(), "trial")
+	if err != nil {
+		return err
+	}
+	return n.Close()
+}
+
+// New makes a lab: Pod and Peer, joined by eth0 in both. It lasts until Close;
+// when ctx is done its servers stop and it can do nothing more.
+func New(ctx context.Context) (*Lab, error) {
+	l := &Lab{}
+	if err := l.build(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("failed to make a lab: %w", err), l.Close())
+	}
+	return l, nil
+}
+
+func (l *Lab) build(ctx context.Context) error {
+	var err error
+	if l.Pod, err = newNamespace(ctx, "pod"); err != nil {
+		return err
+	}
+	if l.Peer, err = newNamespace(ctx, "peer"); err != nil {
+		return err
+	}
+	if err := join(end{l.Pod, "eth0", PodAddr}, end{l.Peer, "eth0", PeerAddr}); err != nil {
+		return err
+	}
+	if err := l.Peer.addLoopback(Resolver, Outside, OtherOutside); err != nil {
+		return err
+	}
+	return l.Pod.addDefaultRoute(PeerAddr)
+}
+
+// AddNet1 joins Pod and Peer by a second pair of interfaces, net1 in both.
+func (l *Lab) AddNet1() error {
+	return join(end{l.Pod, "net1", PodNet1Addr}, end{l.Peer, "net1", PeerNet1Addr})
+}
+
+// AddVM puts a virtual machine behind the pod: a namespace VM whose way out leads
+// through interface virbr0 of Pod, which forwards for it.
+func (l *Lab) AddVM(ctx context.Context) error {
+	var err error
+	if l.VM, err = newNamespace(ctx, "vm"); err != nil {
+		return err
+	}
+	if err := join(end{l.VM, "eth0", VMAddr}, end{l.Pod, "virbr0", VMGateway}); err != nil {
+		return err
+	}
+	if err := l.VM.addDefaultRoute(VMGateway); err != nil {
+		return err
+	}
+	if err := l.Peer.addRoute(VMAddr.prefixes(), PodAddr); err != nil {
+		return err
+	}
+	return l.Pod.setSysctls("net/ipv4/ip_forward=1", "net/ipv6/conf/all/forwarding=1")
+}
+
+// Close ends the servers and gives up the namespaces; the kernel removes them
+// with all that is in them.
+func (l *Lab) Close() error {
+	var errs []error
+	for _, n := range []*Namespace{l.VM, l.Pod, l.Peer} {
+		if n != nil {
+			errs = append(errs, n.Close())
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,207 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// Namespace is an anonymous network namespace and the servers in it. Its methods
+// may be called from several goroutines.
+type Namespace struct {
+	name   string
+	handle netns.NsHandle
+	// machine identifies the namespaces that nothing may run in.
+	machine     []string
+	nameServers []netip.Addr
+
+	// alive ends when Close is called; servers counts what it then waits for.
+	alive   context.Context
+	end     context.CancelFunc
+	servers sync.WaitGroup
+}
+
+var (
+	errMachine = errors.New("the thread is in the machine's own network namespace")
+	errGoexit  = errors.New("the function left its goroutine")
+	errClosed  = errors.New("the namespace is closed")
+)
+
+func newNamespace(ctx context.Context, name string) (*Namespace, error) {
+	n := &Namespace{
+		name:        name,
+		nameServers: []netip.Addr{Resolver.V4, Resolver.V6},
+	}
+	err := onThread(func() (bool, error) {
+		var err error
+		if n.machine, err = machineNamespaces(); err != nil {
+			return false, err
+		}
+		n.handle, err = netns.New()
+		return false, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("failed to make network namespace %s: %w", name, err)
+	}
+	n.alive, n.end = context.WithCancel(ctx)
+	if err := n.prepare(); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
+}
+
+// prepare makes a namespace the same on every machine: some of its settings are
+// copies of the machine's.
+func (n *Namespace) prepare() error {
+	err := n.setSysctls(
+		// Addresses work at once, without duplicate address detection.
+		"net/ipv6/conf/all/accept_dad=0",
+		"net/ipv6/conf/default/accept_dad=0",
+		"net/ipv6/conf/all/disable_ipv6=0",
+		"net/ipv6/conf/default/disable_ipv6=0",
+		// TPROXY delivers packets by lo that strict filtering would drop.
+		"net/ipv4/conf/all/rp_filter=0",
+		"net/ipv4/conf/default/rp_filter=0",
+		// Any user may listen on any port, as in a Kubernetes pod.
+		"net/ipv4/ip_unprivileged_port_start=0",
+	)
+	if err != nil {
+		return err
+	}
+	return n.bringUp("lo")
+}
+
+// Do calls f on an operating system thread that is in the namespace and runs
+// nothing else meanwhile. f must not hand work to other goroutines if that work
+// belongs into the namespace too, nor end its goroutine (testing.T.FailNow).
+func (n *Namespace) Do(f func() error) error {
+	return onThread(func() (bool, error) {
+		outside, err := netns.Get()
+		if err != nil {
+			return false, err
+		}
+		defer outside.Close()
+		if err := n.enter(); err != nil {
+			return false, err
+		}
+		err = f()
+		return netns.Set(outside) == nil, err
+	})
+}
+
+// As is Do with the user and group who, of which the kernel then takes what f
+// opens to be.
+func (n *Namespace) As(who Identity, f func() error) error {
+	return onThread(func() (bool, error) {
+		if err := n.enter(); err != nil {
+			return false, err
+		}
+		if err := who.assume(); err != nil {
+			return false, err
+		}
+		return false, f()
+	})
+}
+
+// onThread calls f on a thread of its own. f tells whether the thread is as it
+// was; if not, it is not given back to the runtime but ends with its goroutine,
+// as a thread in the wrong namespace would run anything next.
+func onThread(f func() (restored bool, err error)) error {
+	result := make(chan error, 1)
+	go func() {
+		err := errGoexit
+		defer func() { result <- err }()
+		runtime.LockOSThread()
+		if unix.Gettid() == os.Getpid() {
+			// The main thread never ends; it would hold the namespace, and it is
+			// what /proc/self shows. While it waits here f gets another one.
+			defer runtime.UnlockOSThread()
+			err = onThread(f)
+			return
+		}
+		var restored bool
+		if restored, err = f(); restored {
+			runtime.UnlockOSThread()
+		}
+	}()
+	return <-result
+}
+
+// enter moves the calling thread, which must be locked, into the namespace.
+func (n *Namespace) enter() error {
+	if n.alive.Err() != nil {
+		return fmt.Errorf("failed to enter network namespace %s: %w", n.name, errClosed)
+	}
+	if err := netns.Set(n.handle); err != nil {
+		return fmt.Errorf("failed to enter network namespace %s: %w", n.name, err)
+	}
+	return n.refuseMachine()
+}
+
+// refuseMachine fails if the calling thread is where rules would cut the machine
+// off from the network.
+func (n *Namespace) refuseMachine() error {
+	here, err := netns.Get()
+	if err != nil {
+		return err
+	}
+	defer here.Close()
+	if slices.Contains(n.machine, here.UniqueId()) {
+		return errMachine
+	}
+	return nil
+}
+
+// machineNamespaces identifies the namespace of the calling thread, which must be
+// one that nobody has moved, and that of the machine's first process.
+func machineNamespaces() ([]string, error) {
+	var ids []string
+	for _, path := range []string{"/proc/thread-self/ns/net", "/proc/1/ns/net"} {
+		ns, err := netns.GetFromPath(path)
+		if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
+			continue // not allowed to look there, so not allowed to go there
+		}
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, ns.UniqueId())
+		ns.Close()
+	}
+	return ids, nil
+}
+
+// setSysctls writes settings of the form path=value, the path being below
+// /proc/sys. /proc/sys/net is that of the thread that opens it
+// (net/sysctl_net.c, net_ctl_header_lookup).
+func (n *Namespace) setSysctls(settings ...string) error {
+	return n.Do(func() error {
+		for _, s := range settings {
+			path, value, _ := strings.Cut(s, "=")
+			if err := os.WriteFile(filepath.Join("/proc/sys", path), []byte(value), 0); err != nil {
+				return fmt.Errorf("failed to set %s: %w", s, err)
+			}
+		}
+		return nil
+	})
+}
+
+// Close ends the namespace's servers and gives it up. No other method may be in
+// progress. A second call does nothing.
+func (n *Namespace) Close() error {
+	if !n.handle.IsOpen() {
+		return nil
+	}
+	n.end()
+	n.servers.Wait()
+	return n.handle.Close()
+}

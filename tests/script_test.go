@@ -1,0 +1,95 @@
+package tests
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/meshtables/meshtables/tests/lab"
+)
+
+// TestScripts runs the files of testdata/script, one for each behaviour of the
+// command line. Each has a lab of its own and two commands beside testscript's:
+//
+//	pod PROGRAM ARGS...   runs a program in the pod, meshtables among them
+//	status N              checks the exit status of the last one
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	if err := lab.Available(); err != nil {
+		missing(t, err.Error())
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			l, err := lab.New(t.Context())
+			if err != nil {
+				return err
+			}
+			env.Defer(func() {
+				if err := l.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			env.Values[scriptKey{}] = &scriptRun{lab: l}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"pod":    runInPod,
+			"status": checkStatus,
+		},
+	})
+}
+
+type scriptKey struct{}
+
+// scriptRun is the state of one script.
+type scriptRun struct {
+	lab    *lab.Lab
+	status int
+}
+
+func scriptOf(ts *testscript.TestScript) *scriptRun {
+	return ts.Value(scriptKey{}).(*scriptRun)
+}
+
+func runInPod(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: pod program [args...]; status checks its exit status")
+	}
+	run := scriptOf(ts)
+	err := run.lab.Pod.Run(context.Background(), lab.Command{
+		Path: "env",
+		Args: args,
+		Env: []string{
+			"PATH=" + filepath.Dir(os.Getenv(programVariable)) + ":" + os.Getenv("PATH"),
+			"WORK=" + ts.Getenv("WORK"),
+		},
+		Stdout: ts.Stdout(),
+		Stderr: ts.Stderr(),
+	})
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		ts.Fatalf("%v", err)
+	}
+	run.status = 0
+	if exit != nil {
+		run.status = exit.ExitCode()
+	}
+}
+
+func checkStatus(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: status N")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	if got := scriptOf(ts).status; got != want {
+		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
