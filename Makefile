@@ -20,9 +20,9 @@ test: ## everything; needs root, installs what it needs
 check: ## gofmt, go vet, staticcheck, govulncheck where it can be reached, race detector
 	@scripts/check
 
-bench: ## what it costs, beside the iptables programs in the same run
+bench: build ## what it costs, beside the iptables programs in the same run
 	@scripts/install-programs
-	$(GO) test -run '^$$' -bench . -benchtime 20x ./tests
+	@$(GO) run ./scripts/bench bin/meshtables
 
 fuzz: ## every fuzz target for FUZZTIME
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz

@@ -159,7 +159,7 @@ var failures = []struct {
 	{regexp.MustCompile(`No chain/target/match by that name|RULE_\w+ failed \(No such file or directory\)`),
 		ErrMissing, "the kernel lacks an extension that this rule uses", "load the kernel modules of the extensions it names (xt_NAME)"},
 	{regexp.MustCompile(`(?:RULE|CHAIN|TABLE)_\w+ failed \((?:Operation|Protocol) not supported\)`),
-		ErrMissing, "the kernel lacks what this needs in nf_tables", "load the modules nft_compat and nft_chain_nat, or use --backend=nftables or --backend=iptables-legacy"},
+		ErrMissing, "the kernel lacks what this needs in nf_tables", "load the modules nft_compat and nft_chain_nat, or use --backend=iptables-legacy"},
 }
 
 // missingCapabilities returns the capabilities that the programs need and that
@@ -223,7 +223,7 @@ func excerpt(t edit, first, from, to int) string {
 func (e *Error) refused(line string) {
 	if e.Hint == "" && strings.Contains(line, " owner ") && strings.Contains(e.Stderr, "Invalid argument") {
 		// net/netfilter/xt_owner.c, owner_check: an id has to be mapped.
-		e.Hint = "in a user namespace, owner matches only mapped ids; --backend=nftables matches all"
+		e.Hint = "in a user namespace, owner matches only ids that its uid_map and gid_map have"
 	}
 	if e.Hint == "" && line == "COMMIT" {
 		e.Hint = "the kernel refused the table without saying why; its log (dmesg) may tell"
