@@ -136,7 +136,9 @@ func forEachBackend(t *testing.T, test func(t *testing.T, backend string)) {
 	}
 }
 
-func backends() []string { return []string{"iptables-nft", "iptables-legacy"} }
+// backends are all ways to write rules. On Debian the programs by the plain name
+// write to nf_tables.
+func backends() []string { return []string{"iptables-nft", "iptables-legacy", "iptables"} }
 
 // executable returns a run of the program where this process runs: for runs that
 // touch nothing.

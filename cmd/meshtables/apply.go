@@ -87,7 +87,7 @@ func (c *command) install(ctx context.Context, p plan, answer *outcome) error {
 	if err := c.refuseHost(p); err != nil {
 		return err
 	}
-	choice, err := c.choose(ctx)
+	choice, err := c.choose(ctx, p.Rules)
 	if err != nil {
 		return err
 	}
@@ -119,8 +119,8 @@ func (c *command) refuseHost(p plan) error {
 		countRules(p.Rules), strings.Join(familyNames(p.Rules), " and "))
 }
 
-func (c *command) choose(ctx context.Context) (kernel.Choice, error) {
-	choice, err := kernel.Choose(ctx, c.backend, xtables.Options{})
+func (c *command) choose(ctx context.Context, want iptables.Ruleset) (kernel.Choice, error) {
+	choice, err := kernel.Choose(ctx, c.backend, want, xtables.Options{})
 	for _, candidate := range choice.Candidates {
 		c.log.Debug(candidate.String())
 	}
@@ -134,7 +134,7 @@ func (c *command) warnUnseen(report kernel.Report) {
 }
 
 func (c *command) cleanup(ctx context.Context) int {
-	choice, err := c.choose(ctx)
+	choice, err := c.choose(ctx, iptables.Ruleset{})
 	if err != nil {
 		return c.failed(err)
 	}

@@ -9,17 +9,21 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables"
 	"github.com/meshtables/meshtables/iptables/kernel/xtables"
 )
 
-// Auto is the value of --backend that leaves the choice to [Choose].
-const Auto = "auto"
+// The values of --backend. Auto leaves the choice to [Choose].
+const (
+	Auto   = "auto"
+	NFT    = "iptables-nft"    // over netlink, as iptables-nft writes
+	Legacy = "iptables-legacy" // by the programs, to the kernel's older ip_tables
+	Any    = "iptables"        // by the programs, whichever is on PATH
+)
 
 // Names returns the values of --backend, in the order in which Auto prefers
 // them.
-func Names() []string {
-	return []string{Auto, string(xtables.NFT), string(xtables.Legacy), string(xtables.Any)}
-}
+func Names() []string { return []string{Auto, NFT, Legacy, Any} }
 
 // Choice is the outcome of [Choose].
 type Choice struct {
@@ -49,21 +53,26 @@ func (c Candidate) String() string {
 // ErrUnusable is wrapped by the error of [Choose] where no backend can be used.
 var ErrUnusable = errors.New("no usable backend")
 
-// Choose returns the backend of that name, one of [Names]. It reads no rules and
-// makes nothing in any table.
+// Choose returns the backend of that name, one of [Names], for the rules that are
+// wanted. It reads no rules and makes nothing in any table.
 //
-// Auto takes the nf_tables programs where the kernel can do what they need, else
-// the legacy ones, else whatever is called iptables. The choice is returned even
-// with an error, for its candidates.
-func Choose(ctx context.Context, name string, options xtables.Options) (Choice, error) {
-	c := chooser{options: options, nfTables: nfTables}
+// Auto takes nf_tables over netlink where the kernel has it and the xtables
+// extensions that the rules take. Where the kernel has no nf_tables it takes the
+// legacy programs. The choice is returned even with an error, for its candidates.
+func Choose(ctx context.Context, name string, want iptables.Ruleset, options xtables.Options) (Choice, error) {
+	netlink := nftables.New()
+	c := chooser{
+		options:   options,
+		exists:    netlink.Exists,
+		available: func() error { return netlink.Available(ctx, want) },
+	}
 	return c.choose(ctx, name)
 }
 
 // chooser has the kernel's answers replaced in tests.
 type chooser struct {
-	options  xtables.Options
-	nfTables func() error
+	options           xtables.Options
+	exists, available func() error
 }
 
 func (c chooser) choose(ctx context.Context, name string) (Choice, error) {
@@ -73,57 +82,84 @@ func (c chooser) choose(ctx context.Context, name string) (Choice, error) {
 		return choice, fmt.Errorf("--backend=%s: must be one of %s", name, strings.Join(names, ", "))
 	}
 	if name != Auto {
-		backend, err := xtables.Find(ctx, xtables.Variant(name), c.options)
+		backend, about, err := c.find(ctx, name)
 		if err != nil {
 			choice.Candidates = []Candidate{{name, false, reason(err)}}
 			return choice, fmt.Errorf("--backend=%s: %w", name, err)
 		}
-		choice.take(backend, "asked for")
+		choice.take(backend, "asked for"+about)
 		return choice, nil
 	}
-	var hints []string
-	for _, variant := range names[1:] {
+	return c.first(ctx, choice, names[1:])
+}
+
+// first takes the first backend that can be used.
+func (c chooser) first(ctx context.Context, choice Choice, names []string) (Choice, error) {
+	var failures []string
+	for _, name := range names {
 		if choice.Backend != nil {
-			choice.Candidates = append(choice.Candidates, Candidate{variant, false, "not needed"})
+			choice.Candidates = append(choice.Candidates, Candidate{name, false, "not needed"})
 			continue
 		}
-		backend, err := c.try(ctx, xtables.Variant(variant))
+		backend, about, err := c.try(ctx, name)
 		switch {
 		case errors.Is(err, fs.ErrPermission):
 			// It is the same with every other.
-			return choice, fmt.Errorf("failed to choose a backend: %w\n"+
-				"hint: run as root with the capabilities NET_ADMIN and NET_RAW", err)
+			return choice, fmt.Errorf("failed to choose a backend: %w", err)
 		case ctx.Err() != nil:
 			return choice, fmt.Errorf("failed to choose a backend: %w", context.Cause(ctx))
 		case err != nil:
-			choice.Candidates = append(choice.Candidates, Candidate{variant, false, reason(err)})
-			hints = append(hints, variant+": "+reason(err))
-		case variant == string(xtables.NFT):
-			choice.take(backend, "the kernel has nf_tables and its xtables extensions")
+			choice.Candidates = append(choice.Candidates, Candidate{name, false, reason(err)})
+			failures = append(failures, name+": "+reason(err))
+		case name == NFT:
+			choice.take(backend, "the kernel has nf_tables and the xtables extensions for it")
 		default:
-			choice.take(backend, "the first that can be used")
+			choice.take(backend, "the first that can be used"+about)
 		}
 	}
 	if choice.Backend == nil {
-		return choice, fmt.Errorf("%w:\n  %s\nhint: install the package iptables", ErrUnusable, strings.Join(hints, "\n  "))
+		return choice, fmt.Errorf("%w:\n  %s\nhint: load the modules nf_tables, nft_compat and those of the extensions, "+
+			"or install the package iptables where the kernel has ip_tables instead", ErrUnusable, strings.Join(failures, "\n  "))
 	}
 	return choice, nil
 }
 
-// try returns the backend of a variant if it can be used.
-func (c chooser) try(ctx context.Context, v xtables.Variant) (*xtables.Backend, error) {
-	backend, err := xtables.Find(ctx, v, c.options)
-	if err == nil && backend.Variant() == xtables.NFT {
-		err = c.nfTables()
+// find returns the backend of a name, and in parentheses what is to be known
+// about it.
+func (c chooser) find(ctx context.Context, name string) (backend Backend, about string, err error) {
+	if name == NFT {
+		return nftables.New(), "", nil
 	}
-	return backend, err
+	programs, err := xtables.Find(ctx, xtables.Variant(name), c.options)
+	if err != nil {
+		return nil, "", err
+	}
+	about = " (" + programs.String() + ")"
+	if err := programs.Missing(iptables.IPv6); err != nil {
+		about += "; not for IPv6: " + reason(err)
+	}
+	return programs, about, nil
 }
 
-func (c *Choice) take(b *xtables.Backend, why string) {
-	why += " (" + b.String() + ")"
-	if err := b.Missing(iptables.IPv6); err != nil {
-		why += "; not for IPv6: " + reason(err)
+// try returns the backend of a name if it can be used here. Programs are for
+// kernels without nf_tables: where they would write to nf_tables too they lack
+// what netlink lacks, and where they would not, both could be live.
+func (c chooser) try(ctx context.Context, name string) (Backend, string, error) {
+	if name == NFT {
+		if err := c.available(); err != nil {
+			return nil, "", err
+		}
+	} else if err := c.exists(); err == nil {
+		return nil, "", errors.New("the kernel has nf_tables")
 	}
+	backend, about, err := c.find(ctx, name)
+	if programs, ok := backend.(*xtables.Backend); ok && programs.Variant() == xtables.NFT {
+		return nil, "", errors.New("it writes to nf_tables, which the kernel does not have")
+	}
+	return backend, about, err
+}
+
+func (c *Choice) take(b Backend, why string) {
 	c.Backend = b
 	c.Candidates = append(c.Candidates, Candidate{b.Name(), true, why})
 }

@@ -20,7 +20,7 @@ import (
 
 func choose(t *testing.T, name string) Choice {
 	t.Helper()
-	choice, err := Choose(t.Context(), name, xtables.Options{})
+	choice, err := Choose(t.Context(), name, iptables.Ruleset{}, xtables.Options{})
 	if err != nil {
 		nstest.Missing(t, "the test needs the iptables programs: %v", err)
 	}
@@ -66,7 +66,7 @@ func TestAutoMakesNothing(t *testing.T) {
 	t.Parallel()
 	nstest.Enter(t)
 	choice := choose(t, Auto)
-	const want = "iptables-nft: taken: the kernel has nf_tables and its xtables extensions\n" +
+	const want = "iptables-nft: taken: the kernel has nf_tables and the xtables extensions for it\n" +
 		"iptables-legacy: not taken: not needed\niptables: not taken: not needed"
 	if got := fates(choice); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -93,19 +93,24 @@ func TestByName(t *testing.T) {
 			t.Errorf("got %s, want %s", got, name)
 		}
 	}
-	_, err := Choose(t.Context(), "banana", xtables.Options{})
+	_, err := Choose(t.Context(), "banana", iptables.Ruleset{}, xtables.Options{})
 	if err == nil || err.Error() != "--backend=banana: must be one of auto, iptables-nft, iptables-legacy, iptables" {
 		t.Errorf("got %v", err)
 	}
 }
 
+var errNoNFTables = fmt.Errorf("the kernel has no nf_tables: %w", syscall.EINVAL)
+
+// withoutNFTables chooses as on a kernel that lacks it.
+func withoutNFTables() chooser {
+	no := func() error { return errNoNFTables }
+	return chooser{exists: no, available: no}
+}
+
 // A kernel without nf_tables leaves the legacy programs, and an nft program by
 // the name of iptables does not help.
 func TestAutoWithoutNFTables(t *testing.T) {
-	noNFTables := chooser{nfTables: func() error {
-		return fmt.Errorf("the kernel has no nf_tables: %w", syscall.EINVAL)
-	}}
-	choice, err := noNFTables.choose(t.Context(), Auto)
+	choice, err := withoutNFTables().choose(t.Context(), Auto)
 	if err != nil {
 		nstest.Missing(t, "the test needs the iptables programs: %v", err)
 	}
@@ -116,7 +121,7 @@ func TestAutoWithoutNFTables(t *testing.T) {
 	}
 
 	onPath(t, nftProgram, "iptables", "ip6tables")
-	choice, err = noNFTables.choose(t.Context(), Auto)
+	choice, err = withoutNFTables().choose(t.Context(), Auto)
 	if !errors.Is(err, ErrUnusable) || !strings.Contains(err.Error(), "\nhint: ") {
 		t.Errorf("got %v", err)
 	}
@@ -125,12 +130,30 @@ func TestAutoWithoutNFTables(t *testing.T) {
 	}
 }
 
+// Where nf_tables is there but not its extensions, legacy tables are no way out:
+// both would be live.
+func TestAutoWithoutExtensions(t *testing.T) {
+	c := chooser{
+		exists:    func() error { return nil },
+		available: func() error { return errors.New("the kernel has no match owner for nf_tables") },
+	}
+	choice, err := c.choose(t.Context(), Auto)
+	if !errors.Is(err, ErrUnusable) {
+		t.Errorf("got %v", err)
+	}
+	const want = "iptables-nft: not taken: the kernel has no match owner for nf_tables\n" +
+		"iptables-legacy: not taken: the kernel has nf_tables\niptables: not taken: the kernel has nf_tables"
+	if got := fates(choice); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 // Legacy programs alone are taken by their plain name too, and the lack of
 // programs for IPv6 is told.
 func TestAutoWithLegacyProgramsOnly(t *testing.T) {
 	nstest.Enter(t)
 	onPath(t, legacyProgram, "iptables")
-	choice, err := Choose(t.Context(), Auto, xtables.Options{})
+	choice, err := withoutNFTables().choose(t.Context(), Auto)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,9 +232,9 @@ func TestOthersUnreadable(t *testing.T) {
 
 // Without privileges the choice fails with a message of its own.
 func TestChooseWithoutPrivilege(t *testing.T) {
-	denied := chooser{nfTables: func() error { return fmt.Errorf("the kernel does not let us see its rules: %w", syscall.EPERM) }}
-	_, err := denied.choose(t.Context(), Auto)
-	if !errors.Is(err, os.ErrPermission) || !strings.Contains(err.Error(), "\nhint: run as root") {
+	denied := func() error { return fmt.Errorf("failed to ask for nf_tables: %w", syscall.EPERM) }
+	_, err := chooser{exists: denied, available: denied}.choose(t.Context(), Auto)
+	if !errors.Is(err, os.ErrPermission) {
 		t.Errorf("got %v", err)
 	}
 }

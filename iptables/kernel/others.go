@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables"
 	"github.com/meshtables/meshtables/iptables/kernel/xtables"
 )
 
@@ -18,74 +19,58 @@ type Other struct {
 }
 
 // Others returns the backends beside the chosen one that hold rules of ours
-// right now. The two variants of one kernel see the same packets, so a caller
-// that has applied rules by the chosen one removes them from the others, and a
-// cleanup removes them from all.
+// right now. nf_tables and the legacy tables of one kernel see the same packets,
+// so a caller that has applied rules to one removes them from the other, and a
+// cleanup removes them from both.
 //
 // An error is about a backend that could not be asked, such as legacy tables
 // without the programs to read them; the others are returned beside it.
 func (c Choice) Others(ctx context.Context) ([]Other, error) {
-	chosen := xtables.Variant(c.Backend.Name())
-	if b, ok := c.Backend.(*xtables.Backend); ok {
-		chosen = b.Variant()
+	find := c.nfTables
+	if programs, ok := c.Backend.(*xtables.Backend); !ok || programs.Variant() == xtables.NFT {
+		find = c.legacy
 	}
-	var others []Other
-	var errs []error
-	for _, v := range []xtables.Variant{xtables.NFT, xtables.Legacy} {
-		if v == chosen {
-			continue
-		}
-		other, err := holding(ctx, v, c.options)
-		switch {
-		case err != nil:
-			errs = append(errs, fmt.Errorf("failed to look for rules in %s: %w", v, err))
-		case other != nil:
-			others = append(others, *other)
-		}
-	}
-	return others, errors.Join(errs...)
-}
-
-// holding returns the backend of a variant if it holds rules of ours, else nil.
-func holding(ctx context.Context, v xtables.Variant, options xtables.Options) (*Other, error) {
-	exists, what, err := exists(v)
-	if err != nil || !exists {
+	backend, err := find(ctx)
+	if err != nil || backend == nil {
 		return nil, err
-	}
-	backend, err := xtables.Find(ctx, v, options)
-	if errors.Is(err, xtables.ErrNotFound) && v == xtables.NFT {
-		// Nearly every kernel has nf_tables. Without its programs on this
-		// machine it is not they who wrote rules of ours.
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	rules, err := backend.Load(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("failed to look for rules in %s: %w", backend.Name(), err)
 	}
 	if own := rules.Own(); len(own.Tables) == 0 {
 		return nil, nil
 	}
-	return &Other{backend, rules}, nil
+	return []Other{{backend, rules}}, nil
 }
 
-// exists reports whether the kernel can hold rules of a variant right now, and
-// says by what.
-func exists(v xtables.Variant) (ok bool, what string, err error) {
-	if v == xtables.NFT {
-		return generation() == nil, "the kernel has nf_tables", nil
+// nfTables returns the backend for nf_tables, or nil where the kernel does not
+// have it.
+func (c Choice) nfTables(context.Context) (Backend, error) {
+	netlink := nftables.New()
+	if netlink.Exists() != nil {
+		return nil, nil
 	}
+	return netlink, nil
+}
+
+// legacy returns the backend for legacy tables, or nil where there are none.
+func (c Choice) legacy(ctx context.Context) (Backend, error) {
 	var tables []string
+	var errs []error
 	for _, family := range iptables.Families() {
 		names, err := xtables.LegacyTables(family)
-		if err != nil {
-			return false, "", err
-		}
+		errs = append(errs, err)
 		for _, name := range names {
 			tables = append(tables, family.String()+" "+name)
 		}
 	}
-	return len(tables) > 0, "there are legacy tables (" + strings.Join(tables, ", ") + ")", nil
+	if err := errors.Join(errs...); err != nil || len(tables) == 0 {
+		return nil, err
+	}
+	programs, err := xtables.Find(ctx, xtables.Legacy, c.options)
+	if err != nil {
+		return nil, fmt.Errorf("there are legacy tables (%s): %w", strings.Join(tables, ", "), err)
+	}
+	return programs, nil
 }

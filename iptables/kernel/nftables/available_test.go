@@ -1,0 +1,73 @@
+package nftables
+
+import (
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/internal/nstest"
+	"golang.org/x/sys/unix"
+)
+
+// Available names what is missing, and asking leaves nothing behind.
+func TestAvailable(t *testing.T) {
+	nstest.Enter(t)
+	unchanged(t, func() {
+		for _, family := range iptables.Families() {
+			var rs iptables.Ruleset
+			for _, name := range []string{iptables.Nat, iptables.Mangle, iptables.Raw} {
+				rs.Tables = append(rs.Tables, everyForm(family, name))
+			}
+			if err := New().Available(t.Context(), rs); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for name, tt := range map[string]struct {
+		kind  uint16
+		errno unix.Errno
+		want  string
+	}{
+		"no nf_tables": {subsystem(unix.NFT_MSG_GETGEN), unix.EINVAL, "the kernel has no nf_tables"},
+		"no extension": {compatGet, unix.ENOENT, "no target REDIRECT (revision 0)"},
+		"no compat":    {compatGet, unix.EINVAL, "xt_tcpudp"},
+		"refused":      {compatGet, unix.EPERM, "NET_ADMIN"},
+	} {
+		b := faultyBackend(faulty{onSend: func(request []byte) []byte {
+			if kindOf(request) == tt.kind {
+				return refusal(sequenceOf(request), tt.errno)
+			}
+			return nil
+		}})
+		if err := b.Available(t.Context(), sidecar(t)); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want %s", name, err, tt.want)
+		}
+	}
+}
+
+// The package runs no program.
+func TestNoPrograms(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, imported := range file.Imports {
+			if path, _ := strconv.Unquote(imported.Path.Value); path == "os/exec" || path == "syscall" {
+				t.Errorf("%s imports %s", name, path)
+			}
+		}
+	}
+}

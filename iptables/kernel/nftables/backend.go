@@ -1,0 +1,147 @@
+// Package nftables writes rules over netlink, and reads them back, in the form
+// that iptables-nft gives them: into the tables "ip nat", "ip mangle" and so on,
+// with the xt matches and targets of nft_compat. Every iptables-nft lists, checks
+// and saves them as if it had written them itself.
+//
+// No program is run. All tables of both families change in one transaction, and
+// only if nobody else has changed any since they were read; the one thing it
+// takes is CAP_NET_ADMIN in the user namespace that owns the network namespace.
+//
+// The expressions of a rule are described by nft --debug=netlink list ruleset;
+// the structs that xt matches and targets carry by the headers in
+// /usr/include/linux/netfilter, named at each.
+package nftables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// Backend reaches the rules over netlink. Its methods act on the network
+// namespace that the calling thread is in.
+type Backend struct {
+	dial func() (socket, error)
+}
+
+// New returns the backend. It touches nothing.
+func New() *Backend { return &Backend{dial: dialNetlink} }
+
+// Name returns "iptables-nft".
+func (b *Backend) Name() string { return "iptables-nft" }
+
+// Load returns the tables that iptables uses, of both families, as they were at
+// one moment, in the order and with the built-in chains that iptables-nft-save
+// prints, and with counters. Other tables of nf_tables are left out.
+//
+// A match or target that the model does not have, of xtables or of nf_tables,
+// is an [iptables.UnknownMatch] or [iptables.UnknownTarget] whose words hold its
+// bytes. Refusals of the kernel are an *[Error].
+func (b *Backend) Load(ctx context.Context) (rs iptables.Ruleset, err error) {
+	err = b.connected(func(c *conn) error {
+		s, err := c.load(ctx)
+		if err == nil {
+			rs = s.ruleset()
+		}
+		return err
+	})
+	return rs, err
+}
+
+// Replace makes what is ours in the kernel into want in one transaction.
+//
+// It works from what the kernel holds when it is called, not from have: if
+// another program has changed the rules since Load, the result is still want,
+// and so are the results of several copies that run at once. A chain of ours
+// that is right already keeps its counters, and so do jumps to our chains if
+// those of a built-in chain are the right ones in the right order; otherwise they
+// go to the end of that chain. Nothing is sent if nothing is to be changed.
+//
+// With a want without tables everything of ours goes: our chains, the jumps into
+// them, and the tables and built-in chains that Replace itself had to create, as
+// long as nothing foreign is in them.
+//
+// Errors are a *[ReplaceError], and in it for refusals of the kernel an *[Error].
+func (b *Backend) Replace(ctx context.Context, have, want iptables.Ruleset) error {
+	if err := onlyOurs(want); err != nil {
+		return err
+	}
+	lost := 0
+	for attempt := 1; ; attempt++ {
+		err := b.replaceOnce(ctx, want)
+		if err == nil {
+			return nil
+		}
+		again := isTransient(err) && attempt < maxAttempts
+		if errors.Is(err, errNoAnswer) {
+			// The next attempt finds out what became of it.
+			lost++
+			again = lost < maxLostAnswers
+		}
+		if !again || !pause(ctx, attempt) {
+			return &ReplaceError{Err: err, Unknown: lost > 0}
+		}
+	}
+}
+
+// maxLostAnswers bounds how often an answer is waited for in vain.
+const maxLostAnswers = 3
+
+// pause keeps copies that started at once from going on in step. It returns
+// false when the context has ended.
+func pause(ctx context.Context, attempt int) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(rand.N(time.Duration(attempt) * time.Millisecond)):
+		return true
+	}
+}
+
+func (b *Backend) replaceOnce(ctx context.Context, want iptables.Ruleset) error {
+	return b.connected(func(c *conn) error {
+		s, err := c.load(ctx)
+		if err != nil {
+			return err
+		}
+		changes := newBatch(c.sequence+1, s.generation)
+		if err := s.changes(changes, want); err != nil || changes.empty() {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return c.commit(changes)
+	})
+}
+
+func (b *Backend) connected(do func(*conn) error) error {
+	s, err := b.dial()
+	if err != nil {
+		return fmt.Errorf("failed to open a netlink socket: %w", err)
+	}
+	return errors.Join(do(&conn{socket: s}), s.close())
+}
+
+// onlyOurs refuses a wanted ruleset in which anything but our chains and jumps
+// into them is asked for.
+func onlyOurs(want iptables.Ruleset) error {
+	for _, t := range want.Tables {
+		for _, c := range t.Chains {
+			if iptables.IsOwn(c.Name) {
+				continue
+			}
+			for _, r := range c.Rules {
+				if to, ok := r.JumpsTo(); !ok || !iptables.IsOwn(to) {
+					return fmt.Errorf("table %s, chain %s, rule %s: not ours to write",
+						tableName(t.Family, t.Name), c.Name, r)
+				}
+			}
+		}
+	}
+	return nil
+}

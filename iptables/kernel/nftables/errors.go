@@ -1,0 +1,210 @@
+package nftables
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/meshtables/meshtables/iptables"
+	"golang.org/x/sys/unix"
+)
+
+// ErrMissing means that the kernel lacks something. A lack of privilege is
+// [io/fs.ErrPermission].
+var ErrMissing = errors.New("not available")
+
+// Error is the kernel's refusal of one request. [errors.Is] finds the errno.
+type Error struct {
+	// Operation is what was asked for, such as "add a rule to chain
+	// ISTIO_OUTPUT of table ip nat".
+	Operation string
+	// Rule is the rule it was about, as iptables-save prints it, or empty.
+	Rule  string
+	Errno unix.Errno
+	// Kernel is the kernel's own explanation, if it gave any.
+	Kernel string
+	// Kind is [ErrMissing] or nil.
+	Kind error
+	// Hint is what helps, empty where nothing is known.
+	Hint string
+
+	meaning string // what the errno says of this request
+}
+
+// Error returns the message, with the hint at its end.
+func (e *Error) Error() string {
+	s := "failed to " + e.Operation
+	if e.Rule != "" {
+		s += " (" + e.Rule + ")"
+	}
+	for _, part := range []string{e.meaning, e.Errno.Error(), e.Kernel} {
+		if part != "" {
+			s += ": " + part
+		}
+	}
+	return s + withHint(e.Hint)
+}
+
+// Unwrap returns the errno and the kind.
+func (e *Error) Unwrap() []error {
+	if e.Kind == nil {
+		return []error{e.Errno}
+	}
+	return []error{e.Errno, e.Kind}
+}
+
+func withHint(hint string) string {
+	if hint == "" {
+		return ""
+	}
+	return "\nhint: " + hint
+}
+
+// ReplaceError is the failure of [Backend.Replace].
+type ReplaceError struct {
+	// Err is the cause.
+	Err error
+	// Unknown tells that the kernel's answer was lost, so that the rules may
+	// be the old ones or the new ones, but no mixture. Otherwise those that
+	// stood before still stand.
+	Unknown bool
+}
+
+// Unwrap returns the cause.
+func (e *ReplaceError) Unwrap() error { return e.Err }
+
+// Error returns the message, with the cause's hint at its end.
+func (e *ReplaceError) Error() string {
+	cause, hint, _ := strings.Cut(e.Err.Error(), "\nhint: ")
+	s := "failed to write rules: " + cause
+	if e.Unknown {
+		s += "\neither the rules that stood before stand, or all of the new ones"
+	} else {
+		s += "\nthe rules that stood before still stand"
+	}
+	return s + withHint(hint)
+}
+
+// operation is what a message asks the kernel for, for its errors.
+type operation struct {
+	what   string // such as "add a rule to"
+	family iptables.Family
+	table  string
+	chain  string
+	rule   *iptables.Rule
+}
+
+func (o operation) String() string {
+	if o.table == "" {
+		return o.what
+	}
+	s := o.what
+	if o.chain != "" {
+		s += " chain " + o.chain + " of"
+	}
+	return s + " table " + tableName(o.family, o.table)
+}
+
+// tableName is a table as nft names it: "ip nat".
+func tableName(f iptables.Family, table string) string {
+	if f == iptables.IPv6 {
+		return "ip6 " + table
+	}
+	return "ip " + table
+}
+
+// kernelError is the one place that gives an errno its meaning. missing holds
+// the extensions of the operation's rule that the kernel says it does not have.
+func kernelError(o operation, errno unix.Errno, explanation string, missing []neededExtension) *Error {
+	e := &Error{Operation: o.String(), Errno: errno, Kernel: explanation}
+	if o.rule != nil {
+		e.Rule = o.rule.String()
+	}
+	switch {
+	case errno == unix.EPERM || errno == unix.EACCES:
+		e.meaning = "the capability NET_ADMIN is missing in the user namespace that owns the network namespace"
+		e.Hint = "run as root with the capability NET_ADMIN"
+	case len(missing) > 0:
+		e.Kind = ErrMissing
+		e.meaning, e.Hint = lacks(missing)
+	case o.what == askGeneration && errno == unix.EINVAL:
+		// nfnetlink answers EINVAL for a subsystem that is not there
+		// (nfnetlink_rcv_msg in net/netfilter/nfnetlink.c).
+		e.Kind = ErrMissing
+		e.meaning = "the kernel has no nf_tables"
+		e.Hint = "load the module nf_tables, or use --backend=iptables-legacy"
+	case errno == unix.ENOENT || errno == unix.EOPNOTSUPP:
+		e.Kind = ErrMissing
+		e.meaning = "the kernel lacks what this needs in nf_tables"
+		e.Hint = "load the modules nft_compat and nft_chain_nat, or use another --backend"
+	case o.rule != nil && errno == unix.EINVAL && hasOwner(o.rule):
+		// owner_check in net/netfilter/xt_owner.c.
+		e.meaning = "the match owner takes only ids that are mapped in the user namespace, and only from the one that owns the network namespace"
+		e.Hint = "in a user namespace, owner matches only mapped ids; --backend=nftables matches all"
+	case errno == unix.EBUSY && o.chain != "":
+		e.meaning = "something that is no plain jump still refers to the chain"
+		e.Hint = "see it with nft list ruleset"
+	case errno == unix.ENOMEM || errno == unix.ENOBUFS:
+		e.meaning = "the kernel has no memory for the transaction"
+	}
+	return e
+}
+
+// lacks says that extensions are missing, and what helps.
+func lacks(missing []neededExtension) (meaning, hint string) {
+	words, modules := make([]string, len(missing)), make([]string, len(missing))
+	for i, x := range missing {
+		words[i], modules[i] = x.String(), x.module()
+	}
+	slices.Sort(modules)
+	meaning = "the kernel has no " + strings.Join(words, ", no ") + " for nf_tables"
+	hint = "load the modules nft_compat and " + strings.Join(slices.Compact(modules), ", ") + ", or use another --backend"
+	return meaning, hint
+}
+
+func hasOwner(r *iptables.Rule) bool {
+	for _, m := range r.Matches {
+		if _, ok := m.(iptables.Owner); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// tooLargeError is a transaction that does not fit the socket's send buffer.
+type tooLargeError struct {
+	size int // bytes
+}
+
+func (e *tooLargeError) Error() string {
+	return fmt.Sprintf("the rules are one transaction of %d bytes, more than a socket may send here", e.size) +
+		withHint(fmt.Sprintf("raise the node's sysctl net.core.wmem_max to %d", e.size))
+}
+
+// Unwrap returns EMSGSIZE.
+func (e *tooLargeError) Unwrap() error { return unix.EMSGSIZE }
+
+var (
+	// errChanged is a state that another program changed while it was read,
+	// or before a transaction that was made for it.
+	errChanged = errors.New("another program keeps changing the rules")
+	// errNoAnswer is a transaction of which it is not known whether the
+	// kernel made it.
+	errNoAnswer = errors.New("the kernel's answer was lost")
+)
+
+// isTransient reports whether the same request may succeed if it is made anew
+// from the state that the kernel has by then.
+func isTransient(err error) bool {
+	var refused *Error
+	if !errors.As(err, &refused) {
+		return errors.Is(err, errChanged)
+	}
+	switch refused.Errno {
+	case unix.ERESTART, unix.EAGAIN, unix.EINTR:
+		// The generation differs; a module was loaded meanwhile.
+		return true
+	}
+	return false
+}

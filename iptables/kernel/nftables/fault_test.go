@@ -1,0 +1,291 @@
+package nftables
+
+import (
+	"encoding/binary"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/internal/nstest"
+	"golang.org/x/sys/unix"
+)
+
+// faulty passes messages to the real kernel and back, and lets a test change
+// them on the way. It is only for faults that this kernel cannot be made to
+// produce itself.
+type faulty struct {
+	socket
+	// onSend returns an answer that the message gets instead of being sent,
+	// or nil.
+	onSend func(request []byte) (answer []byte)
+	// onReceive changes what the kernel answered.
+	onReceive func(answer []byte) ([]byte, error)
+	answer    []byte
+}
+
+func (f *faulty) send(request []byte) error {
+	if f.onSend != nil {
+		if f.answer = f.onSend(request); f.answer != nil {
+			return nil
+		}
+	}
+	return f.socket.send(request)
+}
+
+func (f *faulty) receive() ([]byte, error) {
+	if answer := f.answer; answer != nil {
+		f.answer = nil
+		return answer, nil
+	}
+	b, err := f.socket.receive()
+	if err != nil || f.onReceive == nil {
+		return b, err
+	}
+	return f.onReceive(b)
+}
+
+func faultyBackend(f faulty) *Backend {
+	return &Backend{dial: func() (socket, error) {
+		s, err := dialNetlink()
+		f := f
+		f.socket = s
+		return &f, err
+	}}
+}
+
+// refusal is the kernel's negative answer to the message with that number.
+func refusal(sequence uint32, errno unix.Errno) []byte {
+	var b builder
+	start := b.open(unix.NLMSG_ERROR, 0, sequence, 0, 0)
+	b.buf = binary.NativeEndian.AppendUint32(b.buf[:headerSize], uint32(-int32(errno)))
+	b.buf = append(b.buf, make([]byte, headerSize)...)
+	b.close(start)
+	return b.buf
+}
+
+func kindOf(request []byte) uint16       { return binary.NativeEndian.Uint16(request[4:]) }
+func sequenceOf(request []byte) uint32   { return binary.NativeEndian.Uint32(request[8:]) }
+func isBatch(request []byte) bool        { return kindOf(request) == unix.NFNL_MSG_BATCH_BEGIN }
+func isDump(request []byte) bool         { return binary.NativeEndian.Uint16(request[6:])&unix.NLM_F_DUMP != 0 }
+func setFlag(answer []byte, flag uint16) { answer[6] |= byte(flag) }
+
+// firstRule returns the sequence number of the first new rule of a batch.
+func firstRule(t testing.TB, request []byte) uint32 {
+	for m, err := range messages(request) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.kind == subsystem(unix.NFT_MSG_NEWRULE) {
+			return m.sequence
+		}
+	}
+	t.Fatal("the batch has no rule")
+	return 0
+}
+
+// installed fails unless exactly want is installed.
+func installed(t testing.TB, want iptables.Ruleset) {
+	t.Helper()
+	rs := load(t)
+	if own := rs.Own(); !own.Equal(&want) {
+		t.Errorf("installed is\n%s\nnot\n%s", text(own), text(want))
+	}
+}
+
+func TestInterruptedDump(t *testing.T) {
+	nstest.Enter(t)
+	want := sidecar(t)
+	replace(t, want)
+	interruptions := 3
+	b := faultyBackend(faulty{onReceive: func(answer []byte) ([]byte, error) {
+		if kindOf(answer) == subsystem(unix.NFT_MSG_NEWRULE) && interruptions > 0 {
+			interruptions--
+			setFlag(answer, unix.NLM_F_DUMP_INTR)
+		}
+		return answer, nil
+	}})
+	rs, err := b.Load(t.Context())
+	if own := rs.Own(); err != nil || !own.Equal(&want) || interruptions != 0 {
+		t.Errorf("%v, %d interruptions left, loaded\n%s", err, interruptions, text(own))
+	}
+}
+
+func TestEndlesslyInterruptedDump(t *testing.T) {
+	nstest.Enter(t)
+	nstest.Run(t, "nft", "add table ip nat")
+	b := faultyBackend(faulty{onSend: func(request []byte) []byte {
+		if isDump(request) {
+			return refusal(sequenceOf(request), unix.EINTR)
+		}
+		return nil
+	}})
+	if _, err := b.Load(t.Context()); !errors.Is(err, errChanged) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestChangeBetweenLoadAndCommit(t *testing.T) {
+	nstest.Enter(t)
+	want := sidecar(t)
+	changes := 3
+	b := faultyBackend(faulty{onSend: func(request []byte) []byte {
+		// Not a fault, but another program's transaction at the worst time.
+		if isBatch(request) && changes > 0 {
+			changes--
+			nstest.Run(t, "nft", "add table ip nat; add chain ip nat ISTIO_OUTPUT; add rule ip nat ISTIO_OUTPUT drop")
+		}
+		return nil
+	}})
+	if err := b.Replace(t.Context(), iptables.Ruleset{}, want); err != nil || changes != 0 {
+		t.Errorf("%v, %d changes left", err, changes)
+	}
+	installed(t, want)
+}
+
+func TestLostAnswer(t *testing.T) {
+	for name, fault := range map[string]error{
+		"nothing comes": unix.EAGAIN,
+		"interrupted":   os.NewSyscallError("recvfrom", unix.EBADF),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			nstest.Enter(t)
+			want := sidecar(t)
+			lost := 0
+			b := faultyBackend(faulty{onReceive: func(answer []byte) ([]byte, error) {
+				if kindOf(answer) == unix.NLMSG_ERROR && lost == 0 {
+					lost++
+					return nil, fault
+				}
+				return answer, nil
+			}})
+			if err := b.Replace(t.Context(), iptables.Ruleset{}, want); err != nil || lost == 0 {
+				t.Errorf("%v, %d answers lost", err, lost)
+			}
+			installed(t, want)
+		})
+	}
+}
+
+// A kernel that never answers is given up, and the error says what is not known.
+func TestLostAnswers(t *testing.T) {
+	nstest.Enter(t)
+	commits := 0
+	b := faultyBackend(faulty{onSend: func(request []byte) []byte {
+		if isBatch(request) {
+			commits++
+			return refusal(sequenceOf(request)-1, unix.EINVAL) // to nobody's question
+		}
+		return nil
+	}})
+	b.dial = withTimeout(b.dial, 1)
+	err := b.Replace(t.Context(), iptables.Ruleset{}, sidecar(t))
+	var failure *ReplaceError
+	if !errors.As(err, &failure) || !failure.Unknown || commits != maxLostAnswers {
+		t.Errorf("got %v after %d attempts", err, commits)
+	}
+}
+
+// An overrun socket says so once, then gives what it kept: here nothing, so that
+// the outcome has to be looked up.
+func TestOverrun(t *testing.T) {
+	nstest.Enter(t)
+	want := sidecar(t)
+	answers := 0
+	b := faultyBackend(faulty{onReceive: func(answer []byte) ([]byte, error) {
+		if kindOf(answer) != unix.NLMSG_ERROR {
+			return answer, nil
+		}
+		answers++
+		if answers == 1 {
+			// The next receive waits for what was lost, which the socket's
+			// timeout ends.
+			return nil, os.NewSyscallError("recvfrom", unix.ENOBUFS)
+		}
+		return answer, nil
+	}})
+	b.dial = withTimeout(b.dial, 1)
+	if err := b.Replace(t.Context(), iptables.Ruleset{}, want); err != nil || answers != 1 {
+		t.Errorf("%v, %d answers", err, answers)
+	}
+	installed(t, want)
+}
+
+func withTimeout(dial func() (socket, error), seconds int64) func() (socket, error) {
+	return func() (socket, error) {
+		s, err := dial()
+		if err != nil {
+			return nil, err
+		}
+		fd := s.(*faulty).socket.(*netlinkSocket).fd
+		return s, unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: seconds})
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	missingOwner := func(request []byte) []byte {
+		if kindOf(request) == compatGet && strings.Contains(string(request), "owner\x00") {
+			return refusal(sequenceOf(request), unix.ENOENT)
+		}
+		return nil
+	}
+	tests := []struct {
+		name   string
+		errno  unix.Errno
+		onRule bool
+		want   string
+	}{
+		{"no xt_owner", unix.ENOENT, true, "the kernel has no match owner (revision 1) for nf_tables"},
+		{"no nft_compat", unix.EOPNOTSUPP, true, "the kernel has no match owner (revision 1) for nf_tables"},
+		{"ids not mapped", unix.EINVAL, true, "(-o lo -m owner ! --uid-owner 1337 -j RETURN): the match owner takes only ids"},
+		{"busy", unix.EBUSY, true, "device or resource busy"},
+		{"out of memory", unix.ENOMEM, false, "failed to change the rules: the kernel has no memory for the transaction: cannot allocate memory"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			nstest.Enter(t)
+			old := sidecar(t)
+			replace(t, old)
+			want := iptables.Ruleset{Tables: []iptables.Table{{Family: iptables.IPv4, Name: iptables.Nat}}}
+			want.Tables[0].Append("ISTIO_NEW", iptables.Rule{
+				Out:     iptables.Interface{Name: "lo"},
+				Matches: []iptables.Match{iptables.Owner{UID: iptables.NotID(1337)}},
+				Target:  iptables.Return,
+			})
+			b := faultyBackend(faulty{onSend: func(request []byte) []byte {
+				if !isBatch(request) {
+					return missingOwner(request)
+				}
+				if tt.onRule {
+					return refusal(firstRule(t, request), tt.errno)
+				}
+				return refusal(sequenceOf(request), tt.errno)
+			}})
+			err := b.Replace(t.Context(), iptables.Ruleset{}, want)
+			if err == nil || !strings.Contains(err.Error(), tt.want) || !errors.Is(err, tt.errno) {
+				t.Errorf("got  %v\nwant %s", err, tt.want)
+			}
+			if !strings.Contains(err.Error(), "the rules that stood before still stand") {
+				t.Errorf("got %v", err)
+			}
+			installed(t, old)
+		})
+	}
+}
+
+// A jump that hides in a verdict map holds the chain; the transaction fails as a
+// whole.
+func TestChainInUse(t *testing.T) {
+	nstest.Enter(t)
+	want := sidecar(t)
+	replace(t, want)
+	nstest.Run(t, "nft", "add chain ip nat theirs; add rule ip nat theirs tcp dport vmap { 1 : jump ISTIO_REDIRECT }")
+	err := New().Replace(t.Context(), load(t), iptables.Ruleset{})
+	if !errors.Is(err, unix.EBUSY) || !strings.Contains(err.Error(), "failed to delete chain ISTIO_REDIRECT of table ip nat") {
+		t.Errorf("got %v", err)
+	}
+	installed(t, want)
+}

@@ -1,0 +1,238 @@
+package nftables
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/meshtables/meshtables/iptables"
+	"golang.org/x/sys/unix"
+)
+
+// snapshot is what the kernel held at one moment.
+type snapshot struct {
+	generation uint32
+	tables     []*installedTable
+	exprs      []expression // of the rule being read
+}
+
+// installedTable is a table that iptables uses, as the kernel has it.
+type installedTable struct {
+	key    tableKey
+	flags  uint32 // NFT_TABLE_F_*
+	use    int    // chains, sets and objects
+	ours   bool   // carries our mark
+	chains []*installedChain
+	byName map[string]*installedChain
+}
+
+type installedChain struct {
+	name     string
+	base     bool
+	attached attachment // of a base chain
+	policy   iptables.Policy
+	counters iptables.Counters
+	ours     bool // carries our mark
+	rules    []installedRule
+}
+
+type installedRule struct {
+	handle uint64
+	rule   iptables.Rule
+}
+
+// maxAttempts bounds how often something is tried again because another program
+// changed the rules meanwhile. Each time that program got on by one transaction.
+const maxAttempts = 100
+
+// load reads everything at one generation.
+func (c *conn) load(ctx context.Context) (*snapshot, error) {
+	for range maxAttempts {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		s, err := c.loadOnce()
+		if err == nil || !isTransient(err) {
+			return s, err
+		}
+	}
+	return nil, fmt.Errorf("failed to read the rules: %w", errChanged)
+}
+
+// loadOnce fails with errChanged unless what it read is one generation.
+func (c *conn) loadOnce() (*snapshot, error) {
+	generation, err := c.generation()
+	if err != nil {
+		return nil, err
+	}
+	s := &snapshot{generation: generation}
+	if err := c.dump(subsystem(unix.NFT_MSG_GETTABLE), "list the tables", s.addTable); err != nil {
+		return nil, err
+	}
+	if len(s.tables) > 0 {
+		if err := c.dump(subsystem(unix.NFT_MSG_GETCHAIN), "list the chains", s.addChain); err != nil {
+			return nil, err
+		}
+		if err := c.dump(subsystem(unix.NFT_MSG_GETRULE), "list the rules", s.addRule); err != nil {
+			return nil, err
+		}
+	}
+	if after, err := c.generation(); err != nil {
+		return nil, err
+	} else if after != generation {
+		return nil, errChanged
+	}
+	return s, nil
+}
+
+func (s *snapshot) table(key tableKey) *installedTable {
+	for _, t := range s.tables {
+		if t.key == key {
+			return t
+		}
+	}
+	return nil
+}
+
+func (t *installedTable) chain(name string) *installedChain { return t.byName[name] }
+
+// tableOf returns the table that a message is about, or nil. It allocates
+// nothing, as it is called for every rule.
+func (s *snapshot) tableOf(m message, name []byte) *installedTable {
+	for _, t := range s.tables {
+		if familyNumber(t.key.family) == m.family() && t.key.name == string(bytes.TrimRight(name, "\x00")) {
+			return t
+		}
+	}
+	return nil
+}
+
+// keyOf returns the table that a message is about, if iptables uses it.
+func keyOf(m message, name []byte) (key tableKey, ok bool) {
+	key.name = readString(name)
+	switch m.family() {
+	case unix.NFPROTO_IPV4:
+		key.family = iptables.IPv4
+	case unix.NFPROTO_IPV6:
+		key.family = iptables.IPv6
+	default:
+		return key, false
+	}
+	return key, iptables.BuiltinChains(key.name) != nil
+}
+
+// addTable reads NFT_MSG_NEWTABLE (enum nft_table_attributes).
+func (s *snapshot) addTable(m message) {
+	t := &installedTable{byName: make(map[string]*installedChain)}
+	ok := false
+	for kind, value := range m.attributes() {
+		switch kind {
+		case unix.NFTA_TABLE_NAME:
+			t.key, ok = keyOf(m, value)
+		case unix.NFTA_TABLE_FLAGS:
+			t.flags = readUint32(value)
+		case unix.NFTA_TABLE_USE:
+			t.use = int(readUint32(value))
+		case nftaTableUserdata:
+			t.ours = bytes.Equal(value, []byte(mark))
+		}
+	}
+	if ok {
+		s.tables = append(s.tables, t)
+	}
+}
+
+// addChain reads NFT_MSG_NEWCHAIN (enum nft_chain_attributes).
+func (s *snapshot) addChain(m message) {
+	var t *installedTable
+	c := &installedChain{}
+	for kind, value := range m.attributes() {
+		switch kind {
+		case unix.NFTA_CHAIN_TABLE:
+			t = s.tableOf(m, value)
+		case unix.NFTA_CHAIN_NAME:
+			c.name = readString(value)
+		case unix.NFTA_CHAIN_HOOK:
+			c.base = true
+			for kind, value := range attributes(value) {
+				switch kind {
+				case unix.NFTA_HOOK_HOOKNUM:
+					c.attached.hook = readUint32(value)
+				case unix.NFTA_HOOK_PRIORITY:
+					c.attached.priority = int32(readUint32(value))
+				}
+			}
+		case unix.NFTA_CHAIN_TYPE:
+			c.attached.kind = readString(value)
+		case unix.NFTA_CHAIN_POLICY:
+			c.policy = policyOf(readUint32(value))
+		case unix.NFTA_CHAIN_COUNTERS:
+			c.counters.Packets, c.counters.Bytes = readCounter(value)
+		case nftaChainUserdata:
+			c.ours = bytes.Equal(value, []byte(mark))
+		}
+	}
+	if t != nil {
+		t.chains = append(t.chains, c)
+		t.byName[c.name] = c
+	}
+}
+
+func policyOf(verdict uint32) iptables.Policy {
+	if verdict == nfAccept {
+		return "ACCEPT"
+	}
+	return "DROP"
+}
+
+// addRule reads NFT_MSG_NEWRULE (enum nft_rule_attributes).
+func (s *snapshot) addRule(m message) {
+	var t *installedTable
+	var c *installedChain
+	var r installedRule
+	for kind, value := range m.attributes() {
+		switch kind {
+		case unix.NFTA_RULE_TABLE:
+			t = s.tableOf(m, value)
+		case unix.NFTA_RULE_CHAIN:
+			if t != nil {
+				c = t.byName[string(bytes.TrimRight(value, "\x00"))]
+			}
+		case unix.NFTA_RULE_HANDLE:
+			r.handle = readUint64(value)
+		case unix.NFTA_RULE_EXPRESSIONS:
+			if t != nil {
+				s.exprs = appendExpressions(s.exprs[:0], value)
+				r.rule = decodeRule(t.key.family, s.exprs)
+			}
+		}
+	}
+	if c != nil {
+		c.rules = append(c.rules, r)
+	}
+}
+
+// ruleset returns the snapshot as iptables-save shows it: with all built-in
+// chains of each table, also those that nobody has attached yet, because to
+// iptables those are there, empty and accepting.
+func (s *snapshot) ruleset() iptables.Ruleset {
+	var rs iptables.Ruleset
+	for _, t := range s.tables {
+		table := iptables.NewTable(t.key.family, t.key.name)
+		for _, c := range t.chains {
+			chain := table.Chain(c.name)
+			if chain == nil {
+				table.Append(c.name)
+				chain = table.Chain(c.name)
+			}
+			chain.Policy, chain.Counters = c.policy, c.counters
+			chain.Rules = make([]iptables.Rule, len(c.rules))
+			for i, r := range c.rules {
+				chain.Rules[i] = r.rule
+			}
+		}
+		rs.Tables = append(rs.Tables, table)
+	}
+	rs.Sort()
+	return rs
+}

@@ -1,0 +1,227 @@
+package nftables
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// changes writes into the batch what makes what is ours of the snapshot into
+// want. Tables do not depend on each other, so each is done for itself.
+func (s *snapshot) changes(b *batch, want iptables.Ruleset) error {
+	for _, t := range s.tables {
+		p := planner{b: b, have: t, want: want.Table(t.key.family, t.key.name)}
+		if err := p.table(); err != nil {
+			return err
+		}
+	}
+	for i := range want.Tables {
+		w := &want.Tables[i]
+		key := tableKey{w.Family, w.Name}
+		if s.table(key) != nil || !isNeeded(w) {
+			continue
+		}
+		b.newTable(key)
+		p := planner{b: b, have: &installedTable{key: key}, want: w}
+		if err := p.table(); err != nil {
+			return err
+		}
+	}
+	return b.err
+}
+
+// isNeeded reports whether a wanted table holds more than empty built-in chains.
+func isNeeded(t *iptables.Table) bool {
+	return slices.ContainsFunc(t.Chains, func(c iptables.Chain) bool {
+		return iptables.IsOwn(c.Name) || len(c.Rules) > 0
+	})
+}
+
+// planner writes the changes of one table into the batch.
+//
+// Their order follows from what the kernel checks at each: a chain cannot go
+// while rules refer to it, and rules cannot refer to a chain before it is there.
+// So rules go first, then chains; then chains come, then rules.
+type planner struct {
+	b    *batch
+	have *installedTable
+	want *iptables.Table // nil if nothing is wanted
+	// remake asks for all that is ours to be made anew.
+	remake bool
+	keep   []string // chains of which nothing changes
+}
+
+func (p *planner) table() error {
+	if p.want != nil && isNeeded(p.want) {
+		if err := p.usable(); err != nil {
+			return err
+		}
+	}
+	p.remake = slices.ContainsFunc(p.have.chains, isMadeWrong)
+	p.removeRules()
+	if p.removeTable() {
+		return nil
+	}
+	p.removeChains()
+	if p.want == nil {
+		return nil
+	}
+	if err := p.addChains(); err != nil {
+		return err
+	}
+	p.addRules()
+	return nil
+}
+
+// flagDormant and flagOwner are NFT_TABLE_F_DORMANT and NFT_TABLE_F_OWNER
+// (linux/netfilter/nf_tables.h).
+const (
+	flagDormant = 1 << 0
+	flagOwner   = 1 << 1
+)
+
+// usable refuses tables in which rules would not do what they say.
+func (p *planner) usable() error {
+	name := tableName(p.have.key.family, p.have.key.name)
+	switch {
+	case p.have.flags&flagDormant != 0:
+		return fmt.Errorf("table %s is dormant: no packet would meet its rules", name)
+	case p.have.flags&flagOwner != 0:
+		return fmt.Errorf("table %s belongs to another running program", name)
+	}
+	for _, w := range p.want.Chains {
+		if len(w.Rules) == 0 || iptables.IsOwn(w.Name) {
+			continue
+		}
+		a, ok := attachmentOf(p.have.key.name, w.Name)
+		if !ok {
+			return fmt.Errorf("table %s has no built-in chain %s", name, w.Name)
+		}
+		if c := p.have.chain(w.Name); c != nil && (!c.base || c.attached != a) {
+			return fmt.Errorf("chain %s of table %s is not iptables': it is not of type %s at hook %d with priority %d",
+				w.Name, name, a.kind, a.hook, a.priority)
+		}
+	}
+	return nil
+}
+
+// isMadeWrong finds chains with our names that are attached to a hook
+// themselves, which can only be mended by making them anew.
+func isMadeWrong(c *installedChain) bool { return iptables.IsOwn(c.name) && c.base }
+
+// wanted returns the chain that should be there, or nil.
+func (p *planner) wanted(name string) *iptables.Chain {
+	if p.want == nil {
+		return nil
+	}
+	return p.want.Chain(name)
+}
+
+// removeRules deletes what is ours of every chain that is not as wanted.
+func (p *planner) removeRules() {
+	for _, c := range p.have.chains {
+		if iptables.IsOwn(c.name) {
+			p.flush(c)
+		} else {
+			p.removeJumps(c)
+		}
+	}
+}
+
+func (p *planner) flush(c *installedChain) {
+	w := p.wanted(c.name)
+	if !p.remake && w != nil && slices.EqualFunc(c.rules, w.Rules, equalRule) {
+		p.keep = append(p.keep, c.name)
+	} else if len(c.rules) > 0 {
+		p.b.deleteRules(p.have.key, c.name)
+	}
+}
+
+func (p *planner) removeJumps(c *installedChain) {
+	jumps := slices.DeleteFunc(slices.Clone(c.rules), isForeign)
+	var wanted []iptables.Rule
+	if w := p.wanted(c.name); w != nil {
+		wanted = w.Rules
+	}
+	if !p.remake && slices.EqualFunc(jumps, wanted, equalRule) {
+		p.keep = append(p.keep, c.name)
+		return
+	}
+	for i := range jumps {
+		p.b.deleteRule(p.have.key, c.name, &jumps[i])
+	}
+}
+
+func equalRule(have installedRule, want iptables.Rule) bool { return have.rule.Equal(want) }
+
+func isForeign(r installedRule) bool {
+	to, ok := r.rule.JumpsTo()
+	return !ok || !iptables.IsOwn(to)
+}
+
+// removeTable deletes a table that we made if nothing foreign is left in it.
+func (p *planner) removeTable() bool {
+	t := p.have
+	// The table's use counts sets and other objects too.
+	if !t.ours || p.want != nil && isNeeded(p.want) || t.use != len(t.chains) {
+		return false
+	}
+	if slices.ContainsFunc(t.chains, p.holdsForeign) {
+		return false
+	}
+	p.b.deleteTable(t.key)
+	return true
+}
+
+// holdsForeign reports whether a chain is anything but ours or a built-in chain
+// that does nothing without us.
+func (p *planner) holdsForeign(c *installedChain) bool {
+	return !iptables.IsOwn(c.name) &&
+		(!isBuiltin(p.have.key.name, c.name) || c.policy != "ACCEPT" || slices.ContainsFunc(c.rules, isForeign))
+}
+
+// removeChains deletes our chains that are not wanted, and the built-in chains
+// that we made and that nothing is left in.
+func (p *planner) removeChains() {
+	for _, c := range p.have.chains {
+		w := p.wanted(c.name)
+		obsolete := iptables.IsOwn(c.name) && (w == nil || p.remake)
+		useless := c.ours && c.base && (w == nil || len(w.Rules) == 0) && !p.holdsForeign(c)
+		if obsolete || useless {
+			p.b.deleteChain(p.have.key, c.name)
+		}
+	}
+}
+
+func (p *planner) addChains() error {
+	for _, w := range p.want.Chains {
+		c := p.have.chain(w.Name)
+		switch {
+		case iptables.IsOwn(w.Name):
+			if c == nil || p.remake {
+				p.b.newChain(p.have.key, w.Name)
+			}
+		case c == nil && len(w.Rules) > 0:
+			a, ok := attachmentOf(p.have.key.name, w.Name)
+			if !ok {
+				return fmt.Errorf("table %s has no built-in chain %s",
+					tableName(p.have.key.family, p.have.key.name), w.Name)
+			}
+			p.b.newBaseChain(p.have.key, w.Name, a)
+		}
+	}
+	return nil
+}
+
+func (p *planner) addRules() {
+	for i := range p.want.Chains {
+		w := &p.want.Chains[i]
+		if slices.Contains(p.keep, w.Name) {
+			continue
+		}
+		for j := range w.Rules {
+			p.b.appendRule(p.have.key, w.Name, &w.Rules[j])
+		}
+	}
+}

@@ -1,0 +1,336 @@
+package nftables
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/internal/nstest"
+)
+
+// foreign is what other programs have in the tables that we write to, with
+// counters and rules of kinds that the model does not have. PING stands for the
+// family's own protocol.
+const foreign = `*nat
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:ISTIOLOGY - [0:0]
+:ZZZ - [0:0]
+[1:10] -A PREROUTING -p tcp -m tcp --dport 4443 -j ISTIOLOGY
+[2:20] -A OUTPUT -m comment --comment "it's \"ours\"" -j ZZZ
+[3:30] -A ISTIOLOGY -p tcp -m tcp --dport 4443 -j REDIRECT --to-ports 4444
+[4:40] -A ISTIOLOGY -m limit --limit 5/min -j ZZZ
+[5:50] -A ZZZ PING -j ACCEPT
+COMMIT
+*mangle
+:ISTIOLOGY - [0:0]
+[6:60] -A ISTIOLOGY -m statistic --mode random --probability 0.5 -j MARK --set-xmark 0x7/0xffffffff
+[7:70] -A PREROUTING -j ISTIOLOGY
+COMMIT
+*filter
+:INPUT DROP [0:0]
+[8:80] -A INPUT -m state --state NEW -j ACCEPT
+COMMIT
+`
+
+// foreignHandles lists the rules that are not ours with their handles, which
+// change if a rule is written again, in order, with counters.
+func foreignHandles(t testing.TB) []string {
+	t.Helper()
+	var list []string
+	for _, table := range snapshotOf(t).tables {
+		for _, c := range table.chains {
+			if iptables.IsOwn(c.name) {
+				continue
+			}
+			for _, r := range c.rules {
+				if isForeign(r) {
+					list = append(list, fmt.Sprint(table.key, c.name, r.handle, r.rule.Counters, r.rule))
+				}
+			}
+		}
+	}
+	return list
+}
+
+func snapshotOf(t testing.TB) (s *snapshot) {
+	t.Helper()
+	err := New().connected(func(c *conn) (err error) {
+		s, err = c.load(t.Context())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// From any state to any other: ours becomes what is wanted, the rest stays as it
+// is, and doing it again does nothing.
+func TestTransitions(t *testing.T) {
+	cases := recordedCases(t)
+	for seed := range uint64(8) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			nstest.Enter(t)
+			random := rand.New(rand.NewPCG(seed, 2))
+			for _, family := range iptables.Families() {
+				restore(t, family, strings.ReplaceAll(foreign, "PING", ping(family)), "-c")
+			}
+			before, handles := saved(t, "-c"), foreignHandles(t)
+			for range 25 {
+				c := cases[random.IntN(len(cases))]
+				rs := c.ruleset(t)
+				transition(t, c.Name, rs.Own(), handles)
+			}
+			transition(t, "nothing", iptables.Ruleset{}, handles)
+			if d := cmp.Diff(before, saved(t, "-c")); d != "" {
+				t.Errorf("after the removal (-before +after):\n%s", d)
+			}
+		})
+	}
+}
+
+func ping(family iptables.Family) string {
+	if family == iptables.IPv6 {
+		return "-p ipv6-icmp -m icmp6 --icmpv6-type 128"
+	}
+	return "-p icmp -m icmp --icmp-type 8"
+}
+
+func transition(t *testing.T, name string, want iptables.Ruleset, handles []string) {
+	t.Helper()
+	replace(t, want)
+	got := load(t)
+	if own := got.Own(); !own.Equal(&want) {
+		t.Errorf("%s (-want +got):\n%s", name, cmp.Diff(text(want), text(own)))
+	}
+	if d := cmp.Diff(handles, foreignHandles(t)); d != "" {
+		t.Errorf("%s: foreign rules changed (-before +after):\n%s", name, d)
+	}
+	unchanged(t, func() { replace(t, want) })
+}
+
+// unchanged fails if the kernel's rules get a new generation.
+func unchanged(t testing.TB, do func()) {
+	t.Helper()
+	before := snapshotOf(t).generation
+	do()
+	if after := snapshotOf(t).generation; before != after {
+		t.Errorf("the rules were written again: generation %d became %d", before, after)
+	}
+}
+
+// sidecar returns the default ruleset of a dual-stack sidecar.
+func sidecar(t testing.TB) iptables.Ruleset { return named(t, "sidecar-default-dual-stack") }
+
+func named(t testing.TB, name string) iptables.Ruleset {
+	t.Helper()
+	for _, c := range recordedCases(t) {
+		if c.Name == name {
+			rs := c.ruleset(t)
+			return rs.Own()
+		}
+	}
+	t.Fatalf("there is no recorded case %s", name)
+	return iptables.Ruleset{}
+}
+
+// In an empty namespace no table is left behind, and none that was there before
+// is taken away.
+func TestRemovalLeavesNoTrace(t *testing.T) {
+	tests := []struct {
+		name  string
+		setup func(t *testing.T)
+	}{
+		{"empty namespace", func(*testing.T) {}},
+		{"empty tables", func(t *testing.T) {
+			nstest.Run(t, "nft", "add table ip nat; add table ip6 nat; add chain ip nat OUTPUT { type nat hook output priority -100; }")
+		}},
+		{"a set", func(t *testing.T) {
+			nstest.Run(t, "nft", "add table ip mangle; add set ip mangle s { type ipv4_addr; }")
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			nstest.Enter(t)
+			tt.setup(t)
+			before := nstest.Run(t, "nft", "list", "ruleset")
+			replace(t, sidecar(t))
+			if nstest.Run(t, "nft", "list", "ruleset") == before {
+				t.Error("nothing was written")
+			}
+			replace(t, iptables.Ruleset{})
+			if d := cmp.Diff(before, nstest.Run(t, "nft", "list", "ruleset")); d != "" {
+				t.Errorf("(-before +after):\n%s", d)
+			}
+		})
+	}
+}
+
+// A table that we made stays if somebody else began to use it.
+func TestRemovalKeepsWhatOthersUse(t *testing.T) {
+	for name, command := range map[string]string{
+		"a rule":   "add rule ip nat OUTPUT counter",
+		"a chain":  "add chain ip nat theirs",
+		"a set":    "add set ip nat s { type ipv4_addr; }",
+		"a policy": "chain ip nat OUTPUT { policy drop; }",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			nstest.Enter(t)
+			replace(t, sidecar(t))
+			nstest.Run(t, "nft", command)
+			replace(t, iptables.Ruleset{})
+			rs := load(t)
+			if rs.Table(iptables.IPv4, iptables.Nat) == nil {
+				t.Error("the table is gone")
+			}
+			if own := rs.Own(); len(own.Tables) > 0 {
+				t.Errorf("ours is still there:\n%s", text(own))
+			}
+			if rs.Table(iptables.IPv6, iptables.Nat) != nil {
+				t.Error("the other family's table is still there")
+			}
+		})
+	}
+}
+
+// Chains and jumps that are right keep their counters when others change.
+func TestCountersOfUnchangedChains(t *testing.T) {
+	nstest.Enter(t)
+	want := sidecar(t)
+	restore(t, iptables.IPv4, `*nat
+:ISTIO_REDIRECT - [0:0]
+:ISTIO_IN_REDIRECT - [0:0]
+:ISTIO_INBOUND - [0:0]
+:ISTIO_OUTPUT - [0:0]
+[1:2] -A OUTPUT -j ISTIO_OUTPUT
+[3:4] -A ISTIO_REDIRECT -p tcp -j REDIRECT --to-ports 15001
+[5:6] -A ISTIO_OUTPUT -j ACCEPT
+COMMIT
+`, "-c")
+	replace(t, want)
+	rs := load(t)
+	if own := rs.Own(); !own.Equal(&want) {
+		t.Fatalf("(-want +got):\n%s", cmp.Diff(text(want), text(own)))
+	}
+	nat := rs.Table(iptables.IPv4, iptables.Nat)
+	for chain, counters := range map[string]iptables.Counters{
+		iptables.Output:  {Packets: 1, Bytes: 2},
+		"ISTIO_REDIRECT": {Packets: 3, Bytes: 4},
+		"ISTIO_OUTPUT":   {},
+	} {
+		if got := nat.Chain(chain).Rules[0].Counters; got != counters {
+			t.Errorf("chain %s counts %v, not %v", chain, got, counters)
+		}
+	}
+}
+
+// Whatever state another tool or a half-done run left, the next run converges.
+func TestFromBrokenStates(t *testing.T) {
+	for name, commands := range map[string][]string{
+		"jump doubled": {"iptables-nft -t nat -A OUTPUT -j ISTIO_OUTPUT"},
+		"jump gone":    {"iptables-nft -t nat -D OUTPUT -j ISTIO_OUTPUT"},
+		"rule moved": {
+			"iptables-nft -t nat -D ISTIO_OUTPUT 1",
+			"iptables-nft -t nat -A ISTIO_OUTPUT -s 127.0.0.6/32 -o lo -j RETURN",
+		},
+		"rule gone":  {"ip6tables-nft -t nat -D ISTIO_OUTPUT 1"},
+		"rule added": {"ip6tables-nft -t nat -I ISTIO_OUTPUT -m comment --comment x"},
+		"chain more": {"iptables-nft -t nat -N ISTIO_MORE", "iptables-nft -t nat -A ISTIO_OUTPUT -j ISTIO_MORE"},
+		"jump from a foreign chain": {
+			"iptables-nft -t nat -N FOREIGN",
+			"iptables-nft -t nat -A FOREIGN -j ISTIO_OUTPUT",
+		},
+		"our chain on a hook": {
+			"nft add chain ip nat ISTIO_HOOKED { type nat hook output priority 7; }",
+			"nft add rule ip nat ISTIO_HOOKED jump ISTIO_OUTPUT",
+		},
+		"table flushed": {"iptables-nft -t nat -F"},
+		"table deleted": {"nft delete table ip nat"},
+		"native rule":   {"nft add rule ip nat ISTIO_OUTPUT tcp dport { 1, 2 } redirect to :9"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			nstest.Enter(t)
+			want := sidecar(t)
+			replace(t, want)
+			for _, command := range commands {
+				words := strings.Fields(command)
+				nstest.Run(t, words[0], words[1:]...)
+			}
+			if rs := load(t); func() bool { own := rs.Own(); return own.Equal(&want) }() {
+				t.Error("the change is not seen")
+			}
+			replace(t, want)
+			rs := load(t)
+			if own := rs.Own(); !own.Equal(&want) {
+				t.Errorf("(-want +got):\n%s", cmp.Diff(text(want), text(own)))
+			}
+		})
+	}
+}
+
+// What somebody put into our chains can be put back after a change, also where
+// the model has no type for it.
+func TestPutBack(t *testing.T) {
+	nstest.Enter(t)
+	replace(t, sidecar(t))
+	for _, command := range []string{
+		`iptables-nft -t nat -A ISTIO_OUTPUT -m comment --comment it's\"so\"`,
+		"iptables-nft -t nat -A ISTIO_OUTPUT -m limit --limit 5/min -j RETURN",
+		"iptables-nft -t nat -A ISTIO_OUTPUT -p tcp -m statistic --mode nth --every 2 --packet 0 -j DNAT --to-destination 1.2.3.4",
+		"ip6tables-nft -t nat -A ISTIO_OUTPUT -p ipv6-icmp -m icmp6 --icmpv6-type 128",
+		"nft add rule ip nat ISTIO_OUTPUT meta skuid 7 ct state new log prefix x counter redirect",
+		"nft add rule ip nat ISTIO_OUTPUT ip saddr 1.2.3.4-1.2.3.7 meta length 7 counter accept",
+	} {
+		words := strings.Fields(command)
+		nstest.Run(t, words[0], words[1:]...)
+	}
+	before, listed := load(t), nstest.Run(t, "nft", "list", "ruleset")
+	replace(t, iptables.Ruleset{})
+	replace(t, before.Own())
+	installed(t, before.Own())
+	if d := cmp.Diff(listed, nstest.Run(t, "nft", "list", "ruleset")); d != "" {
+		t.Errorf("(-before +after):\n%s", d)
+	}
+}
+
+// Replace refuses to write where the rules would not do what they say.
+func TestUnusableTables(t *testing.T) {
+	for name, tt := range map[string]struct{ command, want string }{
+		"dormant":       {"add table ip nat { flags dormant; }", "table ip nat is dormant"},
+		"other chain":   {"add table ip nat; add chain ip nat OUTPUT", "chain OUTPUT of table ip nat is not iptables'"},
+		"other place":   {"add table ip nat; add chain ip nat OUTPUT { type nat hook output priority 5; }", "chain OUTPUT of table ip nat is not iptables'"},
+		"other type":    {"add table ip nat; add chain ip nat OUTPUT { type filter hook output priority -100; }", "chain OUTPUT of table ip nat is not iptables'"},
+		"not dangerous": {"add table ip nat; add chain ip nat output { type nat hook output priority 5; }", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			nstest.Enter(t)
+			nstest.Run(t, "nft", tt.command)
+			err := New().Replace(t.Context(), load(t), sidecar(t))
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+			if err != nil {
+				unchanged(t, func() { replace(t, iptables.Ruleset{}) })
+			}
+		})
+	}
+}
+
+func TestForeignRulesAreRefused(t *testing.T) {
+	t.Parallel()
+	table := iptables.NewTable(iptables.IPv4, iptables.Nat)
+	table.Append(iptables.Output, iptables.Rule{Target: iptables.Accept})
+	err := New().Replace(t.Context(), iptables.Ruleset{}, iptables.Ruleset{Tables: []iptables.Table{table}})
+	if err == nil || !strings.Contains(err.Error(), "not ours to write") {
+		t.Errorf("got %v", err)
+	}
+}

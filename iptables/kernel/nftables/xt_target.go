@@ -1,0 +1,121 @@
+package nftables
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// natPorts is NF_NAT_RANGE_PROTO_SPECIFIED (linux/netfilter/nf_nat.h).
+const natPorts = 1 << 1
+
+// encodeRedirect writes, from linux/netfilter/nf_nat.h, for IPv4
+//
+//	struct nf_nat_ipv4_multi_range_compat {
+//		unsigned int rangesize; // 1
+//		struct nf_nat_ipv4_range { unsigned int flags; __be32 min_ip, max_ip; __be16 min, max; } range[1];
+//	}
+//
+// and for IPv6
+//
+//	struct nf_nat_range { unsigned int flags; union nf_inet_addr min_addr, max_addr; __be16 min_proto, max_proto; }
+func encodeRedirect(family iptables.Family, t iptables.Redirect) extension {
+	var flags uint32
+	if t.Ports != (iptables.PortRange{}) {
+		flags = natPorts
+	}
+	s := structure{}
+	if family == iptables.IPv4 {
+		s = s.u32(1, flags).zeros(2 * 4)
+	} else {
+		s = s.u32(flags).zeros(2 * 16)
+	}
+	return newExtension("REDIRECT", 0, s.be16(t.Ports.First, t.Ports.Last))
+}
+
+func decodeRedirect(family iptables.Family, f fields) iptables.Target {
+	offset := 16
+	if family == iptables.IPv6 {
+		offset = 36
+	}
+	return iptables.Redirect{Ports: iptables.PortRange{First: f.be16(offset), Last: f.be16(offset + 2)}}
+}
+
+// encodeTProxy writes, from linux/netfilter/xt_TPROXY.h,
+//
+//	struct xt_tproxy_target_info_v1 {
+//		__u32 mark_mask, mark_value;
+//		union nf_inet_addr laddr; // 16 bytes, of which IPv4 takes the first 4
+//		__be16 lport;
+//	}
+func encodeTProxy(family iptables.Family, t iptables.TProxy) (extension, error) {
+	if iptables.FamilyOf(t.IP) != family {
+		return extension{}, fmt.Errorf("TPROXY to %s in a table of %s", t.IP, family)
+	}
+	var address [16]byte
+	copy(address[:], t.IP.AsSlice())
+	s := structure{}.u32(t.Mask, t.Mark).u8(address[:]...).be16(t.Port)
+	return newExtension("TPROXY", 1, s), nil
+}
+
+func decodeTProxy(family iptables.Family, f fields) iptables.Target {
+	size := 16
+	if family == iptables.IPv4 {
+		size = 4
+	}
+	if len(f) < 8+size {
+		return nil
+	}
+	ip, _ := netip.AddrFromSlice(f[8 : 8+size])
+	return iptables.TProxy{Port: f.be16(24), IP: ip, Mark: f.u32(4), Mask: f.u32(0)}
+}
+
+// Modes of CONNMARK (linux/netfilter/xt_connmark.h).
+const (
+	connmarkSave    = 1
+	connmarkRestore = 2
+)
+
+// encodeCopyMark writes, from linux/netfilter/xt_connmark.h,
+//
+//	struct xt_connmark_tginfo2 { __u32 ctmark, ctmask, nfmask; __u8 shift_dir, shift_bits, mode; }
+//
+// Revision 1, which iptables wrote before 1.8.1, differs in having no shifts.
+func encodeCopyMark(mode byte, packetMask, connectionMask uint32) extension {
+	s := structure{}.u32(0, connectionMask, packetMask).u8(0, 0, mode)
+	return newExtension("CONNMARK", 2, s)
+}
+
+func encodeCopyMark1(f fields) extension {
+	return newExtension("CONNMARK", 1, structure{}.u32(0, f.u32(4), f.u32(8)).u8(f.u8(12)))
+}
+
+func decodeCopyMark(revision uint32, f fields) iptables.Target {
+	mode := f.u8(14)
+	if revision == 1 {
+		mode = f.u8(12)
+	}
+	switch mode {
+	case connmarkSave:
+		return iptables.SaveMark{PacketMask: f.u32(8), ConnectionMask: f.u32(4)}
+	case connmarkRestore:
+		return iptables.RestoreMark{PacketMask: f.u32(8), ConnectionMask: f.u32(4)}
+	}
+	return nil
+}
+
+// encodeCTZone writes, from linux/netfilter/xt_CT.h,
+//
+//	struct xt_ct_target_info_v1 {
+//		__u16 flags, zone;
+//		__u32 ct_events, exp_events;
+//		char helper[16], timeout[32];
+//		struct nf_conn *ct; // the kernel's own, 8-aligned
+//	}
+//
+// which revisions 1 and 2 share.
+func encodeCTZone(t iptables.CTZone) extension {
+	s := structure{}.u16(0, t.Zone).u32(0, 0).zeros(16 + 32)
+	return newExtension("CT", 2, s.zeros(4+8))
+}
