@@ -15,7 +15,7 @@ demo: build ## the main job, shown in a throw-away network namespace
 
 test: ## everything; needs root, installs what it needs
 	@scripts/install-programs
-	$(GO) test -timeout 15m ./...
+	$(GO) test -count=1 -timeout 15m ./...
 
 check: ## gofmt, go vet, staticcheck, govulncheck where it can be reached, race detector
 	@scripts/check

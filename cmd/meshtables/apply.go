@@ -13,6 +13,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/kernel/xtables"
 	"github.com/meshtables/meshtables/iptables/probe"
+	"github.com/meshtables/meshtables/iptables/verify"
 )
 
 // plan is what is to be captured, and why.
@@ -40,6 +41,18 @@ func (c *command) plan() (p plan, status int) {
 		return p, c.failed(fmt.Errorf("nothing was changed, as the kernel would not take these rules: %w", err))
 	}
 	return p, exitDone
+}
+
+// change is the verb that needs no word.
+func (c *command) change(ctx context.Context) int {
+	switch {
+	case c.cleanupOnly:
+		return c.cleanup(ctx)
+	case c.dryRun:
+		return c.printPlan()
+	default:
+		return c.apply(ctx)
+	}
 }
 
 // printPlan shows the rules and touches nothing.
@@ -96,6 +109,9 @@ func (c *command) install(ctx context.Context, p plan, answer *outcome) error {
 		return err
 	}
 	c.warnUnseen(report)
+	if err := c.warnShadowed(ctx, choice.Backend, report, p.Rules); err != nil {
+		return err
+	}
 	answer.Backend, answer.Result = choice.Backend.Name(), "unchanged"
 	if report.Changed {
 		answer.Result = "applied"
@@ -131,6 +147,25 @@ func (c *command) warnUnseen(report kernel.Report) {
 	if report.Unseen != nil {
 		c.log.Warn("rules may be left: " + report.Unseen.Error())
 	}
+}
+
+// warnShadowed tells of rules that are there and never see a packet. Foreign rules
+// are not ours to reorder.
+func (c *command) warnShadowed(ctx context.Context, b kernel.Backend, report kernel.Report, want iptables.Ruleset) error {
+	rules := report.Before
+	if report.Changed && len(rules.Tables) > 0 {
+		var err error
+		if rules, err = b.Load(ctx); err != nil {
+			return fmt.Errorf("the rules were applied, but reading them back failed: %w", err)
+		}
+	}
+	for _, d := range verify.Rules(&want, &rules) {
+		if d.Kind == verify.Shadowed {
+			c.log.Warn(fmt.Sprintf("%s %s %s, rule %d (%s) never sees a packet, behind the foreign rule %s",
+				d.Family, d.Table, d.Chain, d.Position, d.Rule, d.By))
+		}
+	}
+	return nil
 }
 
 func (c *command) cleanup(ctx context.Context) int {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"slices"
@@ -17,13 +18,12 @@ import (
 
 // options are what the command line says, beside what is to be captured.
 type options struct {
-	dryRun, cleanupOnly          bool
-	runValidation, skipRuleApply bool
-	hostNetwork                  bool
-	networkNamespace             string
-	cniMode                      bool
-	annotations                  string
-	backend                      string
+	applyOptions
+
+	networkNamespace string
+	cniMode          bool
+	annotations      string
+	backend          string
 
 	output  outputFormat
 	verbose bool
@@ -33,6 +33,13 @@ type options struct {
 	forceBinary string
 	nativeNft   bool
 	logJSON     bool
+}
+
+// applyOptions are those of the verb that changes something.
+type applyOptions struct {
+	dryRun, cleanupOnly          bool
+	runValidation, skipRuleApply bool
+	hostNetwork                  bool
 }
 
 type outputFormat string
@@ -49,49 +56,24 @@ const (
 	logJSON logFormat = "json"
 )
 
-// commandLine is a command line with its options, before their values are read.
-type commandLine struct {
-	set     *pflag.FlagSet
-	flags   *config.Flags
-	help    bool
-	version bool
-	options options
+// row is an option and where its value goes.
+type row struct {
+	config.Option
+	value pflag.Value
 }
 
-func newCommandLine() *commandLine {
-	c := &commandLine{set: pflag.NewFlagSet("meshtables", pflag.ContinueOnError)}
-	c.set.SortFlags = false
-	c.flags = config.NewFlags(c.set)
-	o := &c.options
-	o.output, o.logs, o.backend = outputText, logText, kernel.Auto
-	for _, row := range []struct {
-		config.Option
-		value pflag.Value
-	}{
+// rows returns the options of every verb.
+func (o *options) rows() []row {
+	return []row{
 		{config.Option{
 			Name:  "annotations",
 			Usage: "read the pod's annotations from this file, written by the downward API",
 		}, config.StringValue("file", &o.annotations)},
 		{config.Option{
-			Name:  "backend",
-			Usage: "how rules are written: iptables-nft, iptables-legacy, iptables (whichever is on PATH), or auto for the first that works",
+			Name: "backend",
+			Usage: "where rules are: iptables-nft (over netlink, as iptables-nft writes them), iptables-legacy or " +
+				"iptables (by these programs), or auto for the first that works",
 		}, config.ChoiceValue("name", &o.backend, kernel.Names()...)},
-		{config.Option{
-			Name: "dry-run", Letter: "n",
-			Usage: "print what iptables-save would print after applying, and change nothing",
-		}, config.BoolValue(&o.dryRun)},
-		{config.Option{
-			Name:  "cleanup-only",
-			Usage: "remove everything that meshtables or istio-iptables wrote; needs no other option",
-		}, config.BoolValue(&o.cleanupOnly)},
-		{config.Option{
-			Name:  "run-validation",
-			Usage: "open connections afterwards and see that they arrive at the proxy's ports",
-		}, config.BoolValue(&o.runValidation)},
-		{config.Option{
-			Name:  "skip-rule-apply",
-			Usage: "do not apply rules",
-		}, config.BoolValue(&o.skipRuleApply)},
 		{config.Option{
 			Name:  "network-namespace",
 			Usage: "work in the network namespace of this file, such as /run/netns/NAME or /proc/PID/ns/net",
@@ -100,10 +82,6 @@ func newCommandLine() *commandLine {
 			Name:  "cni-mode",
 			Usage: "run from a node: users and groups are numbers, as their names belong to the pod",
 		}, config.BoolValue(&o.cniMode)},
-		{config.Option{
-			Name:  "host-network",
-			Usage: "apply even in what looks like the host's own network namespace",
-		}, config.BoolValue(&o.hostNetwork)},
 		{config.Option{
 			Name: "output", Letter: "O",
 			Usage: "form of what is printed: text or json",
@@ -128,7 +106,55 @@ func newCommandLine() *commandLine {
 			Name: "log_as_json", Hidden: true,
 			Usage: "as --log-format=json",
 		}, config.BoolValue(&o.logJSON)},
-	} {
+	}
+}
+
+func (o *applyOptions) rows() []row {
+	return []row{
+		{config.Option{
+			Name: "dry-run", Letter: "n",
+			Usage: "print what iptables-save would print after applying, and change nothing",
+		}, config.BoolValue(&o.dryRun)},
+		{config.Option{
+			Name:  "cleanup-only",
+			Usage: "remove everything that meshtables or istio-iptables wrote; needs no other option",
+		}, config.BoolValue(&o.cleanupOnly)},
+		{config.Option{
+			Name:  "run-validation",
+			Usage: "open connections afterwards and see that they arrive at the proxy's ports",
+		}, config.BoolValue(&o.runValidation)},
+		{config.Option{
+			Name:  "skip-rule-apply",
+			Usage: "do not apply rules",
+		}, config.BoolValue(&o.skipRuleApply)},
+		{config.Option{
+			Name:  "host-network",
+			Usage: "apply even in what looks like the host's own network namespace",
+		}, config.BoolValue(&o.hostNetwork)},
+	}
+}
+
+// commandLine is a command line with its options, before their values are read.
+type commandLine struct {
+	set     *pflag.FlagSet
+	flags   *config.Flags
+	help    bool
+	version bool
+	options options
+}
+
+func newCommandLine(v verb) *commandLine {
+	c := &commandLine{set: pflag.NewFlagSet("meshtables", pflag.ContinueOnError)}
+	c.set.SortFlags = false
+	c.set.SetOutput(io.Discard)
+	c.flags = config.NewFlags(c.set)
+	o := &c.options
+	o.output, o.logs, o.backend = outputText, logText, kernel.Auto
+	rows := o.rows()
+	if v.options != nil {
+		rows = append(v.options(o), rows...)
+	}
+	for _, row := range rows {
 		c.flags.Register(row.Option, row.value)
 	}
 	c.set.BoolVarP(&c.help, "help", "h", false, "show this help")

@@ -17,6 +17,7 @@ const (
 	exitDone       = 0   // done, or nothing to do
 	exitFailed     = 1   // failed; the kernel as it was
 	exitUsage      = 2   // an option is wrong; nothing touched
+	exitDifferent  = 3   // what is installed is not what is wanted
 	exitNotArrived = 126 // connections did not arrive at the proxy
 )
 
@@ -32,15 +33,15 @@ type command struct {
 // run is the whole program: it reads no global state but the file system and the
 // calling thread's namespaces, and it returns the exit status.
 func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
-	line := newCommandLine()
-	line.set.SetOutput(io.Discard)
+	v, args := splitVerb(args)
+	line := newCommandLine(v)
 	// Until the options are read, messages are text.
 	c := &command{line: line, env: env, stdout: stdout, log: newLogger(stderr, logText, slog.LevelInfo)}
 	if err := line.set.Parse(args); err != nil {
 		return c.usageError(err)
 	}
 	if line.help {
-		fmt.Fprint(stdout, help(line.set))
+		fmt.Fprint(stdout, v.help(line.set))
 		return exitDone
 	}
 	if line.version {
@@ -65,26 +66,19 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	if err := enterNamespace(c.networkNamespace); err != nil {
 		return c.usageError(err)
 	}
-	switch {
-	case c.cleanupOnly:
-		return c.cleanup(ctx)
-	case c.dryRun:
-		return c.printPlan()
-	default:
-		return c.apply(ctx)
-	}
+	return v.run(c, ctx)
 }
 
-// checkArguments takes the reference's name as a first argument: in Istio's
-// manifests it is the subcommand of another program.
+// checkArguments refuses words that are no options.
 func checkArguments(args []string) error {
-	if len(args) > 0 && args[0] == "istio-iptables" {
-		args = args[1:]
+	if len(args) == 0 {
+		return nil
 	}
-	if len(args) > 0 {
-		return fmt.Errorf("unexpected argument %q\n%sall options start with - or --; a list is one word, with commas", args[0], hintPrefix)
+	err := fmt.Errorf("unexpected argument %q\n%sall options start with - or --; a list is one word, with commas", args[0], hintPrefix)
+	if _, ok := verbNamed(args[0]); ok {
+		err = fmt.Errorf("unexpected argument %q\n%sit has to come first: meshtables %s [options]", args[0], hintPrefix, args[0])
 	}
-	return nil
+	return err
 }
 
 // checkConfig returns the errors of the capture options alone, so that they are

@@ -13,6 +13,9 @@ import (
 type Report struct {
 	// Changed tells whether anything had to be changed.
 	Changed bool
+	// Before are the rules that stood in the chosen backend, foreign ones
+	// included.
+	Before iptables.Ruleset
 	// Unseen is about backends that may hold rules of ours but could not be
 	// asked, such as legacy tables without the programs that read them; nil if
 	// there is none.
@@ -50,7 +53,7 @@ func Install(ctx context.Context, choice Choice, rules iptables.Ruleset, routing
 	if removals := changes.Removals(); len(removals) > 0 {
 		steps = append(steps, route(removals))
 	}
-	return Report{Changed: len(steps) > 0, Unseen: unseen}, take(ctx, steps)
+	return Report{Changed: len(steps) > 0, Before: have, Unseen: unseen}, take(ctx, steps)
 }
 
 // Remove removes everything that is ours, from every backend.

@@ -57,7 +57,7 @@ func TestInstallAndRemove(t *testing.T) {
 		t.Helper()
 		report, err := Install(t.Context(), choice, rs, routing)
 		if err != nil || report.Changed != want || report.Unseen != nil {
-			t.Errorf("got %+v, %v, want a change: %v", report, err, want)
+			t.Errorf("got %v, %v, %v, want a change: %v", report.Changed, report.Unseen, err, want)
 		}
 	}
 	install(true, natRules(iptables.Return), routing())

@@ -1,0 +1,92 @@
+package verify
+
+import (
+	"fmt"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// shadowed returns the jumps of ours that no packet reaches, because a foreign
+// rule before them takes every packet that they match. Foreign rules that take
+// some of them are nobody's mistake: they are how others exempt their traffic.
+func (c *comparison) shadowed(own *iptables.Table) []Difference {
+	var all []Difference
+	for _, chain := range own.Chains {
+		if iptables.IsOwn(chain.Name) {
+			continue
+		}
+		rules := c.have.Chain(chain.Name).Rules
+		for i, r := range rules {
+			if !jumpsIntoOwn(r) {
+				continue
+			}
+			if by, ok := c.taker(rules[:i], r); ok {
+				d := c.difference(Shadowed, chain.Name, i+1, r)
+				d.By = fmt.Sprintf("%d: %s", by+1, rules[by])
+				all = append(all, d)
+			}
+		}
+	}
+	return all
+}
+
+// taker returns the first foreign rule that takes every packet of r.
+func (c *comparison) taker(before []iptables.Rule, r iptables.Rule) (int, bool) {
+	for i, foreign := range before {
+		if !jumpsIntoOwn(foreign) && matchesAllOf(foreign, r) && c.takes(foreign, r, 0) {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// matchesAllOf reports whether a rule asks of a packet nothing that r does not
+// ask too.
+func matchesAllOf(rule, r iptables.Rule) bool {
+	for _, condition := range []struct{ asked, too bool }{
+		{rule.Source != iptables.Address{}, rule.Source == r.Source},
+		{rule.Destination != iptables.Address{}, rule.Destination == r.Destination},
+		{rule.In != iptables.Interface{}, rule.In == r.In},
+		{rule.Out != iptables.Interface{}, rule.Out == r.Out},
+		{rule.Protocol != iptables.ProtocolMatch{}, rule.Protocol == r.Protocol},
+	} {
+		if condition.asked && !condition.too {
+			return false
+		}
+	}
+	return len(rule.Matches) == 0
+}
+
+// maxDepth bounds the chains that are followed, as the kernel does
+// (NFT_JUMP_STACK_SIZE in net/netfilter/nf_tables.h).
+const maxDepth = 16
+
+// takes reports whether a foreign rule, depth chains away from the built-in one,
+// ends the walk through it for every packet of r. A target that nobody here knows
+// may do anything and is not blamed.
+func (c *comparison) takes(rule, r iptables.Rule, depth int) bool {
+	switch t := rule.Target.(type) {
+	case iptables.Verdict:
+		return t != iptables.Return || depth == 0
+	case iptables.Redirect:
+		return true
+	case iptables.Jump, iptables.Goto:
+		name, _ := rule.JumpsTo()
+		chain := c.have.Chain(name)
+		if chain == nil || depth == maxDepth {
+			return false
+		}
+		for _, inner := range chain.Rules {
+			if inner.Target == iptables.Return || !matchesAllOf(inner, r) {
+				// What it lets go comes back.
+				return false
+			}
+			if c.takes(inner, r, depth+1) {
+				return true
+			}
+		}
+		_, gone := t.(iptables.Goto)
+		return gone && depth == 0
+	}
+	return false
+}

@@ -1,0 +1,198 @@
+// Package verify compares the rules that are installed with those that are
+// wanted, to the last word and in order, and tells the difference.
+package verify
+
+import (
+	"fmt"
+
+	"github.com/aymanbagabas/go-udiff/lcs"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// Kind is what a [Difference] is.
+type Kind string
+
+// The kinds. A rule that has moved is missing at one place and unexpected at
+// another.
+const (
+	Missing    Kind = "missing"    // wanted, not installed
+	Unexpected Kind = "unexpected" // ours and installed, not wanted
+	Shadowed   Kind = "shadowed"   // installed, but a foreign rule before it takes all its packets
+)
+
+// Difference is one thing that is not as wanted.
+type Difference struct {
+	Kind   Kind   `json:"kind"`
+	Family string `json:"family"`
+	Table  string `json:"table"`
+	Chain  string `json:"chain"`
+	// Position counts the rules of the chain from 1, as iptables
+	// --line-numbers does: of the installed chain, or for what is missing of
+	// the wanted one, foreign rules aside. 0 is the chain itself.
+	Position int `json:"position"`
+	// Rule is the rule as iptables-save prints it, without its chain.
+	Rule string `json:"rule,omitempty"`
+	// Origin is the option behind a rule that is wanted.
+	Origin string `json:"origin,omitempty"`
+	// By is the foreign rule that shadows this one.
+	By string `json:"by,omitempty"`
+}
+
+// String returns the difference without its family, table and chain: "+" before
+// what is missing, "-" before what is unexpected.
+func (d Difference) String() string {
+	what := "the chain itself"
+	if d.Position > 0 {
+		what = fmt.Sprintf("%d: %s", d.Position, d.Rule)
+	}
+	switch d.Kind {
+	case Missing:
+		what = "+ " + what
+	case Unexpected:
+		what = "- " + what
+	case Shadowed:
+		return fmt.Sprintf("! %s\n    never sees a packet, behind the foreign rule %s", what, d.By)
+	}
+	if d.Origin != "" {
+		what += "  # " + d.Origin
+	}
+	return what
+}
+
+// Rules returns the differences between what is ours of the installed rules and
+// the wanted ones, which hold nothing else. There are none exactly if packets
+// meet what is wanted, in its order.
+func Rules(want, have *iptables.Ruleset) []Difference {
+	var all []Difference
+	for _, f := range iptables.Families() {
+		for _, table := range tableNames(want, have, f) {
+			c := comparison{family: f, table: table, want: want.Table(f, table), have: have.Table(f, table)}
+			all = append(all, c.differences()...)
+		}
+	}
+	return all
+}
+
+// tableNames returns the tables of a family in canonical order.
+func tableNames(want, have *iptables.Ruleset, f iptables.Family) []string {
+	both := iptables.Ruleset{}
+	for _, rs := range []*iptables.Ruleset{want, have} {
+		for _, t := range rs.Tables {
+			if t.Family == f && both.Table(f, t.Name) == nil {
+				both.Tables = append(both.Tables, iptables.Table{Family: f, Name: t.Name})
+			}
+		}
+	}
+	both.Sort()
+	names := make([]string, len(both.Tables))
+	for i, t := range both.Tables {
+		names[i] = t.Name
+	}
+	return names
+}
+
+// comparison is that of one table, of which either side may not exist.
+type comparison struct {
+	family     iptables.Family
+	table      string
+	want, have *iptables.Table
+}
+
+func (c *comparison) differences() []Difference {
+	var want, have iptables.Table
+	if c.want != nil {
+		want = c.want.Own()
+	}
+	if c.have != nil {
+		have = c.have.Own()
+	}
+	var all []Difference
+	for _, wanted := range want.Chains {
+		all = append(all, c.chain(&wanted, have.Chain(wanted.Name))...)
+	}
+	for _, installed := range have.Chains {
+		if want.Chain(installed.Name) == nil {
+			all = append(all, c.chain(nil, &installed)...)
+		}
+	}
+	return append(all, c.shadowed(&have)...)
+}
+
+// chain compares the rules of one chain, or of none where it does not exist.
+func (c *comparison) chain(want, have *iptables.Chain) []Difference {
+	var all []Difference
+	var wanted, installed []iptables.Rule
+	switch {
+	case want == nil:
+		installed = have.Rules
+		all = c.itself(all, Unexpected, have.Name)
+	case have == nil:
+		wanted = want.Rules
+		all = c.itself(all, Missing, want.Name)
+	default:
+		wanted, installed = want.Rules, have.Rules
+	}
+	name := nameOf(want, have)
+	positions := c.positions(name, len(installed))
+	for _, edit := range lcs.DiffLines(lines(installed), lines(wanted)) {
+		for i := edit.Start; i < edit.End; i++ {
+			all = append(all, c.difference(Unexpected, name, positions[i], installed[i]))
+		}
+		for i := edit.ReplStart; i < edit.ReplEnd; i++ {
+			all = append(all, c.difference(Missing, name, i+1, wanted[i]))
+		}
+	}
+	return all
+}
+
+func nameOf(want, have *iptables.Chain) string {
+	if want != nil {
+		return want.Name
+	}
+	return have.Name
+}
+
+// itself adds that a chain of ours is there or not. A built-in chain, of which
+// only the jumps are ours, always is.
+func (c *comparison) itself(all []Difference, kind Kind, chain string) []Difference {
+	if !iptables.IsOwn(chain) {
+		return all
+	}
+	return append(all, Difference{Kind: kind, Family: c.family.String(), Table: c.table, Chain: chain})
+}
+
+func (c *comparison) difference(kind Kind, chain string, position int, r iptables.Rule) Difference {
+	return Difference{
+		Kind: kind, Family: c.family.String(), Table: c.table, Chain: chain,
+		Position: position, Rule: r.String(), Origin: r.Origin.String(),
+	}
+}
+
+// positions returns the places of the n installed rules of a chain that are
+// ours, among all its rules.
+func (c *comparison) positions(chain string, n int) []int {
+	positions := make([]int, 0, n)
+	if c.have == nil || n == 0 {
+		return positions
+	}
+	for i, r := range c.have.Chain(chain).Rules {
+		if iptables.IsOwn(chain) || jumpsIntoOwn(r) {
+			positions = append(positions, i+1)
+		}
+	}
+	return positions
+}
+
+func jumpsIntoOwn(r iptables.Rule) bool {
+	to, jumps := r.JumpsTo()
+	return jumps && iptables.IsOwn(to)
+}
+
+func lines(rules []iptables.Rule) []string {
+	lines := make([]string, len(rules))
+	for i, r := range rules {
+		lines[i] = r.String()
+	}
+	return lines
+}

@@ -1,0 +1,105 @@
+package verify
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+const wanted = `*nat
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:ISTIO_INBOUND - [0:0]
+-A PREROUTING -p tcp -j ISTIO_INBOUND
+-A ISTIO_INBOUND -p tcp -m tcp --dport 1 -j RETURN
+-A ISTIO_INBOUND -p tcp -m tcp --dport 2 -j RETURN
+-A ISTIO_INBOUND -p tcp -m tcp --dport 3 -j RETURN
+COMMIT
+`
+
+func parse(t *testing.T, text string) *iptables.Ruleset {
+	t.Helper()
+	tables, err := iptables.ParseSave(iptables.IPv4, strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &iptables.Ruleset{Tables: tables}
+}
+
+// Every kind of drift is seen, at its place; what is foreign is none.
+func TestRules(t *testing.T) {
+	for name, test := range map[string]struct {
+		change []string // pairs of old and new
+		want   string
+	}{
+		"nothing":  {nil, ""},
+		"counters": {[]string{"-A PREROUTING", "[7:8] -A PREROUTING"}, ""},
+		"gone": {[]string{"-A ISTIO_INBOUND -p tcp -m tcp --dport 2 -j RETURN\n", ""},
+			"nat ISTIO_INBOUND + 2: -p tcp -m tcp --dport 2 -j RETURN"},
+		"added": {[]string{"-A ISTIO_INBOUND -p tcp -m tcp --dport 2", "-A ISTIO_INBOUND -j DROP\n-A ISTIO_INBOUND -p tcp -m tcp --dport 2"},
+			"nat ISTIO_INBOUND - 2: -j DROP"},
+		"changed": {[]string{"--dport 2 -j RETURN", "--dport 2 -j ACCEPT"},
+			"nat ISTIO_INBOUND - 2: -p tcp -m tcp --dport 2 -j ACCEPT\nnat ISTIO_INBOUND + 2: -p tcp -m tcp --dport 2 -j RETURN"},
+		"moved": {[]string{"--dport 1 ", "--dport x ", "--dport 3 ", "--dport 1 ", "--dport x ", "--dport 3 "},
+			"nat ISTIO_INBOUND + 1: -p tcp -m tcp --dport 1 -j RETURN\n" +
+				"nat ISTIO_INBOUND + 2: -p tcp -m tcp --dport 2 -j RETURN\n" +
+				"nat ISTIO_INBOUND - 2: -p tcp -m tcp --dport 2 -j RETURN\n" +
+				"nat ISTIO_INBOUND - 3: -p tcp -m tcp --dport 1 -j RETURN"},
+		"jump gone": {[]string{"-A PREROUTING -p tcp -j ISTIO_INBOUND\n", ""},
+			"nat PREROUTING + 1: -p tcp -j ISTIO_INBOUND"},
+		"jump doubled": {[]string{"-A ISTIO_INBOUND -p tcp -m tcp --dport 1", "-A PREROUTING -p tcp -j ISTIO_INBOUND\n-A ISTIO_INBOUND -p tcp -m tcp --dport 1"},
+			"nat PREROUTING - 1: -p tcp -j ISTIO_INBOUND"},
+		"jump narrowed behind a foreign rule": {[]string{"-A PREROUTING -p tcp -j", "-A PREROUTING -p udp -j ACCEPT\n-A PREROUTING -p tcp -m tcp --dport 9 -j"},
+			"nat PREROUTING - 2: -p tcp -m tcp --dport 9 -j ISTIO_INBOUND\nnat PREROUTING + 1: -p tcp -j ISTIO_INBOUND"},
+		"another jump": {[]string{"COMMIT", "-A OUTPUT -j ISTIO_INBOUND\nCOMMIT"},
+			"nat OUTPUT - 1: -j ISTIO_INBOUND"},
+		"chain gone": {[]string{wanted, ""},
+			"nat PREROUTING + 1: -p tcp -j ISTIO_INBOUND\n" +
+				"nat ISTIO_INBOUND + the chain itself\n" +
+				"nat ISTIO_INBOUND + 1: -p tcp -m tcp --dport 1 -j RETURN\n" +
+				"nat ISTIO_INBOUND + 2: -p tcp -m tcp --dport 2 -j RETURN\n" +
+				"nat ISTIO_INBOUND + 3: -p tcp -m tcp --dport 3 -j RETURN"},
+		"another chain": {[]string{":ISTIO_INBOUND", ":ISTIO_X - [0:0]\n:ISTIO_INBOUND"}, "nat ISTIO_X - the chain itself"},
+		"another table": {[]string{"*nat", "*raw\n:ISTIO_X - [0:0]\nCOMMIT\n*nat"}, "raw ISTIO_X - the chain itself"},
+		"foreign": {[]string{":ISTIO_INBOUND", ":ISTIOLOGY - [0:0]\n:ISTIO_INBOUND",
+			"-A PREROUTING", "-A PREROUTING -p tcp -m tcp --dport 9 -j ISTIOLOGY\n-A ISTIOLOGY -j ACCEPT\n-A PREROUTING"}, ""},
+		"shadowed": {[]string{"-A PREROUTING", "-A PREROUTING -p udp -j DROP\n-A PREROUTING -j ACCEPT\n-A PREROUTING"},
+			"nat PREROUTING ! 3: -p tcp -j ISTIO_INBOUND\n    never sees a packet, behind the foreign rule 2: -j ACCEPT"},
+		"shadowed by a chain": {[]string{":ISTIO_INBOUND", ":OTHER - [0:0]\n:ISTIO_INBOUND",
+			"-A PREROUTING", "-A PREROUTING -p tcp -j OTHER\n-A OTHER -p tcp\n-A OTHER -j REDIRECT --to-ports 1\n-A PREROUTING"},
+			"nat PREROUTING ! 2: -p tcp -j ISTIO_INBOUND\n    never sees a packet, behind the foreign rule 1: -p tcp -j OTHER"},
+		"not shadowed": {[]string{":ISTIO_INBOUND", ":OTHER - [0:0]\n:ISTIO_INBOUND",
+			"-A PREROUTING", "-A PREROUTING -p tcp -j OTHER\n-A OTHER -s 10.0.0.0/8 -j RETURN\n-A OTHER -j DROP\n-A PREROUTING"}, ""},
+		"behind what only counts": {[]string{"-A PREROUTING", "-A PREROUTING -j LOG\n-A PREROUTING -p tcp\n-A PREROUTING"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			installed := wanted
+			for i := 0; i < len(test.change); i += 2 {
+				if !strings.Contains(installed, test.change[i]) {
+					t.Fatalf("there is no %q", test.change[i])
+				}
+				installed = strings.Replace(installed, test.change[i], test.change[i+1], 1)
+			}
+			var got []string
+			for _, d := range Rules(parse(t, wanted), parse(t, installed)) {
+				got = append(got, d.Table+" "+d.Chain+" "+d.String())
+			}
+			if diff := cmp.Diff(test.want, strings.Join(got, "\n")); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestOriginIsTold(t *testing.T) {
+	want := parse(t, wanted)
+	chain := want.Tables[0].Chain("ISTIO_INBOUND")
+	chain.Rules[1].Origin = iptables.Origin{Option: "--excluded-ports", Value: "2"}
+	got := Rules(want, parse(t, strings.Replace(wanted, "--dport 2", "--dport 4", 1)))
+	if len(got) != 2 || got[1].String() != "+ 2: -p tcp -m tcp --dport 2 -j RETURN  # --excluded-ports=2" {
+		t.Errorf("got %v", got)
+	}
+}
