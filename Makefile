@@ -10,7 +10,6 @@ build: ## bin/meshtables, static
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/meshtables ./cmd/meshtables
 
 demo: build ## the main job, shown in a throw-away network namespace
-	@scripts/install-programs
 	@$(GO) run ./scripts/demo bin/meshtables
 
 test: ## everything; needs root, installs what it needs
