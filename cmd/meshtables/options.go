@@ -22,12 +22,14 @@ type options struct {
 
 	networkNamespace string
 	cniMode          bool
+	config           string
 	annotations      string
 	backend          string
 
-	output  outputFormat
-	verbose bool
-	logs    logFormat
+	output   outputFormat
+	verbose  bool
+	logs     logFormat
+	logLevel logLevel
 
 	// The reference's words for what is said above.
 	forceBinary string
@@ -56,6 +58,28 @@ const (
 	logJSON logFormat = "json"
 )
 
+type logLevel string
+
+const (
+	logDebug logLevel = "debug"
+	logInfo  logLevel = "info"
+	logWarn  logLevel = "warn"
+	logError logLevel = "error"
+)
+
+// level returns the least severe level that is logged.
+func (o *options) level() slog.Level {
+	switch {
+	case o.verbose || o.logLevel == logDebug:
+		return slog.LevelDebug
+	case o.logLevel == logWarn:
+		return slog.LevelWarn
+	case o.logLevel == logError:
+		return slog.LevelError
+	}
+	return slog.LevelInfo
+}
+
 // row is an option and where its value goes.
 type row struct {
 	config.Option
@@ -65,6 +89,11 @@ type row struct {
 // rows returns the options of every verb.
 func (o *options) rows() []row {
 	return []row{
+		{config.Option{
+			Name: config.FileOption,
+			Usage: "read options from this file: YAML, the names of options without dashes, and their values; " +
+				"it goes after the environment and before annotations",
+		}, config.StringValue("file", &o.config)},
 		{config.Option{
 			Name:  "annotations",
 			Usage: "read the pod's annotations from this file, written by the downward API",
@@ -94,6 +123,10 @@ func (o *options) rows() []row {
 			Name:  "log-format",
 			Usage: "form of messages on stderr: text or json",
 		}, config.ChoiceValue("form", &o.logs, logText, logJSON)},
+		{config.Option{
+			Name:  "log-level",
+			Usage: "least severe messages to show: debug, info, warn or error",
+		}, config.ChoiceValue("level", &o.logLevel, logDebug, logInfo, logWarn, logError)},
 		{config.Option{
 			Name: "force-iptables-binary", Hidden: true,
 			Usage: "as --backend=iptables-nft or --backend=iptables-legacy",
@@ -149,7 +182,7 @@ func newCommandLine(v verb) *commandLine {
 	c.set.SetOutput(io.Discard)
 	c.flags = config.NewFlags(c.set)
 	o := &c.options
-	o.output, o.logs, o.backend = outputText, logText, kernel.Auto
+	o.output, o.logs, o.logLevel, o.backend = outputText, logText, logInfo, kernel.Auto
 	rows := o.rows()
 	if v.options != nil {
 		rows = append(v.options(o), rows...)
@@ -189,6 +222,9 @@ func registerMeaningless(set *pflag.FlagSet) {
 
 // readOptions reads the options that are no part of config.Config.
 func (c *commandLine) readOptions(env []string) (options, error) {
+	if err := c.addFile(env); err != nil {
+		return options{}, err
+	}
 	if err := c.flags.Apply(env); err != nil {
 		return options{}, err
 	}
@@ -208,6 +244,20 @@ func (c *commandLine) readOptions(env []string) (options, error) {
 		errs = append(errs, errors.New("--dry-run and --cleanup-only: only one of them is possible"))
 	}
 	return o, errors.Join(errs...)
+}
+
+// addFile reads the configuration file, if one is named.
+func (c *commandLine) addFile(env []string) error {
+	// Only the file's name is wanted of it; errors come again with the rest.
+	_ = c.flags.Apply(env)
+	if c.options.config == "" {
+		return nil
+	}
+	text, err := os.ReadFile(c.options.config)
+	if err != nil {
+		return fmt.Errorf("--%s: %w", config.FileOption, err)
+	}
+	return c.flags.AddFile(c.options.config, text)
 }
 
 func (o *options) setBackend(option string, backend string) error {

@@ -55,11 +55,7 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	if c.options, err = line.readOptions(env); err != nil {
 		return c.usageError(errors.Join(err, c.checkConfig()))
 	}
-	level := slog.LevelInfo
-	if c.verbose {
-		level = slog.LevelDebug
-	}
-	c.log = newLogger(stderr, c.logs, level)
+	c.log = newLogger(stderr, c.logs, c.level())
 	if ignored := line.ignored(); ignored != "" {
 		c.log.Info(ignored)
 	}

@@ -53,9 +53,16 @@ func (p *planner) includedPortsOrigin() origin {
 	return from("--included-ports", joinPorts(p.cfg.IncludedPorts.Ports))
 }
 
-// selectInbound appends to ISTIO_INBOUND which ports are captured: excluded ones
-// leave it, and take is called for what remains, once, or once per listed port.
+// selectInbound appends to ISTIO_INBOUND what is captured: excluded clients and
+// ports leave it, and take is called for what remains, once, or once per listed
+// port. Exclusion wins: a client is excluded from listed ports too.
 func (p *planner) selectInbound(t *iptables.Table, take func(why origin, conditions ...condition)) {
+	for _, cidr := range p.cfg.ExcludedSourceCIDRs {
+		if p.ofFamily(cidr) {
+			t.Append(chainInbound,
+				from("--excluded-source-cidrs", cidr).rule(iptables.Return, source(cidr), protocol(iptables.TCP)))
+		}
+	}
 	if !p.cfg.IncludedPorts.All {
 		for _, port := range p.cfg.IncludedPorts.Ports {
 			take(from("--included-ports", port), toPorts(iptables.TCP, port))

@@ -21,6 +21,7 @@ func (p *planner) natOutput(nat *iptables.Table) {
 	for _, id := range p.proxyIdentities() {
 		p.proxyTraffic(nat, id)
 	}
+	p.excludedUsers(nat)
 	p.ownerGroups(nat)
 	p.dnsRedirect(nat)
 	nat.Append(chainOutput, p.loopbackOrigin().rule(iptables.Return, destination(p.loopback)))
@@ -87,6 +88,28 @@ func (p *planner) includesLoopback() bool {
 		}
 		return c.IsSingleIP() && c.Addr().IsLoopback()
 	})
+}
+
+// excludedUsers lets traffic of applications go that have to do without the proxy.
+// Their DNS queries are exempt with the rest, or alone, by protocol and port.
+func (p *planner) excludedUsers(nat *iptables.Table) {
+	for _, t := range p.cfg.ExcludedUIDs {
+		who := match(iptables.Owner{UID: iptables.IDMatch{First: t.First, Last: t.Last, Set: true}})
+		why := from("--excluded-uids", t)
+		if t.Ports == (iptables.PortRange{}) {
+			conditions := []condition{who}
+			if t.Protocol != "" {
+				conditions = append(conditions, protocol(t.Protocol))
+			}
+			nat.Append(chainOutput, why.rule(iptables.Return, conditions...))
+			continue
+		}
+		for _, proto := range []iptables.Protocol{iptables.TCP, iptables.UDP} {
+			if t.Protocol == "" || t.Protocol == proto {
+				nat.Append(chainOutput, why.rule(iptables.Return, toPorts(proto, t.Ports), who))
+			}
+		}
+	}
 }
 
 // ownerGroups lets traffic of other groups than the captured ones go.

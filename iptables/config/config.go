@@ -46,6 +46,13 @@ type Config struct {
 	IncludedCIDRs CIDRSelection
 	ExcludedCIDRs []netip.Prefix
 
+	// ExcludedSourceCIDRs are clients whose inbound connections are left alone,
+	// whatever the port; of both families, host bits cleared.
+	ExcludedSourceCIDRs []netip.Prefix
+
+	// ExcludedUIDs is outbound traffic of users that is left alone.
+	ExcludedUIDs []UserTraffic
+
 	// ExcludedInterfaces are left alone in both directions. What comes in by
 	// VirtualInterfaces is outbound traffic, of a virtual machine. A trailing
 	// "+" stands for any rest of a name.
@@ -102,6 +109,15 @@ const (
 type PortSelection struct {
 	All   bool
 	Ports []iptables.PortRange
+}
+
+// UserTraffic is what users send: of one protocol, or of any where Protocol is
+// empty; to some ports, or to any where Ports is zero.
+type UserTraffic struct {
+	Protocol iptables.Protocol
+	Ports    iptables.PortRange
+	// First and Last make an inclusive range of user ids.
+	First, Last uint32
 }
 
 // CIDRSelection is every address, or a list that may be empty.

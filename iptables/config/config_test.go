@@ -193,7 +193,7 @@ func TestArgsOfDefault(t *testing.T) {
 		"--proxy-uid=1337", "--proxy-gid=1337", "--mode=REDIRECT",
 		"--included-ports=*", "--excluded-ports=15020,15021,15090",
 		"--included-outbound-ports=", "--excluded-outbound-ports=",
-		"--included-cidrs=*", "--excluded-cidrs=",
+		"--included-cidrs=*", "--excluded-cidrs=", "--excluded-source-cidrs=", "--excluded-uids=",
 		"--excluded-interfaces=", "--virtual-interfaces=",
 		"--tproxy-mark=1337", "--tproxy-table=133",
 		"--redirect-dns=false", "--capture-all-dns=false", "--dns-port=15053",

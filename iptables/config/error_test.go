@@ -100,6 +100,11 @@ func errorTests() map[string]errorTest {
 		"many groups": err(flags("--included-groups="+strings.Repeat("1,", 64)+"1"),
 			`--included-groups "`+strings.Repeat("1,", 64)+`1": `+orGroups+`there are 65, and at most 64 are possible`),
 
+		"excluded users": err(flags("--excluded-uids=nobody,icmp:1,udp:x:1,0:1,9-8,:1,4294967295"),
+			`--excluded-uids "nobody,icmp:1,udp:x:1,0:1,9-8,:1,4294967295": must be users such as 1000, udp:53:1000 or tcp:8000-8010:1000-1005, separated by commas; `+
+				`"nobody" is not known as a user: unknown user nobody, "icmp:1" is not a port or a range of ports, "udp:x:1" is not a port or a range of ports, `+
+				`"0:1" has port 0, which no connection has, "9-8" has a range that ends before it starts, ":1" is not a port or a range of ports, "4294967295" is more than 4294967294`),
+
 		"variable":             err(errorTest{env: []string{"ISTIO_INBOUND_PORTS=http"}}, `environment variable ISTIO_INBOUND_PORTS "http": `+orPorts+`"http" is not a port or a range of ports`),
 		"variable, bool":       err(errorTest{env: []string{"INVALID_DROP=yes"}}, `environment variable INVALID_DROP "yes": must be true or false`),
 		"variable, blank":      err(errorTest{env: []string{"MODE= "}}, `environment variable MODE " ": must be REDIRECT or TPROXY`),

@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"errors"
+	"slices"
 
 	"github.com/spf13/pflag"
 )
@@ -17,6 +18,7 @@ type Flags struct {
 	set     *pflag.FlagSet
 	capture []captureFlag
 	plain   []plainFlag
+	file    file
 	// aliases leads from the reference's names to the flags.
 	aliases map[string]*flag
 }
@@ -68,9 +70,28 @@ func (f *Flags) Options() []Option {
 	return options
 }
 
+// FileOption is the option that names the configuration file. The file itself
+// cannot give it.
+const FileOption = "config"
+
+// AddFile adds the content of a configuration file: a YAML mapping from the names
+// of options, as [Flags.Options] has them, to their values, of which a list may be one
+// too. It is strict: the error has all keys that are no options (see
+// [errors.Join]), each a line. The values are read by Apply and Config.
+func (f *Flags) AddFile(name string, text []byte) error {
+	known := func(option string) bool {
+		return slices.ContainsFunc(f.Options(), func(o Option) bool {
+			return o.Name == option && !o.Hidden && option != FileOption
+		})
+	}
+	var errs []error
+	f.file, errs = parseFile(name, text, known)
+	return errors.Join(errs...)
+}
+
 // Apply sets the values of the registered options from the flags or else from
-// the environment, which has the form of [os.Environ]. The error has all errors
-// (see [errors.Join]), each a line.
+// the environment, which has the form of [os.Environ], or else from the file. The
+// error has all errors (see [errors.Join]), each a line.
 func (f *Flags) Apply(env []string) error {
 	variables := parseEnvironment(env)
 	var errs []error
@@ -78,6 +99,9 @@ func (f *Flags) Apply(env []string) error {
 		all := p.given()
 		if all == nil {
 			all, _ = variables.given(p.option)
+		}
+		if all == nil {
+			all = f.file.given(p.option)
 		}
 		errs = append(errs, assign(p.value, all)...)
 	}

@@ -12,6 +12,7 @@ type authority uint8
 const (
 	byDefault authority = iota
 	byAnnotation
+	byFile
 	byEnvironment
 	byFlag
 )

@@ -54,6 +54,18 @@ func optionTests() []optionTest {
 		{"excluded-cidrs", "istio-service-exclude-cidr", "x", []string{"EXCLUDED_CIDRS", "ISTIO_SERVICE_EXCLUDE_CIDR"},
 			"traffic.sidecar.istio.io/excludeOutboundIPRanges",
 			"10.1.2.3, 0.0.0.0/0", func(c *Config) { c.ExcludedCIDRs = prefixes("10.1.2.3/32", "0.0.0.0/0") }},
+		{"excluded-source-cidrs", "", "", []string{"EXCLUDED_SOURCE_CIDRS"}, "",
+			"10.1.2.3/8,fd00::7", func(c *Config) { c.ExcludedSourceCIDRs = prefixes("10.0.0.0/8", "fd00::7/128") }},
+		{"excluded-uids", "", "", []string{"EXCLUDED_UIDS"}, "",
+			"1000,udp:53:envoy,tcp:3-5,80-81:7,tcp:8000:8010:9", func(c *Config) {
+				c.ExcludedUIDs = []UserTraffic{
+					{First: 1000, Last: 1000},
+					{Protocol: "udp", Ports: iptables.Port(53), First: 101, Last: 101},
+					{Protocol: "tcp", First: 3, Last: 5},
+					{Ports: iptables.PortRange{First: 80, Last: 81}, First: 7, Last: 7},
+					{Protocol: "tcp", Ports: iptables.PortRange{First: 8000, Last: 8010}, First: 9, Last: 9},
+				}
+			}},
 		{"excluded-interfaces", "istio-exclude-interfaces", "c", []string{"EXCLUDED_INTERFACES", "ISTIO_EXCLUDE_INTERFACES"},
 			"traffic.sidecar.istio.io/excludeInterfaces",
 			"net1,eth+,a23456789012345", func(c *Config) {

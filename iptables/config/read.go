@@ -14,8 +14,8 @@ type Sources struct {
 }
 
 // Config returns what the flags, after fs.Parse, and the other sources ask for.
-// A flag goes before the environment, that before an annotation, that before the
-// default; what is overruled is not looked at.
+// A flag goes before the environment, that before the file of AddFile, that before
+// an annotation, that before the default; what is overruled is not looked at.
 //
 // The warnings, a sentence each, are about values that have no effect. The error
 // has all errors of all sources (see [errors.Join]), each a line.
@@ -24,6 +24,7 @@ func (f *Flags) Config(src Sources) (Config, []string, error) {
 	r := reading{
 		draft: draft{users: src.Users},
 		env:   parseEnvironment(src.Env),
+		file:  f.file,
 		notes: notes,
 		given: make(map[string]given),
 		errs:  errs,
@@ -45,6 +46,7 @@ func (f *Flags) Config(src Sources) (Config, []string, error) {
 type reading struct {
 	draft
 	env   environment
+	file  file
 	notes annotations
 	// given holds what was given explicitly, by the name of the option.
 	given    map[string]given
@@ -59,6 +61,9 @@ func (r *reading) read(c captureFlag) {
 		var warnings []string
 		all, warnings = r.env.given(c.option)
 		r.warnings = append(r.warnings, warnings...)
+	}
+	if all == nil {
+		all = r.file.given(c.option)
 	}
 	if all == nil {
 		all = r.notes.given(c.option)

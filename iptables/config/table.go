@@ -63,6 +63,15 @@ func captureOptions() []captureOption {
 			Usage:      "outbound destinations to leave alone",
 		}, func(d *draft) pflag.Value { return cidrs(&d.ExcludedCIDRs) }},
 		{Option{
+			Name:  "excluded-source-cidrs",
+			Usage: "clients whose inbound connections to leave alone",
+		}, func(d *draft) pflag.Value { return cidrs(&d.ExcludedSourceCIDRs) }},
+		{Option{
+			Name: "excluded-uids",
+			Usage: "users whose outbound traffic to leave alone, names, numbers or ranges of numbers; " +
+				"protocol and ports before one limit it to these: udp:53:1000",
+		}, func(d *draft) pflag.Value { return userTraffic(&d.ExcludedUIDs, d.userID) }},
+		{Option{
 			Name: "excluded-interfaces", Reference: []string{"istio-exclude-interfaces"}, Letter: "c",
 			Annotation: trafficPrefix + "excludeInterfaces",
 			Usage:      "interfaces to leave alone in both directions; a trailing + stands for any rest",

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/meshtables/meshtables/iptables"
 )
 
 // Users looks up ids by name. An unknown name is an error.
@@ -61,6 +63,64 @@ func idList(target *[]uint32, who string, find lookup) list[uint32] {
 		parse:  func(word string) (uint32, error) { return parseID(word, who, find) },
 		print:  formatID,
 	}
+}
+
+// userTraffic is a list of users, each with a protocol and ports before it or not:
+// "1000", "udp:1000", "53:1000", "udp:53:1000", "tcp:8000-8010:1000-1005".
+func userTraffic(target *[]UserTraffic, find lookup) pflag.Value {
+	return list[UserTraffic]{
+		target: target,
+		kind:   "users",
+		must:   "users such as 1000, udp:53:1000 or tcp:8000-8010:1000-1005",
+		parse:  func(word string) (UserTraffic, error) { return parseUserTraffic(word, find) },
+		print:  UserTraffic.String,
+	}
+}
+
+func parseUserTraffic(word string, find lookup) (t UserTraffic, err error) {
+	parts := strings.Split(word, ":")
+	who := parts[len(parts)-1]
+	parts = parts[:len(parts)-1]
+	if len(parts) > 0 && (parts[0] == string(iptables.TCP) || parts[0] == string(iptables.UDP)) {
+		t.Protocol = iptables.Protocol(parts[0])
+		parts = parts[1:]
+	}
+	if len(parts) > 0 {
+		if t.Ports, err = parsePorts(strings.Join(parts, ":")); err != nil {
+			return t, err
+		}
+	}
+	// A name may have a dash too.
+	first, last, isRange := strings.Cut(who, "-")
+	if !isRange || strings.Trim(first+last, "0123456789") != "" {
+		first, last = who, who
+	}
+	if t.First, err = parseID(first, "user", find); err != nil {
+		return t, err
+	}
+	if t.Last, err = parseID(last, "user", find); err != nil {
+		return t, err
+	}
+	if t.First > t.Last {
+		return t, errors.New("has a range that ends before it starts")
+	}
+	return t, nil
+}
+
+// String returns the traffic as --excluded-uids takes it, such as "udp:53:1000".
+func (t UserTraffic) String() string {
+	var b strings.Builder
+	if t.Protocol != "" {
+		b.WriteString(string(t.Protocol) + ":")
+	}
+	if t.Ports != (iptables.PortRange{}) {
+		b.WriteString(strings.ReplaceAll(t.Ports.String(), ":", "-") + ":")
+	}
+	b.WriteString(formatID(t.First))
+	if t.First != t.Last {
+		b.WriteString("-" + formatID(t.Last))
+	}
+	return b.String()
 }
 
 func parseID(word, who string, find lookup) (uint32, error) {

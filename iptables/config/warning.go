@@ -37,6 +37,9 @@ func (r *reading) warnSelections(w *warnings) {
 	if g, ok := r.given["excluded-groups"]; ok && len(r.ExcludedGroups) > 0 && !r.IncludedGroups.All {
 		w.add("%v has no effect beside %v", g, r.given["included-groups"])
 	}
+	if g, ok := r.given["excluded-source-cidrs"]; ok && len(r.ExcludedSourceCIDRs) > 0 && !r.IncludedPorts.All && len(r.IncludedPorts.Ports) == 0 {
+		w.add("%v has no effect: nothing inbound is captured", g)
+	}
 	nothing := !r.IncludedCIDRs.All && len(r.IncludedCIDRs.CIDRs) == 0 && len(r.IncludedOutboundPorts) == 0
 	if g, ok := r.given["excluded-cidrs"]; ok && len(r.ExcludedCIDRs) > 0 && nothing {
 		w.add("%v has no effect: nothing outbound is captured", g)
@@ -77,6 +80,9 @@ func (r *reading) warnIPv6(w *warnings) {
 	}
 	if slices.ContainsFunc(r.ExcludedCIDRs, is6) {
 		w.add("%v has IPv6 addresses, which have no effect with %v", r.given["excluded-cidrs"], r.given["ipv6"])
+	}
+	if slices.ContainsFunc(r.ExcludedSourceCIDRs, is6) {
+		w.add("%v has IPv6 addresses, which have no effect with %v", r.given["excluded-source-cidrs"], r.given["ipv6"])
 	}
 }
 

@@ -1,0 +1,78 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// file holds what a configuration file gives, by the name of the option.
+type file map[string]given
+
+// parseFile reads a YAML mapping from names of options to their values: text,
+// numbers, booleans, or lists of these. known tells which options there are.
+func parseFile(name string, text []byte, known func(string) bool) (file, []error) {
+	f := make(file)
+	var document yaml.Node
+	err := yaml.Unmarshal(text, &document)
+	if errors.Is(err, io.EOF) || err == nil && len(document.Content) == 0 {
+		return f, nil
+	}
+	if err != nil {
+		return nil, []error{fmt.Errorf("configuration file %s: %w", name, err)}
+	}
+	root := document.Content[0]
+	if root.Kind != yaml.MappingNode {
+		return nil, []error{fmt.Errorf("configuration file %s, line %d: must be options with their values, such as \"mode: TPROXY\"", name, root.Line)}
+	}
+	var errs []error
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		key, value := root.Content[i], root.Content[i+1]
+		source := fmt.Sprintf("configuration file %s, line %d, %s", name, key.Line, key.Value)
+		_, twice := f[key.Value]
+		text, ok := fileText(value)
+		switch {
+		case !known(key.Value):
+			errs = append(errs, &ValueError{source, text, errors.New("there is no such option")})
+		case twice:
+			errs = append(errs, &ValueError{source, text, errors.New("must not be given again")})
+		case !ok:
+			errs = append(errs, &ValueError{source, text, errors.New("must be a value or a list of values")})
+		default:
+			f[key.Value] = given{byFile, source, text}
+		}
+	}
+	return f, errs
+}
+
+// fileText returns a value as a flag would have it.
+func fileText(value *yaml.Node) (text string, ok bool) {
+	switch value.Kind {
+	case yaml.ScalarNode:
+		if value.Tag == "!!null" {
+			return "", true
+		}
+		return value.Value, true
+	case yaml.SequenceNode:
+		words := make([]string, len(value.Content))
+		for i, item := range value.Content {
+			if item.Kind != yaml.ScalarNode {
+				return "", false
+			}
+			words[i] = item.Value
+		}
+		return strings.Join(words, ","), true
+	}
+	return "", false
+}
+
+// given returns what the file says about an option.
+func (f file) given(o Option) []given {
+	if g, ok := f[o.Name]; ok {
+		return []given{g}
+	}
+	return nil
+}
