@@ -113,6 +113,9 @@ func (c Change) applyAddress() error {
 	if c.Action == Delete {
 		return netlink.AddrDel(lo, addr)
 	}
+	// Nobody else can have an address of this machine's loopback, so it need not
+	// be probed for (RFC 4862, section 5.4) before it can be used.
+	addr.Flags = unix.IFA_F_NODAD
 	return netlink.AddrAdd(lo, addr)
 }
 
