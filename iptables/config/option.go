@@ -27,11 +27,17 @@ type Option struct {
 	Default string
 	// Hidden options work, but --help does not list them.
 	Hidden bool
+	// FlagOnly options have no environment variable: they are part of a
+	// question, and UID=1000 in an environment asks none.
+	FlagOnly bool
 }
 
 // Variables returns the names of the environment variables that give the option:
 // its long names in capitals with "_" for "-", then those of Env.
 func (o Option) Variables() []string {
+	if o.FlagOnly {
+		return nil
+	}
 	names := []string{variable(o.Name)}
 	for _, name := range o.Reference {
 		names = append(names, variable(name))

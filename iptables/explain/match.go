@@ -58,6 +58,9 @@ func (w *walker) matchesExtension(m iptables.Match) (bool, error) {
 	case iptables.Connmark:
 		return (w.result.ConnMark&m.Mask == m.Value) != m.Not, nil
 	case iptables.UnknownMatch:
+		if m.Name == "comment" {
+			return true, nil
+		}
 		return false, fmt.Errorf("unknown match %s", strings.TrimSpace(m.Name+" "+strings.Join(m.Args, " ")))
 	}
 	return false, fmt.Errorf("unknown match %T", m)

@@ -65,9 +65,12 @@ type Result struct {
 
 // Step is a rule that the packet met.
 type Step struct {
+	// Hook is the built-in chain that the packet had entered by: what goes out
+	// by lo meets rules of OUTPUT, then of PREROUTING.
+	Hook         string
 	Table, Chain string
 	// Position counts the rules of the chain from 1, as iptables
-	// --line-numbers does.
+	// --line-numbers does. 0 is the chain's policy.
 	Position int
 	Rule     iptables.Rule
 }

@@ -6,37 +6,78 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
+// Loopback is the interface by which a machine talks to itself.
+const Loopback = "lo"
+
 // Walk sends a packet through raw, mangle and nat of its family, in the order in
 // which the kernel has them at every hook (NF_IP_PRI_RAW, _MANGLE and _NAT_DST in
 // linux/netfilter_ipv4.h). Only packets of new connections enter nat.
 //
+// What goes out by lo, or is redirected on its way out, comes in again by lo, and
+// is walked through PREROUTING too.
+//
 // A match or target that decides about the packet and that this package does not
 // know is an error: a guess would be worse.
 func Walk(rs *iptables.Ruleset, p Packet) (Result, error) {
-	w := walker{packet: p}
+	w := walker{rules: rs, packet: p}
 	w.result = Result{Verdict: Bypassed, Mark: p.Mark, ConnMark: p.ConnMark}
-	for _, name := range []string{iptables.Raw, iptables.Mangle, iptables.Nat} {
-		if name == iptables.Nat && p.State != iptables.StateNew {
-			continue
-		}
-		w.table = rs.Table(p.Family(), name)
+	tables := []string{iptables.Raw, iptables.Mangle}
+	if p.State == iptables.StateNew {
+		tables = append(tables, iptables.Nat)
+	}
+	err := w.walkTables(tables)
+	if err == nil && w.comesInAgain() {
+		w.turnAround()
+		// Its connection has been through nat: nf_nat_inet_fn asks the rules
+		// once for source and once for destination (net/netfilter/nf_nat_core.c),
+		// and OUTPUT was about the destination.
+		err = w.walkTables([]string{iptables.Raw, iptables.Mangle})
+	}
+	return w.result, err
+}
+
+type walker struct {
+	rules  *iptables.Ruleset
+	packet Packet
+	// tracked says that the packet has a connection before raw sees it.
+	tracked bool
+	table   *iptables.Table
+	result  Result
+}
+
+// comesInAgain reports whether the packet, having left OUTPUT, is for this
+// machine.
+func (w *walker) comesInAgain() bool {
+	return w.packet.Hook == iptables.Output && w.result.Verdict != Dropped &&
+		(w.packet.Out == Loopback || w.result.Verdict == Redirected)
+}
+
+// turnAround makes what went out what comes in: with its marks and its connection
+// (loopback_xmit in drivers/net/loopback.c takes neither away), and to where
+// REDIRECT sent it (nf_nat_redirect_ipv4 in net/netfilter/nf_nat_redirect.c).
+func (w *walker) turnAround() {
+	p := &w.packet
+	if w.result.Verdict == Redirected {
+		p.Destination, p.DestinationPort = p.Family().Loopback(), w.result.Port
+	}
+	p.Hook, p.In, p.Out, p.Owner = iptables.Prerouting, Loopback, "", nil
+	w.tracked = true
+}
+
+func (w *walker) walkTables(names []string) error {
+	for _, name := range names {
+		w.table = w.rules.Table(w.packet.Family(), name)
 		if w.table == nil {
 			continue
 		}
 		if err := w.walkTable(); err != nil {
-			return w.result, err
+			return err
 		}
 		if w.result.Verdict == Dropped {
-			break
+			return nil
 		}
 	}
-	return w.result, nil
-}
-
-type walker struct {
-	packet Packet
-	table  *iptables.Table
-	result Result
+	return nil
 }
 
 // outcome is how the walk through a chain ended.
@@ -54,9 +95,14 @@ func (w *walker) walkTable() error {
 	}
 	end, err := w.walkChain(base, 0)
 	if err == nil && end == fellThrough && base.Policy == "DROP" {
-		w.result.Verdict, w.result.Port = Dropped, 0
+		w.drop()
+		w.result.Path = append(w.result.Path, w.step(base, 0, iptables.Rule{Target: iptables.Drop}))
 	}
 	return err
+}
+
+func (w *walker) step(chain *iptables.Chain, position int, rule iptables.Rule) Step {
+	return Step{Hook: w.packet.Hook, Table: w.table.Name, Chain: chain.Name, Position: position, Rule: rule}
 }
 
 // maxDepth bounds jumps within jumps. The kernel refuses loops, and nf_tables
@@ -68,7 +114,7 @@ func (w *walker) walkChain(chain *iptables.Chain, depth int) (outcome, error) {
 		return decided, fmt.Errorf("table %s, chain %s: jumps are nested more than %d deep", w.table.Name, chain.Name, maxDepth)
 	}
 	for i, rule := range chain.Rules {
-		step := Step{Table: w.table.Name, Chain: chain.Name, Position: i + 1, Rule: rule}
+		step := w.step(chain, i+1, rule)
 		matched, err := w.matches(&rule)
 		if err != nil {
 			return decided, step.error(err)
@@ -92,7 +138,7 @@ func (w *walker) walkChain(chain *iptables.Chain, depth int) (outcome, error) {
 				return fellThrough, nil
 			}
 			if t == iptables.Drop {
-				w.result.Verdict, w.result.Port = Dropped, 0
+				w.drop()
 			}
 			return decided, nil
 		default:
@@ -118,44 +164,4 @@ func (w *walker) enter(from Step, name string, depth int) (outcome, error) {
 
 func (s Step) error(err error) error {
 	return fmt.Errorf("table %s, chain %s, rule %d (%s): %w", s.Table, s.Chain, s.Position, s.Rule, err)
-}
-
-// apply does what a target other than a verdict or a jump does.
-func (w *walker) apply(target iptables.Target) (outcome, error) {
-	r := &w.result
-	switch t := target.(type) {
-	case iptables.Redirect:
-		// The socket that TPROXY gave the packet to, in mangle, keeps it.
-		if r.Verdict != TProxied {
-			r.Verdict, r.Port = Redirected, t.Ports.First
-			if t.Ports == (iptables.PortRange{}) {
-				r.Port = w.packet.DestinationPort
-			}
-		}
-		return decided, nil
-	case iptables.TProxy:
-		r.Verdict, r.Port = TProxied, t.Port
-		if t.Port == 0 {
-			r.Port = w.packet.DestinationPort
-		}
-		r.Mark = r.Mark&^t.Mask ^ t.Mark
-		return decided, nil
-	case iptables.SetMark:
-		r.Mark = r.Mark&^t.Mask ^ t.Value
-		return fellThrough, nil
-	case iptables.SaveMark:
-		r.ConnMark = r.ConnMark&^t.ConnectionMask ^ r.Mark&t.PacketMask
-		return fellThrough, nil
-	case iptables.RestoreMark:
-		r.Mark = r.Mark&^t.PacketMask ^ r.ConnMark&t.ConnectionMask
-		return fellThrough, nil
-	case iptables.CTZone:
-		// A packet that has a zone keeps it: xt_CT leaves alone what has
-		// been given a connection (net/netfilter/xt_CT.c).
-		if r.Zone == 0 {
-			r.Zone = t.Zone
-		}
-		return fellThrough, nil
-	}
-	return decided, fmt.Errorf("unknown target %T", target)
 }

@@ -142,6 +142,10 @@ func (b *batch) appendRule(t tableKey, chain string, r *iptables.Rule) {
 		b.fail(o, err)
 		return
 	}
+	b.addEncoded(o, t, chain, encoded)
+}
+
+func (b *batch) addEncoded(o operation, t tableKey, chain string, encoded encodedRule) {
 	b.add(unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_APPEND, o, func() {
 		b.string(unix.NFTA_RULE_TABLE, t.name)
 		b.string(unix.NFTA_RULE_CHAIN, chain)

@@ -1,0 +1,166 @@
+package capture
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/host"
+)
+
+// Recognised is what rules tell about the options that they come from.
+type Recognised struct {
+	Config config.Config
+	// Host has the name servers that are captured, and nothing else.
+	Host host.Host
+	// Rules are the given ones, foreign ones included, with the origins of
+	// those that are as [Plan] would have them in the same chain.
+	Rules iptables.Ruleset
+	// Complete reports whether that is all that is ours, in the same order.
+	Complete bool
+}
+
+// Recognise reads the options back from rules, whether this program wrote them or
+// the reference. What rules do not tell, because it makes none, has its default:
+// such as the routing table, and ports that are excluded from a list.
+func Recognise(rs iptables.Ruleset) Recognised {
+	var r recogniser
+	for _, f := range iptables.Families() {
+		var one recogniser
+		one.family(&rs, f)
+		r.merge(one)
+	}
+	found := Recognised{Config: r.config(), Host: host.Host{NameServers: r.nameServers()}}
+	planned := Plan(found.Config, found.Host).Rules
+	own, plannedOwn := rs.Own(), planned.Own()
+	found.Complete = own.Equal(&plannedOwn)
+	found.Rules = withOrigins(rs, &planned)
+	return found
+}
+
+// withOrigins returns the rules with the origins of those planned for the same
+// chain: of equal ones the first has the origin of the first, and so on; those
+// that are too many have the origin of the last.
+func withOrigins(rs iptables.Ruleset, planned *iptables.Ruleset) iptables.Ruleset {
+	var result iptables.Ruleset
+	for _, t := range rs.Tables {
+		u := planned.Table(t.Family, t.Name)
+		t.Chains = slices.Clone(t.Chains)
+		for i := range t.Chains {
+			c := &t.Chains[i]
+			c.Rules = slices.Clone(c.Rules)
+			if u == nil {
+				continue
+			}
+			if d := u.Chain(c.Name); d != nil {
+				copyOrigins(c.Rules, d.Rules)
+			}
+		}
+		result.Tables = append(result.Tables, t)
+	}
+	return result
+}
+
+func copyOrigins(to, from []iptables.Rule) {
+	origins := make(map[string][]iptables.Origin)
+	for _, r := range from {
+		origins[r.String()] = append(origins[r.String()], r.Origin)
+	}
+	for i := range to {
+		text := to[i].String()
+		left := origins[text]
+		if len(left) > 0 {
+			to[i].Origin = left[0]
+		}
+		if len(left) > 1 {
+			origins[text] = left[1:]
+		}
+	}
+}
+
+// recogniser collects what the rules of one family say, then of both.
+type recogniser struct {
+	families []iptables.Family
+
+	outboundPort, inboundPort, tunnelPort, dnsPort uint16
+	proxyUIDs, proxyGIDs                           []uint32
+	tproxyMark                                     uint32
+
+	includedPorts                      config.PortSelection
+	excludedPorts                      []iptables.PortRange
+	includedOutbound, excludedOutbound []iptables.PortRange
+	includedCIDRs                      config.CIDRSelection
+	excludedCIDRs, excludedSources     []netip.Prefix
+	excludedUIDs                       []config.UserTraffic
+	excludedInterfaces, virtual        []string
+	includedGroups, excludedGroups     []uint32
+	loopback                           netip.Prefix
+	servers                            []netip.Addr
+	dns, allDNS, dropInvalid           bool
+}
+
+// merge adds what the other family says. Whatever is not about addresses both say
+// alike.
+func (r *recogniser) merge(other recogniser) {
+	if len(r.families) == 0 {
+		*r = other
+		return
+	}
+	add(&r.families, other.families...)
+	add(&r.includedCIDRs.CIDRs, other.includedCIDRs.CIDRs...)
+	add(&r.excludedCIDRs, other.excludedCIDRs...)
+	add(&r.excludedSources, other.excludedSources...)
+	add(&r.servers, other.servers...)
+}
+
+// config returns the collected options, with defaults for what is unknown.
+func (r *recogniser) config() config.Config {
+	c := config.Default()
+	if len(r.families) == 0 {
+		return c
+	}
+	setPort(&c.OutboundPort, r.outboundPort)
+	setPort(&c.InboundPort, r.inboundPort)
+	setPort(&c.TunnelPort, r.tunnelPort)
+	setPort(&c.DNSPort, r.dnsPort)
+	if len(r.proxyUIDs) > 0 {
+		c.ProxyUIDs, c.ProxyGIDs = r.proxyUIDs, r.proxyGIDs
+	}
+	if r.tproxyMark != 0 {
+		c.Mode, c.TProxyMark = config.ModeTProxy, r.tproxyMark
+	}
+	c.IncludedPorts, c.ExcludedPorts = r.includedPorts, r.excludedPorts
+	c.IncludedOutboundPorts, c.ExcludedOutboundPorts = r.includedOutbound, r.excludedOutbound
+	c.IncludedCIDRs, c.ExcludedCIDRs = r.includedCIDRs, r.excludedCIDRs
+	c.ExcludedSourceCIDRs, c.ExcludedUIDs = r.excludedSources, r.excludedUIDs
+	c.ExcludedInterfaces, c.VirtualInterfaces = r.excludedInterfaces, r.virtual
+	if len(r.includedGroups) > 0 {
+		c.IncludedGroups = config.GroupSelection{Groups: r.includedGroups}
+	}
+	c.ExcludedGroups = r.excludedGroups
+	if r.loopback.IsValid() {
+		c.LoopbackCIDR = r.loopback
+	}
+	c.RedirectDNS, c.CaptureAllDNS, c.DropInvalid = r.dns, r.allDNS, r.dropInvalid
+	c.IPv6 = config.IPv6Off
+	if slices.Contains(r.families, iptables.IPv6) {
+		c.IPv6 = config.IPv6On
+	}
+	return c
+}
+
+func setPort(to *uint16, port uint16) {
+	if port != 0 {
+		*to = port
+	}
+}
+
+// nameServers returns the captured ones. DNS that is captured without any has
+// one of a family that has no rules.
+func (r *recogniser) nameServers() []netip.Addr {
+	if r.dns && !r.allDNS && len(r.servers) == 0 {
+		return []netip.Addr{netip.IPv6Unspecified()}
+	}
+	return r.servers
+}

@@ -1,0 +1,116 @@
+package capture_test
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/tests/recorded"
+)
+
+// Every planned ruleset is recognised, down to the option behind each rule.
+func TestRecognisePlanned(t *testing.T) {
+	for _, c := range recorded.Cases(t) {
+		t.Run(c.Name, func(t *testing.T) {
+			planned := capture.Plan(c.Config(t), c.Host()).Rules
+			found := capture.Recognise(withoutOrigins(t, planned))
+			if diff := cmp.Diff(describe(planned), describe(found.Rules)); diff != "" {
+				t.Errorf("planned (-), recognised (+):\n%s", diff)
+			}
+			if !found.Complete {
+				t.Errorf("not recognised as complete; options found: %q", found.Config.Args())
+			}
+		})
+	}
+}
+
+// So is what the reference wrote, but for its rules in built-in chains, by which it
+// exempts interfaces and does half of TPROXY.
+func TestRecogniseReference(t *testing.T) {
+	for _, c := range recorded.Cases(t) {
+		t.Run(c.Name, func(t *testing.T) {
+			found := capture.Recognise(c.Ruleset(t))
+			for _, table := range found.Rules.Tables {
+				for _, chain := range table.Chains {
+					for i, r := range chain.Rules {
+						if r.Origin == (iptables.Origin{}) && table.Name == iptables.Nat && iptables.IsOwn(chain.Name) {
+							t.Errorf("%s %s %s %d: %s: no origin", table.Family, table.Name, chain.Name, i+1, r)
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestRecogniseExemptions(t *testing.T) {
+	cfg := config.Default()
+	cfg.ExcludedSourceCIDRs = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
+	port := iptables.Port(53)
+	cfg.ExcludedUIDs = []config.UserTraffic{
+		{First: 7, Last: 9}, {Protocol: iptables.TCP, First: 10, Last: 10},
+		{Ports: port, First: 11, Last: 11}, {Protocol: iptables.UDP, Ports: port, First: 12, Last: 12},
+		// The proxy's own user, once more.
+		{First: 1337, Last: 1337},
+	}
+	for _, mode := range []config.Mode{config.ModeRedirect, config.ModeTProxy} {
+		cfg.Mode, cfg.IPv6 = mode, config.IPv6On
+		found := capture.Recognise(withoutOrigins(t, capture.Plan(cfg, host.Host{}).Rules))
+		if !found.Complete {
+			t.Errorf("%s: not recognised as complete", mode)
+		}
+		if diff := cmp.Diff(cfg.Args(), found.Config.Args()); diff != "" {
+			t.Errorf("%s: options given (-), recognised (+):\n%s", mode, diff)
+		}
+	}
+}
+
+func TestRecogniseForeign(t *testing.T) {
+	planned := capture.Plan(recorded.Cases(t)[0].Config(t), recorded.Cases(t)[0].Host()).Rules
+	nat := planned.Table(iptables.IPv4, iptables.Nat)
+	nat.Append(iptables.Output, iptables.Rule{Target: iptables.Accept})
+	if found := capture.Recognise(planned); !found.Complete {
+		t.Error("a foreign rule makes it incomplete")
+	}
+	nat.Append("ISTIO_OUTPUT", iptables.Rule{Target: iptables.Accept})
+	if found := capture.Recognise(planned); found.Complete {
+		t.Error("a rule that no option makes goes unnoticed")
+	}
+}
+
+// withoutOrigins returns the rules as they are read back.
+func withoutOrigins(t *testing.T, rs iptables.Ruleset) iptables.Ruleset {
+	t.Helper()
+	var read iptables.Ruleset
+	for _, table := range rs.Tables {
+		copied := iptables.Table{Family: table.Family, Name: table.Name}
+		for _, c := range table.Chains {
+			rules := make([]iptables.Rule, len(c.Rules))
+			for i, r := range c.Rules {
+				rules[i] = r
+				rules[i].Origin = iptables.Origin{}
+			}
+			c.Rules = rules
+			copied.Chains = append(copied.Chains, c)
+		}
+		read.Tables = append(read.Tables, copied)
+	}
+	return read
+}
+
+func describe(rs iptables.Ruleset) []string {
+	var lines []string
+	for _, table := range rs.Tables {
+		for _, c := range table.Chains {
+			for _, r := range c.Rules {
+				lines = append(lines, table.Family.String()+" "+table.Name+" "+c.Name+" "+r.String()+" # "+r.Origin.String())
+			}
+		}
+	}
+	return lines
+}

@@ -1,0 +1,213 @@
+package capture
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/host"
+)
+
+// Summary is the policy in words: for each direction lines of which the first
+// that fits a connection decides.
+type Summary struct {
+	// Families are those whose traffic is captured at all.
+	Families []iptables.Family
+	Mode     config.Mode
+	Inbound  []Line
+	Outbound []Line
+}
+
+// Line is what becomes of some of the traffic.
+type Line struct {
+	// What is the traffic, such as "tcp to port 15008".
+	What string
+	// Port is where the proxy gets it, 0 if it does not.
+	Port uint16
+	// TProxy says that it gets there by TPROXY, not by REDIRECT.
+	TProxy bool
+	// Dropped says that nobody gets it.
+	Dropped bool
+	// Why is the option that makes it so, or the reason.
+	Why string
+}
+
+// Summarise tells what [Plan] captures, and why not the rest.
+func Summarise(cfg config.Config, h host.Host) Summary {
+	s := summariser{cfg: cfg, dns: planDNS(cfg, h)}
+	families := []iptables.Family{iptables.IPv4}
+	if capturesIPv6(cfg, h) {
+		families = append(families, iptables.IPv6)
+	}
+	return Summary{Families: families, Mode: cfg.Mode, Inbound: s.inbound(), Outbound: s.outbound()}
+}
+
+type summariser struct {
+	cfg   config.Config
+	dns   dnsPlan
+	lines []Line
+}
+
+func (s *summariser) captured(port uint16, what, why string) {
+	s.lines = append(s.lines, Line{What: what, Port: port, Why: why})
+}
+
+func (s *summariser) exempt(what, why string) { s.captured(0, what, why) }
+
+// option is an option with its value, as it would be given.
+func option(name string, values string) string { return "--" + name + "=" + values }
+
+// exemptList adds a line where a list has items; what is about the items.
+func (s *summariser) exemptList(what, name, items string) {
+	if items != "" {
+		s.exempt(fmt.Sprintf(what, words(items)), option(name, items))
+	}
+}
+
+// words separates the items of a list for a reader.
+func words(items string) string { return strings.ReplaceAll(items, ",", ", ") }
+
+func join[T any](items []T, print func(T) string) string {
+	texts := make([]string, len(items))
+	for i, x := range items {
+		texts[i] = print(x)
+	}
+	return strings.Join(texts, ",")
+}
+
+func same(s string) string             { return s }
+func number(n uint32) string           { return fmt.Sprint(n) }
+func prefixes(p []netip.Prefix) string { return join(p, netip.Prefix.String) }
+
+func (s *summariser) inbound() []Line {
+	c := s.cfg
+	s.lines = nil
+	if c.DropInvalid {
+		s.lines = append(s.lines, Line{What: "packets that connection tracking cannot place", Dropped: true, Why: "--drop-invalid"})
+	}
+	if c.Mode == config.ModeRedirect {
+		s.virtualMachines()
+	}
+	s.exemptList("by interface %s", "excluded-interfaces", join(c.ExcludedInterfaces, same))
+	s.inboundPorts()
+	if c.Mode == config.ModeTProxy {
+		s.virtualMachines()
+	}
+	s.exempt("everything else", s.inboundRest())
+	return s.lines
+}
+
+func (s *summariser) inboundPorts() {
+	c := s.cfg
+	if !capturesInbound(c) {
+		return
+	}
+	if c.Mode == config.ModeRedirect {
+		s.exempt(fmt.Sprintf("tcp to port %d", c.TunnelPort), option("tunnel-port", fmt.Sprint(c.TunnelPort)))
+	}
+	s.exemptList("tcp from %s", "excluded-source-cidrs", prefixes(c.ExcludedSourceCIDRs))
+	if !c.IncludedPorts.All {
+		ports := joinPorts(c.IncludedPorts.Ports)
+		s.takeInbound("tcp to port "+words(ports), option("included-ports", ports))
+		return
+	}
+	s.exemptList("tcp to port %s", "excluded-ports", joinPorts(c.ExcludedPorts))
+	s.takeInbound("all other tcp", option("included-ports", "*"))
+}
+
+func (s *summariser) takeInbound(what, why string) {
+	s.lines = append(s.lines, Line{What: what, Port: s.cfg.InboundPort, TProxy: s.cfg.Mode == config.ModeTProxy, Why: why})
+}
+
+func (s *summariser) inboundRest() string {
+	if s.cfg.IncludedPorts.All {
+		return "the proxy takes tcp only"
+	}
+	return option("included-ports", joinPorts(s.cfg.IncludedPorts.Ports))
+}
+
+func (s *summariser) virtualMachines() {
+	c := s.cfg
+	if len(c.VirtualInterfaces) == 0 {
+		return
+	}
+	names := join(c.VirtualInterfaces, same)
+	why := option("virtual-interfaces", names)
+	switch {
+	case c.IncludedCIDRs.All:
+		s.captured(c.OutboundPort, "tcp by interface "+words(names), why)
+	case len(c.IncludedCIDRs.CIDRs) > 0:
+		s.captured(c.OutboundPort, fmt.Sprintf("tcp by interface %s to %s", words(names), words(prefixes(c.IncludedCIDRs.CIDRs))), why)
+	}
+	s.exempt("everything else by interface "+words(names), why)
+}
+
+func (s *summariser) outbound() []Line {
+	c := s.cfg
+	s.lines = nil
+	s.exemptList("by interface %s", "excluded-interfaces", join(c.ExcludedInterfaces, same))
+	s.exemptList("tcp and udp to port %s", "excluded-outbound-ports", joinPorts(c.ExcludedOutboundPorts))
+	s.proxy()
+	s.exemptList("by user %s", "excluded-uids", join(c.ExcludedUIDs, config.UserTraffic.String))
+	if c.IncludedGroups.All {
+		s.exemptList("by group %s", "excluded-groups", join(c.ExcludedGroups, number))
+	} else {
+		s.exemptList("by any group but %s", "included-groups", join(c.IncludedGroups.Groups, number))
+	}
+	s.dnsQueries()
+	s.exempt("to loopback", option("loopback-cidr", c.LoopbackCIDR.String()))
+	s.exemptList("to %s", "excluded-cidrs", prefixes(c.ExcludedCIDRs))
+	s.destinations()
+	return s.lines
+}
+
+// proxy is about who the proxy is, on lo and elsewhere.
+func (s *summariser) proxy() {
+	c := s.cfg
+	uids, gids := join(c.ProxyUIDs, number), join(c.ProxyGIDs, number)
+	who := option("proxy-uid", uids) + " " + option("proxy-gid", gids)
+	s.exempt("from 127.0.0.6 or ::6 to the pod itself", "the proxy's connections to the application")
+	p := planner{cfg: c}
+	self := fmt.Sprintf("user %s or group %s", words(uids), words(gids))
+	if c.Mode == config.ModeRedirect && !p.includesLoopback() {
+		// The rule that leaves lo to anyone but the first user comes before
+		// those of the others.
+		self = fmt.Sprintf("user %d", c.ProxyUIDs[0])
+	}
+	s.captured(c.InboundPort, fmt.Sprintf("tcp by %s to the pod's own address", self), who)
+	if !p.includesLoopback() {
+		s.exempt("by anyone else to the pod itself", "does not leave the pod")
+	}
+	s.exempt(fmt.Sprintf("by user %s or group %s", words(uids), words(gids)), "the proxy's: "+who)
+}
+
+func (s *summariser) dnsQueries() {
+	if !s.dns.enabled {
+		return
+	}
+	servers := join(s.dns.named, netip.Addr.String)
+	what, why := "DNS queries to "+words(servers), "--redirect-dns"
+	if s.dns.all {
+		what, why = "DNS queries", "--redirect-dns --capture-all-dns"
+	}
+	s.captured(s.cfg.DNSPort, what, why)
+}
+
+func (s *summariser) destinations() {
+	c := s.cfg
+	if ports := joinPorts(c.IncludedOutboundPorts); ports != "" {
+		s.captured(c.OutboundPort, "tcp to port "+words(ports), option("included-outbound-ports", ports))
+	}
+	cidrs := prefixes(c.IncludedCIDRs.CIDRs)
+	switch {
+	case c.IncludedCIDRs.All:
+		s.captured(c.OutboundPort, "all other tcp", option("included-cidrs", "*"))
+		s.exempt("everything else", "the proxy takes tcp only")
+		return
+	case cidrs != "":
+		s.captured(c.OutboundPort, "tcp to "+words(cidrs), option("included-cidrs", cidrs))
+	}
+	s.exempt("everything else", option("included-cidrs", cidrs))
+}

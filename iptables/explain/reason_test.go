@@ -1,0 +1,135 @@
+package explain_test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/host"
+)
+
+func plan(t *testing.T, args ...string) *iptables.Ruleset {
+	t.Helper()
+	fs := pflag.NewFlagSet("", pflag.ContinueOnError)
+	flags := config.NewFlags(fs)
+	if err := fs.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	cfg, _, err := flags.Config(config.Sources{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	planned := capture.Plan(cfg, host.Host{NameServers: []netip.Addr{netip.MustParseAddr("10.96.0.10")}})
+	return &planned.Rules
+}
+
+// inbound comes in to port 80.
+func inbound() explain.Packet {
+	p := packet()
+	p.Hook, p.Owner, p.In, p.Out = iptables.Prerouting, nil, "eth0", ""
+	return p
+}
+
+func query(server string) explain.Packet {
+	p := packet()
+	p.Protocol, p.DestinationPort, p.Destination = iptables.UDP, 53, netip.MustParseAddr(server)
+	return p
+}
+
+// Every exemption is told with its option, and the change that is named captures
+// the connection: args with the change in place of what it is about.
+func TestReasons(t *testing.T) {
+	by := func(uid, gid uint32) explain.Packet {
+		p := packet()
+		p.Owner = &explain.Owner{UID: uid, GID: gid}
+		return p
+	}
+	lo := packet()
+	lo.Out, lo.Destination = "lo", lo.Source
+	passthrough := lo
+	passthrough.Source = netip.MustParseAddr("127.0.0.6")
+	for name, test := range map[string]struct {
+		packet explain.Packet
+		args   string
+		want   string
+		// changed are the arguments after the change; empty for none.
+		changed string
+	}{
+		"excluded port": {inbound(), "-d 22,80", "port 80 is excluded by --excluded-ports=80 / take 80 out of --excluded-ports", "-d 22"},
+		"not listed":    {inbound(), "-b 8080,443", "port 80 is not in --included-ports=8080,443 / add 80 to --included-ports", "-b 8080,443,80"},
+		"one listed":    {inbound(), "-b 443", "port 80 is not in --included-ports=443 / add 80 to --included-ports", "-b 443,80"},
+		"off":           {inbound(), "--included-ports=", "no inbound port is captured: --included-ports is empty / add 80 to --included-ports, or make it *", "-b 80"},
+		"client":        {inbound(), "--excluded-source-cidrs 10.0.0.0/8", "client 10.0.0.1 is excluded by --excluded-source-cidrs=10.0.0.0/8 / take 10.0.0.0/8 out of --excluded-source-cidrs", "--excluded-ports="},
+		"interface":     {inbound(), "-c eth0 -d 80 -m TPROXY", "interface eth0 is excluded by --excluded-interfaces=eth0 / take eth0 out of --excluded-interfaces; port 80 is excluded by --excluded-ports=80 / take 80 out of --excluded-ports", "-m TPROXY"},
+		"machine":       {inbound(), "-k eth0 -i 10.1.0.0/16", "what comes in by eth0 is outbound traffic (--virtual-interfaces=eth0), and destination 10.0.0.2 is not in --included-cidrs=10.1.0.0/16 / add 10.0.0.2 to --included-cidrs", "-k eth0 -i 10.1.0.0/16,10.0.0.2"},
+		"outbound port": {packet(), "-o 80", "port 80 is excluded by --excluded-outbound-ports=80 / take 80 out of --excluded-outbound-ports", "--excluded-outbound-ports="},
+		"destination":   {packet(), "-x 10.0.0.0/24", "destination 10.0.0.2 is excluded by --excluded-cidrs=10.0.0.0/24 / take 10.0.0.0/24 out of --excluded-cidrs", "--excluded-cidrs="},
+		"not included":  {packet(), "-i 10.1.0.0/16,10.2.0.0/16 -q 443", "destination 10.0.0.2 is not in --included-cidrs=10.1.0.0/16,10.2.0.0/16 and port 80 not in --included-outbound-ports=443 / add 10.0.0.2 to --included-cidrs, or 80 to --included-outbound-ports", "-i 10.1.0.0/16 -q 443,80"},
+		"two":           {packet(), "-o 80 -x 10.0.0.0/24", "port 80 is excluded by --excluded-outbound-ports=80 / take 80 out of --excluded-outbound-ports; destination 10.0.0.2 is excluded by --excluded-cidrs=10.0.0.0/24 / take 10.0.0.0/24 out of --excluded-cidrs", "--excluded-outbound-ports="},
+		"user":          {packet(), "--excluded-uids 1000", "traffic of user 1000 is excluded by --excluded-uids=1000 / take 1000 out of --excluded-uids", "--excluded-outbound-ports="},
+		"group":         {packet(), "--excluded-groups 1000", "group 1000 is excluded by --excluded-groups=1000 / take 1000 out of --excluded-groups", "--excluded-outbound-ports="},
+		"no group":      {packet(), "--included-groups 7,8", "group 1000 is not in --included-groups=7,8 / add 1000 to --included-groups", "--included-groups 7,8,1000"},
+		"proxy":         {by(1337, 1000), "", "user 1337 is the proxy's (--proxy-uid=1337): captured, its traffic would go round in circles / if this is not the proxy, run it as another user", ""},
+		"proxy's group": {by(1000, 1337), "", "group 1337 is the proxy's (--proxy-gid=1337): captured, its traffic would go round in circles / if this is not the proxy, run it as another group", ""},
+		"itself":        {lo, "", "the pod talks to itself, of which only what the proxy (--proxy-uid=1337) sends to the pod's address comes in again / connect by the address of a service", ""},
+		"passthrough":   {passthrough, "", "127.0.0.6 is where the proxy connects to the application from: captured, it would go round in circles / ", ""},
+		"no DNS":        {query("8.8.8.8"), "", "DNS is not captured: --redirect-dns is not given / give --redirect-dns", "--redirect-dns --capture-all-dns"},
+		"other server":  {query("8.8.8.8"), "--redirect-dns", "name server 8.8.8.8 is not in resolv.conf, which has 10.96.0.10 (--redirect-dns) / ask 10.96.0.10, name 8.8.8.8 in resolv.conf and apply again, or give --capture-all-dns", "--redirect-dns --capture-all-dns"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rules := plan(t, strings.Fields(test.args)...)
+			result, err := explain.Walk(rules, test.packet)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, r := range explain.Reasons(rules, test.packet, result) {
+				got = append(got, r.Why+" / "+r.Change)
+			}
+			if diff := cmp.Diff(test.want, strings.Join(got, "; ")); diff != "" {
+				t.Error(diff)
+			}
+			if test.changed == "" {
+				return
+			}
+			if result, err := explain.Walk(plan(t, strings.Fields(test.changed)...), test.packet); err != nil || result.Verdict == explain.Bypassed {
+				t.Errorf("after the change: %s, %v", result.Verdict, err)
+			}
+		})
+	}
+}
+
+// Whoever asks is told something about every bypass, and nothing about the rest.
+func TestReasonsOfEveryBypass(t *testing.T) {
+	rules := plan(t)
+	for _, p := range []explain.Packet{inbound(), packet(), query("10.96.0.10")} {
+		for _, state := range []iptables.CTState{iptables.StateNew, iptables.StateEstablished, iptables.StateInvalid} {
+			p.State = state
+			result, err := explain.Walk(rules, p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			reasons := explain.Reasons(rules, p, result)
+			if (result.Verdict == explain.Bypassed) != (len(reasons) > 0) {
+				t.Errorf("%+v: %s for %d reasons", p, result.Verdict, len(reasons))
+			}
+		}
+	}
+}
+
+func TestOrdinaryID(t *testing.T) {
+	for args, want := range map[string]uint32{
+		"": 1000, "-u 1000": 1001, "-u 1001,1000 -g 1002": 1003, "--excluded-uids 1000-1999": 2000, "-u 999": 1000,
+	} {
+		if got := explain.OrdinaryID(plan(t, strings.Fields(args)...)); got != want {
+			t.Errorf("%q: got %d, want %d", args, got, want)
+		}
+	}
+}

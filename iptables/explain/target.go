@@ -1,0 +1,71 @@
+package explain
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// apply does what a target other than a verdict or a jump does.
+func (w *walker) apply(target iptables.Target) (outcome, error) {
+	r := &w.result
+	switch t := target.(type) {
+	case iptables.Redirect:
+		w.redirect(t)
+		return decided, nil
+	case iptables.TProxy:
+		r.Verdict, r.Port = TProxied, t.Port
+		if t.Port == 0 {
+			r.Port = w.packet.DestinationPort
+		}
+		r.Mark = r.Mark&^t.Mask ^ t.Mark
+		return decided, nil
+	case iptables.SetMark:
+		r.Mark = r.Mark&^t.Mask ^ t.Value
+		return fellThrough, nil
+	case iptables.SaveMark:
+		r.ConnMark = r.ConnMark&^t.ConnectionMask ^ r.Mark&t.PacketMask
+		return fellThrough, nil
+	case iptables.RestoreMark:
+		r.Mark = r.Mark&^t.PacketMask ^ r.ConnMark&t.ConnectionMask
+		return fellThrough, nil
+	case iptables.CTZone:
+		// A packet that has a zone keeps it: xt_CT leaves alone what has
+		// been given a connection (net/netfilter/xt_CT.c).
+		if r.Zone == 0 && !w.tracked {
+			r.Zone = t.Zone
+		}
+		return fellThrough, nil
+	case iptables.UnknownTarget:
+		return w.applyForeign(t)
+	}
+	return decided, fmt.Errorf("unknown target %T", target)
+}
+
+func (w *walker) redirect(t iptables.Redirect) {
+	// The socket that TPROXY gave the packet to, in mangle, keeps it.
+	if w.result.Verdict == TProxied {
+		return
+	}
+	w.result.Verdict, w.result.Port = Redirected, t.Ports.First
+	if t.Ports == (iptables.PortRange{}) {
+		w.result.Port = w.packet.DestinationPort
+	}
+}
+
+// applyForeign knows the targets of others that need no look at their arguments:
+// those that only tell somebody (iptables-extensions(8)), and REJECT, for which a
+// connection is as dead as for DROP.
+func (w *walker) applyForeign(t iptables.UnknownTarget) (outcome, error) {
+	switch t.Name {
+	case "LOG", "NFLOG", "TRACE", "AUDIT":
+		return fellThrough, nil
+	case "REJECT":
+		w.drop()
+		return decided, nil
+	}
+	return decided, fmt.Errorf("unknown target %s", strings.TrimSpace(t.Name+" "+strings.Join(t.Args, " ")))
+}
+
+func (w *walker) drop() { w.result.Verdict, w.result.Port = Dropped, 0 }

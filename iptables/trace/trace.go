@@ -1,0 +1,88 @@
+// Package trace asks the kernel what becomes of a packet: it sends a real one and
+// returns the rules that it met as nf_tables reports them.
+//
+// What goes out is the first packet of a connection that is made, as the user and
+// with the mark of the packet in question; whoever is at the other end sees it.
+// What comes in is put into a TUN interface, which exists as long as that takes.
+// Everything happens in the calling thread's network namespace, and takes
+// CAP_NET_ADMIN there; another user than one's own also CAP_SETUID and CAP_SETGID.
+package trace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"runtime"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables"
+)
+
+// Report is what the kernel did with a packet.
+type Report struct {
+	// Sent is the packet as it was really sent: its ports, its source address
+	// or its interface may differ from those asked for.
+	Sent explain.Packet
+	Path []nftables.TraceStep
+}
+
+// Run sends a packet that is like p, and returns the rules that it met. A source
+// port of 0 leaves it to the kernel.
+//
+// Only packets of new connections can be sent. A packet that no rule sees, because
+// there is no route for it, has an empty path.
+func Run(ctx context.Context, p explain.Packet) (Report, error) {
+	if p.State != iptables.StateNew || p.ConnMark != 0 {
+		return Report{}, errors.New("a packet that is sent begins a new connection, which has no mark")
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var s sender
+	var err error
+	if p.Hook == iptables.Output {
+		s, err = newConnection(p)
+	} else {
+		s, err = newInjection(p)
+	}
+	if err != nil {
+		return Report{}, err
+	}
+	defer s.Close()
+	sent := s.packet()
+	r := Report{Sent: sent}
+	r.Path, err = nftables.New().Trace(ctx, sent.Family(), matching(sent), func() (io.Closer, error) { return s, s.send() })
+	return r, err
+}
+
+// sender has a packet ready to send.
+type sender interface {
+	io.Closer
+	packet() explain.Packet
+	send() error
+}
+
+// matching returns the rule for packets with these ports and addresses.
+func matching(p explain.Packet) iptables.Rule {
+	port := func(n uint16) iptables.PortMatch { return iptables.PortMatch{Range: iptables.Port(n), Set: true} }
+	return iptables.Rule{
+		Source:      iptables.MatchAddress(single(p.Source)),
+		Destination: iptables.MatchAddress(single(p.Destination)),
+		Protocol:    iptables.ProtocolMatch{Protocol: p.Protocol},
+		Matches:     []iptables.Match{iptables.Ports{Protocol: p.Protocol, Source: port(p.SourcePort), Destination: port(p.DestinationPort)}},
+	}
+}
+
+// single returns the prefix of one address; that of none matches all.
+func single(a netip.Addr) netip.Prefix {
+	if a.IsUnspecified() {
+		return netip.PrefixFrom(a, 0)
+	}
+	return netip.PrefixFrom(a, a.BitLen())
+}
+
+func protocolError(p iptables.Protocol) error {
+	return fmt.Errorf("cannot send a packet of protocol %s", p)
+}
