@@ -1,0 +1,199 @@
+package show
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// flow is the way of packets from a built-in chain through ours, or through
+// chains of ours that nothing leads to.
+type flow struct {
+	table string
+	// families are those whose rules are the same but for addresses.
+	families []iptables.Family
+	start    *chain
+	// reached is false for chains that nothing leads to.
+	reached bool
+}
+
+type chain struct {
+	name string
+	// policy and counters are those of a built-in chain; the latter, as all
+	// that is per family, in the order of the flow's families.
+	policy   iptables.Policy
+	counters []iptables.Counters
+	steps    []step
+	// again marks a chain whose steps have been listed before in this flow,
+	// shared one that several rules of the table lead to: its counters are of
+	// all of them.
+	again, shared bool
+}
+
+// step is a rule.
+type step struct {
+	rules   []iptables.Rule // one for each family
+	foreign bool
+	// to is the chain of ours that it leads to, or nil.
+	to *chain
+}
+
+// hooks are the built-in chains in which something of ours can be.
+var hooks = [...]string{iptables.Prerouting, "INPUT", "FORWARD", iptables.Output, "POSTROUTING"}
+
+// tables are those that we use, in the order in which a packet meets them at each
+// hook (enum nf_ip_hook_priorities in linux/netfilter_ipv4.h).
+var tables = [...]string{iptables.Raw, iptables.Mangle, iptables.Nat}
+
+// flows returns the ways of packets, those of different families as one where
+// they are the same.
+func flows(rs *iptables.Ruleset) []flow {
+	var all []flow
+	for _, hook := range hooks {
+		for _, table := range tables {
+			all = append(all, starts(rs, table, true, func(t *iptables.Table) []string {
+				own := t.Own()
+				if own.Chain(hook) == nil {
+					return nil
+				}
+				return []string{hook}
+			})...)
+		}
+	}
+	for _, table := range tables {
+		all = append(all, starts(rs, table, false, unreached)...)
+	}
+	return all
+}
+
+// starts returns the flows that start at chains of a table.
+func starts(rs *iptables.Ruleset, table string, reached bool, chains func(*iptables.Table) []string) []flow {
+	var all []flow
+	v4, v6 := rs.Table(iptables.IPv4, table), rs.Table(iptables.IPv6, table)
+	var names4, names6 []string
+	if v4 != nil {
+		names4 = chains(v4)
+	}
+	if v6 != nil {
+		names6 = chains(v6)
+	}
+	for _, name := range names4 {
+		together := []*iptables.Table{v4}
+		if i := slices.Index(names6, name); i >= 0 && sameShape(v4, v6, name, make(map[string]bool)) {
+			together = append(together, v6)
+			names6 = slices.Delete(names6, i, i+1)
+		}
+		all = append(all, newFlow(together, name, reached))
+	}
+	for _, name := range names6 {
+		all = append(all, newFlow([]*iptables.Table{v6}, name, reached))
+	}
+	return all
+}
+
+// unreached returns our chains that no other chain leads to.
+func unreached(t *iptables.Table) []string {
+	led := make(map[string]bool)
+	for _, c := range t.Chains {
+		for _, r := range c.Rules {
+			if to, ok := r.JumpsTo(); ok {
+				led[to] = true
+			}
+		}
+	}
+	var names []string
+	for _, c := range t.Chains {
+		if iptables.IsOwn(c.Name) && !led[c.Name] {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
+// sameShape reports whether a chain and all of ours that it leads to have the
+// same rules in both tables, but for addresses.
+func sameShape(a, b *iptables.Table, name string, seen map[string]bool) bool {
+	if seen[name] {
+		return true
+	}
+	seen[name] = true
+	c, d := a.Chain(name), b.Chain(name)
+	if c == nil || d == nil {
+		return c == d
+	}
+	if c.Policy != d.Policy || len(c.Rules) != len(d.Rules) {
+		return false
+	}
+	for i := range c.Rules {
+		if shape(c.Rules[i]) != shape(d.Rules[i]) {
+			return false
+		}
+		if to, ok := c.Rules[i].JumpsTo(); ok && iptables.IsOwn(to) && !sameShape(a, b, to, seen) {
+			return false
+		}
+	}
+	return true
+}
+
+// shape returns a rule without its addresses.
+func shape(r iptables.Rule) string {
+	for _, a := range []*iptables.Address{&r.Source, &r.Destination} {
+		if *a != (iptables.Address{}) {
+			a.Prefix = netip.Prefix{}
+		}
+	}
+	if t, ok := r.Target.(iptables.TProxy); ok && t.IP.IsUnspecified() {
+		t.IP = netip.Addr{}
+		r.Target = t
+	}
+	return r.String()
+}
+
+func newFlow(same []*iptables.Table, start string, reached bool) flow {
+	f := flow{table: same[0].Name, reached: reached}
+	for _, t := range same {
+		f.families = append(f.families, t.Family)
+	}
+	f.start = newChainOf(same, start, make(map[string]bool))
+	return f
+}
+
+// newChainOf returns a chain of tables that are of the same shape, and what it
+// leads to.
+func newChainOf(same []*iptables.Table, name string, listed map[string]bool) *chain {
+	first := same[0].Chain(name)
+	c := &chain{name: name, again: listed[name], shared: callers(same[0], name) > 1}
+	if first == nil || c.again {
+		return c
+	}
+	listed[name] = true
+	c.policy = first.Policy
+	for _, t := range same {
+		c.counters = append(c.counters, t.Chain(name).Counters)
+	}
+	for i := range first.Rules {
+		s := step{foreign: !isOurs(first, &first.Rules[i])}
+		for _, t := range same {
+			s.rules = append(s.rules, t.Chain(name).Rules[i])
+		}
+		if to, ok := s.rules[0].JumpsTo(); ok && iptables.IsOwn(to) {
+			s.to = newChainOf(same, to, listed)
+		}
+		c.steps = append(c.steps, s)
+	}
+	return c
+}
+
+// callers returns how many rules of a table lead to a chain.
+func callers(t *iptables.Table, name string) int {
+	n := 0
+	for _, c := range t.Chains {
+		for _, r := range c.Rules {
+			if to, ok := r.JumpsTo(); ok && to == name {
+				n++
+			}
+		}
+	}
+	return n
+}

@@ -1,0 +1,59 @@
+// Package show draws the rules that are installed, so that a person sees the way
+// of a packet from the built-in chain that it enters by to what becomes of it.
+//
+// [Text] draws trees with counters, [Dot] and [Mermaid] pictures of the chains;
+// [Tables] is the same for programs. Rules of others are drawn where they stand
+// in a built-in chain beside ours, because their order matters; what they lead to
+// is not.
+package show
+
+import (
+	"strings"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// Backend is what one backend holds.
+type Backend struct {
+	// Name is what --backend calls it.
+	Name string
+	// Rules are all that it holds, foreign ones included, with origins where
+	// these can be told.
+	Rules iptables.Ruleset
+}
+
+// own returns how many rules are ours, and for which families.
+func (b *Backend) own() (rules int, families []iptables.Family) {
+	own := b.Rules.Own()
+	for _, f := range iptables.Families() {
+		n := 0
+		for _, t := range own.Tables {
+			if t.Family != f {
+				continue
+			}
+			n++
+			for _, c := range t.Chains {
+				rules += len(c.Rules)
+			}
+		}
+		if n > 0 {
+			families = append(families, f)
+		}
+	}
+	return rules, families
+}
+
+func familyNames(families []iptables.Family) string {
+	names := make([]string, len(families))
+	for i, f := range families {
+		names[i] = f.String()
+	}
+	return strings.Join(names, " and ")
+}
+
+// isOurs reports whether a rule of a chain is ours: every rule of our own chains,
+// and the jumps into them.
+func isOurs(c *iptables.Chain, r *iptables.Rule) bool {
+	to, jumps := r.JumpsTo()
+	return iptables.IsOwn(c.Name) || jumps && iptables.IsOwn(to)
+}

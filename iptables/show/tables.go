@@ -1,0 +1,65 @@
+package show
+
+import "github.com/meshtables/meshtables/iptables"
+
+// Table is a table of one family in which something is ours, for programs.
+type Table struct {
+	Family string  `json:"family"`
+	Table  string  `json:"table"`
+	Chains []Chain `json:"chains"`
+}
+
+// Chain is a chain of ours, or a built-in one that jumps into one.
+type Chain struct {
+	Chain string `json:"chain"`
+	// Policy is that of a built-in chain.
+	Policy string `json:"policy,omitempty"`
+	Rules  []Rule `json:"rules"`
+}
+
+// Rule is a rule of a [Chain].
+type Rule struct {
+	// Position counts the rules of the chain from 1, as iptables
+	// --line-numbers does.
+	Position int `json:"position"`
+	// Rule is the rule as iptables-save prints it, without its chain; Words
+	// say the same.
+	Rule    string `json:"rule"`
+	Words   string `json:"words"`
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"`
+	// Origin is the option behind the rule, where it can be told.
+	Origin  string `json:"origin,omitempty"`
+	Foreign bool   `json:"foreign,omitempty"`
+}
+
+// Tables returns the tables in which something is ours, with the chains that are
+// ours or jump into ours, in canonical order.
+func Tables(rs *iptables.Ruleset) []Table {
+	tables := []Table{}
+	for _, own := range rs.Own().Tables {
+		t := rs.Table(own.Family, own.Name)
+		table := Table{Family: t.Family.String(), Table: t.Name}
+		for _, c := range own.Chains {
+			table.Chains = append(table.Chains, newChain(t.Chain(c.Name)))
+		}
+		tables = append(tables, table)
+	}
+	return tables
+}
+
+func newChain(c *iptables.Chain) Chain {
+	chain := Chain{Chain: c.Name, Policy: string(c.Policy), Rules: []Rule{}}
+	for i, r := range c.Rules {
+		chain.Rules = append(chain.Rules, Rule{
+			Position: i + 1,
+			Rule:     r.String(),
+			Words:    conditions(r) + arrow + verdict(r),
+			Packets:  r.Counters.Packets,
+			Bytes:    r.Counters.Bytes,
+			Origin:   r.Origin.String(),
+			Foreign:  !isOurs(c, &r),
+		})
+	}
+	return chain
+}

@@ -1,0 +1,217 @@
+package show
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// Text draws what backends hold as trees, with counters in front and the option
+// behind each rule after it. Families whose rules are the same but for addresses
+// are drawn as one. Rules of others are marked as foreign, and as shared a chain
+// whose counters are of several rules that lead to it. Colour is for terminals
+// (ECMA-48).
+func Text(w io.Writer, backends []Backend, colour bool) {
+	p := painter{colour: colour}
+	for i := range backends {
+		b := &backends[i]
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		rules, families := b.own()
+		fmt.Fprintf(w, "%s: %d rules for %s\n", p.bold(b.Name), rules, familyNames(families))
+		for _, f := range flows(&b.Rules) {
+			fmt.Fprintln(w)
+			f.write(w, p)
+		}
+	}
+}
+
+// painter colours text, or not.
+type painter struct{ colour bool }
+
+func (p painter) paint(code, text string) string {
+	if !p.colour || text == "" {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+func (p painter) bold(text string) string  { return p.paint("1", text) }
+func (p painter) faint(text string) string { return p.paint("2", text) }
+func (p painter) green(text string) string { return p.paint("32", text) }
+
+// about says which packets enter a built-in chain.
+var about = map[string]string{
+	iptables.Prerouting: "what comes in",
+	"INPUT":             "what comes in for here",
+	"FORWARD":           "what passes through",
+	iptables.Output:     "what is sent from here",
+	"POSTROUTING":       "what goes out",
+}
+
+// title returns the line over a flow.
+func (f *flow) title() string {
+	what := about[f.start.name]
+	if !f.reached {
+		what = "no packet, because no rule leads here"
+	}
+	return fmt.Sprintf("%s, table %s, %s: %s", f.start.name, f.table, familyNames(f.families), what)
+}
+
+// maxWidth is where origins are aligned at most; a few long rules do not push
+// those of all others out of sight.
+const maxWidth = 64
+
+func (f *flow) write(w io.Writer, p painter) {
+	fmt.Fprintln(w, p.bold(f.title()))
+	lines := f.start.lines("")
+	width := 0
+	for _, l := range lines {
+		width = max(width, l.width())
+	}
+	width = min(width, maxWidth)
+	// The tree's first line says what the columns are.
+	var head strings.Builder
+	for _, family := range f.families {
+		fmt.Fprintf(&head, "%12s %6s  ", family.String()+" packets", "bytes")
+	}
+	fmt.Fprintln(w, p.faint(head.String())+p.bold(f.start.name))
+	for _, l := range lines {
+		l.write(w, p, len(f.families), width)
+	}
+}
+
+// line is a rule in a tree, or the policy at the end of a chain.
+type line struct {
+	counters []iptables.Counters // nil where nothing is counted
+	branch   string              // what joins it to the chain that it is in
+	what     string
+	verdict  string
+	note     string
+	origin   string
+
+	foreign, captures, leads bool
+}
+
+// lines returns the tree below a chain.
+func (c *chain) lines(indent string) []line {
+	var all []line
+	for i, s := range c.steps {
+		branch, inner := "├─ ", "│  "
+		if i == len(c.steps)-1 && c.policy == "" {
+			branch, inner = "└─ ", "   "
+		}
+		l := s.line()
+		l.branch = indent + branch
+		all = append(all, l)
+		if s.to != nil {
+			all = append(all, s.to.lines(indent+inner)...)
+		}
+	}
+	if c.policy != "" {
+		all = append(all, line{
+			counters: c.policyCounters(), branch: indent + "└─ ",
+			what: "the rest", verdict: strings.ToLower(string(c.policy)),
+		})
+	}
+	return all
+}
+
+// policyCounters returns nil where everything is 0: nf_tables counts for a policy
+// only if who made the chain asked for it.
+func (c *chain) policyCounters() []iptables.Counters {
+	for _, n := range c.counters {
+		if n != (iptables.Counters{}) {
+			return c.counters
+		}
+	}
+	return nil
+}
+
+func (s *step) line() line {
+	l := line{
+		what: conditions(s.rules...), verdict: verdict(s.rules[0]),
+		foreign: s.foreign, captures: captures(s.rules[0]), leads: s.to != nil,
+		origin: s.origin(),
+	}
+	for _, r := range s.rules {
+		l.counters = append(l.counters, r.Counters)
+	}
+	switch {
+	case s.to != nil && s.to.again:
+		l.note = " (as above)"
+	case s.to != nil && s.to.shared:
+		l.note = " (shared)"
+	}
+	return l
+}
+
+// origin returns the options behind the rules of a step: of different families
+// they have different addresses.
+func (s *step) origin() string {
+	if s.foreign {
+		return "foreign"
+	}
+	first, last := s.rules[0].Origin, s.rules[len(s.rules)-1].Origin
+	switch {
+	case first == last:
+		return first.String()
+	case first.Option == last.Option:
+		return first.String() + " or " + last.Value
+	}
+	return first.String() + ", " + last.String()
+}
+
+func (l *line) width() int {
+	return utf8.RuneCountInString(l.branch + l.what + arrow + l.verdict + l.note)
+}
+
+func (l *line) write(w io.Writer, p painter, families, width int) {
+	var b strings.Builder
+	for i := range families {
+		packets, bytes := "", ""
+		if l.counters != nil {
+			packets, bytes = quantity(l.counters[i].Packets), quantity(l.counters[i].Bytes)
+		}
+		column := fmt.Sprintf("%12s %6s  ", packets, bytes)
+		if l.counters != nil && l.counters[i] == (iptables.Counters{}) {
+			column = p.faint(column)
+		}
+		b.WriteString(column)
+	}
+	b.WriteString(p.faint(l.branch))
+	what, verdict := l.what+arrow, l.verdict
+	switch {
+	case l.foreign:
+		what, verdict = p.faint(what), p.faint(verdict)
+	case l.captures:
+		verdict = p.green(verdict)
+	case l.leads:
+		verdict = p.bold(verdict)
+	}
+	b.WriteString(what + verdict + l.note)
+	if l.origin != "" {
+		b.WriteString(strings.Repeat(" ", max(0, width-l.width())))
+		b.WriteString(p.faint("  # " + l.origin))
+	}
+	fmt.Fprintln(w, b.String())
+}
+
+// quantity returns a number in at most 6 characters, as iptables --list does:
+// beyond five digits in thousands, and so on.
+func quantity(n uint64) string {
+	const digits = 100_000
+	unit := ""
+	for _, next := range []string{"K", "M", "G", "T", "P"} {
+		if n < digits {
+			break
+		}
+		n, unit = n/1000+n%1000/500, next
+	}
+	return strconv.FormatUint(n, 10) + unit
+}

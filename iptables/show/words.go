@@ -1,0 +1,178 @@
+package show
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// arrow stands between what a rule asks of a packet and what it does to it.
+const arrow = " → "
+
+// conditions returns in words what rules ask of a packet. They are the same rule
+// for several families, so they differ in addresses at most.
+func conditions(same ...iptables.Rule) string {
+	r := same[0]
+	var words []string
+	if r.Protocol != (iptables.ProtocolMatch{}) {
+		words = append(words, not(r.Protocol.Not)+string(r.Protocol.Protocol))
+	}
+	for _, m := range r.Matches {
+		if ports, ok := portWords(m); ok && len(words) > 0 {
+			// What the protocol's ports are belongs to it.
+			words[0] += ports
+		} else {
+			words = append(words, extension(m)...)
+		}
+	}
+	words = append(words, throughInterface("in by ", r.In)...)
+	words = append(words, throughInterface("out by ", r.Out)...)
+	words = append(words, addresses("from ", same, func(r iptables.Rule) iptables.Address { return r.Source })...)
+	words = append(words, addresses("to ", same, func(r iptables.Rule) iptables.Address { return r.Destination })...)
+	if len(words) == 0 {
+		return "everything"
+	}
+	return strings.Join(words, ", ")
+}
+
+func not(not bool) string {
+	if not {
+		return "not "
+	}
+	return ""
+}
+
+func throughInterface(direction string, i iptables.Interface) []string {
+	if i == (iptables.Interface{}) {
+		return nil
+	}
+	return []string{not(i.Not) + direction + i.Name}
+}
+
+func addresses(direction string, same []iptables.Rule, of func(iptables.Rule) iptables.Address) []string {
+	var names []string
+	for _, r := range same {
+		a := of(r)
+		if a == (iptables.Address{}) {
+			return nil
+		}
+		name := a.Prefix.String()
+		if a.Prefix.IsSingleIP() {
+			name = a.Prefix.Addr().String()
+		}
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if of(same[0]).Not {
+		direction += "any address but "
+	}
+	return []string{direction + strings.Join(names, " or ")}
+}
+
+// portWords returns what a match asks of ports, to be read after the protocol.
+func portWords(m iptables.Match) (words string, ok bool) {
+	switch m := m.(type) {
+	case iptables.Ports:
+		return port("from", m.Source) + port("to", m.Destination), true
+	case iptables.Multiport:
+		list := make([]string, len(m.Ports))
+		for i, p := range m.Ports {
+			list[i] = p.String()
+		}
+		return side(map[iptables.PortSide]string{
+			iptables.SourcePorts: "from", iptables.DestinationPorts: "to", iptables.EitherPorts: "from or to",
+		}[m.Side], m.Not) + strings.Join(list, ","), true
+	}
+	return "", false
+}
+
+func port(direction string, p iptables.PortMatch) string {
+	if !p.Set {
+		return ""
+	}
+	return side(direction, p.Not) + p.Range.String()
+}
+
+func side(direction string, not bool) string {
+	if not {
+		return " " + direction + " any port but "
+	}
+	return " " + direction + " port "
+}
+
+// extension returns in words what an extension match asks.
+func extension(m iptables.Match) []string {
+	switch m := m.(type) {
+	case iptables.Owner:
+		return slices.Concat(owner("user", m.UID), owner("group", m.GID))
+	case iptables.Conntrack:
+		return []string{not(m.Not) + "of state " + m.States.String()}
+	case iptables.Mark:
+		return []string{not(m.Not) + "marked " + masked(m.Value, m.Mask)}
+	case iptables.Connmark:
+		return []string{not(m.Not) + "of a connection marked " + masked(m.Value, m.Mask)}
+	}
+	// Its own words are better than none.
+	return []string{iptables.Rule{Matches: []iptables.Match{m}}.String()}
+}
+
+func owner(kind string, id iptables.IDMatch) []string {
+	if !id.Set {
+		return nil
+	}
+	words := fmt.Sprintf("%sof %s %d", not(id.Not), kind, id.First)
+	if id.First != id.Last {
+		words += fmt.Sprintf(" to %d", id.Last)
+	}
+	return []string{words}
+}
+
+func masked(value, mask uint32) string {
+	if mask == iptables.FullMask {
+		return fmt.Sprintf("%#x", value)
+	}
+	return fmt.Sprintf("%#x/%#x", value, mask)
+}
+
+// verdict returns in words what a rule does to a packet; of a jump that is the
+// name of the chain.
+func verdict(r iptables.Rule) string {
+	switch t := r.Target.(type) {
+	case nil:
+		return "count"
+	case iptables.Verdict:
+		return strings.ToLower(string(t))
+	case iptables.Jump:
+		return t.Chain
+	case iptables.Goto:
+		return t.Chain + " for good"
+	case iptables.Redirect:
+		if t.Ports == (iptables.PortRange{}) {
+			return "redirect to the same port here"
+		}
+		return "redirect to port " + t.Ports.String()
+	case iptables.TProxy:
+		return fmt.Sprintf("hand to port %d by TPROXY and mark %s", t.Port, masked(t.Mark, t.Mask))
+	case iptables.SetMark:
+		return "mark " + masked(t.Value, t.Mask)
+	case iptables.SaveMark:
+		return "save the mark with the connection"
+	case iptables.RestoreMark:
+		return "take the mark from the connection"
+	case iptables.CTZone:
+		return fmt.Sprintf("track in zone %d", t.Zone)
+	}
+	return iptables.Rule{Target: r.Target}.String()
+}
+
+// captures reports whether a rule hands packets to a port of this namespace.
+func captures(r iptables.Rule) bool {
+	switch r.Target.(type) {
+	case iptables.Redirect, iptables.TProxy:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,68 @@
+package show
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+func TestWords(t *testing.T) {
+	t.Parallel()
+	for rule, want := range map[string]string{
+		"":                    "everything → count",
+		"-j ACCEPT":           "everything → accept",
+		"-g OTHER":            "everything → OTHER for good",
+		"-i eth+ -j DROP":     "in by eth+ → drop",
+		"! -o lo -j RETURN":   "not out by lo → return",
+		"! -p udp -j RETURN":  "not udp → return",
+		"-s 10.0.0.0/8 -j X":  "from 10.0.0.0/8 → X",
+		"! -d 10.0.0.1 -j X":  "to any address but 10.0.0.1 → X",
+		"-p tcp -j REDIRECT":  "tcp → redirect to the same port here",
+		"-p tcp -m tcp -j X":  "tcp → X",
+		"-j CT --zone 2":      "everything → track in zone 2",
+		"-j MASQUERADE":       "everything → -j MASQUERADE",
+		"-m limit --limit 1 ": "-m limit --limit 1 → count",
+
+		"-p tcp -j REDIRECT --to-ports 15001":                                          "tcp → redirect to port 15001",
+		"-p tcp -m tcp --sport 1 ! --dport 2:3 -j X":                                   "tcp from port 1 to any port but 2:3 → X",
+		"-p tcp -m multiport ! --dports 53,15008 -j X":                                 "tcp to any port but 53,15008 → X",
+		"-p tcp -m multiport --ports 1 -j X":                                           "tcp from or to port 1 → X",
+		"-m owner --uid-owner 1000-2000 ! --gid-owner 5 -j X":                          "of user 1000 to 2000, not of group 5 → X",
+		"-m conntrack --ctstate RELATED,ESTABLISHED -j X":                              "of state RELATED,ESTABLISHED → X",
+		"-m mark ! --mark 0x1/0x3 -j X":                                                "not marked 0x1/0x3 → X",
+		"-m connmark --mark 0x539 -j X":                                                "of a connection marked 0x539 → X",
+		"-j MARK --set-xmark 0x539/0xffffffff":                                         "everything → mark 0x539",
+		"-j CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff":              "everything → save the mark with the connection",
+		"-j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff":           "everything → take the mark from the connection",
+		"-p tcp -j TPROXY --on-port 7 --on-ip 0.0.0.0 --tproxy-mark 0x539/0xffffffff":  "tcp → hand to port 7 by TPROXY and mark 0x539",
+		"-s 10.0.0.1/32 -o lo -p tcp -m tcp --dport 80 -m owner --uid-owner 1 -j DROP": "tcp to port 80, of user 1, out by lo, from 10.0.0.1 → drop",
+	} {
+		r := parseRule(t, rule)
+		if got := conditions(r) + arrow + verdict(r); got != want {
+			t.Errorf("%q: %q, want %q", rule, got, want)
+		}
+	}
+}
+
+func parseRule(t *testing.T, rule string) iptables.Rule {
+	t.Helper()
+	text := "*nat\n:X - [0:0]\n:OTHER - [0:0]\n-A OTHER " + rule + "\nCOMMIT\n"
+	tables, err := iptables.ParseSave(iptables.IPv4, strings.NewReader(text))
+	if err != nil {
+		t.Fatalf("%q: %v", rule, err)
+	}
+	return tables[0].Chain("OTHER").Rules[0]
+}
+
+func TestQuantity(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[uint64]string{
+		0: "0", 99_999: "99999", 100_000: "100K", 1_499: "1499", 99_999_499: "99999K", 99_999_500: "100M",
+		1_234_567_890_123_456: "1235T", 1<<64 - 1: "18447P",
+	} {
+		if got := quantity(n); got != want {
+			t.Errorf("%d: %q, want %q", n, got, want)
+		}
+	}
+}
