@@ -12,7 +12,6 @@ import (
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/kernel/xtables"
-	"github.com/meshtables/meshtables/iptables/probe"
 	"github.com/meshtables/meshtables/iptables/verify"
 )
 
@@ -80,19 +79,12 @@ func (c *command) apply(ctx context.Context) int {
 		}
 	}
 	if c.runValidation {
-		answer.Validation = probe.Run(ctx, probe.Want{
-			Rules:        p.Rules,
-			OutboundPort: p.cfg.OutboundPort,
-			InboundPort:  p.cfg.InboundPort,
-			ProxyUID:     p.cfg.ProxyUIDs[0],
-			Addresses:    p.facts.Addresses,
-		})
+		var err error
+		if answer.Validation, err = c.try(ctx, p.Rules, p.facts); err != nil {
+			return c.failed(err)
+		}
 	}
-	status = c.print(answer)
-	if status == exitDone && slices.ContainsFunc(answer.Validation, probe.Step.Failed) {
-		return exitNotArrived
-	}
-	return status
+	return c.printSteps(answer, answer.Validation)
 }
 
 // install makes the kernel hold the plan and tells the answer what it did.

@@ -14,11 +14,14 @@ import (
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/kernel"
+	"github.com/meshtables/meshtables/iptables/probe"
 )
 
 // options are what the command line says, beside what is to be captured.
 type options struct {
 	applyOptions
+	probeOptions
+	explainOptions
 
 	networkNamespace string
 	cniMode          bool
@@ -183,9 +186,14 @@ func newCommandLine(v verb) *commandLine {
 	c.flags = config.NewFlags(c.set)
 	o := &c.options
 	o.output, o.logs, o.logLevel, o.backend = outputText, logText, logInfo, kernel.Auto
+	o.probeTimeout = probe.DefaultTimeout
 	rows := o.rows()
 	if v.options != nil {
-		rows = append(v.options(o), rows...)
+		own := v.options(o)
+		// A verb may have more values for an option of every verb.
+		rows = append(own, slices.DeleteFunc(rows, func(r row) bool {
+			return slices.ContainsFunc(own, func(o row) bool { return o.Name == r.Name })
+		})...)
 	}
 	for _, row := range rows {
 		c.flags.Register(row.Option, row.value)
@@ -201,7 +209,7 @@ func newCommandLine(v verb) *commandLine {
 // second list take no value.
 var (
 	meaningless = []string{
-		"iptables-probe-port", "iptables-version", "probe-timeout",
+		"iptables-probe-port", "iptables-version",
 		"log_caller", "log_output_level", "log_rotate", "log_rotate_max_age", "log_rotate_max_backups",
 		"log_rotate_max_size", "log_stacktrace_level", "log_target", "vklog",
 	}

@@ -53,9 +53,7 @@ func (o outcome) text(w io.Writer) {
 		fmt.Fprintf(w, ", by %s", o.Backend)
 	}
 	fmt.Fprintln(w)
-	for _, s := range o.Validation {
-		fmt.Fprintln(w, s)
-	}
+	writeSteps(w, o.Validation)
 }
 
 // plannedRules is the answer of --dry-run.

@@ -18,7 +18,7 @@ const (
 	exitFailed     = 1   // failed; the kernel as it was
 	exitUsage      = 2   // an option is wrong; nothing touched
 	exitDifferent  = 3   // what is installed is not what is wanted
-	exitNotArrived = 126 // connections did not arrive at the proxy
+	exitNotArrived = 126 // connections did not go where they have to
 )
 
 // command is one run of the program.
@@ -48,8 +48,10 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 		fmt.Fprintln(stdout, "meshtables", version())
 		return exitDone
 	}
-	if err := checkArguments(line.set.Args()); err != nil {
-		return c.usageError(err)
+	if !v.arguments {
+		if err := checkArguments(line.set.Args()); err != nil {
+			return c.usageError(err)
+		}
 	}
 	var err error
 	if c.options, err = line.readOptions(env); err != nil {

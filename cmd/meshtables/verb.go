@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -16,16 +17,21 @@ type verb struct {
 	// options returns its own options; nil where it has none.
 	options func(*options) []row
 	run     func(*command, context.Context) int
+	// arguments tells whether words may follow that are no options.
+	arguments bool
 }
 
 // verbs returns all of them, in the order of --help.
 func verbs() []verb {
-	applying := func(o *options) []row { return o.applyOptions.rows() }
+	applying := func(o *options) []row { return slices.Concat(o.applyOptions.rows(), o.probeRows()) }
 	return []verb{
-		{"", "[options]", "apply; changes only what differs", applying, (*command).change},
+		{"", "[options]", "apply; changes only what differs", applying, (*command).change, false},
 		// In Istio's manifests this is the subcommand of another program.
-		{"istio-iptables", "", "", applying, (*command).change},
-		{"verify", "verify [options]", "compare what is installed with what these options ask for", nil, (*command).verify},
+		{"istio-iptables", "", "", applying, (*command).change, false},
+		{"verify", "verify [options]", "compare what is installed with what these options ask for", nil, (*command).verify, false},
+		{"show", "show", "tell what is installed, with counters; draw it with -O dot or -O mermaid", (*options).showRows, (*command).show, false},
+		{"probe", "probe [options]", "open connections and see that they arrive; without options as the installed rules say", (*options).probeRows, (*command).probe, false},
+		{"explain", "explain in|out ADDR:PORT", "tell what happens to a connection, by which rules and options; without words, what to all", (*options).explainRows, (*command).explain, true},
 	}
 }
 
@@ -71,8 +77,8 @@ Usage:
 	}
 	b.WriteString(`
 Exit status: 0 done, unchanged or as wanted; 1 failed, nothing changed; 2 wrong
-option, nothing touched; 3 verify found a difference; 126 connections did not
-arrive (--run-validation).
+option, nothing touched; 3 verify or explain --trace found a difference; 126
+connections did not go where they have to (probe, --run-validation).
 
 Options (istio-iptables' names and letters are accepted for them, and as
 environment variables all names in capitals, with _ for -):

@@ -1,115 +1,132 @@
 // Package probe opens real connections in a network namespace and sees that they
-// arrive at the proxy's ports.
+// arrive at the proxy's ports, and that those which must not do not.
 //
 // It stands in for the proxy: it listens on its ports, so it works before the
 // proxy starts. Where the proxy is running already, it cannot tell, and says so.
-// All of it happens on the calling thread's network namespace.
+// All of it happens in the calling thread's network namespace; what it makes there
+// is gone when it returns, and also if the process is killed.
 package probe
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
-	"syscall"
+	"runtime"
 	"time"
 
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// Timeout bounds one connection: everything happens on this machine.
-const Timeout = 5 * time.Second
+// DefaultTimeout is enough for connections on one machine.
+const DefaultTimeout = 5 * time.Second
 
 // Want is what has to be true.
 type Want struct {
-	// Rules are those in force.
+	// Rules are those that have to be in force. Only what is ours of them is
+	// looked at, so that foreign rules which get in the way are found out.
 	Rules iptables.Ruleset
-	// OutboundPort and InboundPort are the proxy's.
-	OutboundPort, InboundPort uint16
-	// ProxyUID is the user that the proxy runs as.
-	ProxyUID uint32
 	// Addresses are those of the namespace.
 	Addresses []netip.Prefix
+	// Timeout bounds everything.
+	Timeout time.Duration
 }
 
-// Outcome is what came of one connection.
+// Outcome is what came of a [Step].
 type Outcome string
 
 // The outcomes. Unknown is a connection that could not be tried.
 const (
-	Arrived Outcome = "arrived"
+	Passed  Outcome = "passed"
 	Failed  Outcome = "failed"
 	Unknown Outcome = "unknown"
 )
 
-// Step is one connection.
+// Step is one connection, or one datagram.
 type Step struct {
-	// Name tells direction and family, such as "outbound IPv4".
-	Name    string         `json:"name"`
-	To      netip.AddrPort `json:"to"`
-	UID     uint32         `json:"uid"`
-	Port    uint16         `json:"port"`
-	Outcome Outcome        `json:"outcome"`
-	// Detail says why the outcome is not Arrived.
+	// Name tells what it is about, such as "outbound".
+	Name     string            `json:"name"`
+	Family   string            `json:"family"`
+	Protocol iptables.Protocol `json:"protocol"`
+	// Who connects: "user 1337", or "someone outside". From is set where it
+	// matters.
+	Who  string         `json:"who"`
+	From netip.Addr     `json:"from,omitzero"`
+	To   netip.AddrPort `json:"to"`
+	// Want is the port where it has to arrive; 0 is for what must not arrive
+	// at the proxy.
+	Want uint16 `json:"want"`
+	// Arrived is the port where it arrived, 0 if at none of the proxy's.
+	Arrived uint16  `json:"arrived"`
+	Outcome Outcome `json:"outcome"`
+	// Detail says why the outcome is not Passed.
 	Detail string `json:"detail,omitempty"`
 }
 
-// Failed reports whether the connection did not arrive. One that could not be
-// tried has not failed.
+// Failed reports whether the connection went elsewhere than it has to. One that
+// could not be tried has not failed.
 func (s Step) Failed() bool { return s.Outcome == Failed }
 
 // String returns the step as a sentence.
 func (s Step) String() string {
-	text := fmt.Sprintf("%s: a connection of user %d to %s", s.Name, s.UID, s.To)
-	switch s.Outcome {
-	case Arrived:
-		return fmt.Sprintf("%s arrived at port %d", text, s.Port)
-	case Failed:
-		return fmt.Sprintf("%s did not arrive at port %d: %s", text, s.Port, s.Detail)
+	what := "connection"
+	if s.Protocol == iptables.UDP {
+		what = "datagram"
 	}
-	return fmt.Sprintf("%s: cannot tell: %s", text, s.Detail)
+	text := fmt.Sprintf("%s %s: a %s of %s", s.Name, s.Family, what, s.Who)
+	if s.From.IsValid() {
+		text += " from " + s.From.String()
+	}
+	text += " to " + s.To.String()
+	switch {
+	case s.Outcome == Unknown:
+		return text + ": cannot tell: " + s.Detail
+	case s.Outcome == Failed && s.Arrived == 0:
+		return fmt.Sprintf("%s did not arrive at port %d: %s", text, s.Want, s.Detail)
+	case s.Outcome == Failed:
+		return fmt.Sprintf("%s arrived at port %d: %s", text, s.Arrived, s.Detail)
+	case s.Want == 0:
+		return text + " was left alone"
+	}
+	return fmt.Sprintf("%s arrived at port %d", text, s.Arrived)
 }
 
-// Run tries what the rules capture, per family and direction one connection, and
-// returns a step for each. Where they capture nothing there is no step.
-func Run(ctx context.Context, want Want) []Step {
-	var steps []Step
-	for _, c := range connections(want) {
-		steps = append(steps, c.try(ctx))
-	}
-	return steps
-}
-
-func (c connection) try(ctx context.Context) Step {
-	step := Step{Name: c.name, To: c.to, UID: c.uid, Port: c.port, Outcome: Arrived}
-	ctx, cancel := context.WithTimeout(ctx, Timeout)
+// Run tries what follows from the rules, per family: connections that they
+// capture, inbound, outbound and for DNS, and those that would go round in circles
+// if they did. It returns a step for each; where nothing is captured there is
+// none.
+//
+// An error means that it was interrupted or, which is not to be expected, that the
+// calling thread could not go back to its network namespace and must not be used
+// any more.
+func Run(interrupted context.Context, want Want) ([]Step, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	ctx, cancel := context.WithTimeout(interrupted, want.Timeout)
 	defer cancel()
-	err := c.arrives(ctx)
-	var untried *untriedError
-	switch {
-	case errors.As(err, &untried):
-		step.Outcome, step.Detail = Unknown, err.Error()
-	case err != nil:
-		step.Outcome, step.Detail = Failed, err.Error()
+
+	attempts := plan(want)
+	post := newPost()
+	defer post.close()
+	there, err := prepare(ctx, attempts, post)
+	defer func() {
+		for _, a := range attempts {
+			a.close()
+		}
+		there.close()
+	}()
+	if err != nil {
+		return nil, err
 	}
-	return step
-}
-
-// untriedError is why no connection could be tried: it says nothing about the
-// rules.
-type untriedError struct{ err error }
-
-func (e *untriedError) Error() string { return e.err.Error() }
-func (e *untriedError) Unwrap() error { return e.err }
-
-func untried(err error) error {
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		err = fmt.Errorf("the port is in use, by a running proxy perhaps: %w", err)
-	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
-		err = fmt.Errorf("there is no route: %w", err)
-	case errors.Is(err, syscall.EPERM):
-		err = fmt.Errorf("not permitted: %w", err)
+	results := make([]<-chan Step, len(attempts))
+	for i, a := range attempts {
+		results[i] = a.watch(ctx, post)
 	}
-	return &untriedError{err}
+	steps := make([]Step, len(attempts))
+	for i := range results {
+		steps[i] = <-results[i]
+	}
+	if interrupted.Err() != nil {
+		return nil, fmt.Errorf("the probe was interrupted: %w", context.Cause(interrupted))
+	}
+	return steps, nil
 }

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/host"
+)
+
+// explain tells what becomes of a connection, or without one in general what is
+// captured.
+func (c *command) explain(ctx context.Context) int {
+	words := c.line.set.Args()
+	if len(words) == 0 {
+		return c.explainAll(ctx)
+	}
+	q, err := c.readQuestion(words)
+	if err != nil {
+		return c.usageError(errors.Join(err, c.checkConfig()))
+	}
+	s, status := c.subject(ctx)
+	if status != exitDone {
+		return status
+	}
+	var answers []explanation
+	for _, p := range q.packets(s.addresses, &s.rules) {
+		result, err := explain.Walk(&s.rules, p)
+		if err != nil {
+			return c.failed(fmt.Errorf("cannot tell what becomes of the connection: %w", err))
+		}
+		answers = append(answers, newExplanation(p, result, explain.Reasons(&s.rules, p, result)))
+	}
+	status = exitDone
+	if c.trace {
+		agree, err := c.traceAll(ctx, &q, &s, answers)
+		if err != nil {
+			return c.failed(err)
+		}
+		if !agree {
+			status = exitDifferent
+		}
+	}
+	answers[0].Also = answers[1:]
+	if failed := c.print(answers[0]); failed != exitDone {
+		return failed
+	}
+	return status
+}
+
+// subject is what explain is about: rules that are installed or would be.
+type subject struct {
+	capture.Recognised
+	rules     iptables.Ruleset
+	addresses []netip.Prefix
+	// backend is what holds installed rules.
+	backend string
+}
+
+// subject reads the options, or with --live or --trace the kernel.
+func (c *command) subject(ctx context.Context) (s subject, status int) {
+	if !c.live && !c.trace {
+		p, status := c.plan()
+		s.Config, s.Host, s.addresses, s.rules = p.cfg, p.facts, p.facts.Addresses, p.Rules
+		return s, status
+	}
+	c.warnUnused()
+	facts, err := host.Discover(host.ResolvConf)
+	if err != nil {
+		return s, c.failed(err)
+	}
+	backend, rules, err := c.liveRules(ctx)
+	if err != nil {
+		return s, c.failed(err)
+	}
+	s.backend, s.Recognised = backend, capture.Recognise(rules)
+	if c.trace {
+		if err := s.checkTrace(); err != nil {
+			return s, c.failed(err)
+		}
+	}
+	s.rules, s.addresses = s.Rules, facts.Addresses
+	c.warnLive(&s)
+	return s, exitDone
+}
+
+// warnUnused tells of options about what to capture, where the kernel is asked
+// what is captured.
+func (c *command) warnUnused() {
+	var given []string
+	for _, arg := range config.Default().Args() {
+		option, _, _ := strings.Cut(arg, "=")
+		if c.line.set.Changed(strings.TrimPrefix(option, "--")) {
+			given = append(given, option)
+		}
+	}
+	if given != nil {
+		c.log.Warn("without effect, as the installed rules are explained: " + strings.Join(given, ", "))
+	}
+}
+
+// liveRules returns the rules of the backend that holds ours, or of the one that
+// would.
+func (c *command) liveRules(ctx context.Context) (backend string, rules iptables.Ruleset, err error) {
+	backends, err := c.installed(ctx)
+	if err != nil {
+		return "", rules, err
+	}
+	if len(backends) > 1 {
+		c.log.Warn(fmt.Sprintf("rules of both %s and %s see every packet; only those of %s are explained\n"+
+			hintPrefix+"apply again: what is not in the chosen backend is removed", backends[0].Name, backends[1].Name, backends[0].Name))
+	}
+	if len(backends) > 0 {
+		return backends[0].Name, backends[0].Rules, nil
+	}
+	choice, err := c.choose(ctx, iptables.Ruleset{})
+	if err != nil {
+		return "", rules, err
+	}
+	rules, err = choice.Backend.Load(ctx)
+	return choice.Backend.Name(), rules, err
+}
+
+// warnLive tells of what --live does not take into account.
+func (c *command) warnLive(s *subject) {
+	if own := s.rules.Own(); len(own.Tables) == 0 {
+		c.log.Warn("there are no rules of meshtables here")
+	} else if !s.Complete {
+		c.log.Warn("some rules are such as no options make, so it cannot be told where each comes from")
+	}
+	for _, t := range s.rules.Tables {
+		if n := ignoredRules(&t); n > 0 {
+			c.log.Warn(fmt.Sprintf("%s table %s has rules that are not looked at (%d), which may drop or change packets too", t.Family, t.Name, n))
+		}
+	}
+}
+
+// ignoredRules returns how many rules packets meet after the chains that are
+// walked.
+func ignoredRules(t *iptables.Table) int {
+	n := 0
+	for _, c := range t.Chains {
+		walked := isWalked(t.Name) && (c.Name == iptables.Prerouting || c.Name == iptables.Output)
+		if c.Policy != "" && !walked {
+			n += len(c.Rules)
+		}
+	}
+	return n
+}
+
+func isWalked(table string) bool {
+	return table == iptables.Raw || table == iptables.Mangle || table == iptables.Nat
+}

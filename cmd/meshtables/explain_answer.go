@@ -1,0 +1,207 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/explain"
+)
+
+// explanation is the answer of explain about a connection.
+type explanation struct {
+	Verdict explain.Verdict `json:"verdict"`
+	// Port is where the proxy gets the connection, 0 where it does not.
+	Port uint16 `json:"port"`
+	// Mark, CTMark and Zone are those afterwards.
+	Mark   uint32 `json:"mark"`
+	CTMark uint32 `json:"ctmark"`
+	Zone   uint16 `json:"zone"`
+
+	Packet  askedPacket      `json:"packet"`
+	Path    []pathStep       `json:"path"`
+	Reasons []explain.Reason `json:"reasons,omitempty"`
+	// Trace is what the kernel says.
+	Trace *traced `json:"trace,omitempty"`
+	// Also are the answers for other families, where the question names no
+	// address.
+	Also []explanation `json:"also,omitempty"`
+
+	before explain.Packet
+}
+
+// askedPacket is the packet that was asked about, complete.
+type askedPacket struct {
+	Family   string            `json:"family"`
+	Protocol iptables.Protocol `json:"protocol"`
+	From     netip.AddrPort    `json:"from"`
+	To       netip.AddrPort    `json:"to"`
+	In       string            `json:"in,omitempty"`
+	Out      string            `json:"out,omitempty"`
+	UID      *uint32           `json:"uid,omitempty"`
+	GID      *uint32           `json:"gid,omitempty"`
+	Mark     uint32            `json:"mark"`
+	CTMark   uint32            `json:"ctmark"`
+	CTState  string            `json:"ctstate"`
+}
+
+// pathStep is a rule that the packet met.
+type pathStep struct {
+	// Hook is the built-in chain that the packet had entered by; the kernel
+	// does not tell.
+	Hook  string `json:"hook,omitempty"`
+	Table string `json:"table"`
+	Chain string `json:"chain"`
+	// Position counts from 1; 0 is the chain's policy.
+	Position int    `json:"position"`
+	Rule     string `json:"rule"`
+	// Origin is the option behind the rule, empty for foreign rules.
+	Origin string `json:"origin"`
+}
+
+func newExplanation(p explain.Packet, r explain.Result, reasons []explain.Reason) explanation {
+	e := explanation{
+		Verdict: r.Verdict, Port: r.Port, Mark: r.Mark, CTMark: r.ConnMark, Zone: r.Zone,
+		Packet: askedPacket{
+			Family: p.Family().String(), Protocol: p.Protocol,
+			From: netip.AddrPortFrom(p.Source, p.SourcePort), To: netip.AddrPortFrom(p.Destination, p.DestinationPort),
+			In: p.In, Out: p.Out, Mark: p.Mark, CTMark: p.ConnMark, CTState: p.State.String(),
+		},
+		Path:    []pathStep{},
+		Reasons: reasons,
+		before:  p,
+	}
+	if p.Owner != nil {
+		e.Packet.UID, e.Packet.GID = &p.Owner.UID, &p.Owner.GID
+	}
+	for _, s := range r.Path {
+		rule := s.Rule.String()
+		if s.Position == 0 {
+			rule = "policy " + string(iptables.Drop)
+		}
+		e.Path = append(e.Path, pathStep{s.Hook, s.Table, s.Chain, s.Position, rule, s.Rule.Origin.String()})
+	}
+	return e
+}
+
+func (e explanation) text(w io.Writer) {
+	fmt.Fprintf(w, "%s\n  %s\n", e.verdict(), e.Packet)
+	for _, change := range e.changes() {
+		fmt.Fprintf(w, "  %s\n", change)
+	}
+	fmt.Fprintln(w)
+	e.writePath(w)
+	for i, r := range e.Reasons {
+		and := ""
+		if i > 0 {
+			and = "and then "
+		}
+		fmt.Fprintf(w, "\n%sbecause %s\n", and, r.Why)
+		if r.Change != "" {
+			fmt.Fprintf(w, "  to capture it: %s\n", r.Change)
+		}
+	}
+	if e.Trace != nil {
+		e.Trace.text(w)
+	}
+	for _, other := range e.Also {
+		fmt.Fprintln(w)
+		other.text(w)
+	}
+}
+
+// verdict returns what becomes of the connection, in words.
+func (e explanation) verdict() string {
+	switch e.Verdict {
+	case explain.Redirected:
+		return fmt.Sprintf("redirected to port %d", e.Port)
+	case explain.TProxied:
+		return fmt.Sprintf("handed to port %d by TPROXY", e.Port)
+	case explain.Bypassed:
+		return "bypasses the proxy"
+	}
+	return string(e.Verdict)
+}
+
+// String returns the packet as a line.
+func (p askedPacket) String() string {
+	var b strings.Builder
+	if p.CTState != iptables.StateNew.String() {
+		fmt.Fprintf(&b, "%s ", p.CTState)
+	}
+	fmt.Fprintf(&b, "%s %s from %s to %s", p.Family, p.Protocol, p.From, p.To)
+	if p.UID != nil {
+		fmt.Fprintf(&b, ", by user %d, group %d", *p.UID, *p.GID)
+	}
+	for _, i := range []struct{ way, name string }{{"in", p.In}, {"out", p.Out}} {
+		if i.name != "" {
+			fmt.Fprintf(&b, ", %s by %s", i.way, i.name)
+		}
+	}
+	return b.String()
+}
+
+// changes returns what is not as it was.
+func (e explanation) changes() []string {
+	var all []string
+	if e.Mark != e.before.Mark {
+		all = append(all, fmt.Sprintf("mark %#x becomes %#x", e.before.Mark, e.Mark))
+	}
+	if e.CTMark != e.before.ConnMark {
+		all = append(all, fmt.Sprintf("connection mark %#x becomes %#x", e.before.ConnMark, e.CTMark))
+	}
+	if e.Zone != 0 {
+		all = append(all, fmt.Sprintf("conntrack zone %d", e.Zone))
+	}
+	return all
+}
+
+// maxRuleWidth keeps the options near the rules: a longer rule pushes its own.
+const maxRuleWidth = 60
+
+// writePath prints the rules under a line for each table.
+func (e explanation) writePath(w io.Writer) {
+	if len(e.Path) == 0 {
+		fmt.Fprintln(w, "no rule is about it")
+		return
+	}
+	places, rules := make([]string, len(e.Path)), make([]string, len(e.Path))
+	for i, s := range e.Path {
+		places[i] = fmt.Sprintf("%s %d", s.Chain, s.Position)
+		if s.Position == 0 {
+			places[i] = s.Chain
+		}
+		rules[i] = s.Rule
+	}
+	placeWidth, ruleWidth := longestOf(places), min(longestOf(rules), maxRuleWidth)
+	last := ""
+	for i, s := range e.Path {
+		if table := s.Hook + " " + s.Table; table != last {
+			fmt.Fprintln(w, e.heading(s))
+			last = table
+		}
+		line := fmt.Sprintf("  %-*s  %-*s", placeWidth, places[i], ruleWidth, rules[i])
+		if s.Origin != "" {
+			line += "  # " + s.Origin
+		}
+		fmt.Fprintln(w, strings.TrimRight(line, " "))
+	}
+}
+
+// heading names the table of a step.
+func (e explanation) heading(s pathStep) string {
+	if s.Hook != e.before.Hook {
+		return s.Table + ", as it comes in again by lo"
+	}
+	return s.Table
+}
+
+func longestOf(words []string) int {
+	n := 0
+	for _, word := range words {
+		n = max(n, len(word))
+	}
+	return n
+}

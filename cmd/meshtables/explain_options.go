@@ -1,0 +1,108 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/config"
+)
+
+// explainOptions are what explain is asked beside the address.
+type explainOptions struct {
+	live, trace  bool
+	from         string
+	protocol     iptables.Protocol
+	uid, gid     string
+	in, out      string
+	mark, ctmark markValue
+	ctstate      string
+}
+
+// ctstates are the states of a connection that can be asked about.
+func ctstates() map[string]iptables.CTState {
+	return map[string]iptables.CTState{
+		"NEW": iptables.StateNew, "ESTABLISHED": iptables.StateEstablished, "INVALID": iptables.StateInvalid,
+	}
+}
+
+// explainRows returns the options of explain. None has an environment variable.
+func (o *options) explainRows() []row {
+	o.protocol, o.ctstate = iptables.TCP, "NEW"
+	rows := []row{
+		{config.Option{
+			Name:  "live",
+			Usage: "explain by the rules that are installed, not by those that these options would make",
+		}, config.BoolValue(&o.live)},
+		{config.Option{
+			Name:  "trace",
+			Usage: "ask the kernel too, with one real packet, and show its answer beside",
+		}, config.BoolValue(&o.trace)},
+		{config.Option{
+			Name:  "from",
+			Usage: "where the connection comes from, with or without a port (default another machine; for out the pod itself)",
+		}, config.StringValue("address", &o.from)},
+		{config.Option{
+			Name:  "proto",
+			Usage: "protocol of the connection: tcp or udp",
+		}, config.ChoiceValue("protocol", &o.protocol, iptables.TCP, iptables.UDP)},
+		{config.Option{
+			Name:  "uid",
+			Usage: "user who connects, name or number (default an ordinary application, not the proxy)",
+		}, config.StringValue("user", &o.uid)},
+		{config.Option{
+			Name:  "gid",
+			Usage: "group that connects, name or number (default an ordinary application's)",
+		}, config.StringValue("group", &o.gid)},
+		{config.Option{
+			Name:  "in-interface",
+			Usage: "where it comes in (default eth0)",
+		}, config.StringValue("interface", &o.in)},
+		{config.Option{
+			Name:  "out-interface",
+			Usage: "where it goes out (default lo to the pod's own and to loopback addresses, else eth0)",
+		}, config.StringValue("interface", &o.out)},
+		{config.Option{
+			Name:  "mark",
+			Usage: "mark of the packet",
+		}, &o.mark},
+		{config.Option{
+			Name:  "ctmark",
+			Usage: "mark of its connection",
+		}, &o.ctmark},
+		{config.Option{
+			Name:  "ctstate",
+			Usage: "state of its connection: NEW, ESTABLISHED or INVALID",
+		}, config.ChoiceValue("state", &o.ctstate, "NEW", "ESTABLISHED", "INVALID")},
+	}
+	for i := range rows {
+		rows[i].FlagOnly = true
+	}
+	return rows
+}
+
+// markValue is a mark, or 0 for none.
+type markValue uint32
+
+var _ pflag.Value = (*markValue)(nil)
+
+func (m *markValue) Set(text string) error {
+	base := 10
+	digits, isHex := strings.CutPrefix(strings.ToLower(text), "0x")
+	if isHex {
+		base = 16
+	}
+	n, err := strconv.ParseUint(digits, base, 32)
+	if err != nil {
+		return errors.New("must be a number of 32 bits, decimal or hexadecimal (0x539)")
+	}
+	*m = markValue(n)
+	return nil
+}
+
+func (m *markValue) String() string { return fmt.Sprint(uint32(*m)) }
+func (m *markValue) Type() string   { return "number" }

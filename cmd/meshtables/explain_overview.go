@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/explain"
+)
+
+// explainAll prints what is captured and what is not.
+func (c *command) explainAll(ctx context.Context) int {
+	s, status := c.subject(ctx)
+	if status != exitDone {
+		return status
+	}
+	if c.live || c.trace {
+		if own := s.rules.Own(); len(own.Tables) == 0 {
+			return c.print(overview{Inbound: []overviewLine{}, Outbound: []overviewLine{}})
+		}
+	}
+	summary := capture.Summarise(s.Config, s.Host)
+	a := overview{Mode: summary.Mode, Inbound: overviewLines(summary.Inbound), Outbound: overviewLines(summary.Outbound)}
+	for _, f := range summary.Families {
+		a.Families = append(a.Families, f.String())
+	}
+	return c.print(a)
+}
+
+// overview is the answer of explain without an address: for each direction lines
+// of which the first that fits a connection decides.
+type overview struct {
+	Families []string       `json:"families,omitempty"`
+	Mode     config.Mode    `json:"mode,omitempty"`
+	Inbound  []overviewLine `json:"inbound"`
+	Outbound []overviewLine `json:"outbound"`
+}
+
+type overviewLine struct {
+	What    string          `json:"what"`
+	Verdict explain.Verdict `json:"verdict"`
+	// Port is where the proxy gets it, 0 where it does not.
+	Port uint16 `json:"port"`
+	// Why is the option that makes it so, or the reason.
+	Why string `json:"why"`
+
+	fate string
+}
+
+func overviewLines(lines []capture.Line) []overviewLine {
+	all := make([]overviewLine, len(lines))
+	for i, l := range lines {
+		all[i] = overviewLine{l.What, explain.Redirected, l.Port, l.Why, fmt.Sprintf("to port %d", l.Port)}
+		switch {
+		case l.Dropped:
+			all[i].Verdict, all[i].fate = explain.Dropped, "dropped"
+		case l.TProxy:
+			all[i].Verdict = explain.TProxied
+			all[i].fate += " by TPROXY"
+		case l.Port == 0:
+			all[i].Verdict, all[i].fate = explain.Bypassed, "not captured"
+		}
+	}
+	return all
+}
+
+func (o overview) text(w io.Writer) {
+	if len(o.Families) == 0 {
+		fmt.Fprintln(w, "nothing is captured")
+		return
+	}
+	note := ""
+	if len(o.Families) < len(iptables.Families()) {
+		note = "; IPv6 is not captured"
+	}
+	fmt.Fprintf(w, "%s, %s%s; of each direction the first line that fits decides\n", o.Mode, strings.Join(o.Families, " and "), note)
+	for _, d := range []struct {
+		name  string
+		lines []overviewLine
+	}{{"inbound", o.Inbound}, {"outbound", o.Outbound}} {
+		fmt.Fprintf(w, "\n%s\n", d.name)
+		what, fate := make([]string, len(d.lines)), make([]string, len(d.lines))
+		for i, l := range d.lines {
+			what[i], fate[i] = l.What, l.fate
+		}
+		whatWidth, fateWidth := longestOf(what), longestOf(fate)
+		for _, l := range d.lines {
+			fmt.Fprintf(w, "  %-*s  %-*s  %s\n", whatWidth, l.What, fateWidth, l.fate, l.Why)
+		}
+	}
+}

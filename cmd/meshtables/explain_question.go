@@ -1,0 +1,257 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/host"
+)
+
+// question is what explain is asked, before it is known of which pod.
+type question struct {
+	inbound bool
+	// to has no address where the pod's own is meant, and from none, or no
+	// port, where it does not matter.
+	to, from netip.AddrPort
+	uid, gid *uint32
+	options  explainOptions
+}
+
+// The places that stand for others, from the ranges for documentation (RFC 5737,
+// RFC 3849), and a port as the kernel gives it to who connects.
+const ephemeralPort = 40000
+
+func elsewhere(f iptables.Family) netip.Addr {
+	if f == iptables.IPv6 {
+		return netip.MustParseAddr("2001:db8::1")
+	}
+	return netip.MustParseAddr("192.0.2.1")
+}
+
+// readQuestion reads the words in|out ADDR:PORT and the options about them. The
+// error has all errors, each with what was expected.
+func (c *command) readQuestion(words []string) (question, error) {
+	q := question{options: c.explainOptions}
+	errs := []error{q.readPlace(words)}
+	var err error
+	if q.options.from != "" {
+		if q.from, err = parseSource(q.options.from); err != nil {
+			errs = append(errs, fmt.Errorf("--from %q: %w", q.options.from, err))
+		}
+	}
+	if q.from.Addr().IsValid() && q.to.Addr().IsValid() && q.from.Addr().Is4() != q.to.Addr().Is4() {
+		errs = append(errs, fmt.Errorf("--from %q: must be an %s address, as %s is one",
+			q.options.from, iptables.FamilyOf(q.to.Addr()), q.to.Addr()))
+	}
+	users := host.Users{}
+	if q.uid, err = c.readID("uid", q.options.uid, users.UserID); err != nil {
+		errs = append(errs, err)
+	}
+	if q.gid, err = c.readID("gid", q.options.gid, users.GroupID); err != nil {
+		errs = append(errs, err)
+	}
+	for _, name := range q.useless() {
+		c.log.Warn(fmt.Sprintf("--%s has no effect: a packet that goes %s has none", name, words[0]))
+	}
+	return q, errors.Join(errs...)
+}
+
+func (q *question) readPlace(words []string) error {
+	if len(words) != 2 || words[0] != "in" && words[0] != "out" {
+		return fmt.Errorf("explain %s: must be in ADDRESS:PORT or out ADDRESS:PORT\n"+
+			hintPrefix+"such as explain in :8080 or explain out 203.0.113.10:443; without words it explains everything", strings.Join(words, " "))
+	}
+	q.inbound = words[0] == "in"
+	place := words[1]
+	if port, own := strings.CutPrefix(place, ":"); own && q.inbound {
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err != nil || n == 0 {
+			return fmt.Errorf("address %q: the port must be from 1 to 65535", place)
+		}
+		q.to = netip.AddrPortFrom(netip.Addr{}, uint16(n))
+		return nil
+	}
+	var err error
+	if q.to, err = parsePlace(place); err != nil {
+		return fmt.Errorf("address %q: %w", place, err)
+	}
+	return nil
+}
+
+// parsePlace reads the address and port of one end of a connection.
+func parsePlace(text string) (netip.AddrPort, error) {
+	p, err := netip.ParseAddrPort(text)
+	if err != nil {
+		return p, errors.New("must be ADDRESS:PORT with a numeric address, such as 203.0.113.10:443 or [2001:db8::1]:443")
+	}
+	if p.Port() == 0 {
+		return p, errors.New("the port must be from 1 to 65535")
+	}
+	return p, checkAddress(p.Addr())
+}
+
+// parseSource reads an address with or without a port.
+func parseSource(text string) (netip.AddrPort, error) {
+	if a, err := netip.ParseAddr(strings.Trim(text, "[]")); err == nil {
+		return netip.AddrPortFrom(a, 0), checkAddress(a)
+	}
+	p, err := parsePlace(text)
+	if err != nil {
+		return p, fmt.Errorf("%w; the port may be left out", err)
+	}
+	return p, nil
+}
+
+func checkAddress(a netip.Addr) error {
+	switch {
+	case a.Is4In6():
+		return fmt.Errorf("packets to it are IPv4: write %s", a.Unmap())
+	case a.Zone() != "":
+		return errors.New("must have no zone: packets have none")
+	case a.IsUnspecified():
+		return errors.New("must be the address of somebody")
+	}
+	return nil
+}
+
+// readID reads a user or group; nil is an ordinary one. In CNI mode names belong
+// to another file system.
+func (c *command) readID(option, text string, find func(string) (uint32, error)) (*uint32, error) {
+	if text == "" {
+		return nil, nil
+	}
+	what := map[string]string{"uid": "user", "gid": "group"}[option]
+	id := uint32(0)
+	n, err := strconv.ParseUint(text, 10, 32)
+	switch {
+	case err == nil && n < math.MaxUint32:
+		id = uint32(n)
+	case c.cniMode || strings.Trim(text, "0123456789") == "":
+		return nil, fmt.Errorf("--%s %q: must be the number of a %s, from 0 to %d", option, text, what, uint32(math.MaxUint32-1))
+	default:
+		if id, err = find(text); err != nil {
+			return nil, fmt.Errorf("--%s %q: must be the name or number of a %s: %w", option, text, what, err)
+		}
+	}
+	return &id, nil
+}
+
+// useless returns the options that the direction has no use for.
+func (q *question) useless() []string {
+	o := q.options
+	given := map[string]string{"in-interface": o.in}
+	if q.inbound {
+		given = map[string]string{"out-interface": o.out, "uid": o.uid, "gid": o.gid}
+	}
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if given[name] != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// packets returns the packets that the question is about, one for each family.
+func (q *question) packets(addresses []netip.Prefix, rules *iptables.Ruleset) []explain.Packet {
+	families := []iptables.Family{iptables.FamilyOf(q.to.Addr())}
+	if !q.to.Addr().IsValid() {
+		families = q.families(addresses, rules)
+	}
+	packets := make([]explain.Packet, len(families))
+	for i, f := range families {
+		packets[i] = q.packet(f, addresses, rules)
+	}
+	return packets
+}
+
+// families are those of the pod and of its rules, for a question without an
+// address.
+func (q *question) families(addresses []netip.Prefix, rules *iptables.Ruleset) []iptables.Family {
+	if q.from.Addr().IsValid() {
+		return []iptables.Family{iptables.FamilyOf(q.from.Addr())}
+	}
+	var families []iptables.Family
+	for _, f := range iptables.Families() {
+		if _, has := ownAddress(addresses, f); has || rules.Table(f, iptables.Nat) != nil {
+			families = append(families, f)
+		}
+	}
+	if families == nil {
+		families = []iptables.Family{iptables.IPv4}
+	}
+	return families
+}
+
+func (q *question) packet(f iptables.Family, addresses []netip.Prefix, rules *iptables.Ruleset) explain.Packet {
+	o := q.options
+	own, _ := ownAddress(addresses, f)
+	p := explain.Packet{
+		Hook: iptables.Prerouting, Protocol: o.protocol, State: ctstates()[o.ctstate],
+		Source: elsewhere(f), SourcePort: ephemeralPort,
+		Destination: own, DestinationPort: q.to.Port(),
+		Mark: uint32(o.mark), ConnMark: uint32(o.ctmark),
+		In: o.in,
+	}
+	if q.to.Addr().IsValid() {
+		p.Destination = q.to.Addr()
+	}
+	if !q.inbound {
+		q.makeOutbound(&p, own, addresses, rules)
+	} else if p.In == "" {
+		p.In = defaultInterface
+	}
+	if q.from.Addr().IsValid() {
+		p.Source = q.from.Addr()
+	}
+	if q.from.Port() != 0 {
+		p.SourcePort = q.from.Port()
+	}
+	return p
+}
+
+// defaultInterface is what the interface of a pod is called.
+const defaultInterface = "eth0"
+
+func (q *question) makeOutbound(p *explain.Packet, own netip.Addr, addresses []netip.Prefix, rules *iptables.Ruleset) {
+	p.Hook, p.Out, p.Source = iptables.Output, q.options.out, own
+	local := p.Destination.IsLoopback() ||
+		slices.ContainsFunc(addresses, func(a netip.Prefix) bool { return a.Addr() == p.Destination })
+	if local {
+		// Who connects to an address of the machine itself connects from it.
+		p.Source = p.Destination
+	}
+	switch {
+	case p.Out != "":
+	case local:
+		p.Out = explain.Loopback
+	default:
+		p.Out = defaultInterface
+	}
+	p.Owner = &explain.Owner{UID: explain.OrdinaryID(rules), GID: explain.OrdinaryID(rules)}
+	if q.uid != nil {
+		p.Owner.UID = *q.uid
+	}
+	if q.gid != nil {
+		p.Owner.GID = *q.gid
+	}
+}
+
+// ownAddress returns the pod's address of a family, or one that stands for it.
+func ownAddress(addresses []netip.Prefix, f iptables.Family) (a netip.Addr, has bool) {
+	passthrough := netip.MustParseAddr("::6")
+	for _, p := range addresses {
+		if a := p.Addr(); iptables.FamilyOf(a) == f && a.IsGlobalUnicast() && a != passthrough {
+			return a, true
+		}
+	}
+	return elsewhere(f).Next(), false
+}

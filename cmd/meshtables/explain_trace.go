@@ -1,0 +1,135 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/kernel"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables"
+	"github.com/meshtables/meshtables/iptables/trace"
+)
+
+// traced is what the kernel did with a packet like the one in question.
+type traced struct {
+	// Agrees says that it met the rules that a packet as it was sent should.
+	Agrees bool `json:"agrees"`
+	// Dropped says that it ended at the last rule of the path.
+	Dropped bool        `json:"dropped"`
+	Packet  askedPacket `json:"packet"`
+	Path    []pathStep  `json:"path"`
+}
+
+// checkTrace refuses what cannot be traced.
+func (s *subject) checkTrace() error {
+	if s.backend == kernel.Legacy {
+		return fmt.Errorf("--trace: rules of %s cannot be traced\n"+
+			hintPrefix+"nf_tables only reports the ways of packets; move the rules there with --backend=iptables-nft, or leave --trace out", s.backend)
+	}
+	return nil
+}
+
+// traceAll sends a packet for each answer and adds what became of it. It reports
+// whether the kernel always did what was explained.
+func (c *command) traceAll(ctx context.Context, q *question, s *subject, answers []explanation) (agree bool, err error) {
+	agree = true
+	for i := range answers {
+		p := answers[i].before
+		if q.from.Port() == 0 {
+			p.SourcePort = 0
+		}
+		report, err := trace.Run(ctx, p)
+		if err != nil {
+			return false, fmt.Errorf("--trace: %w", err)
+		}
+		// What was sent may have come in by another interface than the one
+		// that was asked about.
+		expected, err := explain.Walk(&s.rules, report.Sent)
+		if err != nil {
+			return false, err
+		}
+		want := newExplanation(report.Sent, expected, nil)
+		t := &traced{Packet: want.Packet, Path: s.pathOf(report)}
+		if n := len(report.Path); n > 0 {
+			t.Dropped = report.Path[n-1].Dropped
+		}
+		t.Agrees = samePath(want.Path, t.Path, t.Dropped && expected.Verdict == explain.TProxied)
+		answers[i].Trace = t
+		agree = agree && t.Agrees
+	}
+	return agree, nil
+}
+
+// pathOf returns what the kernel reports, with the origins of the rules.
+func (s *subject) pathOf(report trace.Report) []pathStep {
+	path := make([]pathStep, len(report.Path))
+	for i, step := range report.Path {
+		path[i] = pathStep{Table: step.Table, Chain: step.Chain, Position: step.Position, Rule: step.Rule, Origin: s.originOf(report, step)}
+		if step.Position == 0 && step.Policy {
+			path[i].Rule = "policy DROP"
+		}
+	}
+	return path
+}
+
+func (s *subject) originOf(report trace.Report, step nftables.TraceStep) string {
+	t := s.rules.Table(report.Sent.Family(), step.Table)
+	if t == nil {
+		return ""
+	}
+	chain := t.Chain(step.Chain)
+	if chain == nil || step.Position < 1 || step.Position > len(chain.Rules) {
+		return ""
+	}
+	return chain.Rules[step.Position-1].Origin.String()
+}
+
+// samePath compares the rules of the tables that are walked; the kernel reports
+// others too. What TPROXY has no socket for ends early.
+func samePath(want, got []pathStep, early bool) bool {
+	walked := make([]pathStep, 0, len(got))
+	for _, s := range got {
+		if isWalked(s.Table) {
+			walked = append(walked, s)
+		}
+	}
+	if len(want) != len(walked) && (!early || len(want) < len(walked)) {
+		return false
+	}
+	for i := range walked {
+		if want[i].Table != walked[i].Table || want[i].Chain != walked[i].Chain || want[i].Position != walked[i].Position {
+			return false
+		}
+	}
+	return true
+}
+
+func (t *traced) text(w io.Writer) {
+	fmt.Fprintf(w, "\nthe kernel's trace of %s\n", t.Packet)
+	switch {
+	case t.Agrees && len(t.Path) == 0:
+		fmt.Fprintln(w, "  no rule was about it, as explained")
+		return
+	case t.Agrees:
+		fmt.Fprintln(w, "  met the same rules, in the same order")
+	case len(t.Path) == 0:
+		fmt.Fprintln(w, "  shows no rule at all: it may have had no route")
+	default:
+		fmt.Fprintln(w, "  differs from what is explained")
+	}
+	for _, s := range t.Path {
+		line := fmt.Sprintf("  %s %s %d  %s", s.Table, s.Chain, s.Position, s.Rule)
+		if s.Position == 0 {
+			line = fmt.Sprintf("  %s %s  %s", s.Table, s.Chain, cmp.Or(s.Rule, "a rule that iptables does not know"))
+		}
+		if s.Origin != "" {
+			line += "  # " + s.Origin
+		}
+		fmt.Fprintln(w, line)
+	}
+	if t.Dropped {
+		fmt.Fprintln(w, "  there it was dropped; TPROXY does that as long as no transparent socket listens on its port")
+	}
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/probe"
+)
+
+// probeOptions are those of the verbs that open connections.
+type probeOptions struct {
+	probeTimeout time.Duration
+}
+
+func (o *options) probeRows() []row {
+	return []row{{config.Option{
+		Name:  "probe-timeout",
+		Usage: "how long connections of probe and of --run-validation may take, all together",
+	}, (*timeoutValue)(&o.probeTimeout)}}
+}
+
+// timeoutValue is a time that is not 0.
+type timeoutValue time.Duration
+
+func (v *timeoutValue) Set(text string) error {
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		return errors.New("must be a time such as 5s or 500ms")
+	}
+	*v = timeoutValue(d)
+	return nil
+}
+
+func (v *timeoutValue) String() string { return time.Duration(*v).String() }
+func (v *timeoutValue) Type() string   { return "time" }
+
+// probe opens connections that the wanted rules capture: those of the options, or
+// where none is given those that are installed.
+func (c *command) probe(ctx context.Context) int {
+	rules, about, status := c.probed(ctx)
+	if status != exitDone {
+		return status
+	}
+	facts, err := host.Discover(host.ResolvConf)
+	if err != nil {
+		return c.failed(err)
+	}
+	steps, err := c.try(ctx, rules, facts)
+	if err != nil {
+		return c.failed(err)
+	}
+	return c.printSteps(probed{Result: resultOf(steps), Rules: about, Steps: steps}, steps)
+}
+
+// probed returns the rules to try, and which these are.
+func (c *command) probed(ctx context.Context) (rules iptables.Ruleset, about string, status int) {
+	if c.asksForCapture() {
+		p, status := c.plan()
+		return p.Rules, "what these options ask for", status
+	}
+	backends, err := c.installed(ctx)
+	if err != nil {
+		return rules, "", c.failed(err)
+	}
+	if len(backends) == 0 {
+		return rules, "no rules are installed", exitDone
+	}
+	return backends[0].Rules, "the installed rules (" + backends[0].Name + ")", exitDone
+}
+
+// asksForCapture reports whether any option says what is to be captured, be it
+// the default.
+func (c *command) asksForCapture() bool {
+	// A flag set of its own has no other options.
+	for _, o := range config.NewFlags(pflag.NewFlagSet("", pflag.ContinueOnError)).Options() {
+		if c.line.set.Changed(o.Name) || slices.ContainsFunc(o.Variables(), c.isGiven) {
+			return true
+		}
+	}
+	return c.config != "" || c.annotations != ""
+}
+
+// isGiven reports whether a variable says something. Kubernetes sets some that
+// only look like options, to addresses of services.
+func (c *command) isGiven(variable string) bool {
+	value := c.variable(variable)
+	return value != "" && !strings.Contains(value, "://")
+}
+
+// try opens the connections that follow from rules.
+func (c *command) try(ctx context.Context, rules iptables.Ruleset, facts host.Host) ([]probe.Step, error) {
+	return probe.Run(ctx, probe.Want{Rules: rules, Addresses: facts.Addresses, Timeout: c.probeTimeout})
+}
+
+// printSteps prints an answer and returns the exit status for its connections.
+func (c *command) printSteps(a answer, steps []probe.Step) int {
+	if status := c.print(a); status != exitDone {
+		return status
+	}
+	failed := 0
+	for _, s := range steps {
+		if s.Failed() {
+			failed++
+		}
+	}
+	if failed == 0 {
+		return exitDone
+	}
+	c.log.Error(fmt.Sprintf("%d of %d connections did not go where they have to\n", failed, len(steps)) +
+		hintPrefix + "see what is not as wanted with meshtables verify, and by which rules they go with meshtables explain --live")
+	return exitNotArrived
+}
+
+// probed is the answer of probe.
+type probed struct {
+	// Result is "passed", "failed", "cannot tell" where nothing has failed but
+	// something could not be tried, or "nothing is captured".
+	Result string `json:"result"`
+	// Rules tells whose rules were tried.
+	Rules string       `json:"rules"`
+	Steps []probe.Step `json:"steps"`
+}
+
+func resultOf(steps []probe.Step) string {
+	has := func(o probe.Outcome) bool {
+		return slices.ContainsFunc(steps, func(s probe.Step) bool { return s.Outcome == o })
+	}
+	switch {
+	case len(steps) == 0:
+		return "nothing is captured"
+	case has(probe.Failed):
+		return "failed"
+	case has(probe.Unknown):
+		return "cannot tell"
+	}
+	return "passed"
+}
+
+func (p probed) text(w io.Writer) {
+	fmt.Fprintf(w, "%s: %s\n", p.Result, p.Rules)
+	writeSteps(w, p.Steps)
+}
+
+func writeSteps(w io.Writer, steps []probe.Step) {
+	for _, s := range steps {
+		fmt.Fprintf(w, "%-7s  %s\n", s.Outcome, s)
+	}
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/kernel"
+	"github.com/meshtables/meshtables/iptables/routes"
+	"github.com/meshtables/meshtables/iptables/show"
+)
+
+// The forms of output that are pictures.
+const (
+	outputDot     outputFormat = "dot"
+	outputMermaid outputFormat = "mermaid"
+)
+
+// showRows returns the options of show.
+func (o *options) showRows() []row {
+	return []row{{config.Option{
+		Name: "output", Letter: "O",
+		Usage: "form of what is printed: text, json, or a picture for Graphviz or for Mermaid: dot, mermaid",
+	}, config.ChoiceValue("form", &o.output, outputText, outputJSON, outputDot, outputMermaid)}}
+}
+
+// show prints what is installed.
+func (c *command) show(ctx context.Context) int {
+	backends, err := c.installed(ctx)
+	if err != nil {
+		return c.failed(err)
+	}
+	routing, err := routes.Load(ctx)
+	if err != nil {
+		return c.failed(err)
+	}
+	a := shown{Result: "installed", Backends: []shownBackend{}, Routing: []shownRouting{}, colour: c.colour()}
+	for _, b := range backends {
+		recognised := capture.Recognise(b.Rules)
+		b.Rules = recognised.Rules
+		a.backends = append(a.backends, b)
+		a.Backends = append(a.Backends, shownBackend{b.Name, show.Tables(&b.Rules)})
+	}
+	for _, o := range routing {
+		a.Routing = append(a.Routing, shownRouting{o.Family.String(), o.String()})
+	}
+	if len(a.backends) == 0 && len(a.Routing) == 0 {
+		a.Result = "nothing is installed"
+	}
+	switch c.output {
+	case outputDot:
+		show.Dot(c.stdout, a.backends)
+		return exitDone
+	case outputMermaid:
+		show.Mermaid(c.stdout, a.backends)
+		return exitDone
+	}
+	return c.print(a)
+}
+
+// installed returns the backends that hold rules of ours, the chosen one first.
+// Where nothing of ours is found, there is none.
+func (c *command) installed(ctx context.Context) ([]show.Backend, error) {
+	choice, err := c.choose(ctx, iptables.Ruleset{})
+	if err != nil {
+		return nil, err
+	}
+	rules, err := choice.Backend.Load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	others, unseen := choice.Others(ctx)
+	c.warnUnseen(kernel.Report{Unseen: unseen})
+	var backends []show.Backend
+	if own := rules.Own(); len(own.Tables) > 0 {
+		backends = append(backends, show.Backend{Name: choice.Backend.Name(), Rules: rules})
+	}
+	for _, other := range others {
+		backends = append(backends, show.Backend{Name: other.Backend.Name(), Rules: other.Rules})
+	}
+	if len(backends) > 1 {
+		c.log.Warn("there are rules in two backends, and packets meet both\n" +
+			hintPrefix + "apply again: rules that are not in the chosen backend are removed")
+	}
+	return backends, nil
+}
+
+// colour reports whether to colour what is printed: on a terminal that can show
+// it, unless the user has asked for none (https://no-color.org).
+func (c *command) colour() bool {
+	file, ok := c.stdout.(*os.File)
+	if !ok || c.variable("NO_COLOR") != "" || c.variable("TERM") == "dumb" {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(file.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+// variable returns a variable of the environment, or "".
+func (c *command) variable(name string) string {
+	for _, entry := range slices.Backward(c.env) {
+		if value, ok := strings.CutPrefix(entry, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// shown is the answer of show.
+type shown struct {
+	// Result is "installed" or "nothing is installed".
+	Result   string         `json:"result"`
+	Backends []shownBackend `json:"backends"`
+	Routing  []shownRouting `json:"routing"`
+
+	backends []show.Backend
+	colour   bool
+}
+
+type shownBackend struct {
+	Backend string       `json:"backend"`
+	Tables  []show.Table `json:"tables"`
+}
+
+// shownRouting is an address, a route or a rule in the words of ip(8).
+type shownRouting struct {
+	Family string `json:"family"`
+	Object string `json:"object"`
+}
+
+func (s shown) text(w io.Writer) {
+	if len(s.backends) == 0 {
+		fmt.Fprintln(w, "nothing is installed")
+	}
+	show.Text(w, s.backends, s.colour)
+	if len(s.Routing) > 0 {
+		fmt.Fprintln(w, "\nrouting")
+		for _, r := range s.Routing {
+			fmt.Fprintf(w, "  %s  %s\n", r.Family, r.Object)
+		}
+	}
+}

@@ -1,0 +1,197 @@
+package probe
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// attempt is a connection to try: who connects to an address, and it has to arrive
+// at port want, or if that is 0 not at the proxy.
+type attempt struct {
+	name     string
+	family   iptables.Family
+	protocol iptables.Protocol
+	who      identity
+	from     netip.Addr // the zero value leaves the choice to the kernel
+	to       netip.AddrPort
+	want     uint16
+	// instead is where what is to be left alone would arrive if it were not.
+	instead uint16
+	// listener is who listens there.
+	listener identity
+	// in is the interface by which someone outside comes in; it is empty where
+	// the connection is of the namespace itself.
+	in string
+	// transparent is for what arrives by TPROXY, mark is that of what the proxy
+	// sends from an address that is not its own.
+	transparent bool
+	mark        uint32
+
+	token  token
+	client *os.File
+	// err is why it cannot be tried.
+	err error
+}
+
+// listen makes the listener that the attempt needs.
+func (a *attempt) listen(p *post) (err error) {
+	if _, err := rand.Read(a.token[:]); err != nil {
+		return err
+	}
+	at := place{a.family, a.protocol, a.family.Unspecified(), a.want + a.instead}
+	switch {
+	case at.port == 0:
+		// The application's port is any that is free.
+		at.addr = a.to.Addr()
+		a.want, err = p.listen(at, false)
+		a.to = netip.AddrPortFrom(a.to.Addr(), a.want)
+		return err
+	case a.protocol == iptables.UDP:
+		// An answer has to come from the address that the query was redirected
+		// to, which for what the machine itself sends is that of loopback.
+		at.addr = a.family.Loopback()
+	}
+	_, err = p.listen(at, a.transparent)
+	return err
+}
+
+// open opens the client's socket and starts to connect, without waiting.
+func (a *attempt) open() error {
+	family, kind := unix.AF_INET, unix.SOCK_STREAM
+	if a.family == iptables.IPv6 {
+		family = unix.AF_INET6
+	}
+	if a.protocol == iptables.UDP {
+		kind = unix.SOCK_DGRAM
+	}
+	fd, err := unix.Socket(family, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("failed to open a socket: %w", err)
+	}
+	// A file waits, as a net.Conn does, but it can be made before there is a
+	// connection: that is waited for elsewhere, on other threads.
+	a.client = os.NewFile(uintptr(fd), a.to.String())
+	if a.mark != 0 {
+		if err := errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(a.mark)), makeTransparent(fd, a.family)); err != nil {
+			return fmt.Errorf("connecting as somebody else takes CAP_NET_ADMIN: %w", err)
+		}
+	}
+	if a.from.IsValid() {
+		if err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(a.from, 0))); err != nil {
+			return fmt.Errorf("failed to connect from %s: %w", a.from, err)
+		}
+	}
+	if err := unix.Connect(fd, sockaddr(a.to)); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+		return fmt.Errorf("failed to connect: %w", err)
+	}
+	return nil
+}
+
+func sockaddr(a netip.AddrPort) unix.Sockaddr {
+	if a.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
+}
+
+func (a *attempt) close() {
+	if a.client != nil {
+		a.client.Close()
+	}
+}
+
+// quiet is how long nothing has to arrive of what must not. What is redirected
+// within one machine arrives at once.
+const quiet = 300 * time.Millisecond
+
+// watch sends the message and returns what becomes of it.
+func (a *attempt) watch(ctx context.Context, p *post) <-chan Step {
+	result := make(chan Step, 1)
+	s := a.step()
+	if a.err != nil {
+		s.Outcome, s.Detail = judgeUntried(a.err)
+		result <- s
+		return result
+	}
+	arrived := p.expect(a.token)
+	// Everything is bounded by the context.
+	deadline, _ := ctx.Deadline()
+	err := a.client.SetDeadline(deadline)
+	sent := make(chan error, 1)
+	go func() {
+		if err == nil {
+			_, err = a.client.Write(a.token[:])
+		}
+		sent <- err
+	}()
+	go func() {
+		if a.want == 0 {
+			result <- a.leftAlone(ctx, s, arrived)
+		} else {
+			result <- a.arrives(ctx, s, arrived, sent)
+		}
+	}()
+	return result
+}
+
+// arrives completes the report of what has to arrive.
+func (a *attempt) arrives(ctx context.Context, s Step, arrived <-chan uint16, sent <-chan error) Step {
+	s.Outcome, s.Detail = Failed, "no answer"
+	for {
+		select {
+		case s.Arrived = <-arrived:
+			switch {
+			case s.Arrived != a.want:
+				s.Detail = fmt.Sprintf("it has to arrive at port %d", a.want)
+			case a.protocol == iptables.UDP && !a.answered():
+				s.Detail = "its answer did not come back"
+			default:
+				s.Outcome, s.Detail = Passed, ""
+			}
+			return s
+		case err := <-sent:
+			if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+				s.Outcome, s.Detail = judge(err)
+				return s
+			}
+			if err == nil {
+				s.Detail = "another server took it"
+			}
+			sent = nil
+		case <-ctx.Done():
+			return s
+		}
+	}
+}
+
+// answered waits for the answer to a datagram.
+func (a *attempt) answered() bool {
+	var answer token
+	n, err := a.client.Read(answer[:])
+	return err == nil && n == len(answer) && answer == a.token
+}
+
+// leftAlone completes the report of what must not arrive. Where it goes instead
+// is nobody's business here.
+func (a *attempt) leftAlone(ctx context.Context, s Step, arrived <-chan uint16) Step {
+	over := time.NewTimer(quiet)
+	defer over.Stop()
+	select {
+	case s.Arrived = <-arrived:
+		s.Outcome, s.Detail = Failed, "the proxy must not get what it sends itself"
+	case <-over.C:
+		s.Outcome = Passed
+	case <-ctx.Done():
+		s.Outcome, s.Detail = Unknown, "there was not enough time"
+	}
+	return s
+}

@@ -1,0 +1,138 @@
+package probe
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/host"
+)
+
+// What is tried follows from the rules, whatever they capture.
+func TestPlan(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		change func(*config.Config)
+		want   string
+	}{
+		"default": {func(*config.Config) {}, `
+			outbound tcp 65534:65534 192.0.2.1:80 15001
+			proxy's outbound tcp 1337:65534 192.0.2.1:80 not 15001
+			inbound tcp outside 10.1.0.7:80 15006
+			proxy to itself tcp 1337:65534 10.1.0.7:80 15006
+			proxy to application tcp 1337:65534 127.0.0.6 10.1.0.7:0`},
+		"DNS and TPROXY": {func(c *config.Config) { c.Mode, c.RedirectDNS = config.ModeTProxy, true }, `
+			outbound tcp 65534:65534 192.0.2.1:80 15001
+			proxy's outbound tcp 1337:65534 192.0.2.1:80 not 15001
+			inbound tcp outside 10.1.0.7:80 15006 transparent
+			proxy as client tcp 0:65534 192.0.2.255 10.1.0.7:0 mark 1337
+			proxy to itself tcp 1337:65534 10.1.0.7:80 15006
+			proxy to application tcp 1337:65534 127.0.0.6 10.1.0.7:0
+			DNS udp 65534:65534 10.96.0.10:53 15053
+			DNS tcp 65534:65534 10.96.0.10:53 15053
+			proxy's DNS udp 1337:65534 10.96.0.10:53 not 15053`},
+		"all DNS": {func(c *config.Config) { c.RedirectDNS, c.CaptureAllDNS = true, true }, `
+			outbound tcp 65534:65534 192.0.2.1:80 15001
+			proxy's outbound tcp 1337:65534 192.0.2.1:80 not 15001
+			inbound tcp outside 10.1.0.7:80 15006
+			proxy to itself tcp 1337:65534 10.1.0.7:80 15006
+			proxy to application tcp 1337:65534 127.0.0.6 10.1.0.7:0
+			DNS udp 65534:65534 192.0.2.1:53 15053
+			DNS tcp 65534:65534 192.0.2.1:53 15053
+			proxy's DNS udp 1337:65534 192.0.2.1:53 not 15053`},
+		"lists": {func(c *config.Config) {
+			c.IncludedPorts = config.PortSelection{Ports: []iptables.PortRange{{First: 443, Last: 445}}}
+			c.IncludedCIDRs = config.CIDRSelection{CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
+			c.ExcludedCIDRs = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/9")}
+			c.IncludedGroups = config.GroupSelection{Groups: []uint32{50}}
+			c.OutboundPort, c.InboundPort = 1, 2
+		}, `
+			outbound tcp 65534:50 10.255.255.255:80 1
+			proxy's outbound tcp 1337:65534 10.255.255.255:80 not 1
+			inbound tcp outside 10.1.0.7:443 2
+			proxy to itself tcp 1337:65534 10.1.0.7:80 2
+			proxy to application tcp 1337:65534 127.0.0.6 10.1.0.7:0`},
+		"ports only, user nobody is the proxy": {func(c *config.Config) {
+			c.IncludedPorts, c.IncludedCIDRs = config.PortSelection{}, config.CIDRSelection{}
+			c.IncludedOutboundPorts = []iptables.PortRange{iptables.Port(5432)}
+			c.ProxyUIDs = []uint32{65534, 7}
+		}, `
+			outbound tcp 65533:65534 192.0.2.1:5432 15001
+			proxy's outbound tcp 65534:65534 192.0.2.1:5432 not 15001
+			proxy to itself tcp 65534:65534 10.1.0.7:80 15006
+			proxy to application tcp 65534:65534 127.0.0.6 10.1.0.7:0`},
+		"DNS only": {func(c *config.Config) {
+			c.IncludedPorts, c.IncludedCIDRs = config.PortSelection{}, config.CIDRSelection{}
+			c.RedirectDNS = true
+		}, `
+			proxy to itself tcp 1337:65534 10.1.0.7:80 15006
+			proxy to application tcp 1337:65534 127.0.0.6 10.1.0.7:0
+			DNS udp 65534:65534 10.96.0.10:53 15053
+			DNS tcp 65534:65534 10.96.0.10:53 15053
+			proxy's DNS udp 1337:65534 10.96.0.10:53 not 15053`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := config.Default()
+			test.change(&cfg)
+			h := host.Host{
+				Addresses:   []netip.Prefix{netip.MustParsePrefix("127.0.0.1/8"), netip.MustParsePrefix("10.1.0.7/24")},
+				NameServers: []netip.Addr{netip.MustParseAddr("10.96.0.10")},
+			}
+			got := "\n"
+			for _, a := range plan(Want{Rules: capture.Plan(cfg, h).Rules, Addresses: h.Addresses}) {
+				got += describe(a) + "\n"
+			}
+			want := strings.ReplaceAll(test.want, "\t", "") + "\n"
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("want (-), got (+):\n%s", diff)
+			}
+		})
+	}
+}
+
+func describe(a *attempt) string {
+	words := fmt.Sprintf("%s %s", a.name, a.protocol)
+	if a.in != "" {
+		words += " outside"
+	} else {
+		words += fmt.Sprintf(" %d:%d", a.who.uid, a.who.gid)
+	}
+	if a.from.IsValid() {
+		words += " " + a.from.String()
+	}
+	words += " " + a.to.String()
+	if a.want != 0 {
+		words += fmt.Sprintf(" %d", a.want)
+	}
+	if a.instead != 0 {
+		words += fmt.Sprintf(" not %d", a.instead)
+	}
+	if a.mark != 0 {
+		words += fmt.Sprintf(" mark %d", a.mark)
+	}
+	if a.transparent {
+		words += " transparent"
+	}
+	return words
+}
+
+// Foreign rules do not change what has to happen, and where there is nothing of
+// ours, nothing has to.
+func TestPlanForeign(t *testing.T) {
+	t.Parallel()
+	tables, err := iptables.ParseSave(iptables.IPv4, strings.NewReader(
+		"*nat\n:OUTPUT DROP [0:0]\n:OTHER - [0:0]\n-A OUTPUT -m unheard --of it -j OTHER\n-A OTHER -p tcp -j REDIRECT --to-ports 9\nCOMMIT\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if attempts := plan(Want{Rules: iptables.Ruleset{Tables: tables}}); len(attempts) != 0 {
+		t.Errorf("plans %s", describe(attempts[0]))
+	}
+}

@@ -1,0 +1,181 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// token makes a message that no other client sends by chance.
+type token [16]byte
+
+// place is where messages arrive.
+type place struct {
+	family   iptables.Family
+	protocol iptables.Protocol
+	// addr is unspecified for all addresses.
+	addr netip.Addr
+	port uint16
+}
+
+// post receives messages at places, and tells who waits for a message where it
+// has arrived.
+type post struct {
+	ctx context.Context // over when the post is closed
+	end context.CancelFunc
+
+	mu        sync.Mutex
+	waiting   map[token]chan uint16
+	listeners map[place]listener
+	servers   sync.WaitGroup
+}
+
+// listener is what there is at a place, or why there is nothing.
+type listener struct {
+	io.Closer
+	port uint16
+	err  error
+}
+
+func newPost() *post {
+	p := &post{waiting: make(map[token]chan uint16), listeners: make(map[place]listener)}
+	p.ctx, p.end = context.WithCancel(context.Background())
+	return p
+}
+
+func (p *post) close() {
+	p.end()
+	for _, l := range p.listeners {
+		if l.err == nil {
+			l.Close()
+		}
+	}
+	p.servers.Wait()
+}
+
+// expect returns a channel that gets the port at which the message arrives.
+func (p *post) expect(t token) <-chan uint16 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	arrived := make(chan uint16, 1)
+	p.waiting[t] = arrived
+	return arrived
+}
+
+// arrive tells who waits for a message, and reports whether anybody does.
+func (p *post) arrive(t token, port uint16) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	arrived, ok := p.waiting[t]
+	if ok {
+		select {
+		case arrived <- port:
+		default:
+			// It has been told: a datagram came twice.
+		}
+	}
+	return ok
+}
+
+// listen makes a listener at a place, or returns the one that is there. Its socket
+// belongs to the calling thread's user and network namespace.
+func (p *post) listen(at place, transparent bool) (port uint16, err error) {
+	if l, ok := p.listeners[at]; ok {
+		return l.port, l.err
+	}
+	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		var err error
+		if transparent {
+			controlErr := raw.Control(func(fd uintptr) { err = makeTransparent(int(fd), at.family) })
+			err = errors.Join(controlErr, err)
+		}
+		return err
+	}}
+	// Multipath TCP puts another socket between the connection and who accepts
+	// it.
+	config.SetMultipathTCP(false)
+	l := listener{port: at.port}
+	address := net.JoinHostPort(at.addr.String(), strconv.Itoa(int(at.port)))
+	if at.protocol == iptables.UDP {
+		l.Closer, l.err = p.listenUDP(&config, at, address)
+	} else {
+		l.Closer, l.port, l.err = p.listenTCP(&config, at, address)
+	}
+	p.listeners[at] = l
+	return l.port, l.err
+}
+
+func (p *post) listenTCP(config *net.ListenConfig, at place, address string) (io.Closer, uint16, error) {
+	l, err := config.Listen(p.ctx, network(at.protocol, at.family), address)
+	if err != nil {
+		return nil, 0, err
+	}
+	port := l.Addr().(*net.TCPAddr).AddrPort().Port()
+	p.servers.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			p.servers.Go(func() { p.receive(conn, port) })
+		}
+	})
+	return l, port, nil
+}
+
+func (p *post) receive(conn net.Conn, port uint16) {
+	defer conn.Close()
+	stop := context.AfterFunc(p.ctx, func() { conn.Close() })
+	defer stop()
+	var t token
+	if _, err := io.ReadFull(conn, t[:]); err == nil {
+		p.arrive(t, port)
+	}
+}
+
+// listenUDP sends back every message: its sender must get the answer.
+func (p *post) listenUDP(config *net.ListenConfig, at place, address string) (io.Closer, error) {
+	conn, err := config.ListenPacket(p.ctx, network(at.protocol, at.family), address)
+	if err != nil {
+		return nil, err
+	}
+	p.servers.Go(func() {
+		for {
+			var t token
+			n, from, err := conn.ReadFrom(t[:])
+			if err != nil {
+				return
+			}
+			if n == len(t) && p.arrive(t, at.port) {
+				_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+				_, _ = conn.WriteTo(t[:], from)
+			}
+		}
+	})
+	return conn, nil
+}
+
+// network returns "tcp4", "udp6" and so on: never both families.
+func network(protocol iptables.Protocol, f iptables.Family) string {
+	return fmt.Sprintf("%s%d", protocol, f)
+}
+
+// makeTransparent lets a socket have a foreign address (IP_TRANSPARENT in ip(7)):
+// accept connections to one, as they come by TPROXY, or connect from one.
+func makeTransparent(fd int, f iptables.Family) error {
+	if f == iptables.IPv6 {
+		return unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_TRANSPARENT, 1)
+	}
+	return unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_TRANSPARENT, 1)
+}

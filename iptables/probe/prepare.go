@@ -1,0 +1,72 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// prepare opens the sockets of all attempts, listeners first. What cannot be
+// opened is for the attempt to report. It returns the place outside, or nil where
+// there is none; the caller closes it. The error is one of the thread.
+func prepare(ctx context.Context, attempts []*attempt, p *post) (*outside, error) {
+	there, thereErr := openOutsideFor(ctx, attempts)
+	if errors.Is(thereErr, errThread) {
+		return nil, thereErr
+	}
+	if slices.ContainsFunc(attempts, func(a *attempt) bool { return a.family == iptables.IPv6 }) {
+		if err := settleAll(ctx, there); err != nil {
+			return there, err
+		}
+	}
+	for _, a := range attempts {
+		a.err = a.listenAs(p)
+		if a.in != "" && thereErr != nil {
+			a.err = thereErr
+		}
+	}
+	for _, a := range attempts {
+		switch {
+		case a.err != nil:
+		case a.in == "":
+			a.err = a.who.as(a.open)
+		default:
+			a.err = there.do(a.open)
+		}
+		if errors.Is(a.err, errThread) {
+			return there, a.err
+		}
+	}
+	return there, nil
+}
+
+// openOutsideFor returns the place outside for the attempts that come from there,
+// or nil where none does.
+func openOutsideFor(ctx context.Context, attempts []*attempt) (*outside, error) {
+	name := ""
+	var families []iptables.Family
+	for _, a := range attempts {
+		if a.in != "" {
+			name = a.in
+			families = append(families, a.family)
+		}
+	}
+	if name == "" {
+		return nil, nil
+	}
+	return openOutside(ctx, name, families)
+}
+
+// listenAs makes the listener as the user that it stands for, about whose answers
+// there may be rules. Who may not be that user is the proxy itself in most cases.
+func (a *attempt) listenAs(p *post) error {
+	listen := func() error { return a.listen(p) }
+	err := a.listener.as(listen)
+	if errors.Is(err, fs.ErrPermission) {
+		return listen()
+	}
+	return err
+}

@@ -1,0 +1,65 @@
+package probe
+
+import (
+	"context"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// settleTime bounds how long to wait for addresses: duplicate address detection
+// takes a second or two.
+const settleTime = 2 * time.Second
+
+// settleAll waits until the IPv6 addresses here and outside, which may be nil, can
+// be used. Those that were added a moment ago, as by the run that is validated,
+// cannot: also without duplicate address detection the kernel completes them when
+// it gets round to it (addrconf_dad_work in net/ipv6/addrconf.c). The error is one
+// of the thread.
+func settleAll(ctx context.Context, there *outside) error {
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	settle(ctx)
+	if there == nil {
+		return nil
+	}
+	return there.do(func() error {
+		settle(ctx)
+		return nil
+	})
+}
+
+func settle(ctx context.Context) {
+	const pause = 10 * time.Millisecond
+	for !settled() {
+		select {
+		case <-ctx.Done():
+			// What comes of it will tell.
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// settled reports whether all addresses are complete and packets to them stay
+// here. Where that cannot be found out there is nothing to wait for.
+func settled() bool {
+	addrs, err := netlink.AddrList(nil, netlink.FAMILY_V6)
+	if err != nil {
+		return true
+	}
+	for _, a := range addrs {
+		if a.IP.IsLinkLocalUnicast() || a.Flags&unix.IFA_F_DADFAILED != 0 {
+			continue
+		}
+		if a.Flags&unix.IFA_F_TENTATIVE != 0 {
+			return false
+		}
+		routes, err := netlink.RouteGet(a.IP)
+		if err != nil || len(routes) > 0 && routes[0].Type != unix.RTN_LOCAL {
+			return false
+		}
+	}
+	return true
+}
