@@ -3,18 +3,24 @@
 
 GO       ?= go
 FUZZTIME ?= 30s
+IMAGE    ?= bin/meshtables.oci.tar
 
-.PHONY: build demo test check bench fuzz clean
+.PHONY: build image demo test check bench fuzz clean
 
 build: ## bin/meshtables, static
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/meshtables ./cmd/meshtables
+
+image: ## bin/meshtables.oci.tar, for linux/amd64 and linux/arm64; the same commit gives the same bytes
+	@mkdir -p $(dir $(IMAGE))
+	@$(GO) run ./scripts/image $(IMAGE)
 
 demo: build ## the main job, shown in a throw-away network namespace
 	@$(GO) run ./scripts/demo bin/meshtables
 
 test: ## everything; needs root, installs what it needs
-	@scripts/install-programs
+	@scripts/install-programs containers
 	$(GO) test -count=1 -timeout 15m ./...
+	cd tests/container && $(GO) test -count=1 ./...
 
 check: ## gofmt, go vet, staticcheck, govulncheck where it can be reached, race detector
 	@scripts/check

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"encoding/binary"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// programPath is where the program is in the image: where a PATH finds it, so
+// that a manifest's "command: [meshtables, verify]" does.
+const programPath = "usr/local/bin/meshtables"
+
+// layer returns the file system of the image as a tar archive: the program and
+// the folders that lead to it.
+func layer(program []byte, modified time.Time) ([]byte, error) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, folder := range []string{"usr/", "usr/local/", "usr/local/bin/"} {
+		header := tar.Header{Typeflag: tar.TypeDir, Name: folder, Mode: 0o755, ModTime: modified, Format: tar.FormatPAX}
+		if err := w.WriteHeader(&header); err != nil {
+			return nil, err
+		}
+	}
+	header := tar.Header{
+		Typeflag: tar.TypeReg, Name: programPath, Size: int64(len(program)), Mode: 0o755, ModTime: modified,
+		Format:     tar.FormatPAX,
+		PAXRecords: map[string]string{"SCHILY.xattr.security.capability": string(netAdminPermitted())},
+	}
+	if err := w.WriteHeader(&header); err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(program); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// netAdminPermitted returns the value of the file attribute security.capability
+// that "setcap cap_net_admin=p" sets: struct vfs_cap_data of linux/capability.h,
+// all its words little endian.
+//
+// Kubernetes gives no ambient capabilities, so the kernel takes NET_ADMIN from a
+// user other than root when it starts the program, whatever the manifest adds,
+// unless the file has it (capabilities(7), "Transformation of capabilities during
+// execve"). The file has it permitted and not effective: with the effective bit
+// the program could not even be started where NET_ADMIN is not to be had, such as
+// for --dry-run. It gives nothing to a container that was not given NET_ADMIN.
+func netAdminPermitted() []byte {
+	const revision2 = 0x02000000 // VFS_CAP_REVISION_2
+	data := binary.LittleEndian.AppendUint32(nil, revision2)
+	data = binary.LittleEndian.AppendUint32(data, 1<<unix.CAP_NET_ADMIN) // permitted
+	// Inheritable, then the capabilities from number 32 on.
+	return append(data, make([]byte, 3*4)...)
+}
+
+// compress returns data in gzip's format, without a name or a time.
+func compress(data []byte) ([]byte, error) {
+	var b bytes.Buffer
+	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(data); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}

@@ -1,0 +1,243 @@
+package tests
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/meshtables/meshtables/tests/lab"
+)
+
+// state is what stands in the pod, as the arguments that lead to it.
+type state string
+
+const (
+	clean      state = "--cleanup-only"
+	redirected state = "--mode=REDIRECT"
+	tproxied   state = "--mode=TPROXY --redirect-dns"
+)
+
+func (s state) args() []string { return strings.Fields(string(s)) }
+
+// operation is one thing that the program does.
+type operation struct {
+	name string
+	args []string
+	// from is what has to stand before it; to is what stands after it.
+	from, to state
+	// slow is one that waits, and that has nothing to do with the backend: what it
+	// needs is established with the first only.
+	slow bool
+}
+
+// operations returns them in an order in which each finds what the one before it
+// left.
+func operations() []operation {
+	return []operation{
+		{"`--dry-run`", []string{"--dry-run"}, clean, clean, false},
+		{"apply", redirected.args(), clean, redirected, false},
+		{"`verify`", []string{"verify"}, redirected, redirected, false},
+		{"`probe`", []string{"probe", string(redirected)}, redirected, redirected, true},
+		{"apply `" + string(tproxied) + "`", tproxied.args(), redirected, tproxied, false},
+		{"`--cleanup-only`", clean.args(), tproxied, clean, false},
+	}
+}
+
+// outcome is how an operation ended.
+type outcome int
+
+const (
+	failed outcome = iota
+	// partial is to have done it, but not all of it: with a warning that rules may
+	// be left, or without connections from outside the pod.
+	partial
+	succeeded
+)
+
+// account is a user and group with a set of capabilities that survives the start
+// of a program: the bounding set for root, the ambient set for others.
+type account struct{ user, group string }
+
+func (a account) String() string { return a.user + ":" + a.group }
+
+// accounts are root, another user of root's group, and one who has nothing to do
+// with root.
+func accounts() []account { return []account{{"0", "0"}, {"65532", "0"}, {"65532", "65532"}} }
+
+// TestPrivileges establishes which capabilities each backend needs for what: those
+// without which, all others being there, it fails. Then it sees that they are
+// enough. The table in deploy/README.md says exactly that.
+func TestPrivileges(t *testing.T) {
+	t.Parallel()
+	var needs needs
+	t.Run("necessary", func(t *testing.T) {
+		forEachBackend(t, func(t *testing.T, backend string) {
+			for _, who := range accounts() {
+				if who.group != "0" {
+					continue
+				}
+				t.Run(who.String(), func(t *testing.T) {
+					t.Parallel()
+					newPrivilegedPod(t, backend, who).establish(t, &needs)
+				})
+			}
+		})
+	})
+	found := &privileges{cells: make(map[string]string)}
+	t.Run("sufficient", func(t *testing.T) {
+		forEachBackend(t, func(t *testing.T, backend string) {
+			for _, who := range accounts() {
+				p := newPrivilegedPod(t, backend, who)
+				for _, op := range operations() {
+					n := needs.of(op, who, backend)
+					found.set(op, who, backend, n, p.run(t, op, n.some), p.run(t, op, n.all))
+				}
+			}
+		})
+	})
+	if !t.Failed() {
+		found.compare(t)
+	}
+}
+
+// privilegedPod is a pod in which the program runs as an account.
+type privilegedPod struct {
+	pod
+	who account
+	// dir holds the program and the lock of the iptables programs, and is open to
+	// all: folders of tests are root's alone.
+	dir   string
+	state state
+}
+
+func newPrivilegedPod(t *testing.T, backend string, who account) *privilegedPod {
+	t.Helper()
+	p := &privilegedPod{pod: newPod(t, backend), who: who, dir: t.TempDir(), state: clean}
+	for _, dir := range []string{p.dir, filepath.Dir(p.dir)} {
+		if err := os.Chmod(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	program, err := os.ReadFile(os.Getenv(programVariable))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(p.dir, "meshtables"), program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// establish finds out what operations need.
+func (p *privilegedPod) establish(t *testing.T, found *needs) {
+	t.Helper()
+	all := capabilities(t)
+	for i, removed := range all {
+		left := slices.Delete(slices.Clone(all), i, i+1)
+		for _, op := range operations() {
+			if op.slow && p.backend != backends()[0] {
+				continue
+			}
+			found.add(op, p.who, p.backend, removed, p.run(t, op, left))
+		}
+	}
+}
+
+// run runs an operation with these capabilities and no others. One that fails
+// has to leave what was there, which the next one finds.
+func (p *privilegedPod) run(t *testing.T, op operation, has []string) outcome {
+	t.Helper()
+	if p.state != op.from {
+		apply(t, p.pod, op.from.args()...)
+		p.state = op.from
+	}
+	lock := filepath.Join(p.dir, "lock")
+	var stdout, stderr bytes.Buffer
+	err := p.Pod.Run(t.Context(), lab.Command{
+		Path:   "setpriv",
+		Args:   slices.Concat(p.who.setpriv(has), []string{filepath.Join(p.dir, "meshtables")}, op.args, []string{"--backend=" + p.backend}),
+		Env:    []string{"PATH=" + os.Getenv("PATH"), "XTABLES_LOCKFILE=" + lock},
+		Stdout: &stdout, Stderr: &stderr,
+	})
+	if err := os.Remove(lock); err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) || strings.Contains(stderr.String(), "setpriv:") {
+		t.Fatalf("%v\n%s", err, &stderr)
+	}
+	end := outcomeOf(err, stdout.String(), stderr.String())
+	if end != succeeded {
+		t.Logf("%s %s, %d capabilities: %v\n%s%s", op.name, p.who, len(has), err, &stdout, &stderr)
+	}
+	if end != failed {
+		p.state = op.to
+	}
+	return end
+}
+
+func outcomeOf(err error, stdout, stderr string) outcome {
+	if err != nil {
+		return failed
+	}
+	end := succeeded
+	if stderr != "" {
+		end = partial
+	}
+	for line := range strings.Lines(stdout) {
+		if !strings.Contains(line, "cannot tell") {
+			continue
+		}
+		if !strings.Contains(line, "someone outside") && !strings.HasPrefix(line, "cannot tell:") {
+			return failed
+		}
+		end = partial
+	}
+	return end
+}
+
+// setpriv returns the arguments of setpriv(1). No new privileges is what
+// allowPrivilegeEscalation: false means in Kubernetes.
+func (a account) setpriv(has []string) []string {
+	set := "-all"
+	for _, c := range has {
+		set += ",+" + c
+	}
+	args := []string{"--no-new-privs", "--reuid=" + a.user, "--regid=" + a.group, "--clear-groups", "--bounding-set=" + set}
+	if a.user == "0" {
+		return append(args, "--inh-caps=-all")
+	}
+	return append(args, "--inh-caps="+set, "--ambient-caps="+set)
+}
+
+// capabilities returns those that this process can give, by the names of
+// setpriv(1), which lists all by their numbers.
+func capabilities(t *testing.T) []string {
+	t.Helper()
+	list, err := exec.CommandContext(t.Context(), "setpriv", "--list-caps").Output()
+	if err != nil {
+		missing(t, err.Error())
+	}
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bounding uint64
+	_, text, _ := strings.Cut(string(status), "\nCapBnd:")
+	if _, err := fmt.Sscanf(text, "%x", &bounding); err != nil {
+		t.Fatal(err)
+	}
+	var have []string
+	for number, name := range strings.Fields(string(list)) {
+		if bounding&(1<<number) != 0 {
+			have = append(have, name)
+		}
+	}
+	return have
+}
