@@ -26,10 +26,16 @@ type Report struct {
 // nothing else of ours, in whichever backend it was. rules hold nothing that is
 // not ours.
 //
-// No moment has less captured than both before and after: what packets need is
-// there before the rules that send them to it, and goes after them. An error
-// means that everything is as it was before, or says that it is not.
+// Copies that run at the same time take turns, so one of them has its way as a
+// whole. No moment has less captured than both before and after: what packets
+// need is there before the rules that send them to it, and goes after them. An
+// error means that everything is as it was before, or says that it is not.
 func Install(ctx context.Context, choice Choice, rules iptables.Ruleset, routing iptables.Routing) (Report, error) {
+	unlock, err := lock(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	defer unlock()
 	have, err := choice.Backend.Load(ctx)
 	if err != nil {
 		return Report{}, err
@@ -45,7 +51,12 @@ func Install(ctx context.Context, choice Choice, rules iptables.Ruleset, routing
 		steps = append(steps, route(additions))
 	}
 	if haveOwn, want := have.Own(), rules.Own(); !haveOwn.Equal(&want) {
-		steps = append(steps, replace(choice.Backend, have, rules))
+		now := have
+		if between, ok := handover(have, rules); ok {
+			steps = append(steps, replace(choice.Backend, have, between))
+			now = between
+		}
+		steps = append(steps, replace(choice.Backend, now, rules))
 	}
 	for _, other := range others {
 		steps = append(steps, replace(other.Backend, other.Rules, iptables.Ruleset{}))

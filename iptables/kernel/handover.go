@@ -1,0 +1,47 @@
+package kernel
+
+import (
+	"slices"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// handover returns the rules that have to stand for a moment between two sets of
+// rules where inbound connections go over from REDIRECT to TPROXY; ok is false
+// where they do not.
+//
+// A transaction changes all tables at one moment, but a packet meets them one
+// after the other, each as it is then (nft_do_chain in
+// net/netfilter/nf_tables_core.c looks at the generation once for every built-in
+// chain). A new connection that is past mangle at that moment and not yet in nat
+// would be taken by neither. So mangle takes over first, while nat still holds
+// what it held, and nat lets go in a transaction of its own. Where both take a
+// connection it arrives redirected. The other way needs nothing of the kind: who
+// was not taken by mangle comes to nat later.
+func handover(have, want iptables.Ruleset) (between iptables.Ruleset, ok bool) {
+	between.Tables = slices.Clone(want.Tables)
+	for _, family := range iptables.Families() {
+		if !takesOver(have.Table(family, iptables.Mangle), want.Table(family, iptables.Mangle)) {
+			continue
+		}
+		old, nat := have.Table(family, iptables.Nat), between.Table(family, iptables.Nat)
+		if old == nil || nat == nil {
+			continue
+		}
+		if own := old.Own(); len(own.Chains) > 0 {
+			*nat, ok = own, true
+		}
+	}
+	return between, ok
+}
+
+func takesOver(have, want *iptables.Table) bool { return !hasTProxy(have) && hasTProxy(want) }
+
+func hasTProxy(t *iptables.Table) bool {
+	return t != nil && slices.ContainsFunc(t.Chains, func(c iptables.Chain) bool {
+		return slices.ContainsFunc(c.Rules, func(r iptables.Rule) bool {
+			_, ok := r.Target.(iptables.TProxy)
+			return ok
+		})
+	})
+}

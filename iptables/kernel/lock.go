@@ -1,0 +1,50 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// lockWait bounds waiting for other copies; a change takes milliseconds.
+const lockWait = 5 * time.Second
+
+// lock keeps copies that change the network namespace of the calling thread from
+// doing so at the same time: rules change in one transaction, but rules and
+// routing together do not, and neither do two programs' views of the rules.
+//
+// It is a lock on the namespace itself (flock(2) on its file in /proc), so it
+// needs no file that copies in different containers would have to share, and the
+// kernel releases it when its holder dies. Where /proc or the lock is missing,
+// as in some sandboxes, copies are not kept apart. Nor are they where the lock is
+// held for longer than any change takes: every process of the namespace can hold
+// it, and none must be able to keep the rules as they are.
+func lock(ctx context.Context) (unlock func(), err error) {
+	namespace, err := os.Open("/proc/thread-self/ns/net")
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return func() {}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("failed to lock the network namespace: %w", err)
+	}
+	unlock = func() { namespace.Close() }
+	deadline := time.Now().Add(lockWait)
+	for {
+		err := unix.Flock(int(namespace.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil || err != unix.EWOULDBLOCK && err != unix.EINTR || time.Now().After(deadline) {
+			return unlock, nil
+		}
+		select {
+		case <-ctx.Done():
+			unlock()
+			return nil, fmt.Errorf("nothing was changed: %w", context.Cause(ctx))
+		case <-time.After(time.Millisecond + rand.N(4*time.Millisecond)):
+		}
+	}
+}
