@@ -6,13 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/meshtables/meshtables/tests/built"
 	"github.com/meshtables/meshtables/tests/lab"
 	"github.com/meshtables/meshtables/tests/recorded"
 )
@@ -60,7 +60,7 @@ func (w *witness) trace(t *testing.T, a attempt) error {
 	}
 	var out, messages bytes.Buffer
 	err := w.Pod.Run(t.Context(), lab.Command{
-		Path: os.Getenv(programVariable), Args: slices.Concat([]string{"explain"}, a.args(), []string{"--trace", "-O", "json"}),
+		Path: built.Program(), Args: slices.Concat([]string{"explain"}, a.args(), []string{"--trace", "-O", "json"}),
 		Env: []string{}, Stdout: &out, Stderr: &messages,
 	})
 	if err := json.Unmarshal(out.Bytes(), &told); err != nil {
@@ -85,7 +85,7 @@ func TestKilledTraceLeavesNothing(t *testing.T) {
 		killed := make(chan error, 1)
 		go func() {
 			killed <- p.Pod.Run(ctx, lab.Command{
-				Path: os.Getenv(programVariable), Args: append(append([]string{"explain"}, direction...), "--trace"), Env: []string{},
+				Path: built.Program(), Args: append(append([]string{"explain"}, direction...), "--trace"), Env: []string{},
 			})
 		}()
 		for deadline := time.Now().Add(5 * time.Second); !strings.Contains(program(t, p, "", "nft", "list", "tables"), "meshtables_trace"); {

@@ -180,12 +180,20 @@ func observe(t *testing.T, p pod) string {
 			fmt.Fprintf(&b, "%s %s\n%s", backend, f, program(t, p, "", programOf(backend, f, "save")))
 		}
 	}
+	b.WriteString(observeRouting(t, p))
+	return volatile.ReplaceAllString(b.String(), "")
+}
+
+// observeRouting returns rules, routes and addresses as ip shows them.
+func observeRouting(t *testing.T, p pod) string {
+	t.Helper()
+	var b strings.Builder
 	for _, args := range [][]string{
 		{"rule"}, {"-6", "rule"}, {"route", "show", "table", "all"}, {"-6", "route", "show", "table", "all"}, {"addr"},
 	} {
 		fmt.Fprintf(&b, "ip %s\n%s", strings.Join(args, " "), program(t, p, "", "ip", args...))
 	}
-	return volatile.ReplaceAllString(b.String(), "")
+	return b.String()
 }
 
 // programOf returns a program of the backend, such as ip6tables-nft-save.

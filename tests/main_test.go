@@ -6,52 +6,19 @@ package tests
 
 import (
 	"bytes"
-	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/meshtables/meshtables/tests/built"
 	"github.com/meshtables/meshtables/tests/lab"
 )
 
-// programVariable names the environment variable that holds the program to test.
-const programVariable = "MESHTABLES"
-
 func TestMain(m *testing.M) {
-	os.Exit(runTests(m))
-}
-
-func runTests(m *testing.M) int {
-	if os.Getenv(programVariable) == "" {
-		dir, err := os.MkdirTemp("", "meshtables-tests-")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer os.RemoveAll(dir)
-		program := filepath.Join(dir, "meshtables")
-		if err := build(program); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		os.Setenv(programVariable, program)
-	}
-	return m.Run()
-}
-
-// build builds the program as it is released: static, so that it runs in an empty
-// image.
-func build(program string) error {
-	cmd := exec.Command("go", "build", "-o", program, "github.com/meshtables/meshtables/cmd/meshtables")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("failed to build meshtables: %w\n%s", err, out)
-	}
-	return nil
+	os.Exit(built.Main(m))
 }
 
 // pod is the pod of a lab with what the program is told in every run.
@@ -111,19 +78,24 @@ func cleanup(t *testing.T, p pod) {
 func meshtables(t *testing.T, p pod, args ...string) string {
 	t.Helper()
 	var out, messages bytes.Buffer
-	err := p.Pod.Run(t.Context(), lab.Command{
-		Path: os.Getenv(programVariable),
-		Args: args,
-		// Nothing of this process's environment may set an option.
-		Env:         slices.Concat([]string{"PATH=" + os.Getenv("PATH")}, p.env),
-		NameServers: p.nameServers,
-		Stdout:      &out,
-		Stderr:      &messages,
-	})
+	c := p.command(args...)
+	c.Stdout, c.Stderr = &out, &messages
+	err := p.Pod.Run(t.Context(), c)
 	if err != nil {
 		t.Fatalf("meshtables %s\n%v\n%s%s", strings.Join(args, " "), err, &out, &messages)
 	}
 	return out.String()
+}
+
+// command is a run of the program that nothing but args and the pod tells what to
+// do: no option comes from this process's environment.
+func (p pod) command(args ...string) lab.Command {
+	return lab.Command{
+		Path:        built.Program(),
+		Args:        args,
+		Env:         slices.Concat([]string{"PATH=" + os.Getenv("PATH")}, p.env),
+		NameServers: p.nameServers,
+	}
 }
 
 // forEachBackend runs a test once for each way to write rules.
@@ -145,7 +117,7 @@ func backends() []string { return []string{"iptables-nft", "iptables-legacy", "i
 func executable(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	// The folder of the program is root's; whoever runs it has it as a file.
-	program, err := os.Open(os.Getenv(programVariable))
+	program, err := os.Open(built.Program())
 	if err != nil {
 		t.Fatal(err)
 	}

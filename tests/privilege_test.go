@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/meshtables/meshtables/tests/built"
 	"github.com/meshtables/meshtables/tests/lab"
 )
 
@@ -124,7 +125,7 @@ func newPrivilegedPod(t *testing.T, backend string, who account) *privilegedPod 
 			t.Fatal(err)
 		}
 	}
-	program, err := os.ReadFile(os.Getenv(programVariable))
+	program, err := os.ReadFile(built.Program())
 	if err != nil {
 		t.Fatal(err)
 	}

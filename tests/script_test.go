@@ -11,6 +11,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/meshtables/meshtables/tests/built"
 	"github.com/meshtables/meshtables/tests/lab"
 )
 
@@ -67,7 +68,7 @@ func runInPod(ts *testscript.TestScript, neg bool, args []string) {
 		Path: "env",
 		Args: args,
 		Env: []string{
-			"PATH=" + filepath.Dir(os.Getenv(programVariable)) + ":" + os.Getenv("PATH"),
+			"PATH=" + filepath.Dir(built.Program()) + ":" + os.Getenv("PATH"),
 			"WORK=" + ts.Getenv("WORK"),
 		},
 		Stdout: ts.Stdout(),

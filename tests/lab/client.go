@@ -56,18 +56,26 @@ type Conn struct {
 
 // DialTCP connects and waits for the server's [Answer].
 func (n *Namespace) DialTCP(ctx context.Context, c Client, to netip.AddrPort) (*Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout())
-	defer cancel()
-	var conn net.Conn
+	var conn *Conn
 	err := n.As(c.As, func() error {
-		dialer := net.Dialer{Control: c.control}
-		if c.Source != (netip.AddrPort{}) {
-			dialer.LocalAddr = net.TCPAddrFromAddrPort(c.source(to.Addr()))
-		}
 		var err error
-		conn, err = dialer.DialContext(ctx, network("tcp", to.Addr()), to.String())
+		conn, err = c.DialHere(ctx, to)
 		return err
 	})
+	return conn, err
+}
+
+// DialHere is DialTCP from the calling thread, inside a function that
+// [Namespace.Do] or [Namespace.As] has called: it makes no thread for each
+// connection. c.As is not looked at.
+func (c Client) DialHere(ctx context.Context, to netip.AddrPort) (*Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout())
+	defer cancel()
+	dialer := net.Dialer{Control: c.control}
+	if c.Source != (netip.AddrPort{}) {
+		dialer.LocalAddr = net.TCPAddrFromAddrPort(c.source(to.Addr()))
+	}
+	conn, err := dialer.DialContext(ctx, network("tcp", to.Addr()), to.String())
 	if err != nil {
 		return nil, err
 	}

@@ -28,6 +28,9 @@ type Command struct {
 	// NameServers are those in its /etc/resolv.conf: nil for Resolver, empty
 	// for none.
 	NameServers []netip.Addr
+	// KillAfter, if it is not 0, is how long after its start the program is
+	// killed (SIGKILL).
+	KillAfter time.Duration
 
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
@@ -47,6 +50,10 @@ func (n *Namespace) Run(ctx context.Context, c Command) error {
 	}
 	if err := n.start(cmd, servers); err != nil {
 		return fmt.Errorf("failed to run %s in %s: %w", c.Path, n.name, err)
+	}
+	if c.KillAfter > 0 {
+		kill := time.AfterFunc(c.KillAfter, func() { _ = cmd.Process.Kill() })
+		defer kill.Stop()
 	}
 	return cmd.Wait()
 }

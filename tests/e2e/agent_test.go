@@ -1,0 +1,32 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"testing"
+
+	"github.com/meshtables/meshtables/tests/lab"
+)
+
+// serveAgent runs what a mesh has in place of the kubelet's probes: a server of the
+// proxy's user on the status port, which is not captured, that asks the application
+// in the kubelet's place. It comes from 127.0.0.6, or the question would be taken
+// for one that has yet to come in, and be sent to the sidecar.
+func serveAgent(t *testing.T, p *pod) {
+	t.Helper()
+	asker := caller{from: p.Namespace, Client: lab.Client{
+		Socket: proxyUser,
+		Source: netip.AddrPortFrom(passthrough, 0),
+	}}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /app-health/livez", func(w http.ResponseWriter, r *http.Request) {
+		body, err := asker.get(r.Context(), fmt.Sprintf("http://%s/healthz", p.addr.Port(lab.IPv4, webPort)))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = w.Write(body)
+	})
+	serveHTTP(t, p.Namespace, proxyUser, statusPort, mux)
+}

@@ -1,0 +1,125 @@
+package e2e
+
+import (
+	"bytes"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/meshtables/meshtables/tests/built"
+	"github.com/meshtables/meshtables/tests/lab"
+)
+
+// The ports and users of a pod.
+const (
+	webPort    = 8080  // the application's
+	adminPort  = 9090  // another of the application's
+	statusPort = 15020 // the agent's, which meshtables excludes by default
+	dnsPort    = 15053 // the sidecar's, for captured DNS
+)
+
+var (
+	appUser   = lab.Socket{As: lab.Identity{UID: 5000, GID: 5000}}
+	proxyUser = lab.Socket{As: lab.Identity{UID: 1337, GID: 1337}}
+)
+
+// passthrough and passthrough6 are where the proxy, and the agent, connect to the
+// application from.
+var (
+	passthrough  = netip.MustParseAddr("127.0.0.6")
+	passthrough6 = netip.MustParseAddr("::6")
+)
+
+// mesh is a node with two pods, each with an application and room for a sidecar.
+type mesh struct {
+	*lab.Node
+	backend        string
+	client, server *pod
+}
+
+// pod is one pod of the mesh.
+type pod struct {
+	*lab.Namespace
+	// name is what its application answers with, and what its sidecar's
+	// certificate says.
+	name string
+	addr lab.Addr
+	// link is the interface of the node's bridge that leads to it.
+	link string
+	// service is the address that it is called by as a service; only sidecars
+	// know it.
+	service netip.AddrPort
+	// sidecar is nil until the pod gets one.
+	sidecar *sidecar
+}
+
+// newMesh makes the node. Its pods are as they are before meshtables runs.
+func newMesh(t *testing.T, backend string) *mesh {
+	t.Helper()
+	needPrograms(t, backend)
+	node, err := lab.NewNode(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := node.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	newPod := func(i int, name, service string) *pod {
+		return &pod{
+			Namespace: node.Pods[i], name: name, addr: lab.NodePodAddr(i), link: lab.NodePort(i),
+			service: netip.MustParseAddrPort(service),
+		}
+	}
+	return &mesh{
+		Node: node, backend: backend,
+		client: newPod(0, "client", "10.96.0.80:80"),
+		server: newPod(1, "server", "10.96.0.81:80"),
+	}
+}
+
+// pods returns both pods.
+func (m *mesh) pods() []*pod { return []*pod{m.client, m.server} }
+
+// join makes both pods part of the mesh, in a pod's order: meshtables as the init
+// container, then the sidecar.
+func (m *mesh) join(t *testing.T, args ...string) {
+	t.Helper()
+	m.joinWith(t, args, args)
+}
+
+// joinWith is join with other arguments for each pod.
+func (m *mesh) joinWith(t *testing.T, client, server []string) {
+	t.Helper()
+	ca := newAuthority(t)
+	for i, args := range [][]string{client, server} {
+		m.apply(t, m.pods()[i], args...)
+		m.startSidecar(t, m.pods()[i], ca)
+	}
+}
+
+// apply runs meshtables in a pod, which must succeed.
+func (m *mesh) apply(t *testing.T, p *pod, args ...string) {
+	t.Helper()
+	args = append([]string{"--backend=" + m.backend}, args...)
+	if out, err := m.meshtables(t, p, args...); err != nil {
+		t.Fatalf("meshtables %s in the %s's pod: %v\n%s", strings.Join(args, " "), p.name, err, out)
+	}
+}
+
+// meshtables runs the program in a pod and returns all that it says.
+func (m *mesh) meshtables(t *testing.T, p *pod, args ...string) (string, error) {
+	t.Helper()
+	var out bytes.Buffer
+	err := p.Run(t.Context(), lab.Command{
+		Path: built.Program(),
+		Args: args,
+		// Nothing of this process's environment may set an option.
+		Env:    []string{"PATH=" + os.Getenv("PATH")},
+		Stdout: &out,
+		Stderr: &out,
+	})
+	return out.String(), err
+}

@@ -1,0 +1,65 @@
+package e2e
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+// question is one to ask "meshtables explain": what becomes of a connection by
+// the rules in one pod.
+type question struct {
+	in *pod
+	// words are the verb's arguments.
+	words []string
+}
+
+// out asks what becomes of a connection of the pod's application.
+func (p *pod) out(to netip.AddrPort) question {
+	return question{p, []string{"out", to.String(), "--uid=" + fmt.Sprint(appUser.As.UID), "--gid=" + fmt.Sprint(appUser.As.GID)}}
+}
+
+// proxyOut asks what becomes of a connection of the pod's sidecar.
+func (p *pod) proxyOut(to netip.AddrPort) question {
+	return question{p, []string{"out", to.String(), "--uid=" + fmt.Sprint(proxyUser.As.UID), "--gid=" + fmt.Sprint(proxyUser.As.GID)}}
+}
+
+// inward asks what becomes of a connection that comes to the pod.
+func (p *pod) inward(to netip.AddrPort) question {
+	return question{p, []string{"in", to.String()}}
+}
+
+// udp returns the question about a datagram to the same place.
+func (q question) udp() question {
+	q.words = append(q.words[:len(q.words):len(q.words)], "--proto=udp")
+	return q
+}
+
+// errorf reports what went wrong, with what explains it: the answers to the
+// questions, and what the sidecars have logged.
+func (m *mesh) errorf(t *testing.T, about []question, format string, args ...any) {
+	t.Helper()
+	var b strings.Builder
+	fmt.Fprintf(&b, format, args...)
+	for _, q := range about {
+		command := append([]string{"explain"}, append(q.words, "--live")...)
+		out, err := m.meshtables(t, q.in, command...)
+		fmt.Fprintf(&b, "\n\nin the %s's pod: meshtables %s\n%s", q.in.name, strings.Join(command, " "), out)
+		if err != nil {
+			fmt.Fprintf(&b, "(%v)", err)
+		}
+	}
+	for _, p := range m.pods() {
+		if p.sidecar != nil {
+			fmt.Fprintf(&b, "\n\nthe %s's sidecar:\n%s", p.name, tail(p.sidecar.logged(), 20))
+		}
+	}
+	t.Error(b.String())
+}
+
+// tail returns the last lines of a text.
+func tail(text string, lines int) string {
+	all := strings.SplitAfter(text, "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "")
+}

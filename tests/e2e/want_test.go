@@ -1,0 +1,83 @@
+package e2e
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"testing"
+
+	"github.com/meshtables/meshtables/tests/lab"
+)
+
+// meshCall is a call that passes the sidecars of both pods.
+type meshCall struct {
+	from *pod
+	// host is what the application calls, called the address that it then
+	// connects to. If host is empty it is that address.
+	host   string
+	called netip.AddrPort
+	// to is the pod that answers, at the address that the sidecar connects to.
+	to *pod
+	at netip.AddrPort
+}
+
+// wantMeshCall makes the call and fails the test unless both sidecars were on its
+// way: the caller's has shown its certificate, the other has asked the application.
+func (m *mesh) wantMeshCall(t *testing.T, c meshCall) {
+	t.Helper()
+	host := cmp.Or(c.host, c.called.String())
+	got, err := c.from.application().call(t.Context(), host)
+	want := reply{c.to.name, netip.AddrPortFrom(passthrough, got.Client.Port()), c.from.name}
+	if c.at.Addr().Is6() {
+		want.Client = netip.AddrPortFrom(passthrough6, got.Client.Port())
+	}
+	if err != nil || got != want {
+		about := []question{c.from.out(c.called), c.from.proxyOut(c.at)}
+		if c.to != c.from {
+			about = append(about, c.to.inward(c.at))
+		}
+		m.errorf(t, about, "the %s calls %s: got %+v, %v; want %+v", c.from.name, host, got, err, want)
+	}
+}
+
+// wantRefused has the kubelet make a plain request and fails the test unless the
+// connection is accepted, by the server's sidecar, and ended without an answer.
+func (m *mesh) wantRefused(t *testing.T, to netip.AddrPort, path string) {
+	t.Helper()
+	body, err := m.kubelet().get(t.Context(), fmt.Sprintf("http://%s%s", to, path))
+	if err == nil || isDialling(err) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, new(statusError)) {
+		m.errorf(t, []question{m.server.inward(to)}, "plain request to %s: got %q, %v; want it refused", to, body, err)
+	}
+}
+
+// isDialling tells whether there was no connection at all.
+func isDialling(err error) bool {
+	var at *net.OpError
+	return errors.As(err, &at) && at.Op == "dial"
+}
+
+// wantStatus has the client's application call an address and fails the test unless
+// it is answered, by a sidecar, with a status.
+func (m *mesh) wantStatus(t *testing.T, to netip.AddrPort, want statusError) {
+	t.Helper()
+	if _, err := m.client.application().call(t.Context(), to.String()); !errors.Is(err, want) {
+		m.errorf(t, []question{m.client.out(to), m.server.inward(to)}, "request to %s: got %v, want %v", to, err, want)
+	}
+}
+
+// wantPastTheSidecar has the kubelet make a plain request and fails the test unless
+// the application itself answers it.
+func (m *mesh) wantPastTheSidecar(t *testing.T, f lab.Family, port uint16) {
+	t.Helper()
+	to := m.server.addr.Port(f, port)
+	stop := m.tap(t, m.server)
+	got, err := m.kubelet().call(t.Context(), to.String())
+	want := reply{m.server.name, netip.AddrPortFrom(lab.NodeAddr.In(f), got.Client.Port()), ""}
+	if err != nil || got != want {
+		m.errorf(t, []question{m.server.inward(to)}, "plain request to %s: got %+v, %v; want %+v", to, got, err, want)
+	}
+	wantPlain(t, stop(), to)
+}

@@ -1,0 +1,138 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+)
+
+// Node is a machine of a cluster, with two pods:
+//
+//	Pods[0] ══eth0══ pod0 ┐
+//	                      br0  Host   (Resolver, Outside, OtherOutside)
+//	Pods[1] ══eth0══ pod1 ┘
+//
+// Like that of a real node, its bridge sees what pods send each other, and the
+// kubelet sits in Host.
+type Node struct {
+	Host *Namespace
+	Pods [2]*Namespace
+}
+
+// NodeAddr is br0 of a node's Host, and its pods' default route.
+var NodeAddr = addr("10.244.2.1", "fd00:10:244:2::1")
+
+// NodePodNet is the network that a node's pods are in.
+var NodePodNet = struct{ V4, V6 netip.Prefix }{
+	netip.MustParsePrefix("10.244.2.0/24"), netip.MustParsePrefix("fd00:10:244:2::/64"),
+}
+
+// NodePodAddr returns the address of a node's pod, by its index in Pods.
+func NodePodAddr(pod int) Addr {
+	return addr(fmt.Sprintf("10.244.2.%d", 10+pod), fmt.Sprintf("fd00:10:244:2::%d", 10+pod))
+}
+
+// NodePort returns the name of the interface in Host that leads to a pod.
+func NodePort(pod int) string { return fmt.Sprintf("pod%d", pod) }
+
+// NewNode makes a node. It lasts until Close; when ctx is done its servers stop
+// and it can do nothing more.
+func NewNode(ctx context.Context) (*Node, error) {
+	node := &Node{}
+	if err := node.build(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("failed to make a node: %w", err), node.Close())
+	}
+	return node, nil
+}
+
+func (node *Node) build(ctx context.Context) error {
+	var err error
+	if node.Host, err = newNamespace(ctx, "host"); err != nil {
+		return err
+	}
+	if err := node.addBridge(); err != nil {
+		return err
+	}
+	for i := range node.Pods {
+		if node.Pods[i], err = newNamespace(ctx, NodePort(i)); err != nil {
+			return err
+		}
+		if err := node.attach(i); err != nil {
+			return err
+		}
+	}
+	// With its ports up the bridge has a carrier, without which its IPv6 address
+	// would not be ready at once.
+	if err := node.Host.addAddrs("br0", NodeAddr.prefixes()); err != nil {
+		return err
+	}
+	if err := node.Host.addLoopback(Resolver, Outside, OtherOutside); err != nil {
+		return err
+	}
+	for i, pod := range node.Pods {
+		if err := pod.addAddrs("eth0", NodePodAddr(i).prefixes()); err != nil {
+			return err
+		}
+		if err := pod.addDefaultRoute(NodeAddr); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (node *Node) addBridge() error {
+	err := node.Host.Do(func() error {
+		// Nobody here asks who listens to which multicast group, so a bridge
+		// that waits for that would hold neighbour discovery back.
+		snooping := false
+		return netlink.LinkAdd(&netlink.Bridge{
+			LinkAttrs:         netlink.LinkAttrs{Name: "br0", TxQLen: -1},
+			MulticastSnooping: &snooping,
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("failed to make a bridge: %w", err)
+	}
+	return node.Host.bringUp("br0")
+}
+
+// attach joins a pod to the bridge.
+func (node *Node) attach(pod int) error {
+	err := node.Pods[pod].Do(func() error {
+		pair := netlink.NewVeth(netlink.LinkAttrs{Name: "eth0", TxQLen: -1})
+		pair.PeerName, pair.PeerNamespace = NodePort(pod), netlink.NsFd(node.Host.handle)
+		return netlink.LinkAdd(pair)
+	})
+	if err != nil {
+		return fmt.Errorf("failed to join pod %d to its node: %w", pod, err)
+	}
+	err = node.Host.Do(func() error {
+		bridge, err := netlink.LinkByName("br0")
+		if err != nil {
+			return err
+		}
+		port, err := netlink.LinkByName(NodePort(pod))
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetMaster(port, bridge)
+	})
+	if err != nil {
+		return fmt.Errorf("failed to join pod %d to the bridge: %w", pod, err)
+	}
+	return errors.Join(node.Pods[pod].bringUp("eth0"), node.Host.bringUp(NodePort(pod)))
+}
+
+// Close ends the servers and gives up the namespaces.
+func (node *Node) Close() error {
+	var errs []error
+	for _, n := range []*Namespace{node.Pods[0], node.Pods[1], node.Host} {
+		if n != nil {
+			errs = append(errs, n.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
