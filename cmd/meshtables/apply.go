@@ -29,7 +29,10 @@ func (c *command) plan() (p plan, status int) {
 	if p.cfg, err = c.line.readConfig(c.options, c.env, c.log); err != nil {
 		return p, c.usageError(err)
 	}
-	if p.facts, err = host.Discover(host.ResolvConf); err != nil {
+	if err := c.place.checkIDs(p.cfg); err != nil {
+		return p, c.usageError(err)
+	}
+	if p.facts, err = host.Discover(c.place.resolvConf()); err != nil {
 		return p, c.failed(err)
 	}
 	p.Capture = capture.Plan(p.cfg, p.facts)
@@ -153,7 +156,7 @@ func (c *command) warnShadowed(ctx context.Context, b kernel.Backend, report ker
 	}
 	for _, d := range verify.Rules(&want, &rules) {
 		if d.Kind == verify.Shadowed {
-			c.log.Warn(fmt.Sprintf("%s %s %s, rule %d (%s) never sees a packet, behind the foreign rule %s",
+			c.log.Warn(fmt.Sprintf("%s %s %s, rule %d (%s) sees no packet for the proxy, behind the foreign rule %s",
 				d.Family, d.Table, d.Chain, d.Position, d.Rule, d.By))
 		}
 	}

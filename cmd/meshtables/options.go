@@ -108,8 +108,8 @@ func (o *options) rows() []row {
 		}, config.ChoiceValue("name", &o.backend, kernel.Names()...)},
 		{config.Option{
 			Name:  "network-namespace",
-			Usage: "work in the network namespace of this file, such as /run/netns/NAME or /proc/PID/ns/net",
-		}, config.StringValue("file", &o.networkNamespace)},
+			Usage: "work in the network namespace of this process or file, such as /run/netns/NAME",
+		}, config.StringValue("pid|file", &o.networkNamespace)},
 		{config.Option{
 			Name:  "cni-mode",
 			Usage: "run from a node: users and groups are numbers, as their names belong to the pod",

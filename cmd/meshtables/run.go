@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"runtime"
 	"runtime/debug"
-
-	"github.com/vishvananda/netns"
 )
 
 // The exit statuses.
@@ -24,6 +21,7 @@ const (
 // command is one run of the program.
 type command struct {
 	options
+	place  place
 	line   *commandLine
 	env    []string
 	stdout io.Writer
@@ -61,7 +59,8 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	if ignored := line.ignored(); ignored != "" {
 		c.log.Info(ignored)
 	}
-	if err := enterNamespace(c.networkNamespace); err != nil {
+	c.place = placeOf(c.networkNamespace)
+	if err := c.place.enter(c.networkNamespace); err != nil {
 		return c.usageError(err)
 	}
 	return v.run(c, ctx)
@@ -84,24 +83,6 @@ func checkArguments(args []string) error {
 func (c *command) checkConfig() error {
 	_, err := c.line.readConfig(options{cniMode: c.cniMode}, c.env, slog.New(slog.DiscardHandler))
 	return err
-}
-
-// enterNamespace moves the calling thread, and with it all that runs in this
-// process from now on, to another network namespace.
-func enterNamespace(path string) error {
-	if path == "" {
-		return nil
-	}
-	runtime.LockOSThread()
-	ns, err := netns.GetFromPath(path)
-	if err != nil {
-		return fmt.Errorf("--network-namespace %q: must be the file of a network namespace: %w", path, err)
-	}
-	defer ns.Close()
-	if err := netns.Set(ns); err != nil {
-		return fmt.Errorf("--network-namespace %q: failed to enter: %w", path, err)
-	}
-	return nil
 }
 
 func (c *command) usageError(err error) int {

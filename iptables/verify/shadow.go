@@ -6,9 +6,10 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// shadowed returns the jumps of ours that no packet reaches, because a foreign
-// rule before them takes every packet that they match. Foreign rules that take
-// some of them are nobody's mistake: they are how others exempt their traffic.
+// shadowed returns the jumps of ours that no packet of use reaches, because a
+// foreign rule before them takes every packet that they match, or every TCP packet
+// of them: only those can get to the proxy, DNS queries aside. Foreign rules that
+// take some are nobody's mistake: they are how others exempt their traffic.
 func (c *comparison) shadowed(own *iptables.Table) []Difference {
 	var all []Difference
 	for _, chain := range own.Chains {
@@ -20,7 +21,11 @@ func (c *comparison) shadowed(own *iptables.Table) []Difference {
 			if !jumpsIntoOwn(r) {
 				continue
 			}
-			if by, ok := c.taker(rules[:i], r); ok {
+			ofUse := r
+			if ofUse.Protocol == (iptables.ProtocolMatch{}) && c.table != iptables.Raw {
+				ofUse.Protocol.Protocol = iptables.TCP
+			}
+			if by, ok := c.taker(rules[:i], ofUse); ok {
 				d := c.difference(Shadowed, chain.Name, i+1, r)
 				d.By = fmt.Sprintf("%d: %s", by+1, rules[by])
 				all = append(all, d)

@@ -18,7 +18,7 @@ type Kind string
 const (
 	Missing    Kind = "missing"    // wanted, not installed
 	Unexpected Kind = "unexpected" // ours and installed, not wanted
-	Shadowed   Kind = "shadowed"   // installed, but a foreign rule before it takes all its packets
+	Shadowed   Kind = "shadowed"   // installed, but a foreign rule before it takes all packets that the proxy could get
 )
 
 // Difference is one thing that is not as wanted.
@@ -52,7 +52,7 @@ func (d Difference) String() string {
 	case Unexpected:
 		what = "- " + what
 	case Shadowed:
-		return fmt.Sprintf("! %s\n    never sees a packet, behind the foreign rule %s", what, d.By)
+		return fmt.Sprintf("! %s\n    sees no packet for the proxy, behind the foreign rule %s", what, d.By)
 	}
 	if d.Origin != "" {
 		what += "  # " + d.Origin

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"runtime"
+	"strconv"
+
+	"github.com/vishvananda/netns"
+
+	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/host"
+)
+
+// place is where the work is done: the calling thread's own namespace, or the one
+// that --network-namespace names.
+type place struct {
+	// path is the file of the network namespace, empty for the own one.
+	path string
+	// pid is a process in it, 0 where none is known.
+	pid int
+}
+
+// processFile is the file that procfs has for a process's network namespace.
+var processFile = regexp.MustCompile(`^/proc/([0-9]+)/ns/net$`)
+
+// placeOf reads the value of --network-namespace: a process id or a file.
+func placeOf(value string) place {
+	if pid, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return place{fmt.Sprintf("/proc/%d/ns/net", pid), int(pid)}
+	}
+	p := place{path: value}
+	if m := processFile.FindStringSubmatch(value); m != nil {
+		p.pid, _ = strconv.Atoi(m[1])
+	}
+	return p
+}
+
+// enter moves the calling thread, and with it all that runs in this process from
+// now on, to the network namespace.
+func (p place) enter(value string) error {
+	if p.path == "" {
+		return nil
+	}
+	runtime.LockOSThread()
+	ns, err := netns.GetFromPath(p.path)
+	if err != nil {
+		return fmt.Errorf("--network-namespace %q: must be a process id or the file of a network namespace: %w", value, err)
+	}
+	defer ns.Close()
+	if err := netns.Set(ns); err != nil {
+		return fmt.Errorf("--network-namespace %q: failed to enter: %w", value, err)
+	}
+	return nil
+}
+
+// resolvConf returns the file that the place's name servers are in. Of a network
+// namespace alone nobody knows it: there it is the one of this machine.
+func (p place) resolvConf() string {
+	if p.pid != 0 {
+		return fmt.Sprintf("/proc/%d/root%s", p.pid, host.ResolvConf)
+	}
+	return host.ResolvConf
+}
+
+// checkIDs refuses users and groups that no process of the place can have, because
+// its user namespace does not map them: rules about them would never match.
+func (p place) checkIDs(cfg config.Config) error {
+	if p.pid == 0 {
+		return nil
+	}
+	users, err := host.ReadIDMap(p.pid, "uid_map")
+	if err != nil {
+		return fmt.Errorf("failed to read the ids of process %d: %w", p.pid, err)
+	}
+	groups, err := host.ReadIDMap(p.pid, "gid_map")
+	if err != nil {
+		return fmt.Errorf("failed to read the ids of process %d: %w", p.pid, err)
+	}
+	for _, check := range []struct {
+		option, file string
+		ids          []uint32
+		exist        host.IDMap
+	}{
+		{"proxy-uid", "uid_map", cfg.ProxyUIDs, users},
+		{"proxy-gid", "gid_map", cfg.ProxyGIDs, groups},
+		{"included-groups", "gid_map", cfg.IncludedGroups.Groups, groups},
+		{"excluded-groups", "gid_map", cfg.ExcludedGroups, groups},
+	} {
+		for _, id := range check.ids {
+			if !check.exist.Has(id) {
+				return fmt.Errorf("--%s: %d does not exist in the user namespace of process %d\n"+
+					hintPrefix+"/proc/%[3]d/%s has the ids that do", check.option, id, p.pid, check.file)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,59 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// IDMap is which ids of a user namespace stand for ids outside it: a uid_map or
+// gid_map (user_namespaces(7)).
+type IDMap []IDRange
+
+// IDRange is Count ids from First on, as the namespace numbers them.
+type IDRange struct{ First, Count uint32 }
+
+// ReadIDMap reads the "uid_map" or the "gid_map" of a process.
+func ReadIDMap(pid int, file string) (IDMap, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
+	if err != nil {
+		return nil, err
+	}
+	m, err := parseIDMap(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("/proc/%d/%s: %w", pid, file, err)
+	}
+	return m, nil
+}
+
+var errIDMap = errors.New("must be lines of three numbers")
+
+func parseIDMap(text string) (IDMap, error) {
+	var m IDMap
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		if len(fields) != 3 {
+			return nil, errIDMap
+		}
+		first, err1 := strconv.ParseUint(fields[0], 10, 32)
+		count, err2 := strconv.ParseUint(fields[2], 10, 32)
+		if err1 != nil || err2 != nil {
+			return nil, errIDMap
+		}
+		m = append(m, IDRange{uint32(first), uint32(count)})
+	}
+	return m, nil
+}
+
+// Has reports whether an id exists in the namespace: no process in it can have
+// any other.
+func (m IDMap) Has(id uint32) bool {
+	for _, r := range m {
+		if id >= r.First && id-r.First < r.Count {
+			return true
+		}
+	}
+	return false
+}
