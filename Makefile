@@ -5,7 +5,7 @@ GO       ?= go
 FUZZTIME ?= 30s
 IMAGE    ?= bin/meshtables.oci.tar
 
-.PHONY: build image demo test check bench fuzz clean
+.PHONY: build image demo test check bench fuzz docs release clean
 
 build: ## bin/meshtables, static
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/meshtables ./cmd/meshtables
@@ -32,5 +32,11 @@ bench: build ## what it costs, beside the iptables programs in the same run
 fuzz: ## every fuzz target for FUZZTIME
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz
 
+docs: ## docs/options.md and docs/meshtables.8, from the options
+	$(GO) test -count=1 ./cmd/meshtables -run TestGeneratedDocuments -update
+
+release: ## dist/: programs, manual page, image and their checksums; the same commit gives the same bytes
+	@scripts/release
+
 clean:
-	rm -rf bin
+	rm -rf bin dist

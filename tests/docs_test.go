@@ -1,0 +1,263 @@
+package tests
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/meshtables/meshtables/tests/built"
+	"github.com/meshtables/meshtables/tests/lab"
+)
+
+// documents returns those whose blocks are checked, as paths from here.
+func documents(t *testing.T) []string {
+	t.Helper()
+	paths, err := filepath.Glob("../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(paths, "../README.md", "../CHANGELOG.md")
+}
+
+// TestDocuments runs every command of every document, those of one document one
+// after the other by one shell in a pod of its own, and compares what each prints.
+// A command that fails has to be followed by "echo $?". With -update it writes the
+// outputs anew where no placeholder is in them.
+//
+// The languages of blocks are:
+//
+//	console  commands with their output
+//	sh       what the Makefile has to have, such as "make demo"
+//	yaml     has to be YAML, and arguments of meshtables in it have to be accepted
+//	text     has no command
+//
+// and any other for a block that is the output of a command; see block.
+func TestDocuments(t *testing.T) {
+	t.Parallel()
+	for _, path := range documents(t) {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			t.Parallel()
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			blocks, err := parseBlocks(string(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var session []step
+			for _, b := range blocks {
+				switch {
+				case b.language == "console" || b.of != "":
+					steps, err := b.steps()
+					if err != nil {
+						t.Fatal(err)
+					}
+					session = append(session, steps...)
+				case b.language == "sh":
+					wantTargets(t, b)
+				case b.language == "yaml":
+					session = append(session, yamlSteps(t, b)...)
+				case b.language == "text":
+					if steps, err := b.steps(); err == nil {
+						t.Errorf("line %d: %s: a command has to be in a block of console", b.line, steps[0].command)
+					}
+				default:
+					t.Errorf("line %d: it is not known how to check a block of %q", b.line, b.language)
+				}
+			}
+			if len(session) > 0 {
+				checkSession(t, path, session)
+			}
+		})
+	}
+}
+
+// checkSession runs the steps and compares their outputs.
+func checkSession(t *testing.T, path string, session []step) {
+	t.Helper()
+	results := runSession(t, session)
+	replaced := make(map[int][]string)
+	for i, s := range session {
+		r := results[i]
+		if r.status != 0 && (i+1 == len(session) || session[i+1].command != "echo $?") {
+			t.Errorf("%s:%d: %s: exit status %d, which the document has to show", path, s.line-1, s.command, r.status)
+		}
+		if s.matches(r.output) {
+			continue
+		}
+		if *update && s.line > 0 && !strings.Contains(strings.Join(s.output, "\n"), placeholder) {
+			replaced[i] = strings.Split(strings.TrimSuffix(r.output, "\n"), "\n")
+			continue
+		}
+		t.Errorf("%s:%d: %s\nprinted\n%swant\n%s", path, s.line-1, s.command, r.output, strings.Join(s.output, "\n"))
+	}
+	if len(replaced) > 0 {
+		rewrite(t, path, session, replaced)
+	}
+}
+
+// rewrite puts other outputs into a document.
+func rewrite(t *testing.T, path string, session []step, replaced map[int][]string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(text), "\n")
+	for i, s := range slices.Backward(session) {
+		if output, ok := replaced[i]; ok {
+			lines = slices.Replace(lines, s.line-1, s.line-1+len(s.output), output...)
+		}
+	}
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// result is what a command printed, on both outputs, and how it ended.
+type result struct {
+	output string
+	status int
+}
+
+// endOfStep is printed after each command, with its status.
+var endOfStep = regexp.MustCompile("\x01(\\d+)\n")
+
+// runSession runs the commands of a document by one shell, in a pod and in a folder
+// that is empty but for the program.
+func runSession(t *testing.T, session []step) []result {
+	t.Helper()
+	p := newPod(t, "iptables-nft")
+	folder := t.TempDir()
+	// As in a clone, after make build.
+	if err := os.Mkdir(filepath.Join(folder, "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(built.Program(), filepath.Join(folder, "bin", "meshtables")); err != nil {
+		t.Fatal(err)
+	}
+	var script strings.Builder
+	fmt.Fprintf(&script, "exec 2>&1 </dev/null\ncd '%s'\n", folder)
+	for _, s := range session {
+		script.WriteString(s.command + "\nstatus=$?; printf '\\001%d\\n' $status; (exit $status)\n")
+	}
+	file := filepath.Join(t.TempDir(), "session.sh")
+	if err := os.WriteFile(file, []byte(script.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var printed bytes.Buffer
+	err := p.Pod.Run(t.Context(), lab.Command{
+		Path: "sh", Args: []string{file},
+		Env:    []string{"PATH=" + strings.Join([]string{clusterTools(t), filepath.Dir(built.Program()), os.Getenv("PATH")}, ":")},
+		Stdout: &printed, Stderr: &printed,
+	})
+	ends := endOfStep.FindAllStringSubmatchIndex(printed.String(), -1)
+	if len(ends) != len(session) {
+		t.Fatalf("%d of %d commands were run: %v\n%s", len(ends), len(session), err, &printed)
+	}
+	results := make([]result, len(session))
+	begin := 0
+	for i, end := range ends {
+		status, err := strconv.Atoi(printed.String()[end[2]:end[3]])
+		if err != nil {
+			t.Fatal(err)
+		}
+		results[i] = result{printed.String()[begin:end[0]], status}
+		begin = end[1]
+	}
+	return results
+}
+
+// clusterTools returns a folder with programs that stand in for those of a cluster:
+// kubectl runs the command of a container in this pod, crictl tells the number of a
+// process in it.
+func clusterTools(t *testing.T) string {
+	t.Helper()
+	folder := t.TempDir()
+	for name, script := range map[string]string{
+		"kubectl": "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\nshift\nexec \"$@\"\n",
+		"crictl":  "#!/bin/sh\necho $PPID\n",
+	} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return folder
+}
+
+// wantTargets fails the test unless the Makefile knows how to make what the lines
+// of the block say.
+func wantTargets(t *testing.T, b block) {
+	t.Helper()
+	for i, line := range b.text {
+		command, _, _ := strings.Cut(line, "#")
+		args := strings.Fields(command)
+		if len(args) == 0 || args[0] != "make" {
+			t.Errorf("line %d: %q is no make command", b.line+i, line)
+			continue
+		}
+		out, err := exec.Command("make", append([]string{"-C", "..", "--dry-run"}, args[1:]...)...).CombinedOutput()
+		if err != nil {
+			t.Errorf("line %d: %s: %v\n%s", b.line+i, command, err, out)
+		}
+	}
+}
+
+// yamlSteps checks that a block is YAML, without keys that are given twice, and
+// returns dry runs of the program with the arguments in it.
+func yamlSteps(t *testing.T, b block) []step {
+	t.Helper()
+	decoder := yaml.NewDecoder(strings.NewReader(strings.Join(b.text, "\n")))
+	var steps []step
+	var visit func(value any)
+	visit = func(value any) {
+		switch value := value.(type) {
+		case map[string]any:
+			if image, _ := value["image"].(string); strings.Contains(image, "/meshtables") {
+				steps = append(steps, dryRun(t, b, value["args"]))
+			}
+			for _, each := range value {
+				visit(each)
+			}
+		case []any:
+			for _, each := range value {
+				visit(each)
+			}
+		}
+	}
+	var document any
+	if err := decoder.Decode(&document); err != nil {
+		t.Errorf("line %d: %v", b.line, err)
+	}
+	visit(document)
+	return steps
+}
+
+// dryRun returns the dry run for a container's arguments. The pod's annotations
+// are at another place here.
+func dryRun(t *testing.T, b block, args any) step {
+	t.Helper()
+	list, ok := args.([]any)
+	if !ok {
+		t.Errorf("line %d: a container of meshtables without a list of args", b.line)
+	}
+	command := "touch annotations; meshtables"
+	for _, arg := range list {
+		text, ok := arg.(string)
+		if !ok {
+			t.Errorf("line %d: the argument %v is no text", b.line, arg)
+		}
+		command += " '" + strings.Replace(text, "/etc/podinfo/", "", 1) + "'"
+	}
+	return step{command: command + " --dry-run >dry-run.txt && grep -q ISTIO_ dry-run.txt"}
+}

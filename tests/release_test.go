@@ -1,0 +1,95 @@
+package tests
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"debug/elf"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A release has everything, the programs are static and stripped, the checksums are
+// right, and making it again gives the same bytes.
+func TestRelease(t *testing.T) {
+	t.Parallel()
+	first, second := release(t), release(t)
+	want := []string{
+		"CHANGELOG.md", "LICENSE", "SHA256SUMS", "meshtables-linux-amd64", "meshtables-linux-arm64",
+		"meshtables.8", "meshtables.oci.tar",
+	}
+	var sums strings.Builder
+	for _, name := range fileNames(t, first) {
+		a, b := readFile(t, first, name), readFile(t, second, name)
+		if !bytes.Equal(a, b) {
+			t.Errorf("%s differs from run to run", name)
+		}
+		if name != "SHA256SUMS" {
+			fmt.Fprintf(&sums, "%x  %s\n", sha256.Sum256(a), name)
+		}
+	}
+	if got := fileNames(t, first); !slices.Equal(got, want) {
+		t.Errorf("a release has %q, want %q", got, want)
+	}
+	if got := string(readFile(t, first, "SHA256SUMS")); got != sums.String() {
+		t.Errorf("SHA256SUMS is\n%swant\n%s", got, sums.String())
+	}
+	for arch, machine := range map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64} {
+		wantStatic(t, filepath.Join(first, "meshtables-linux-"+arch), machine)
+	}
+}
+
+func release(t *testing.T) string {
+	t.Helper()
+	folder := filepath.Join(t.TempDir(), "dist")
+	if out, err := exec.CommandContext(t.Context(), "../scripts/release", folder).CombinedOutput(); err != nil {
+		t.Fatalf("scripts/release: %v\n%s", err, out)
+	}
+	return folder
+}
+
+func fileNames(t *testing.T, folder string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names
+}
+
+func readFile(t *testing.T, folder, name string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(folder, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// wantStatic fails the test unless the file is a program for a machine that needs
+// no library and has no symbols.
+func wantStatic(t *testing.T, path string, machine elf.Machine) {
+	t.Helper()
+	f, err := elf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if f.Machine != machine {
+		t.Errorf("%s is for %v, want %v", path, f.Machine, machine)
+	}
+	if slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
+		t.Errorf("%s is not static", path)
+	}
+	if f.Section(".symtab") != nil || f.Section(".debug_info") != nil {
+		t.Errorf("%s is not stripped", path)
+	}
+}
