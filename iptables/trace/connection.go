@@ -10,6 +10,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/internal/identity"
 )
 
 // connection is a socket that is about to connect.
@@ -30,7 +31,7 @@ func newConnection(p explain.Packet) (*connection, error) {
 		domain = unix.AF_INET6
 	}
 	c := &connection{fd: -1, p: p}
-	err := as(p.Owner, func() (err error) {
+	err := identity.As(p.Owner.UID, p.Owner.GID, func() (err error) {
 		c.fd, err = unix.Socket(domain, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 		return os.NewSyscallError("socket", err)
 	})
@@ -101,33 +102,4 @@ func sockaddr(a netip.Addr, port uint16) unix.Sockaddr {
 		return &unix.SockaddrInet4{Addr: a.As4(), Port: int(port)}
 	}
 	return &unix.SockaddrInet6{Addr: a.As16(), Port: int(port)}
-}
-
-// as calls f with the user and group of owner. The match "owner" looks at the file
-// system ids that a socket was made with (net/netfilter/xt_owner.c), which are the
-// calling thread's own.
-func as(owner *explain.Owner, f func() error) error {
-	if err := setFilesystemIDs(owner.UID, owner.GID); err != nil {
-		return fmt.Errorf("failed to become user %d, group %d: %w", owner.UID, owner.GID, err)
-	}
-	err := f()
-	return errors.Join(err, setFilesystemIDs(uint32(unix.Geteuid()), uint32(unix.Getegid())))
-}
-
-// setFilesystemIDs changes ids of the calling thread. The system calls report no
-// error, only the id before; asking again tells (setfsuid(2)).
-func setFilesystemIDs(uid, gid uint32) error {
-	if err := unix.Setfsgid(int(gid)); err != nil {
-		return err
-	}
-	if err := unix.Setfsuid(int(uid)); err != nil {
-		return err
-	}
-	const ask = -1
-	nowUID, _ := unix.SetfsuidRetUid(ask)
-	nowGID, _ := unix.SetfsgidRetGid(ask)
-	if uint32(nowUID) != uid || uint32(nowGID) != gid {
-		return unix.EPERM
-	}
-	return nil
 }

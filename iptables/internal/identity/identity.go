@@ -1,0 +1,41 @@
+// Package identity lets one thread open sockets as another user.
+package identity
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// As calls f with a user and group on the calling thread, to which the goroutine
+// must be locked, and takes them back. The match "owner" looks at the file system
+// ids that a socket was made with (net/netfilter/xt_owner.c), and those are the
+// thread's own, so no process has to be started.
+func As(uid, gid uint32, f func() error) error {
+	ownUID, ownGID := uint32(unix.Geteuid()), uint32(unix.Getegid())
+	if err := set(uid, gid); err != nil {
+		_ = set(ownUID, ownGID)
+		return fmt.Errorf("becoming user %d, group %d takes CAP_SETUID and CAP_SETGID: %w", uid, gid, err)
+	}
+	err := f()
+	return errors.Join(err, set(ownUID, ownGID))
+}
+
+// set changes the file system ids of the calling thread. The system calls report
+// no error, only the id before; asking again tells (setfsuid(2)).
+func set(uid, gid uint32) error {
+	if err := unix.Setfsgid(int(gid)); err != nil {
+		return err
+	}
+	if err := unix.Setfsuid(int(uid)); err != nil {
+		return err
+	}
+	const ask = -1
+	nowUID, _ := unix.SetfsuidRetUid(ask)
+	nowGID, _ := unix.SetfsgidRetGid(ask)
+	if uint32(nowUID) != uid || uint32(nowGID) != gid {
+		return unix.EPERM
+	}
+	return nil
+}
