@@ -97,7 +97,7 @@ func (c *command) install(ctx context.Context, p plan, answer *outcome) error {
 	}
 	choice, err := c.choose(ctx, p.Rules)
 	if err != nil {
-		return err
+		return fmt.Errorf("nothing was changed: %w", err)
 	}
 	report, err := kernel.Install(ctx, choice, p.Rules, p.Routing)
 	if err != nil {
@@ -166,7 +166,7 @@ func (c *command) warnShadowed(ctx context.Context, b kernel.Backend, report ker
 func (c *command) cleanup(ctx context.Context) int {
 	choice, err := c.choose(ctx, iptables.Ruleset{})
 	if err != nil {
-		return c.failed(err)
+		return c.failed(fmt.Errorf("nothing was changed: %w", err))
 	}
 	report, err := kernel.Remove(ctx, choice)
 	if err != nil {

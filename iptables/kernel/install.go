@@ -38,12 +38,12 @@ func Install(ctx context.Context, choice Choice, rules iptables.Ruleset, routing
 	defer unlock()
 	have, err := choice.Backend.Load(ctx)
 	if err != nil {
-		return Report{}, err
+		return Report{}, unchanged(err)
 	}
 	others, unseen := choice.Others(ctx)
 	changes, err := routes.Diff(ctx, routing)
 	if err != nil {
-		return Report{}, err
+		return Report{}, unchanged(err)
 	}
 
 	var steps []step
@@ -110,5 +110,16 @@ func replace(b Backend, have, want iptables.Ruleset) step {
 }
 
 func route(changes routes.Changes) step {
-	return step{do: changes.Apply, undo: changes.Undo}
+	return step{
+		do:   func(ctx context.Context) error { return unchanged(changes.Apply(ctx)) },
+		undo: changes.Undo,
+	}
+}
+
+// unchanged says of an error what a [Backend] says of its own: how things stand.
+func unchanged(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("nothing was changed: %w", err)
 }

@@ -26,7 +26,7 @@ func describe(c Change, err error) error {
 	hint := ""
 	switch {
 	case errors.Is(err, unix.EPERM):
-		hint = "\nhint: run as root with the capability NET_ADMIN"
+		hint = "\nhint: run with the capability NET_ADMIN"
 	case c.Object.Kind == Rule && (errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EAFNOSUPPORT)):
 		hint = "\nhint: the kernel has no policy routing (CONFIG_IP_MULTIPLE_TABLES, CONFIG_IPV6_MULTIPLE_TABLES); --mode=REDIRECT needs none"
 	}

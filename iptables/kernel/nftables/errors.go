@@ -124,7 +124,7 @@ func kernelError(o operation, errno unix.Errno, explanation string, missing []ne
 	switch {
 	case errno == unix.EPERM || errno == unix.EACCES:
 		e.meaning = "the capability NET_ADMIN is missing in the user namespace that owns the network namespace"
-		e.Hint = "run as root with the capability NET_ADMIN"
+		e.Hint = "run with the capability NET_ADMIN"
 	case len(missing) > 0:
 		e.Kind = ErrMissing
 		e.meaning, e.Hint = lacks(missing)
