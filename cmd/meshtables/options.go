@@ -136,7 +136,7 @@ func (o *options) rows() []row {
 		}, config.ChoiceValue("variant", &o.forceBinary, "nft", "legacy", "")},
 		{config.Option{
 			Name: "native-nftables", Hidden: true,
-			Usage: "as --backend=nftables",
+			Usage: "rules without xtables extensions: not available in this version",
 		}, config.BoolValue(&o.nativeNft)},
 		{config.Option{
 			Name: "log_as_json", Hidden: true,

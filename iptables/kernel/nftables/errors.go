@@ -141,7 +141,7 @@ func kernelError(o operation, errno unix.Errno, explanation string, missing []ne
 	case o.rule != nil && errno == unix.EINVAL && hasOwner(o.rule):
 		// owner_check in net/netfilter/xt_owner.c.
 		e.meaning = "the match owner takes only ids that are mapped in the user namespace, and only from the one that owns the network namespace"
-		e.Hint = "in a user namespace, owner matches only mapped ids; --backend=nftables matches all"
+		e.Hint = "use ids that the uid_map and gid_map of the user namespace have"
 	case errno == unix.EBUSY && o.chain != "":
 		e.meaning = "something that is no plain jump still refers to the chain"
 		e.Hint = "see it with nft list ruleset"
