@@ -104,7 +104,7 @@ func (c *command) install(ctx context.Context, p plan, answer *outcome) error {
 		return err
 	}
 	c.warnUnseen(report)
-	if err := c.warnShadowed(ctx, choice.Backend, report, p.Rules); err != nil {
+	if err := c.warnShadowed(ctx, choice.Backend, report); err != nil {
 		return err
 	}
 	answer.Backend, answer.Result = choice.Backend.Name(), "unchanged"
@@ -144,9 +144,9 @@ func (c *command) warnUnseen(report kernel.Report) {
 	}
 }
 
-// warnShadowed tells of rules that are there and never see a packet. Foreign rules
-// are not ours to reorder.
-func (c *command) warnShadowed(ctx context.Context, b kernel.Backend, report kernel.Report, want iptables.Ruleset) error {
+// warnShadowed tells of rules that are there and see no packet for the proxy.
+// Foreign rules are not ours to reorder.
+func (c *command) warnShadowed(ctx context.Context, b kernel.Backend, report kernel.Report) error {
 	rules := report.Before
 	if report.Changed && len(rules.Tables) > 0 {
 		var err error
@@ -154,11 +154,9 @@ func (c *command) warnShadowed(ctx context.Context, b kernel.Backend, report ker
 			return fmt.Errorf("the rules were applied, but reading them back failed: %w", err)
 		}
 	}
-	for _, d := range verify.Rules(&want, &rules) {
-		if d.Kind == verify.Shadowed {
-			c.log.Warn(fmt.Sprintf("%s %s %s, rule %d (%s) sees no packet for the proxy, behind the foreign rule %s",
-				d.Family, d.Table, d.Chain, d.Position, d.Rule, d.By))
-		}
+	for _, d := range verify.Shadows(&rules) {
+		c.log.Warn(fmt.Sprintf("%s %s %s, rule %d (%s) sees no packet for the proxy, behind the foreign rule %s",
+			d.Family, d.Table, d.Chain, d.Position, d.Rule, d.By))
 	}
 	return nil
 }

@@ -6,26 +6,17 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spf13/pflag"
-
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/tests/recorded"
 )
 
 // planArgs plans for a pod with one IPv4 address and the name servers given.
 func planArgs(t *testing.T, servers []string, args ...string) capture.Capture {
 	t.Helper()
-	fs := pflag.NewFlagSet("meshtables", pflag.ContinueOnError)
-	flags := config.NewFlags(fs)
-	if err := fs.Parse(args); err != nil {
-		t.Fatal(err)
-	}
-	cfg, _, err := flags.Config(config.Sources{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	cfg := recorded.Parse(t, nil, args...)
 	h := host.Host{Addresses: []netip.Prefix{netip.MustParsePrefix("10.244.1.7/24")}}
 	for _, s := range servers {
 		h.NameServers = append(h.NameServers, netip.MustParseAddr(s))

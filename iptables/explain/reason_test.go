@@ -6,26 +6,16 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/spf13/pflag"
-
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
-	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/tests/recorded"
 )
 
 func plan(t *testing.T, args ...string) *iptables.Ruleset {
 	t.Helper()
-	fs := pflag.NewFlagSet("", pflag.ContinueOnError)
-	flags := config.NewFlags(fs)
-	if err := fs.Parse(args); err != nil {
-		t.Fatal(err)
-	}
-	cfg, _, err := flags.Config(config.Sources{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	cfg := recorded.Parse(t, nil, args...)
 	planned := capture.Plan(cfg, host.Host{NameServers: []netip.Addr{netip.MustParseAddr("10.96.0.10")}})
 	return &planned.Rules
 }

@@ -24,7 +24,7 @@ type Other struct {
 // cleanup removes them from both.
 //
 // An error is about a backend that could not be asked, such as legacy tables
-// without the programs to read them; the others are returned beside it.
+// without the programs to read them.
 func (c Choice) Others(ctx context.Context) ([]Other, error) {
 	find := c.nfTables
 	if programs, ok := c.Backend.(*xtables.Backend); !ok || programs.Variant() == xtables.NFT {

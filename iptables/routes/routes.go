@@ -55,25 +55,6 @@ func Diff(ctx context.Context, want iptables.Routing) (Changes, error) {
 	return s.diff(wanted)
 }
 
-// Apply makes the network namespace hold what is wanted and nothing else of
-// ours, and reports whether it had to change anything. An error means that
-// everything is as it was before, or says that it is not.
-func Apply(ctx context.Context, want iptables.Routing) (changed bool, err error) {
-	changes, err := Diff(ctx, want)
-	if err != nil || len(changes) == 0 {
-		return false, err
-	}
-	if err := changes.Apply(ctx); err != nil {
-		return false, err
-	}
-	return true, nil
-}
-
-// Remove removes everything that is ours and reports whether there was any.
-func Remove(ctx context.Context) (removed bool, err error) {
-	return Apply(ctx, iptables.Routing{})
-}
-
 // Commands returns the commands of ip(8) that make a routing in a namespace that
 // has none, in order.
 func Commands(want iptables.Routing) ([]string, error) {

@@ -71,7 +71,7 @@ func expect(t *testing.T, when, want string) {
 
 func apply(t *testing.T, want iptables.Routing, wantChanged bool) {
 	t.Helper()
-	changed, err := routes.Apply(t.Context(), want)
+	changed, err := change(t.Context(), want)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,12 +97,12 @@ func TestApplyMoveRemove(t *testing.T) {
 	apply(t, iptables.Routing{Addresses: passthrough}, true)
 	expect(t, "without TPROXY", "-6 ::6/128 ::1/128")
 
-	removed, err := routes.Remove(t.Context())
+	removed, err := removeAll(t.Context())
 	if err != nil || !removed {
 		t.Errorf("Remove: got %t, %v", removed, err)
 	}
 	expect(t, "removed", fresh)
-	if removed, err = routes.Remove(t.Context()); err != nil || removed {
+	if removed, err = removeAll(t.Context()); err != nil || removed {
 		t.Errorf("Remove, again: got %t, %v", removed, err)
 	}
 }
@@ -117,7 +117,7 @@ func TestReferenceLeftoversAreTakenOver(t *testing.T) {
 	expect(t, "before", "-4 from all fwmark 0x539 lookup 133\n"+referenceV4+"-6 ::6/128 ::1/128")
 	apply(t, iptables.Routing{Mark: 1337, Table: 133, Families: []iptables.Family{iptables.IPv4}, Addresses: passthrough}, true)
 	expect(t, "applied", referenceV4+"-6 ::6/128 ::1/128")
-	if removed, err := routes.Remove(t.Context()); err != nil || !removed {
+	if removed, err := removeAll(t.Context()); err != nil || !removed {
 		t.Errorf("Remove: got %t, %v", removed, err)
 	}
 	expect(t, "removed", fresh)
@@ -137,14 +137,14 @@ func TestForeignObjectsStay(t *testing.T) {
 	if got := installed(t); !strings.Contains(got, "-4 local default dev lo table 133 proto 109 scope host") {
 		t.Errorf("applied: got\n%s", got)
 	}
-	if _, err := routes.Remove(t.Context()); err != nil {
+	if _, err := removeAll(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	expect(t, "removed", foreignObjects+fresh)
 
 	// The table that the reference uses by default, used by somebody else.
 	run(t, "ip route add local default dev lo table 133")
-	if removed, err := routes.Remove(t.Context()); err != nil || removed {
+	if removed, err := removeAll(t.Context()); err != nil || removed {
 		t.Errorf("Remove of a foreign route: got %t, %v", removed, err)
 	}
 }
@@ -158,7 +158,7 @@ func TestConflict(t *testing.T) {
 			nstest.Enter(t)
 			run(t, conflict)
 			before := installed(t)
-			_, err := routes.Apply(t.Context(), tproxy)
+			_, err := change(t.Context(), tproxy)
 			if !errors.Is(err, routes.ErrConflict) || !strings.Contains(err.Error(), "\nhint: choose an unused routing table") {
 				t.Errorf("got %v", err)
 			}
@@ -254,11 +254,11 @@ func TestNoIPv6(t *testing.T) {
 	if err := os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("1"), 0); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := routes.Apply(t.Context(), tproxy); !errors.Is(err, host.ErrNoIPv6) {
+	if _, err := change(t.Context(), tproxy); !errors.Is(err, host.ErrNoIPv6) {
 		t.Errorf("got %v, want host.ErrNoIPv6", err)
 	}
 	apply(t, iptables.Routing{Mark: 1337, Table: 133, Families: []iptables.Family{iptables.IPv4}}, true)
-	if removed, err := routes.Remove(t.Context()); err != nil || !removed {
+	if removed, err := removeAll(t.Context()); err != nil || !removed {
 		t.Errorf("Remove: got %t, %v", removed, err)
 	}
 }
@@ -295,7 +295,7 @@ func TestCancelled(t *testing.T) {
 	if err := changes.Apply(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("Apply: got %v", err)
 	}
-	if _, err := routes.Apply(ctx, tproxy); !errors.Is(err, context.Canceled) {
+	if _, err := change(ctx, tproxy); !errors.Is(err, context.Canceled) {
 		t.Errorf("Apply from the start: got %v", err)
 	}
 	expect(t, "after", fresh)
@@ -307,4 +307,22 @@ func run(t *testing.T, commands ...string) {
 		words := strings.Fields(c)
 		nstest.Run(t, words[0], words[1:]...)
 	}
+}
+
+// change makes the network namespace hold what is wanted and nothing else of ours,
+// and reports whether it had to change anything.
+func change(ctx context.Context, want iptables.Routing) (changed bool, err error) {
+	changes, err := routes.Diff(ctx, want)
+	if err != nil || len(changes) == 0 {
+		return false, err
+	}
+	if err := changes.Apply(ctx); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// removeAll removes everything that is ours and reports whether there was any.
+func removeAll(ctx context.Context) (removed bool, err error) {
+	return change(ctx, iptables.Routing{})
 }

@@ -6,6 +6,19 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
+// Shadows returns the jumps of ours that are installed and that no packet for the
+// proxy reaches; each is a [Shadowed] difference.
+func Shadows(have *iptables.Ruleset) []Difference {
+	var all []Difference
+	for i := range have.Tables {
+		t := &have.Tables[i]
+		c := comparison{family: t.Family, table: t.Name, have: t}
+		own := t.Own()
+		all = append(all, c.shadowed(&own)...)
+	}
+	return all
+}
+
 // shadowed returns the jumps of ours that no packet of use reaches, because a
 // foreign rule before them takes every packet that they match, or every TCP packet
 // of them: only those can get to the proxy, DNS queries aside. Foreign rules that

@@ -106,12 +106,18 @@ func (c *Case) has(f iptables.Family) bool {
 // Config returns what the arguments and the environment ask for.
 func (c *Case) Config(t testing.TB) config.Config {
 	t.Helper()
-	fs := pflag.NewFlagSet(c.Name, pflag.ContinueOnError)
+	return Parse(t, c.Environ(), c.ExplicitArgs()...)
+}
+
+// Parse returns what arguments and an environment ask for.
+func Parse(t testing.TB, env []string, args ...string) config.Config {
+	t.Helper()
+	fs := pflag.NewFlagSet("meshtables", pflag.ContinueOnError)
 	flags := config.NewFlags(fs)
-	if err := fs.Parse(c.ExplicitArgs()); err != nil {
+	if err := fs.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	cfg, _, err := flags.Config(config.Sources{Env: c.Environ()})
+	cfg, _, err := flags.Config(config.Sources{Env: env})
 	if err != nil {
 		t.Fatal(err)
 	}
