@@ -83,7 +83,7 @@ func (c *command) apply(ctx context.Context) int {
 	}
 	if c.runValidation {
 		var err error
-		if answer.Validation, err = c.try(ctx, p.Rules, p.facts); err != nil {
+		if answer.Validation, err = c.try(ctx, p.Rules, p.facts.Addresses); err != nil {
 			return c.failed(err)
 		}
 	}

@@ -71,7 +71,7 @@ func (c *command) subject(ctx context.Context) (s subject, status int) {
 		return s, status
 	}
 	c.warnUnused()
-	facts, err := host.Discover(host.ResolvConf)
+	addresses, err := host.Addresses()
 	if err != nil {
 		return s, c.failed(err)
 	}
@@ -85,7 +85,7 @@ func (c *command) subject(ctx context.Context) (s subject, status int) {
 			return s, c.failed(err)
 		}
 	}
-	s.rules, s.addresses = s.Rules, facts.Addresses
+	s.rules, s.addresses = s.Rules, addresses
 	c.warnLive(&s)
 	return s, exitDone
 }

@@ -247,9 +247,8 @@ func (q *question) makeOutbound(p *explain.Packet, own netip.Addr, addresses []n
 
 // ownAddress returns the pod's address of a family, or one that stands for it.
 func ownAddress(addresses []netip.Prefix, f iptables.Family) (a netip.Addr, has bool) {
-	passthrough := netip.MustParseAddr("::6")
 	for _, p := range addresses {
-		if a := p.Addr(); iptables.FamilyOf(a) == f && a.IsGlobalUnicast() && a != passthrough {
+		if a := p.Addr(); iptables.FamilyOf(a) == f && iptables.IsReachable(a) {
 			return a, true
 		}
 	}

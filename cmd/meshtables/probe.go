@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -51,11 +52,11 @@ func (c *command) probe(ctx context.Context) int {
 	if status != exitDone {
 		return status
 	}
-	facts, err := host.Discover(host.ResolvConf)
+	addresses, err := host.Addresses()
 	if err != nil {
 		return c.failed(err)
 	}
-	steps, err := c.try(ctx, rules, facts)
+	steps, err := c.try(ctx, rules, addresses)
 	if err != nil {
 		return c.failed(err)
 	}
@@ -98,8 +99,8 @@ func (c *command) isGiven(variable string) bool {
 }
 
 // try opens the connections that follow from rules.
-func (c *command) try(ctx context.Context, rules iptables.Ruleset, facts host.Host) ([]probe.Step, error) {
-	return probe.Run(ctx, probe.Want{Rules: rules, Addresses: facts.Addresses, Timeout: c.probeTimeout})
+func (c *command) try(ctx context.Context, rules iptables.Ruleset, addresses []netip.Prefix) ([]probe.Step, error) {
+	return probe.Run(ctx, probe.Want{Rules: rules, Addresses: addresses, Timeout: c.probeTimeout})
 }
 
 // printSteps prints an answer and returns the exit status for its connections.

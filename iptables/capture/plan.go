@@ -63,18 +63,8 @@ func capturesIPv6(cfg config.Config, h host.Host) bool {
 	}
 	return slices.ContainsFunc(h.Addresses, func(p netip.Prefix) bool {
 		a := p.Addr()
-		return a.Is6() && a.IsGlobalUnicast() && a != passthrough(iptables.IPv6).Addr()
+		return a.Is6() && iptables.IsReachable(a)
 	})
-}
-
-// passthrough is the source address of the proxy's connections to the
-// application, by which they are told from everybody else's. The reference and
-// the proxy's configuration have it as a constant too.
-func passthrough(f iptables.Family) netip.Prefix {
-	if f == iptables.IPv6 {
-		return netip.MustParsePrefix("::6/128")
-	}
-	return netip.MustParsePrefix("127.0.0.6/32")
 }
 
 func planRouting(cfg config.Config, families []iptables.Family) iptables.Routing {
@@ -85,7 +75,7 @@ func planRouting(cfg config.Config, families []iptables.Family) iptables.Routing
 	// IPv4 has all of 127.0.0.0/8 on lo; of IPv6 the proxy's own source
 	// address has to be added.
 	if slices.Contains(families, iptables.IPv6) {
-		r.Addresses = []netip.Prefix{passthrough(iptables.IPv6)}
+		r.Addresses = []netip.Prefix{iptables.IPv6.Passthrough()}
 	}
 	return r
 }

@@ -41,7 +41,7 @@ func newPlanner(cfg config.Config, f iptables.Family, dns dnsServers) *planner {
 		family:      f,
 		dns:         dns,
 		loopback:    cfg.LoopbackCIDR,
-		passthrough: passthrough(f),
+		passthrough: f.Passthrough(),
 		raw:         iptables.NewTable(f, iptables.Raw),
 		mangle:      iptables.NewTable(f, iptables.Mangle),
 		nat:         iptables.NewTable(f, iptables.Nat),

@@ -27,7 +27,7 @@ type Host struct {
 // network namespace, in the kernel's order, and the name servers of the file
 // resolvConf, usually [ResolvConf]. A missing file means that there are none.
 func Discover(resolvConf string) (Host, error) {
-	addresses, err := addresses()
+	addresses, err := Addresses()
 	if err != nil {
 		return Host{}, err
 	}
@@ -38,7 +38,9 @@ func Discover(resolvConf string) (Host, error) {
 	return Host{Addresses: addresses, NameServers: servers}, nil
 }
 
-func addresses() ([]netip.Prefix, error) {
+// Addresses returns the addresses of all interfaces of the calling thread's network
+// namespace, with their prefix lengths, in the kernel's order.
+func Addresses() ([]netip.Prefix, error) {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
 		return nil, fmt.Errorf("failed to list the addresses of the network namespace: %w", err)

@@ -143,11 +143,9 @@ func appendNew[T comparable](all []T, x T) []T {
 func (p *planner) isOwn(a netip.Addr) bool { return slices.Contains(p.addresses, a) }
 
 // ownAddress returns the first address by which others can reach the namespace.
-// The proxy's own source address (see package capture) is on the loopback
-// interface only.
 func ownAddress(addresses []netip.Addr, f iptables.Family) netip.Addr {
 	for _, a := range addresses {
-		if iptables.FamilyOf(a) == f && a.IsGlobalUnicast() && a != netip.MustParseAddr("::6") {
+		if iptables.FamilyOf(a) == f && iptables.IsReachable(a) {
 			return a
 		}
 	}

@@ -35,10 +35,8 @@ type Object struct {
 	Priority uint32
 }
 
-// passthrough is the address that no one but us puts on the loopback interface:
-// as 127.0.0.6 for IPv4, it is where the proxy's own connections to the
-// application come from.
-var passthrough = netip.MustParsePrefix("::6/128")
+// passthrough is the address that no one but us puts on the loopback interface.
+var passthrough = iptables.IPv6.Passthrough()
 
 // The mark and table that istio-iptables uses unless told otherwise.
 const (
