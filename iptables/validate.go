@@ -84,6 +84,14 @@ func (r *Rule) validateMatch(m Match) error {
 		if r.Protocol.Not || r.Protocol.Protocol != TCP && r.Protocol.Protocol != UDP {
 			return errors.New("the match multiport needs -p tcp or -p udp")
 		}
+	case Set:
+		ports := m.Field == SourcePort || m.Field == DestinationPort
+		if ports && (r.Protocol.Not || r.Protocol.Protocol != TCP && r.Protocol.Protocol != UDP) {
+			return fmt.Errorf("a set of %s needs -p tcp or -p udp", m.Field)
+		}
+		if len(m.Elements) == 0 {
+			return fmt.Errorf("the set of %s is empty", m.Field)
+		}
 	}
 	return nil
 }

@@ -57,6 +57,8 @@ func (w *walker) matchesExtension(m iptables.Match) (bool, error) {
 		return (w.result.Mark&m.Mask == m.Value) != m.Not, nil
 	case iptables.Connmark:
 		return (w.result.ConnMark&m.Mask == m.Value) != m.Not, nil
+	case iptables.Set:
+		return matchesSet(m, p)
 	case iptables.UnknownMatch:
 		if m.Name == "comment" {
 			return true, nil
@@ -89,4 +91,38 @@ func matchesOwner(m iptables.Owner, owner *Owner) bool {
 
 func matchesID(m iptables.IDMatch, id uint32) bool {
 	return !m.Set || (m.First <= id && id <= m.Last) != m.Not
+}
+
+// matchesSet looks a field up. A packet without an owner has no id that could be
+// in a set, nor one that could be outside of it.
+func matchesSet(m iptables.Set, p *Packet) (bool, error) {
+	var value iptables.Interval
+	switch m.Field {
+	case iptables.SourceAddress, iptables.DestinationAddress:
+		a := p.Source
+		if m.Field == iptables.DestinationAddress {
+			a = p.Destination
+		}
+		value = iptables.PrefixInterval(netip.PrefixFrom(a, a.BitLen()))
+	case iptables.InInterface:
+		value = iptables.InterfaceInterval(p.In)
+	case iptables.OutInterface:
+		value = iptables.InterfaceInterval(p.Out)
+	case iptables.SourcePort:
+		value = iptables.PortInterval(iptables.Port(p.SourcePort))
+	case iptables.DestinationPort:
+		value = iptables.PortInterval(iptables.Port(p.DestinationPort))
+	case iptables.OwnerUID, iptables.OwnerGID:
+		if p.Owner == nil {
+			return false, nil
+		}
+		id := p.Owner.UID
+		if m.Field == iptables.OwnerGID {
+			id = p.Owner.GID
+		}
+		value = iptables.IDInterval(id, id)
+	default:
+		return false, fmt.Errorf("unknown field %s of a set", m.Field)
+	}
+	return m.Contains(value.First) != m.Not, nil
 }
