@@ -8,6 +8,7 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/internal/packettest"
 	"github.com/meshtables/meshtables/tests/recorded"
 )
 
@@ -26,10 +27,10 @@ func TestPacketsFareAsWithTheReference(t *testing.T) {
 			planned := capture.Plan(c.Config(t), c.Host()).Rules
 			seen := make(map[explain.Verdict]int)
 			for _, f := range iptables.Families() {
-				values := valuesOf(f, &want, &planned)
+				values := packettest.ValuesOf(f, &want, &planned)
 				random := rand.New(rand.NewPCG(20261120, uint64(i)))
 				for range packetsPerCase {
-					packet := values.packet(random)
+					packet := values.Packet(random)
 					seen[compare(t, &want, &planned, packet)]++
 				}
 				if t.Failed() {

@@ -1,4 +1,6 @@
-package explain_test
+// Package packettest draws packets for tests that compare what two rulesets do
+// to them. It is for tests only.
+package packettest
 
 import (
 	"math/rand/v2"
@@ -9,9 +11,9 @@ import (
 	"github.com/meshtables/meshtables/iptables/explain"
 )
 
-// values are the values of each part of a packet that a ruleset can tell from
+// Values are the values of each part of a packet that a ruleset can tell from
 // others: its constants and their neighbours.
-type values struct {
+type Values struct {
 	addresses  []netip.Addr
 	ports      []uint16
 	interfaces []string
@@ -19,9 +21,9 @@ type values struct {
 	marks      []uint32
 }
 
-// valuesOf collects the values of one family from the rules.
-func valuesOf(f iptables.Family, rulesets ...*iptables.Ruleset) *values {
-	v := &values{
+// ValuesOf collects the values of one family from the rules.
+func ValuesOf(f iptables.Family, rulesets ...*iptables.Ruleset) *Values {
+	v := &Values{
 		ports:      []uint16{53, 80, 15053},
 		interfaces: []string{"lo", "eth0"},
 		owners:     []*explain.Owner{nil},
@@ -54,7 +56,7 @@ func valuesOf(f iptables.Family, rulesets ...*iptables.Ruleset) *values {
 	return v
 }
 
-func (v *values) addRule(r iptables.Rule) {
+func (v *Values) addRule(r iptables.Rule) {
 	for _, a := range []iptables.Address{r.Source, r.Destination} {
 		if a != (iptables.Address{}) {
 			v.addAddress(a.Prefix)
@@ -74,6 +76,8 @@ func (v *values) addRule(r iptables.Rule) {
 			for _, p := range m.Ports {
 				v.addPorts(p)
 			}
+		case iptables.Set:
+			v.addSet(m)
 		case iptables.Mark:
 			v.marks = append(v.marks, m.Value-1, m.Value, m.Value+1)
 		case iptables.Connmark:
@@ -82,7 +86,26 @@ func (v *values) addRule(r iptables.Rule) {
 	}
 }
 
-func (v *values) addAddress(p netip.Prefix) {
+// addSet adds the ends of each interval; ids are added by appendIDs.
+func (v *Values) addSet(s iptables.Set) {
+	for _, e := range s.Elements {
+		switch s.Field {
+		case iptables.SourcePort, iptables.DestinationPort:
+			v.addPorts(e.Ports())
+		case iptables.InInterface, iptables.OutInterface:
+			if name, ok := e.Interface(); ok {
+				v.interfaces = append(v.interfaces, name)
+			}
+		case iptables.SourceAddress, iptables.DestinationAddress:
+			for _, end := range []iptables.Value{e.First, e.Last} {
+				a, _ := netip.AddrFromSlice([]byte(end))
+				v.addAddress(netip.PrefixFrom(a, a.BitLen()))
+			}
+		}
+	}
+}
+
+func (v *Values) addAddress(p netip.Prefix) {
 	first := p.Masked().Addr()
 	last := lastOf(p)
 	for _, a := range []netip.Addr{first.Prev(), first, last, last.Next()} {
@@ -101,16 +124,24 @@ func lastOf(p netip.Prefix) netip.Addr {
 	return last
 }
 
-func (v *values) addPorts(r iptables.PortRange) {
+func (v *Values) addPorts(r iptables.PortRange) {
 	v.ports = append(v.ports, r.First-1, r.First, r.Last, r.Last+1)
 }
 
 func appendIDs(ids []uint32, r iptables.Rule) []uint32 {
 	for _, m := range r.Matches {
-		if m, ok := m.(iptables.Owner); ok {
+		switch m := m.(type) {
+		case iptables.Owner:
 			for _, id := range []iptables.IDMatch{m.UID, m.GID} {
 				if id.Set {
 					ids = append(ids, id.First-1, id.First, id.Last, id.Last+1)
+				}
+			}
+		case iptables.Set:
+			if m.Field == iptables.OwnerUID || m.Field == iptables.OwnerGID {
+				for _, e := range m.Elements {
+					first, last := e.IDs()
+					ids = append(ids, first-1, first, last, last+1)
 				}
 			}
 		}
@@ -123,9 +154,9 @@ func compact[T int | uint16 | uint32 | string](values []T) []T {
 	return slices.Compact(values)
 }
 
-// packet draws a packet that the kernel could really see: one that came in has
+// Packet draws a packet that the kernel could really see: one that came in has
 // no owner, one that goes out has no incoming interface.
-func (v *values) packet(random *rand.Rand) explain.Packet {
+func (v *Values) Packet(random *rand.Rand) explain.Packet {
 	p := explain.Packet{
 		Hook:            iptables.Prerouting,
 		Protocol:        iptables.TCP,
@@ -149,6 +180,11 @@ func (v *values) packet(random *rand.Rand) explain.Packet {
 	}
 	if random.IntN(2) == 0 {
 		p.In = pick(random, v.interfaces)
+		if p.In != "lo" {
+			// A mark does not leave the namespace (skb_scrub_packet in
+			// net/core/skbuff.c).
+			p.Mark = 0
+		}
 		return p
 	}
 	p.Hook, p.Out = iptables.Output, pick(random, v.interfaces)

@@ -1,0 +1,110 @@
+// Package plantest makes up plans for tests that hold for every plan. It is for
+// tests only.
+package plantest
+
+import (
+	"math/rand/v2"
+	"net/netip"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/host"
+)
+
+// Random returns the rules of a made-up configuration, the same for the same
+// seed. Lists have few values or some dozens, with some that are equal or overlap.
+func Random(seed uint64) iptables.Ruleset {
+	g := generator{rand.New(rand.NewPCG(seed, 5))}
+	cfg := config.Default()
+	cfg.ProxyUIDs, cfg.ProxyGIDs = g.ids(3), g.ids(3)
+	cfg.ExcludedOutboundPorts, cfg.IncludedOutboundPorts = g.ports(60), g.ports(40)
+	cfg.ExcludedPorts = g.ports(60)
+	if g.in(3) {
+		cfg.IncludedPorts = config.PortSelection{Ports: g.ports(60)}
+	}
+	if g.in(2) {
+		cfg.IncludedCIDRs = config.CIDRSelection{CIDRs: g.prefixes(12)}
+	}
+	cfg.ExcludedCIDRs = g.prefixes(12)
+	if g.in(2) {
+		cfg.Mode = config.ModeTProxy
+	}
+	if g.in(3) {
+		cfg.ExcludedInterfaces = g.interfaces()
+	}
+	if g.in(3) {
+		cfg.VirtualInterfaces = g.interfaces()
+	}
+	switch g.IntN(3) {
+	case 0:
+		cfg.IncludedGroups = config.GroupSelection{Groups: g.ids(5)}
+	case 1:
+		cfg.ExcludedGroups = g.ids(5)
+	}
+	cfg.RedirectDNS, cfg.CaptureAllDNS, cfg.DropInvalid = g.in(2), g.in(3), g.in(3)
+	cfg.IPv6 = config.IPv6Off
+	if g.in(2) {
+		cfg.IPv6 = config.IPv6On
+	}
+	return capture.Plan(cfg, g.host()).Rules
+}
+
+type generator struct{ *rand.Rand }
+
+// in is true once in n times.
+func (g generator) in(n int) bool { return g.IntN(n) == 0 }
+
+func (g generator) host() host.Host {
+	h := host.Host{Addresses: []netip.Prefix{netip.MustParsePrefix("10.1.2.3/24")}}
+	for _, s := range []string{"10.96.0.10", "10.96.0.11", "fd00::10", "fd00::11"} {
+		if g.in(2) {
+			h.NameServers = append(h.NameServers, netip.MustParseAddr(s))
+		}
+	}
+	return h
+}
+
+func (g generator) ids(most int) []uint32 {
+	ids := make([]uint32, 1+g.IntN(most))
+	for i := range ids {
+		ids[i] = 1337 + g.Uint32N(6)
+	}
+	return ids
+}
+
+func (g generator) ports(most int) []iptables.PortRange {
+	if !g.in(3) {
+		most = 3
+	}
+	ports := make([]iptables.PortRange, g.IntN(most+1))
+	for i := range ports {
+		ports[i] = iptables.Port(uint16(1000 + g.UintN(200)))
+		if g.in(4) {
+			ports[i].Last += uint16(g.UintN(9))
+		}
+	}
+	return ports
+}
+
+func (g generator) prefixes(most int) []netip.Prefix {
+	prefixes := make([]netip.Prefix, g.IntN(most+1))
+	for i := range prefixes {
+		a, bits := netip.AddrFrom4([4]byte{10, byte(g.UintN(3)), byte(g.UintN(4)), byte(g.UintN(8))}), 8+g.IntN(25)
+		switch {
+		case g.in(10):
+			a = netip.AddrFrom4([4]byte{127, 0, 0, byte(g.UintN(3))})
+		case g.in(2):
+			b := [16]byte{0: 0xfd, 7: byte(g.UintN(2)), 15: byte(g.UintN(8))}
+			a, bits = netip.AddrFrom16(b), 56+g.IntN(73)
+		}
+		prefixes[i] = netip.PrefixFrom(a, bits).Masked()
+	}
+	return prefixes
+}
+
+func (g generator) interfaces() []string {
+	names := []string{"eth0", "eth+", "net1", "tap0", "abcdefghijklmno"}
+	g.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	return names[:1+g.IntN(3)]
+}
