@@ -1,0 +1,84 @@
+package compact_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/compact"
+	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/internal/packettest"
+	"github.com/meshtables/meshtables/iptables/internal/plantest"
+	"github.com/meshtables/meshtables/tests/recorded"
+)
+
+// Every packet at and around the constants of a plan fares in both compact forms
+// as in the plan.
+func TestPacketsFareAsPlanned(t *testing.T) {
+	t.Run("recorded", func(t *testing.T) {
+		for i, c := range recorded.Cases(t) {
+			t.Run(c.Name, func(t *testing.T) {
+				t.Parallel()
+				faresAsPlanned(t, capture.Plan(c.Config(t), c.Host()).Rules, uint64(i), 4000)
+			})
+		}
+	})
+	t.Run("made up", func(t *testing.T) {
+		for seed := range uint64(1000) {
+			t.Run(fmt.Sprint(seed), func(t *testing.T) {
+				t.Parallel()
+				faresAsPlanned(t, plantest.Random(seed), seed, 1000)
+			})
+		}
+	})
+}
+
+func faresAsPlanned(t *testing.T, plan iptables.Ruleset, seed uint64, packets int) {
+	sets, multiport := compact.Sets(plan), compact.Multiport(plan)
+	for _, rs := range []iptables.Ruleset{plan, sets, multiport} {
+		if err := rs.Validate(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if again := compact.Multiport(multiport); !again.Equal(&multiport) {
+		t.Error("the multiport form of the multiport form is another")
+	}
+	for _, f := range iptables.Families() {
+		values := packettest.ValuesOf(f, &plan)
+		random := rand.New(rand.NewPCG(20261120, seed))
+		for range packets {
+			p := values.Packet(random)
+			want := walk(t, plan, p)
+			for name, rs := range map[string]iptables.Ruleset{"sets": sets, "multiport": multiport} {
+				if got := walk(t, rs, p); fate(got) != fate(want) {
+					t.Fatalf("%+v (owner %+v)\nplanned: %s\n%s%s: %s\n%s\n%s", p, p.Owner,
+						fate(want), path(want), name, fate(got), path(got), rs.Save(f))
+				}
+			}
+		}
+	}
+}
+
+func walk(t *testing.T, rs iptables.Ruleset, p explain.Packet) explain.Result {
+	t.Helper()
+	r, err := explain.Walk(&rs, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// fate is all that a walk does to a packet.
+func fate(r explain.Result) string {
+	return fmt.Sprintf("%s port %d, mark %#x, connection mark %#x, zone %d", r.Verdict, r.Port, r.Mark, r.ConnMark, r.Zone)
+}
+
+func path(r explain.Result) string {
+	var text string
+	for _, s := range r.Path {
+		text += fmt.Sprintf("  %s %s %d: %s\n", s.Table, s.Chain, s.Position, s.Rule)
+	}
+	return text
+}

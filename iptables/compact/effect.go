@@ -1,0 +1,81 @@
+package compact
+
+import (
+	"slices"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// effect is what a target does to a packet, as far as the rules after it are
+// concerned.
+type effect struct {
+	// decides: no packet goes on to the next rule of the chain.
+	decides bool
+	// pure: a packet that goes on does so as it was, so that meeting the
+	// target again does nothing new.
+	pure bool
+}
+
+// effects knows the effect of every target in a table.
+type effects struct {
+	table *iptables.Table
+	known map[string]effect
+}
+
+func effectsIn(t *iptables.Table) *effects {
+	return &effects{table: t, known: make(map[string]effect)}
+}
+
+func (e *effects) of(t iptables.Target) effect {
+	switch t := t.(type) {
+	case nil:
+		return effect{pure: true}
+	case iptables.Verdict, iptables.Goto, iptables.Redirect, iptables.TProxy:
+		return effect{decides: true, pure: true}
+	case iptables.Jump:
+		return e.ofChain(t.Chain)
+	}
+	return effect{}
+}
+
+func (e *effects) ofChain(name string) effect {
+	if known, ok := e.known[name]; ok {
+		return known
+	}
+	// A chain that jumps back to itself is left at this.
+	e.known[name] = effect{}
+	chain := e.table.Chain(name)
+	if chain == nil {
+		return effect{}
+	}
+	var whole effect
+	whole.decides = slices.ContainsFunc(chain.Rules, e.ends)
+	whole.pure = whole.decides || !slices.ContainsFunc(chain.Rules, e.leavesTrace)
+	if returns := slices.ContainsFunc(chain.Rules, mayLeave); returns && whole.decides {
+		// Some packets leave it before they get there.
+		whole = effect{}
+	}
+	e.known[name] = whole
+	return whole
+}
+
+// leavesTrace reports whether a packet may come back from a rule's target, be it
+// to the calling chain, other than it was.
+func (e *effects) leavesTrace(r iptables.Rule) bool {
+	if t, ok := r.Target.(iptables.Goto); ok {
+		return !e.ofChain(t.Chain).pure
+	}
+	return !e.of(r.Target).pure
+}
+
+// ends reports whether a rule decides about every packet.
+func (e *effects) ends(r iptables.Rule) bool {
+	c := conditionsOf(r)
+	return c.unconditional() && (r.Target == iptables.Accept || r.Target == iptables.Drop)
+}
+
+// mayLeave reports whether a rule can send a packet back to the calling chain.
+func mayLeave(r iptables.Rule) bool {
+	_, isGoto := r.Target.(iptables.Goto)
+	return isGoto || r.Target == iptables.Return
+}

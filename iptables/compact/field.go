@@ -1,0 +1,187 @@
+package compact
+
+import (
+	"slices"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// fields are those of which the values of several rules can become one set.
+var fields = [...]iptables.SetField{
+	iptables.SourceAddress, iptables.DestinationAddress,
+	iptables.InInterface, iptables.OutInterface,
+	iptables.SourcePort, iptables.DestinationPort,
+	iptables.OwnerUID, iptables.OwnerGID,
+}
+
+// hole stands in a rule for the match that was taken out of it.
+var hole = iptables.UnknownMatch{Args: []string{"any of"}}
+
+// extract takes the match on a field out of a rule. It is ok if there is exactly
+// one, and what is left has a hole in its place.
+func extract(r iptables.Rule, f iptables.SetField) (rest iptables.Rule, not bool, values []iptables.Interval, ok bool) {
+	rest = r
+	rest.Matches = make([]iptables.Match, 0, len(r.Matches)+1)
+	found := 0
+	take := func(negated bool, intervals ...iptables.Interval) {
+		found++
+		not, values = negated, intervals
+		rest.Matches = append(rest.Matches, hole)
+	}
+	if a := addressOf(&rest, f); a != nil && *a != (iptables.Address{}) {
+		take(a.Not, iptables.PrefixInterval(a.Prefix))
+		*a = iptables.Address{}
+	}
+	if i := interfaceOf(&rest, f); i != nil && *i != (iptables.Interface{}) {
+		take(i.Not, iptables.InterfaceInterval(i.Name))
+		*i = iptables.Interface{}
+	}
+	for _, m := range r.Matches {
+		if left, negated, intervals, ok := extractMatch(m, f); ok {
+			if left != nil {
+				rest.Matches = append(rest.Matches, left)
+			}
+			take(negated, intervals...)
+			continue
+		}
+		rest.Matches = append(rest.Matches, m)
+	}
+	return rest, not, values, found == 1
+}
+
+// extractMatch takes a field out of an extension match, of which other fields
+// may be left.
+func extractMatch(m iptables.Match, f iptables.SetField) (left iptables.Match, not bool, values []iptables.Interval, ok bool) {
+	switch m := m.(type) {
+	case iptables.Set:
+		return nil, m.Not, m.Elements, m.Field == f
+	case iptables.Ports:
+		side, other := &m.Source, &m.Destination
+		if f == iptables.DestinationPort {
+			side, other = other, side
+		} else if f != iptables.SourcePort {
+			return nil, false, nil, false
+		}
+		p := *side
+		*side = iptables.PortMatch{}
+		if other.Set {
+			left = m
+		}
+		return left, p.Not, []iptables.Interval{iptables.PortInterval(p.Range)}, p.Set
+	case iptables.Multiport:
+		if m.Side == iptables.SourcePorts && f != iptables.SourcePort ||
+			m.Side == iptables.DestinationPorts && f != iptables.DestinationPort || m.Side == iptables.EitherPorts {
+			return nil, false, nil, false
+		}
+		for _, r := range m.Ports {
+			values = append(values, iptables.PortInterval(r))
+		}
+		return nil, m.Not, values, true
+	case iptables.Owner:
+		id, other := &m.UID, &m.GID
+		if f == iptables.OwnerGID {
+			id, other = other, id
+		} else if f != iptables.OwnerUID {
+			return nil, false, nil, false
+		}
+		p := *id
+		*id = iptables.IDMatch{}
+		if other.Set {
+			left = m
+		}
+		return left, p.Not, []iptables.Interval{iptables.IDInterval(p.First, p.Last)}, p.Set
+	}
+	return nil, false, nil, false
+}
+
+// restore puts a match on a field into the hole that extract left.
+func restore(rest iptables.Rule, s iptables.Set) iptables.Rule {
+	r := rest
+	r.Matches = slices.Clone(rest.Matches)
+	at := slices.IndexFunc(r.Matches, isHole)
+	m := matchFor(&r, s)
+	if m == nil {
+		r.Matches = slices.Delete(r.Matches, at, at+1)
+		return r
+	}
+	r.Matches[at] = m
+	if at > 0 {
+		if joined, ok := join(r.Matches[at-1], m); ok {
+			r.Matches = slices.Replace(r.Matches, at-1, at+1, joined)
+		}
+	}
+	return r
+}
+
+func isHole(m iptables.Match) bool {
+	u, ok := m.(iptables.UnknownMatch)
+	return ok && u.Name == hole.Name && slices.Equal(u.Args, hole.Args)
+}
+
+// matchFor returns the plainest match for a set: one that iptables has, if there
+// is one. It returns nil if it could set a field of the rule itself.
+func matchFor(r *iptables.Rule, s iptables.Set) iptables.Match {
+	if len(s.Elements) != 1 {
+		return s
+	}
+	only := s.Elements[0]
+	if a := addressOf(r, s.Field); a != nil {
+		if p, ok := only.Prefix(); ok {
+			*a = iptables.Address{Prefix: p, Not: s.Not}
+			return nil
+		}
+		return s
+	}
+	if i := interfaceOf(r, s.Field); i != nil {
+		if name, ok := only.Interface(); ok {
+			*i = iptables.Interface{Name: name, Not: s.Not}
+			return nil
+		}
+		return s
+	}
+	switch s.Field {
+	case iptables.SourcePort:
+		return iptables.Ports{Protocol: r.Protocol.Protocol, Source: iptables.PortMatch{Range: only.Ports(), Not: s.Not, Set: true}}
+	case iptables.DestinationPort:
+		return iptables.Ports{Protocol: r.Protocol.Protocol, Destination: iptables.PortMatch{Range: only.Ports(), Not: s.Not, Set: true}}
+	}
+	first, last := only.IDs()
+	id := iptables.IDMatch{First: first, Last: last, Not: s.Not, Set: true}
+	if s.Field == iptables.OwnerGID {
+		return iptables.Owner{GID: id}
+	}
+	return iptables.Owner{UID: id}
+}
+
+// join makes one match of those on source and destination port, as both are
+// options of one "-m tcp".
+func join(a, b iptables.Match) (iptables.Match, bool) {
+	source, ok1 := a.(iptables.Ports)
+	destination, ok2 := b.(iptables.Ports)
+	if !ok1 || !ok2 || !source.Source.Set || source.Destination.Set || destination.Source.Set {
+		return nil, false
+	}
+	source.Destination = destination.Destination
+	return source, true
+}
+
+// addressOf and interfaceOf return where a rule itself has a field, or nil.
+func addressOf(r *iptables.Rule, f iptables.SetField) *iptables.Address {
+	switch f {
+	case iptables.SourceAddress:
+		return &r.Source
+	case iptables.DestinationAddress:
+		return &r.Destination
+	}
+	return nil
+}
+
+func interfaceOf(r *iptables.Rule, f iptables.SetField) *iptables.Interface {
+	switch f {
+	case iptables.InInterface:
+		return &r.In
+	case iptables.OutInterface:
+		return &r.Out
+	}
+	return nil
+}

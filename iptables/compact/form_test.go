@@ -1,0 +1,106 @@
+package compact_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/compact"
+)
+
+func parse(t *testing.T, lines ...string) iptables.Ruleset {
+	t.Helper()
+	text := "*nat\n:OUTPUT ACCEPT [0:0]\n:ISTIO_A - [0:0]\n:ISTIO_B - [0:0]\n-A OUTPUT -j ISTIO_A\n" +
+		"-A ISTIO_A " + strings.Join(lines, "\n-A ISTIO_A ") + "\n-A ISTIO_B -p tcp -j REDIRECT --to-ports 1\nCOMMIT\n"
+	tables, err := iptables.ParseSave(iptables.IPv4, strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return iptables.Ruleset{Tables: tables}
+}
+
+// linesOf returns the rules of ISTIO_A and what it was split into.
+func linesOf(rs iptables.Ruleset) []string {
+	var lines []string
+	for _, c := range rs.Tables[0].Chains {
+		for _, r := range c.Rules {
+			if name, ok := strings.CutPrefix(c.Name, "ISTIO_A"); ok {
+				lines = append(lines, strings.TrimPrefix(name+" "+r.String(), " "))
+			}
+		}
+	}
+	return lines
+}
+
+func TestSets(t *testing.T) {
+	for name, test := range map[string]struct{ plan, want []string }{
+		"ports of two protocols in turn": {
+			[]string{"-p tcp -m tcp --dport 80 -j RETURN", "-p udp -m udp --dport 80 -j RETURN",
+				"-p tcp -m tcp --dport 90:95 -j RETURN", "-p udp -m udp --dport 81 -j RETURN"},
+			[]string{"-p tcp --dport {80,90:95} -j RETURN", "-p udp -m udp --dport 80:81 -j RETURN"},
+		},
+		"prefixes that overlap and touch": {
+			[]string{"-d 10.0.0.0/9 -j RETURN", "-d 10.128.0.0/9 -j RETURN", "-d 10.1.0.0/16 -j RETURN", "-d 192.168.0.1/32 -j RETURN"},
+			[]string{"-d {10.0.0.0/8,192.168.0.1/32} -j RETURN"},
+		},
+		"another target between": {
+			[]string{"-d 10.0.0.1/32 -j RETURN", "-d 10.0.0.0/24 -j ISTIO_B", "-d 10.0.0.2/32 -j RETURN"},
+			[]string{"-d 10.0.0.1/32 -j RETURN", "-d 10.0.0.0/24 -j ISTIO_B", "-d 10.0.0.2/32 -j RETURN"},
+		},
+		"another target between, of other packets": {
+			[]string{"-d 10.0.0.1/32 -j RETURN", "-d 10.0.1.0/24 -j ISTIO_B", "-d 10.0.0.2/32 -j RETURN"},
+			[]string{"-d {10.0.0.1-10.0.0.2} -j RETURN", "-d 10.0.1.0/24 -j ISTIO_B"},
+		},
+		"not from the proxy, then from it": {
+			[]string{"-o lo -m owner ! --uid-owner 1 -j RETURN", "-m owner --uid-owner 1 -j RETURN", "-j ISTIO_B"},
+			[]string{"-o lo -j RETURN", "-m owner --uid-owner 1 -j RETURN", "-j ISTIO_B"},
+		},
+		"from no group of a list": {
+			[]string{"-m owner ! --gid-owner 1 -m owner ! --gid-owner 3 -j RETURN", "-j ISTIO_B"},
+			[]string{"--gid-owner {1,3} -g ISTIO_A_2", "-j RETURN", "_2 -j ISTIO_B"},
+		},
+		"not from a user, on one interface": {
+			[]string{"-o lo -m owner ! --uid-owner 1 -j RETURN", "-j ISTIO_B"},
+			[]string{"-o lo -g ISTIO_A_2", "-g ISTIO_A_3", "_2 -m owner --uid-owner 1 -g ISTIO_A_3", "_2 -j RETURN", "_3 -j ISTIO_B"},
+		},
+		"what is decided before": {
+			[]string{"-o lo -j RETURN", "-o lo -p tcp -j ISTIO_B", "-j ISTIO_B"},
+			[]string{"-o lo -j RETURN", "-j ISTIO_B"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, linesOf(compact.Sets(parse(t, test.plan...)))); diff != "" {
+				t.Errorf("want (-), got (+):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Up to the threshold nothing changes; beyond it a rule takes 15 ports.
+func TestMultiport(t *testing.T) {
+	rules := func(n int) []string {
+		lines := []string{"-d 127.0.0.1/32 -j RETURN"}
+		for i := range n {
+			lines = append(lines, fmt.Sprintf("-p tcp -m tcp --dport %d -j RETURN", 2*i+1))
+		}
+		return append(lines, "-j ISTIO_B")
+	}
+	if got := linesOf(compact.Multiport(parse(t, rules(compact.LongList)...))); !cmp.Equal(got, rules(compact.LongList)) {
+		t.Errorf("a short list has become %q", got)
+	}
+	got := linesOf(compact.Multiport(parse(t, rules(46)...)))
+	want := []string{
+		"-d 127.0.0.1/32 -j RETURN",
+		"-p tcp -m multiport --dports 1,3,5,7,9,11,13,15,17,19,21,23,25,27,29 -j RETURN",
+		"-p tcp -m multiport --dports 31,33,35,37,39,41,43,45,47,49,51,53,55,57,59 -j RETURN",
+		"-p tcp -m multiport --dports 61,63,65,67,69,71,73,75,77,79,81,83,85,87,89 -j RETURN",
+		"-p tcp -m tcp --dport 91 -j RETURN",
+		"-j ISTIO_B",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("want (-), got (+):\n%s", diff)
+	}
+}

@@ -1,0 +1,116 @@
+package compact
+
+import (
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// LongList is the length up to which a list of ports keeps a rule for each, to the
+// letter of the reference. Measured by BenchmarkConnections of the tests, against
+// a list of three: up to 32 ports cost no more than the machine's noise of 5 %, 64
+// cost 3 to 11 % of the connections per second, 128 cost 20 to 40 %, 1000 more than
+// 60 %. Grouped, 128 ports are within the noise again, and 1000 cost 17 %.
+const LongList = 32
+
+// multiportSlots is XT_MULTI_PORTS (linux/netfilter/xt_multiport.h).
+const multiportSlots = 15
+
+// Multiport returns the ruleset with the ports of lists that are longer than
+// [LongList] grouped: up to 15 ports, a range counting for two, are one rule with
+// "-m multiport". All other rules stay as they are and where they are, to the
+// letter.
+func Multiport(rs iptables.Ruleset) iptables.Ruleset {
+	var grouped iptables.Ruleset
+	for i := range rs.Tables {
+		t := &rs.Tables[i]
+		e := effectsIn(t)
+		g := iptables.Table{Family: t.Family, Name: t.Name}
+		for _, c := range t.Chains {
+			if long := longLists(c.Rules); len(long) > 0 {
+				c.Rules = groupPorts(c.Rules, e, long)
+			}
+			g.Chains = append(g.Chains, c)
+		}
+		grouped.Tables = append(grouped.Tables, g)
+	}
+	return grouped
+}
+
+var portFields = [...]iptables.SetField{iptables.SourcePort, iptables.DestinationPort}
+
+// longLists returns the shapes that more than LongList rules have.
+func longLists(rules []iptables.Rule) map[shape]bool {
+	if len(rules) <= LongList {
+		return nil
+	}
+	count := make(map[shape]int)
+	long := make(map[shape]bool)
+	for _, r := range rules {
+		for _, f := range portFields {
+			if rest, not, _, ok := extract(r, f); ok && !not {
+				s := shape{f, rest.String(), r.Origin.Option}
+				if count[s]++; count[s] > LongList {
+					long[s] = true
+				}
+			}
+		}
+	}
+	return long
+}
+
+func groupPorts(rules []iptables.Rule, e *effects, long map[shape]bool) []iptables.Rule {
+	var grouped []iptables.Rule
+	for _, g := range merge(rules, e, portFields[:], func(s shape) bool { return long[s] }) {
+		if g.shape == (shape{}) {
+			grouped = append(grouped, g.rule)
+			continue
+		}
+		for _, ports := range groups(iptables.NewSet(g.shape.field, false, g.values)) {
+			grouped = append(grouped, withPorts(g, ports))
+		}
+	}
+	return grouped
+}
+
+// groups divides ports into as many as one multiport takes.
+func groups(s iptables.Set) [][]iptables.PortRange {
+	var all [][]iptables.PortRange
+	free := 0
+	for _, e := range s.Elements {
+		ports := e.Ports()
+		need := 1
+		if ports.First != ports.Last {
+			need = 2
+		}
+		if need > free {
+			all = append(all, nil)
+			free = multiportSlots
+		}
+		all[len(all)-1] = append(all[len(all)-1], ports)
+		free -= need
+	}
+	return all
+}
+
+func withPorts(g *merged, ports []iptables.PortRange) iptables.Rule {
+	var values []iptables.Interval
+	names := make([]string, len(ports))
+	for i, p := range ports {
+		values = append(values, iptables.PortInterval(p))
+		names[i] = p.String()
+	}
+	r := restore(g.rest, iptables.NewSet(g.shape.field, false, values))
+	r.Origin = iptables.Origin{Option: g.shape.option, Value: list(names)}
+	if len(ports) == 1 {
+		return r
+	}
+	side := iptables.SourcePorts
+	if g.shape.field == iptables.DestinationPort {
+		side = iptables.DestinationPorts
+	}
+	for i, m := range r.Matches {
+		if s, ok := m.(iptables.Set); ok && s.Field == g.shape.field {
+			r.Matches[i] = iptables.Multiport{Side: side, Ports: ports}
+		}
+	}
+	return r
+}
