@@ -59,10 +59,14 @@ func extensionsOf(family iptables.Family, r *iptables.Rule) []neededExtension {
 // nft_compat and has every xt match and target that they take. Otherwise the
 // error is the reason.
 //
-// It only asks (NFNL_MSG_COMPAT_GET, linux/netfilter/nf_tables_compat.h), and
+// For the native form it has the kernel check the rules without taking them; see
+// conn.check. For the other it only asks (NFNL_MSG_COMPAT_GET, linux/netfilter/nf_tables_compat.h), and
 // makes no table, chain or rule. The kernel may load the modules that it is asked
 // about.
 func (b *Backend) Available(ctx context.Context, rs iptables.Ruleset) error {
+	if b.native {
+		return b.nativeAvailable(rs)
+	}
 	return b.connected(func(c *conn) error {
 		if _, err := c.generation(); err != nil {
 			return err

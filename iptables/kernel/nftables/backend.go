@@ -1,7 +1,9 @@
-// Package nftables writes rules over netlink, and reads them back, in the form
-// that iptables-nft gives them: into the tables "ip nat", "ip mangle" and so on,
-// with the xt matches and targets of nft_compat. Every iptables-nft lists, checks
-// and saves them as if it had written them itself.
+// Package nftables writes rules over netlink, and reads them back, in one of two
+// forms. [New] has that of iptables-nft: the tables "ip nat", "ip mangle" and so
+// on, with the xt matches and targets of nft_compat. Every iptables-nft lists,
+// checks and saves them as if it had written them itself. [NewNative] has
+// nf_tables' own: one table "inet meshtables" for both families, with sets for
+// lists and nothing of xtables, for nft to list.
 //
 // No program is run. All tables of both families change in one transaction, and
 // only if nobody else has changed any since they were read; the one thing it
@@ -20,21 +22,42 @@ import (
 	"time"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/compact"
 )
 
 // Backend reaches the rules over netlink. Its methods act on the network
 // namespace that the calling thread is in.
 type Backend struct {
 	dial func() (socket, error)
+	// native selects the form.
+	native bool
 }
 
-// New returns the backend. It touches nothing.
+// New returns the backend of the form that iptables lists. It touches nothing.
 func New() *Backend { return &Backend{dial: dialNetlink} }
 
-// Name returns "iptables-nft".
-func (b *Backend) Name() string { return "iptables-nft" }
+// NewNative returns the backend of the native form. It touches nothing.
+func NewNative() *Backend { return &Backend{dial: dialNetlink, native: true} }
 
-// Load returns the tables that iptables uses, of both families, as they were at
+// Name returns "iptables-nft" or, for the native form, "nftables".
+func (b *Backend) Name() string {
+	if b.native {
+		return "nftables"
+	}
+	return "iptables-nft"
+}
+
+// Form returns a plan in the words of the backend's form: what Replace takes and
+// Load returns.
+func (b *Backend) Form(plan iptables.Ruleset) iptables.Ruleset {
+	if b.native {
+		return compact.Sets(plan)
+	}
+	return compact.Multiport(plan)
+}
+
+// Load of the native form returns its one table as those of the model. Of the
+// other form it returns the tables that iptables uses, of both families, as they were at
 // one moment, in the order and with the built-in chains that iptables-nft-save
 // prints, and with counters. Other tables of nf_tables are left out.
 //
@@ -44,7 +67,9 @@ func (b *Backend) Name() string { return "iptables-nft" }
 func (b *Backend) Load(ctx context.Context) (rs iptables.Ruleset, err error) {
 	err = b.connected(func(c *conn) error {
 		s, err := c.load(ctx)
-		if err == nil {
+		if err == nil && b.native {
+			rs = s.native.ruleset()
+		} else if err == nil {
 			rs = s.ruleset()
 		}
 		return err
@@ -67,12 +92,22 @@ func (b *Backend) Load(ctx context.Context) (rs iptables.Ruleset, err error) {
 //
 // Errors are a *[ReplaceError], and in it for refusals of the kernel an *[Error].
 func (b *Backend) Replace(ctx context.Context, have, want iptables.Ruleset) error {
+	return b.replace(ctx, want, false)
+}
+
+// Take is Replace, and removes what is ours in the other form in the same
+// transaction.
+func (b *Backend) Take(ctx context.Context, want iptables.Ruleset) error {
+	return b.replace(ctx, want, true)
+}
+
+func (b *Backend) replace(ctx context.Context, want iptables.Ruleset, alone bool) error {
 	if err := onlyOurs(want); err != nil {
 		return err
 	}
 	lost := 0
 	for attempt := 1; ; attempt++ {
-		err := b.replaceOnce(ctx, want)
+		err := b.replaceOnce(ctx, want, alone)
 		if err == nil {
 			return nil
 		}
@@ -102,14 +137,14 @@ func pause(ctx context.Context, attempt int) bool {
 	}
 }
 
-func (b *Backend) replaceOnce(ctx context.Context, want iptables.Ruleset) error {
+func (b *Backend) replaceOnce(ctx context.Context, want iptables.Ruleset, alone bool) error {
 	return b.connected(func(c *conn) error {
 		s, err := c.load(ctx)
 		if err != nil {
 			return err
 		}
 		changes := newBatch(c.sequence+1, s.generation)
-		if err := s.changes(changes, want); err != nil || changes.empty() {
+		if err := b.changes(s, changes, want, alone); err != nil || changes.empty() {
 			return err
 		}
 		if err := ctx.Err(); err != nil {
@@ -117,6 +152,20 @@ func (b *Backend) replaceOnce(ctx context.Context, want iptables.Ruleset) error 
 		}
 		return c.commit(changes)
 	})
+}
+
+// changes writes into the batch what makes ours into want in the backend's form,
+// and into nothing in the other if want is to be alone.
+func (b *Backend) changes(s *snapshot, changes *batch, want iptables.Ruleset, alone bool) error {
+	write, remove := s.changes, s.nativeChanges
+	if b.native {
+		write, remove = remove, write
+	}
+	err := write(changes, want)
+	if err == nil && alone {
+		err = remove(changes, iptables.Ruleset{})
+	}
+	return err
 }
 
 func (b *Backend) connected(do func(*conn) error) error {

@@ -40,10 +40,15 @@ func newBatch(first, generation uint32) *batch {
 // empty reports whether the batch changes nothing.
 func (b *batch) empty() bool { return b.first == b.last }
 
-// finish asks for the acknowledgement and ends the batch.
-func (b *batch) finish() {
+// acknowledge asks for the acknowledgement of the last change.
+func (b *batch) acknowledge() {
 	flags := b.buf[b.lastStart+6:]
 	binary.NativeEndian.PutUint16(flags, binary.NativeEndian.Uint16(flags)|unix.NLM_F_ACK)
+}
+
+// finish asks for the acknowledgement and ends the batch.
+func (b *batch) finish() {
+	b.acknowledge()
 	end := b.open(unix.NFNL_MSG_BATCH_END, 0, b.last+1, unix.NFPROTO_UNSPEC, unix.NFNL_SUBSYS_NFTABLES)
 	b.close(end)
 }

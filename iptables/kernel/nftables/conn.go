@@ -63,7 +63,12 @@ func (c *conn) ask(kind uint16, family byte, what string, attributes func(*build
 // dump sends one message that asks for a list and calls each for every element.
 // The error is errChanged if the list changed meanwhile.
 func (c *conn) dump(kind uint16, what string, each func(message)) error {
-	if err := c.request(kind, unix.NLM_F_DUMP, unix.NFPROTO_UNSPEC, nil); err != nil {
+	return c.dumpOf(kind, unix.NFPROTO_UNSPEC, what, nil, each)
+}
+
+// dumpOf is dump limited to a family and to what the attributes name.
+func (c *conn) dumpOf(kind uint16, family byte, what string, attributes func(*builder), each func(message)) error {
+	if err := c.request(kind, unix.NLM_F_DUMP, family, attributes); err != nil {
 		return err
 	}
 	interrupted := false

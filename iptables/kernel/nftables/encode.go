@@ -244,9 +244,13 @@ func xtInfo(x extension) xt.InfoAny {
 	return &info
 }
 
-// familyNumber is the nf_tables family of the tables that iptables uses.
+// familyNumber is the nf_tables family of the tables that iptables uses, and of
+// the native one.
 func familyNumber(f iptables.Family) byte {
-	if f == iptables.IPv6 {
+	switch f {
+	case inet:
+		return unix.NFPROTO_INET
+	case iptables.IPv6:
 		return unix.NFPROTO_IPV6
 	}
 	return unix.NFPROTO_IPV4

@@ -108,7 +108,10 @@ func (o operation) String() string {
 
 // tableName is a table as nft names it: "ip nat".
 func tableName(f iptables.Family, table string) string {
-	if f == iptables.IPv6 {
+	switch f {
+	case inet:
+		return "inet " + table
+	case iptables.IPv6:
 		return "ip6 " + table
 	}
 	return "ip " + table
@@ -138,6 +141,9 @@ func kernelError(o operation, errno unix.Errno, explanation string, missing []ne
 		e.Kind = ErrMissing
 		e.meaning = "the kernel lacks what this needs in nf_tables"
 		e.Hint = "load the modules nft_compat and nft_chain_nat, or use another --backend"
+		if o.family == inet {
+			e.Hint = "load the modules " + strings.Join(nativeModules(o.rule), ", ") + ", or use another --backend"
+		}
 	case o.rule != nil && errno == unix.EINVAL && hasOwner(o.rule):
 		// owner_check in net/netfilter/xt_owner.c.
 		e.meaning = "the match owner takes only ids that are mapped in the user namespace, and only from the one that owns the network namespace"

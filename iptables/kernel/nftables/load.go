@@ -13,6 +13,7 @@ import (
 type snapshot struct {
 	generation uint32
 	tables     []*installedTable
+	native     *nativeTable // nil if there is none
 	exprs      []expression // of the rule being read
 }
 
@@ -69,11 +70,16 @@ func (c *conn) loadOnce() (*snapshot, error) {
 	if err := c.dump(subsystem(unix.NFT_MSG_GETTABLE), "list the tables", s.addTable); err != nil {
 		return nil, err
 	}
-	if len(s.tables) > 0 {
+	if len(s.tables) > 0 || s.native != nil {
 		if err := c.dump(subsystem(unix.NFT_MSG_GETCHAIN), "list the chains", s.addChain); err != nil {
 			return nil, err
 		}
 		if err := c.dump(subsystem(unix.NFT_MSG_GETRULE), "list the rules", s.addRule); err != nil {
+			return nil, err
+		}
+	}
+	if s.native != nil {
+		if err := c.loadSets(s.native); err != nil {
 			return nil, err
 		}
 	}
@@ -124,11 +130,12 @@ func keyOf(m message, name []byte) (key tableKey, ok bool) {
 // addTable reads NFT_MSG_NEWTABLE (enum nft_table_attributes).
 func (s *snapshot) addTable(m message) {
 	t := &installedTable{byName: make(map[string]*installedChain)}
-	ok := false
+	ok, native := false, false
 	for kind, value := range m.attributes() {
 		switch kind {
 		case unix.NFTA_TABLE_NAME:
 			t.key, ok = keyOf(m, value)
+			native = isNativeTable(m, value)
 		case unix.NFTA_TABLE_FLAGS:
 			t.flags = readUint32(value)
 		case unix.NFTA_TABLE_USE:
@@ -137,19 +144,24 @@ func (s *snapshot) addTable(m message) {
 			t.ours = bytes.Equal(value, []byte(mark))
 		}
 	}
-	if ok {
+	switch {
+	case ok:
 		s.tables = append(s.tables, t)
+	case native:
+		s.native = &nativeTable{flags: t.flags, use: t.use, sets: make(map[string]*installedSet)}
 	}
 }
 
 // addChain reads NFT_MSG_NEWCHAIN (enum nft_chain_attributes).
 func (s *snapshot) addChain(m message) {
 	var t *installedTable
+	native := false
 	c := &installedChain{}
 	for kind, value := range m.attributes() {
 		switch kind {
 		case unix.NFTA_CHAIN_TABLE:
 			t = s.tableOf(m, value)
+			native = isNativeTable(m, value)
 		case unix.NFTA_CHAIN_NAME:
 			c.name = readString(value)
 		case unix.NFTA_CHAIN_HOOK:
@@ -172,9 +184,12 @@ func (s *snapshot) addChain(m message) {
 			c.ours = bytes.Equal(value, []byte(mark))
 		}
 	}
-	if t != nil {
+	switch {
+	case t != nil:
 		t.chains = append(t.chains, c)
 		t.byName[c.name] = c
+	case native && s.native != nil:
+		s.native.chains = append(s.native.chains, &installedNativeChain{installedChain: *c})
 	}
 }
 
@@ -189,18 +204,31 @@ func policyOf(verdict uint32) iptables.Policy {
 func (s *snapshot) addRule(m message) {
 	var t *installedTable
 	var c *installedChain
+	var native *installedNativeChain
 	var r installedRule
 	for kind, value := range m.attributes() {
 		switch kind {
 		case unix.NFTA_RULE_TABLE:
-			t = s.tableOf(m, value)
+			if t = s.tableOf(m, value); t == nil && s.native != nil && isNativeTable(m, value) {
+				native = &installedNativeChain{} // until the chain is known
+			}
 		case unix.NFTA_RULE_CHAIN:
+			if native != nil {
+				native = s.native.chain(readString(value))
+			}
 			if t != nil {
 				c = t.byName[string(bytes.TrimRight(value, "\x00"))]
 			}
 		case unix.NFTA_RULE_HANDLE:
 			r.handle = readUint64(value)
+		case unix.NFTA_RULE_USERDATA:
+			if native != nil {
+				native.addComment(value)
+			}
 		case unix.NFTA_RULE_EXPRESSIONS:
+			if native != nil {
+				native.addRule(value)
+			}
 			if t != nil {
 				s.exprs = appendExpressions(s.exprs[:0], value)
 				r.rule = decodeRule(t.key.family, s.exprs)

@@ -62,7 +62,7 @@ func sameInKernel(t *testing.T, want iptables.Ruleset) {
 // refuses: those that the reference leaves in built-in chains.
 func write(t testing.TB, b *Backend, want iptables.Ruleset) {
 	t.Helper()
-	if err := b.replaceOnce(t.Context(), want); err != nil {
+	if err := b.replaceOnce(t.Context(), want, false); err != nil {
 		t.Fatal(err)
 	}
 }

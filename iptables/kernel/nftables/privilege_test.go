@@ -92,4 +92,19 @@ func inUserNamespace(t *testing.T) {
 	replaceFails(excludedPorts(40000), "more than a socket may send here")
 	replace(t, excludedPorts(100))
 	installed(t, excludedPorts(100))
+
+	// The native form takes the proxy's id all the same.
+	for _, name := range []string{"sidecar-default-dual-stack", "tproxy-dual-stack"} {
+		plan := NewNative().Form(planOf(t, name))
+		nativeReplace(t, plan)
+		if have := nativeLoad(t); !ownEqual(have, plan) {
+			t.Errorf("%s: got\n%s", name, text(have))
+		}
+	}
+	nativeReplace(t, NewNative().Form(excludedPorts(40000)))
+}
+
+func ownEqual(a, b iptables.Ruleset) bool {
+	a, b = a.Own(), b.Own()
+	return a.Equal(&b)
 }

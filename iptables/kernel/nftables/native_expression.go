@@ -1,0 +1,141 @@
+package nftables
+
+import (
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// The readers of this file are of expressions that only the native form has; like
+// those of the other they refuse what they do not know to the last attribute.
+
+// numbers reads attributes that are all 32-bit numbers, of the types below size.
+func (e expression) numbers(name string, size int) (values []uint32, ok bool) {
+	if e.name != name {
+		return nil, false
+	}
+	values = make([]uint32, size)
+	for kind, value := range attributes(e.data) {
+		if int(kind) >= size {
+			return nil, false
+		}
+		values[kind] = readUint32(value)
+	}
+	return values, true
+}
+
+// setMeta reads "meta set key with reg" (enum nft_meta_attributes).
+func (e expression) setMeta(key expr.MetaKey, register uint32) bool {
+	v, ok := e.numbers("meta", unix.NFTA_META_SREG+1)
+	return ok && v[unix.NFTA_META_KEY] == uint32(key) && v[unix.NFTA_META_SREG] == register && v[unix.NFTA_META_DREG] == 0
+}
+
+// ct reads "ct load key => reg" and "ct set key with reg" (enum
+// nft_ct_attributes); the register that it does not use is 0.
+func (e expression) ct() (key expr.CtKey, load, set uint32, ok bool) {
+	v, ok := e.numbers("ct", unix.NFTA_CT_SREG+1)
+	if !ok || v[unix.NFTA_CT_DIRECTION] != 0 {
+		return 0, 0, 0, false
+	}
+	return expr.CtKey(v[unix.NFTA_CT_KEY]), v[unix.NFTA_CT_DREG], v[unix.NFTA_CT_SREG], true
+}
+
+// toNetworkOrder reads "byteorder reg = hton(reg, 4, 4)" (enum
+// nft_byteorder_attributes).
+func (e expression) toNetworkOrder(register uint32) bool {
+	v, ok := e.numbers("byteorder", unix.NFTA_BYTEORDER_SIZE+1)
+	return ok && v[unix.NFTA_BYTEORDER_SREG] == register && v[unix.NFTA_BYTEORDER_DREG] == register &&
+		v[unix.NFTA_BYTEORDER_OP] == unix.NFT_BYTEORDER_HTON &&
+		v[unix.NFTA_BYTEORDER_LEN] == 4 && v[unix.NFTA_BYTEORDER_SIZE] == 4
+}
+
+// lookup reads "lookup reg set name" (enum nft_lookup_attributes).
+func (e expression) lookup(register uint32) (set string, not, ok bool) {
+	if e.name != "lookup" {
+		return "", false, false
+	}
+	var from, flags uint32
+	for kind, value := range attributes(e.data) {
+		switch kind {
+		case unix.NFTA_LOOKUP_SET:
+			set = readString(value)
+		case unix.NFTA_LOOKUP_SET_ID:
+		case unix.NFTA_LOOKUP_SREG:
+			from = readUint32(value)
+		case unix.NFTA_LOOKUP_FLAGS:
+			flags = readUint32(value)
+		default:
+			return "", false, false
+		}
+	}
+	return set, flags == unix.NFT_LOOKUP_F_INV, from == register && flags&^unix.NFT_LOOKUP_F_INV == 0
+}
+
+// immediate reads "immediate reg data" (enum nft_immediate_attributes).
+func (e expression) immediate() (register uint32, data []byte, ok bool) {
+	if e.name != "immediate" {
+		return 0, nil, false
+	}
+	for kind, value := range attributes(e.data) {
+		switch kind {
+		case unix.NFTA_IMMEDIATE_DREG:
+			register = readUint32(value)
+		case unix.NFTA_IMMEDIATE_DATA:
+			data = readData(value)
+		default:
+			return 0, nil, false
+		}
+	}
+	return register, data, register != unix.NFT_REG_VERDICT && len(data) > 0
+}
+
+// bitwise reads "bitwise reg = ( reg & mask ) ^ xor" (enum
+// nft_bitwise_attributes).
+func (e expression) bitwise(register uint32) (mask, xor []byte, ok bool) {
+	if e.name != "bitwise" {
+		return nil, nil, false
+	}
+	var from, to uint32
+	for kind, value := range attributes(e.data) {
+		switch kind {
+		case unix.NFTA_BITWISE_SREG:
+			from = readUint32(value)
+		case unix.NFTA_BITWISE_DREG:
+			to = readUint32(value)
+		case unix.NFTA_BITWISE_LEN:
+		case unix.NFTA_BITWISE_MASK:
+			mask = readData(value)
+		case unix.NFTA_BITWISE_XOR:
+			xor = readData(value)
+		case bitwiseOp:
+			if readUint32(value) != 0 {
+				return nil, nil, false
+			}
+		default:
+			return nil, nil, false
+		}
+	}
+	return mask, xor, from == register && to == register && len(mask) == 4 && len(xor) == 4
+}
+
+// redirect reads "redir proto_min reg proto_max reg flags" (enum
+// nft_redir_attributes). The registers are 0 where it has none.
+func (e expression) redirect() (first, last uint32, ok bool) {
+	v, ok := e.numbers("redir", unix.NFTA_REDIR_FLAGS+1)
+	if !ok || v[unix.NFTA_REDIR_FLAGS]&^natPorts != 0 {
+		return 0, 0, false
+	}
+	first, last = v[unix.NFTA_REDIR_REG_PROTO_MIN], v[unix.NFTA_REDIR_REG_PROTO_MAX]
+	if last == 0 {
+		last = first
+	}
+	return first, last, true
+}
+
+// tproxy reads "tproxy addr reg port reg" (enum nft_tproxy_attributes).
+func (e expression) tproxy() (family byte, address, port uint32, ok bool) {
+	v, ok := e.numbers("tproxy", expr.NFTA_TPROXY_REG_PORT+1)
+	if !ok || v[expr.NFTA_TPROXY_REG_PORT] == 0 {
+		return 0, 0, 0, false
+	}
+	return byte(v[expr.NFTA_TPROXY_FAMILY]), v[expr.NFTA_TPROXY_REG_ADDR], v[expr.NFTA_TPROXY_REG_PORT], true
+}

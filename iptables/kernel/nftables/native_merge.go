@@ -1,0 +1,134 @@
+package nftables
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/aymanbagabas/go-udiff/lcs"
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// nativeChain is a chain of the native table as it should be.
+type nativeChain struct {
+	name     string
+	base     bool
+	attached attachment
+	rules    []nativeRule
+}
+
+// nativeChains returns the chains of both families as those of one table, in
+// the order of the packet path. Every chain has to be one that packets can reach
+// (see compact.Sets): what a chain is for is told, when it is read back, by the
+// jumps into it.
+func nativeChains(want iptables.Ruleset) ([]nativeChain, error) {
+	var chains []nativeChain
+	for _, table := range nativeTables {
+		v4, v6 := want.Table(iptables.IPv4, table), want.Table(iptables.IPv6, table)
+		for _, name := range chainNames(v4, v6) {
+			c := nativeChain{name: nativeChainName(table, name), base: !iptables.IsOwn(name)}
+			if c.base {
+				var ok bool
+				if c.attached, ok = nativeAttachment(table, name); !ok {
+					return nil, fmt.Errorf("table %s has no built-in chain %s", table, name)
+				}
+			}
+			c.rules = bothFamilies(rulesFor(v4, name), rulesFor(v6, name), c.base)
+			if len(c.rules) > 0 || !c.base {
+				chains = append(chains, c)
+			}
+		}
+	}
+	for _, t := range want.Tables {
+		if !slices.Contains(nativeTables[:], t.Name) {
+			return nil, fmt.Errorf("table %s has no place in the native form", t.Name)
+		}
+	}
+	return chains, nil
+}
+
+// chainNames returns the chains of either table, each once.
+func chainNames(tables ...*iptables.Table) []string {
+	var names []string
+	for _, t := range tables {
+		if t == nil {
+			continue
+		}
+		for _, c := range t.Chains {
+			if !slices.Contains(names, c.Name) {
+				names = append(names, c.Name)
+			}
+		}
+	}
+	return names
+}
+
+// rulesFor returns the rules of a chain, with the native names of those that they
+// jump to; nil where there is no such chain.
+func rulesFor(t *iptables.Table, name string) []iptables.Rule {
+	if t == nil {
+		return nil
+	}
+	c := t.Chain(name)
+	if c == nil {
+		return nil
+	}
+	rules := make([]iptables.Rule, len(c.Rules))
+	for i, r := range c.Rules {
+		r.Target = renamed(r.Target, func(chain string) string { return nativeChainName(t.Name, chain) })
+		rules[i] = r
+	}
+	return rules
+}
+
+// bothFamilies makes one list of the rules of both, each in its order, with those
+// that are equal once. A rule of one family is for any where only that family's
+// packets can be.
+func bothFamilies(v4, v6 []iptables.Rule, base bool) []nativeRule {
+	four, six := tagged(v4, iptables.IPv4), tagged(v6, iptables.IPv6)
+	if v4 == nil || v6 == nil {
+		list := slices.Concat(four, six)
+		for i := range list {
+			if !base && !hasAddress(&list[i].rule) {
+				list[i].family = anyFamily
+			}
+		}
+		return list
+	}
+	var list []nativeRule
+	next := 0
+	for _, edit := range lcs.DiffLines(texts(four), texts(six)) {
+		list = append(list, shared(four[next:edit.Start])...)
+		list = append(list, four[edit.Start:edit.End]...)
+		list = append(list, six[edit.ReplStart:edit.ReplEnd]...)
+		next = edit.End
+	}
+	return append(list, shared(four[next:])...)
+}
+
+func tagged(rules []iptables.Rule, f iptables.Family) []nativeRule {
+	list := make([]nativeRule, len(rules))
+	for i, r := range rules {
+		list[i] = nativeRule{f, r}
+	}
+	return list
+}
+
+func shared(rules []nativeRule) []nativeRule {
+	for i := range rules {
+		rules[i].family = anyFamily
+	}
+	return rules
+}
+
+// texts returns lines that are equal for rules that both families can share.
+func texts(rules []nativeRule) []string {
+	lines := make([]string, len(rules))
+	for i, r := range rules {
+		lines[i] = strings.TrimSpace(r.text())
+		if hasAddress(&r.rule) {
+			lines[i] = r.family.String() + " " + lines[i]
+		}
+	}
+	return lines
+}

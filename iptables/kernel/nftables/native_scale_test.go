@@ -1,0 +1,93 @@
+package nftables
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/internal/nstest"
+)
+
+// scattered is a ruleset with one rule for each of n ports that do not touch.
+func scattered(n int) iptables.Ruleset {
+	rs := excludedPorts(n)
+	rules := rs.Tables[0].Chains[0].Rules
+	for i := range rules {
+		port := iptables.PortMatch{Range: iptables.Port(uint16(2*i + 1)), Set: true}
+		if i%10 == 0 {
+			// A range now and then keeps the set from being a hash table.
+			port.Range.Last++
+		}
+		rules[i].Matches = []iptables.Match{iptables.Ports{Protocol: iptables.TCP, Destination: port}}
+	}
+	return rs
+}
+
+// prefixes is a ruleset with one rule for each of n CIDRs of either family, of
+// which some overlap.
+func prefixes(n int) iptables.Ruleset {
+	var rs iptables.Ruleset
+	for _, f := range iptables.Families() {
+		t := iptables.Table{Family: f, Name: iptables.Nat}
+		for i := range n {
+			cidr := fmt.Sprintf("10.%d.%d.0/%d", i/256, i%256, 24+i%9)
+			if f == iptables.IPv6 {
+				cidr = fmt.Sprintf("2001:db8:%x::/%d", i, 40+i%9)
+			}
+			t.Append("ISTIO_OUTPUT", iptables.Rule{
+				Destination: iptables.MatchAddress(netip.MustParsePrefix(cidr)), Target: iptables.Return,
+			})
+		}
+		t.Append(iptables.Output, iptables.Rule{Target: iptables.Jump{Chain: "ISTIO_OUTPUT"}})
+		rs.Tables = append(rs.Tables, t)
+	}
+	return rs
+}
+
+// Tens of thousands of ports and prefixes are a few rules, which go in one
+// transaction and are read back as they were wanted.
+func TestNativeLarge(t *testing.T) {
+	for name, plan := range map[string]iptables.Ruleset{"ports": scattered(30000), "prefixes": prefixes(10000)} {
+		t.Run(name, func(t *testing.T) {
+			nstest.Enter(t)
+			start := time.Now()
+			want := NewNative().Form(plan)
+			formed := time.Now()
+			nativeReplace(t, want)
+			written := time.Now()
+			have := nativeLoad(t)
+			t.Logf("formed in %v, written in %v, loaded in %v",
+				formed.Sub(start), written.Sub(formed), time.Since(written))
+			if !ownEqual(have, want) {
+				t.Error("what is loaded is not what was wanted")
+			}
+			if n := strings.Count(text(want), "\n-A "); n > 4 {
+				t.Errorf("%d rules", n)
+			}
+			unchanged(t, func() { nativeReplace(t, want) })
+			nativeNothing(t)
+		})
+	}
+}
+
+// BenchmarkNativeWrite has the sizes of BenchmarkWrite, the making of the native
+// form included.
+func BenchmarkNativeWrite(b *testing.B) {
+	for _, n := range []int{3, 1000, 10000} {
+		for name, plans := range map[string][]iptables.Ruleset{
+			"ports":    {scattered(n), scattered(n + 1)},
+			"prefixes": {prefixes(n), prefixes(n + 1)},
+		} {
+			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
+				inNamespace(b, func(t testing.TB) {
+					for i := range b.N {
+						nativeReplace(t, NewNative().Form(plans[i%2]))
+					}
+				})
+			})
+		}
+	}
+}

@@ -1,0 +1,120 @@
+package nftables
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/internal/nstest"
+	"github.com/meshtables/meshtables/iptables/internal/plantest"
+)
+
+func take(t testing.TB, b *Backend, want iptables.Ruleset) {
+	t.Helper()
+	if err := b.Take(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Either form takes over from the other in one transaction, and leaves what is
+// foreign as it was.
+func TestFormsTakeOver(t *testing.T) {
+	nstest.Enter(t)
+	for _, family := range iptables.Families() {
+		restore(t, family, strings.ReplaceAll(foreign, "PING", ping(family)), "-c")
+	}
+	nstest.Run(t, "nft", "add table inet other; add chain inet other c { type filter hook output priority 0; }")
+	before, handles := nstest.Run(t, "nft", "list", "ruleset"), foreignHandles(t)
+	random := rand.New(rand.NewPCG(1, 3))
+	for range 60 {
+		plan := plantest.Random(random.Uint64N(1000))
+		b, other := New(), NewNative()
+		if random.IntN(2) == 0 {
+			b, other = other, b
+		}
+		want := b.Form(plan)
+		generation := snapshotOf(t).generation
+		take(t, b, want)
+		if now := snapshotOf(t).generation; now > generation+1 {
+			t.Errorf("%d transactions", now-generation)
+		}
+		for _, holds := range []struct {
+			*Backend
+			want iptables.Ruleset
+		}{{b, want}, {other, iptables.Ruleset{}}} {
+			rs, err := holds.Load(t.Context())
+			if own, want := rs.Own(), holds.want.Own(); err != nil || !own.Equal(&want) {
+				t.Fatalf("%s (-want +got) %v:\n%s", holds.Name(), err, cmp.Diff(text(want), text(own)))
+			}
+		}
+		if d := cmp.Diff(handles, foreignHandles(t)); d != "" {
+			t.Errorf("foreign rules changed:\n%s", d)
+		}
+	}
+	take(t, NewNative(), iptables.Ruleset{})
+	if d := cmp.Diff(before, nstest.Run(t, "nft", "list", "ruleset")); d != "" {
+		t.Errorf("after the removal:\n%s", d)
+	}
+}
+
+// Whatever somebody does to our table, the next run notices and mends it.
+func TestNativeTampering(t *testing.T) {
+	want := NewNative().Form(planOf(t, "sidecar-default-dual-stack"))
+	for name, script := range map[string]string{
+		"a rule of another":       "insert rule inet meshtables ISTIO_OUTPUT tcp dport 22 counter return",
+		"a rule without counter":  "add rule inet meshtables ISTIO_OUTPUT tcp dport 22 return",
+		"a rule nobody knows":     "add rule inet meshtables ISTIO_INBOUND limit rate 5/second counter drop",
+		"a set replaced":          "flush chain inet meshtables ISTIO_INBOUND; add rule inet meshtables ISTIO_INBOUND tcp dport { 15020, 15021, 15091 } counter return",
+		"a jump is gone":          "flush chain inet meshtables OUTPUT",
+		"a chain of another":      "add chain inet meshtables other; add rule inet meshtables ISTIO_OUTPUT jump other",
+		"a base chain of another": "add chain inet meshtables other { type filter hook input priority 0; policy drop; }",
+		"a set with a name":       "add set inet meshtables s { type ipv4_addr; }; add rule inet meshtables ISTIO_OUTPUT ip daddr @s drop",
+		"a chain of ours more":    "add chain inet meshtables ISTIO_OLD; add rule inet meshtables ISTIO_OLD drop",
+		"dormant":                 "add table inet meshtables { flags dormant; }",
+		"a policy":                "add chain inet meshtables OUTPUT { policy drop; }",
+		"a verdict map":           "add rule inet meshtables ISTIO_OUTPUT tcp dport vmap { 1: drop, 2: jump ISTIO_REDIRECT }",
+		"another attachment":      "delete table inet meshtables; add table inet meshtables; add chain inet meshtables OUTPUT { type filter hook output priority 7; }",
+		"an object":               "add counter inet meshtables c; add rule inet meshtables ISTIO_OUTPUT counter name c",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			nstest.Enter(t)
+			nativeReplace(t, want)
+			before := nstest.Run(t, "nft", "list", "table", "inet", "meshtables")
+			nstest.Run(t, "nft", script)
+			rs := nativeLoad(t)
+			if own := rs.Own(); own.Equal(&want) || len(own.Tables) == 0 {
+				t.Errorf("not noticed:\n%s", text(own))
+			}
+			nativeReplace(t, want)
+			if after := nstest.Run(t, "nft", "list", "table", "inet", "meshtables"); len(after) != len(before) {
+				t.Errorf("not mended:\n%s", cmp.Diff(before, after))
+			}
+			nstest.Run(t, "nft", script)
+			nativeNothing(t)
+		})
+	}
+}
+
+// Copies that start at the same moment all succeed and leave one set of rules, in
+// one form.
+func TestFormsConcurrently(t *testing.T) {
+	nstest.Enter(t)
+	plan := planOf(t, "sidecar-default-dual-stack")
+	for range 10 {
+		concurrently(t, 10, func(i int) error {
+			b := []*Backend{New(), NewNative()}[i%2]
+			return b.Take(t.Context(), b.Form(plan))
+		})
+		compatible, native := load(t), nativeLoad(t)
+		a, b := compatible.Own(), native.Own()
+		wantA, wantB := New().Form(plan), NewNative().Form(plan)
+		wantA = wantA.Own()
+		if !(a.Equal(&wantA) && len(b.Tables) == 0) && !(b.Equal(&wantB) && len(a.Tables) == 0) {
+			t.Errorf("a mixture is installed:\n%s\n%s", text(a), text(b))
+		}
+	}
+}

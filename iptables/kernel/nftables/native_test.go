@@ -1,0 +1,120 @@
+package nftables
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/internal/nstest"
+	"github.com/meshtables/meshtables/iptables/internal/plantest"
+	plans "github.com/meshtables/meshtables/tests/recorded"
+)
+
+// What is loaded of the native table is what was wanted, from any plan to any
+// other, and nothing is left in the end.
+func TestNativeRoundTrip(t *testing.T) {
+	t.Run("recorded", func(t *testing.T) {
+		t.Parallel()
+		nstest.Enter(t)
+		for _, c := range plans.Cases(t) {
+			nativeTransition(t, c.Name, capture.Plan(c.Config(t), c.Host()).Rules)
+		}
+		nativeNothing(t)
+	})
+	t.Run("made up", func(t *testing.T) {
+		t.Parallel()
+		nstest.Enter(t)
+		for seed := range uint64(1000) {
+			nativeTransition(t, fmt.Sprint(seed), plantest.Random(seed))
+		}
+		nativeNothing(t)
+	})
+}
+
+func nativeTransition(t *testing.T, name string, plan iptables.Ruleset) {
+	t.Helper()
+	want := NewNative().Form(plan)
+	nativeReplace(t, want)
+	have := nativeLoad(t)
+	if got := have.Own(); !got.Equal(&want) {
+		t.Fatalf("%s (-want +got):\n%s\n%s", name, cmp.Diff(text(want), text(got)), nstest.Run(t, "nft", "list", "ruleset"))
+	}
+	unchanged(t, func() { nativeReplace(t, want) })
+}
+
+func nativeNothing(t *testing.T) {
+	t.Helper()
+	nativeReplace(t, iptables.Ruleset{})
+	if left := nstest.Run(t, "nft", "list", "ruleset"); left != "" {
+		t.Errorf("left over:\n%s", left)
+	}
+}
+
+func nativeReplace(t testing.TB, want iptables.Ruleset) {
+	t.Helper()
+	if err := NewNative().Replace(t.Context(), iptables.Ruleset{}, want); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func nativeLoad(t testing.TB) iptables.Ruleset {
+	t.Helper()
+	rs, err := NewNative().Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rs
+}
+
+func planOf(t testing.TB, name string) iptables.Ruleset {
+	t.Helper()
+	for _, c := range plans.Cases(t) {
+		if c.Name == name {
+			return capture.Plan(c.Config(t), c.Host()).Rules
+		}
+	}
+	t.Fatalf("there is no recorded case %s", name)
+	return iptables.Ruleset{}
+}
+
+// The table is for people to read.
+func TestNativeListing(t *testing.T) {
+	nstest.Enter(t)
+	nativeReplace(t, NewNative().Form(planOf(t, "sidecar-default-dual-stack")))
+	got := nstest.Run(t, "nft", "list", "table", "inet", "meshtables")
+	for _, want := range []string{
+		`tcp dport 15008 counter packets 0 bytes 0 return comment "--tunnel-port=15008"`,
+		`tcp dport { 15020-15021, 15090 } counter packets 0 bytes 0 return comment "--excluded-ports=`,
+		`oifname "lo" ip6 daddr != ::1 tcp dport != 15008 meta skuid 1337 counter packets 0 bytes 0 jump ISTIO_IN_REDIRECT`,
+		`meta l4proto tcp counter packets 0 bytes 0 redirect to :15001 comment "--outbound-port=15001"`,
+	} {
+		if n := strings.Count(got, want); n != 1 {
+			t.Errorf("%q is there %d times in\n%s", want, n, got)
+		}
+	}
+	if strings.Contains(got, "xt ") {
+		t.Errorf("there is something of xtables in\n%s", got)
+	}
+}
+
+// The comments tell where each rule comes from when it is read back.
+func TestNativeOrigins(t *testing.T) {
+	nstest.Enter(t)
+	want := NewNative().Form(planOf(t, "sidecar-default-dual-stack"))
+	nativeReplace(t, want)
+	have := nativeLoad(t)
+	for _, table := range want.Tables {
+		for _, c := range table.Chains {
+			for i, r := range c.Rules {
+				got := have.Table(table.Family, table.Name).Chain(c.Name).Rules[i].Origin
+				if got.String() != commentOf(r.Origin) {
+					t.Errorf("%s: got origin %s, want %s", r, got, r.Origin)
+				}
+			}
+		}
+	}
+}
