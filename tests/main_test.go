@@ -31,7 +31,7 @@ type pod struct {
 
 // newPod makes a lab for one test, which is skipped where none can be made, or
 // where the backend's programs are missing.
-func newPod(t *testing.T, backend string) pod {
+func newPod(t testing.TB, backend string) pod {
 	t.Helper()
 	if err := lab.Available(); err != nil {
 		missing(t, err.Error())
@@ -54,7 +54,7 @@ func newPod(t *testing.T, backend string) pod {
 }
 
 // missing skips the test, or fails it where nothing may be missing.
-func missing(t *testing.T, reason string) {
+func missing(t testing.TB, reason string) {
 	t.Helper()
 	if os.Getenv("CI") != "" {
 		t.Fatal(reason)
@@ -63,7 +63,7 @@ func missing(t *testing.T, reason string) {
 }
 
 // apply runs the program with args, which must succeed.
-func apply(t *testing.T, p pod, args ...string) {
+func apply(t testing.TB, p pod, args ...string) {
 	t.Helper()
 	meshtables(t, p, append([]string{"--backend=" + p.backend}, args...)...)
 }
@@ -75,7 +75,7 @@ func cleanup(t *testing.T, p pod) {
 }
 
 // meshtables runs the program, which must succeed, and returns its answer.
-func meshtables(t *testing.T, p pod, args ...string) string {
+func meshtables(t testing.TB, p pod, args ...string) string {
 	t.Helper()
 	var out, messages bytes.Buffer
 	c := p.command(args...)
@@ -110,7 +110,7 @@ func forEachBackend(t *testing.T, test func(t *testing.T, backend string)) {
 
 // backends are all ways to write rules. On Debian the programs by the plain name
 // write to nf_tables.
-func backends() []string { return []string{"iptables-nft", "iptables-legacy", "iptables"} }
+func backends() []string { return []string{"iptables-nft", "nftables", "iptables-legacy", "iptables"} }
 
 // executable returns a run of the program where this process runs: for runs that
 // touch nothing.

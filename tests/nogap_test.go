@@ -37,7 +37,7 @@ func capturing() [][]string {
 // captured, none fails, and those that are open go on.
 func TestNoGapWhileOptionsChange(t *testing.T) {
 	t.Parallel()
-	changes := map[string]int{"iptables-nft": 300, "iptables-legacy": 60, "iptables": 60}
+	changes := map[string]int{"iptables-nft": 300, native: 300, "iptables-legacy": 60, "iptables": 60}
 	forEachBackend(t, func(t *testing.T, backend string) {
 		p := newPod(t, backend)
 		serveFlows(t, p)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/compact"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/kernel"
@@ -63,6 +64,7 @@ func (c *command) printPlan() int {
 	if status != exitDone {
 		return status
 	}
+	p.Rules = compact.Multiport(p.Rules)
 	rules, err := newPlannedRules(p.Capture)
 	if err != nil {
 		return c.failed(err)

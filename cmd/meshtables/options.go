@@ -242,8 +242,7 @@ func (c *commandLine) readOptions(env []string) (options, error) {
 		errs = append(errs, o.setBackend("--force-iptables-binary="+o.forceBinary, "iptables-"+o.forceBinary))
 	}
 	if o.nativeNft {
-		errs = append(errs, errors.New("--native-nftables: native nf_tables rules are not available in this version\n"+
-			hintPrefix+"leave it out: rules of the form that iptables lists do the same to every packet"))
+		errs = append(errs, o.setBackend("--native-nftables", kernel.Native))
 	}
 	if o.logJSON {
 		o.logs = logJSON

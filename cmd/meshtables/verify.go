@@ -33,7 +33,8 @@ func (c *command) verify(ctx context.Context) int {
 		return c.failed(err)
 	}
 
-	answer := verification{Result: "as wanted", Backend: choice.Backend.Name(), Rules: verify.Rules(&p.Rules, &have)}
+	want := choice.Backend.Form(p.Rules)
+	answer := verification{Result: "as wanted", Backend: choice.Backend.Name(), Rules: verify.Rules(&want, &have)}
 	for _, other := range others {
 		answer.Elsewhere = append(answer.Elsewhere, misplaced{
 			Backend: other.Backend.Name(),

@@ -13,6 +13,11 @@ type Backend interface {
 	// Name is what --backend calls it, such as "iptables-legacy".
 	Name() string
 
+	// Form returns a plan in the words in which the backend writes it, which
+	// do the same to every packet: long lists of ports grouped, or all lists
+	// as sets. It is what Replace takes and Load returns.
+	Form(plan iptables.Ruleset) iptables.Ruleset
+
 	// Load returns every table that exists, of both families, foreign rules
 	// included. It changes nothing: no table, chain or module comes to life
 	// by it.

@@ -17,13 +17,14 @@ import (
 const (
 	Auto   = "auto"
 	NFT    = "iptables-nft"    // over netlink, as iptables-nft writes
+	Native = "nftables"        // over netlink, in nf_tables' own form
 	Legacy = "iptables-legacy" // by the programs, to the kernel's older ip_tables
 	Any    = "iptables"        // by the programs, whichever is on PATH
 )
 
 // Names returns the values of --backend, in the order in which Auto prefers
 // them.
-func Names() []string { return []string{Auto, NFT, Legacy, Any} }
+func Names() []string { return []string{Auto, NFT, Native, Legacy, Any} }
 
 // Choice is the outcome of [Choose].
 type Choice struct {
@@ -57,22 +58,26 @@ var ErrUnusable = errors.New("no usable backend")
 // wanted. It reads no rules and makes nothing in any table.
 //
 // Auto takes nf_tables over netlink where the kernel has it and the xtables
-// extensions that the rules take. Where the kernel has no nf_tables it takes the
-// legacy programs. The choice is returned even with an error, for its candidates.
+// extensions that the rules take: every iptables then lists the rules. Where only
+// the extensions are missing it takes the native form, which needs none. Where the
+// kernel has no nf_tables it takes the legacy programs. The choice is returned even with an error, for its candidates.
 func Choose(ctx context.Context, name string, want iptables.Ruleset, options xtables.Options) (Choice, error) {
-	netlink := nftables.New()
+	netlink, native := nftables.New(), nftables.NewNative()
 	c := chooser{
 		options:   options,
 		exists:    netlink.Exists,
-		available: func() error { return netlink.Available(ctx, want) },
+		available: func() error { return netlink.Available(ctx, netlink.Form(want)) },
+		native:    func() error { return native.Available(ctx, native.Form(want)) },
 	}
 	return c.choose(ctx, name)
 }
 
 // chooser has the kernel's answers replaced in tests.
 type chooser struct {
-	options           xtables.Options
-	exists, available func() error
+	options xtables.Options
+	exists  func() error
+	// available and native are for the two forms of nf_tables.
+	available, native func() error
 }
 
 func (c chooser) choose(ctx context.Context, name string) (Choice, error) {
@@ -113,6 +118,8 @@ func (c chooser) first(ctx context.Context, choice Choice, names []string) (Choi
 			failures = append(failures, name+": "+reason(err))
 		case name == NFT:
 			choice.take(backend, "the kernel has nf_tables and the xtables extensions for it")
+		case name == Native:
+			choice.take(backend, "the kernel has nf_tables, and no xtables extensions are needed")
 		default:
 			choice.take(backend, "the first that can be used"+about)
 		}
@@ -127,8 +134,11 @@ func (c chooser) first(ctx context.Context, choice Choice, names []string) (Choi
 // find returns the backend of a name, and in parentheses what is to be known
 // about it.
 func (c chooser) find(ctx context.Context, name string) (backend Backend, about string, err error) {
-	if name == NFT {
+	switch name {
+	case NFT:
 		return nftables.New(), "", nil
+	case Native:
+		return nftables.NewNative(), "", nil
 	}
 	programs, err := xtables.Find(ctx, xtables.Variant(name), c.options)
 	if err != nil {
@@ -145,12 +155,19 @@ func (c chooser) find(ctx context.Context, name string) (backend Backend, about 
 // kernels without nf_tables: where they would write to nf_tables too they lack
 // what netlink lacks, and where they would not, both could be live.
 func (c chooser) try(ctx context.Context, name string) (Backend, string, error) {
-	if name == NFT {
-		if err := c.available(); err != nil {
-			return nil, "", err
+	var err error
+	switch name {
+	case NFT:
+		err = c.available()
+	case Native:
+		err = c.native()
+	default:
+		if c.exists() == nil {
+			err = errors.New("the kernel has nf_tables")
 		}
-	} else if err := c.exists(); err == nil {
-		return nil, "", errors.New("the kernel has nf_tables")
+	}
+	if err != nil {
+		return nil, "", err
 	}
 	backend, about, err := c.find(ctx, name)
 	if programs, ok := backend.(*xtables.Backend); ok && programs.Variant() == xtables.NFT {

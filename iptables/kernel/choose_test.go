@@ -67,7 +67,7 @@ func TestAutoMakesNothing(t *testing.T) {
 	nstest.Enter(t)
 	choice := choose(t, Auto)
 	const want = "iptables-nft: taken: the kernel has nf_tables and the xtables extensions for it\n" +
-		"iptables-legacy: not taken: not needed\niptables: not taken: not needed"
+		"nftables: not taken: not needed\niptables-legacy: not taken: not needed\niptables: not taken: not needed"
 	if got := fates(choice); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
@@ -94,7 +94,7 @@ func TestByName(t *testing.T) {
 		}
 	}
 	_, err := Choose(t.Context(), "banana", iptables.Ruleset{}, xtables.Options{})
-	if err == nil || err.Error() != "--backend=banana: must be one of auto, iptables-nft, iptables-legacy, iptables" {
+	if err == nil || err.Error() != "--backend=banana: must be one of auto, iptables-nft, nftables, iptables-legacy, iptables" {
 		t.Errorf("got %v", err)
 	}
 }
@@ -104,7 +104,7 @@ var errNoNFTables = fmt.Errorf("the kernel has no nf_tables: %w", syscall.EINVAL
 // withoutNFTables chooses as on a kernel that lacks it.
 func withoutNFTables() chooser {
 	no := func() error { return errNoNFTables }
-	return chooser{exists: no, available: no}
+	return chooser{exists: no, available: no, native: no}
 }
 
 // A kernel without nf_tables leaves the legacy programs, and an nft program by
@@ -115,6 +115,7 @@ func TestAutoWithoutNFTables(t *testing.T) {
 		nstest.Missing(t, "the test needs the iptables programs: %v", err)
 	}
 	const want = "iptables-nft: not taken: the kernel has no nf_tables: invalid argument\n" +
+		"nftables: not taken: the kernel has no nf_tables: invalid argument\n" +
 		"iptables-legacy: taken: the first that can be used\niptables: not taken: not needed"
 	if got := fates(choice); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -125,23 +126,37 @@ func TestAutoWithoutNFTables(t *testing.T) {
 	if !errors.Is(err, ErrUnusable) || !strings.Contains(err.Error(), "\nhint: ") {
 		t.Errorf("got %v", err)
 	}
-	if choice.Backend != nil || len(choice.Candidates) != 3 {
+	if choice.Backend != nil || len(choice.Candidates) != 4 {
 		t.Errorf("got %v", choice)
 	}
 }
 
-// Where nf_tables is there but not its extensions, legacy tables are no way out:
-// both would be live.
+// Where nf_tables is there but not its extensions, the native form is taken, and if
+// the kernel cannot take that either, legacy tables are no way out: both would be
+// live.
 func TestAutoWithoutExtensions(t *testing.T) {
 	c := chooser{
 		exists:    func() error { return nil },
 		available: func() error { return errors.New("the kernel has no match owner for nf_tables") },
+		native:    func() error { return nil },
 	}
 	choice, err := c.choose(t.Context(), Auto)
+	if err != nil || choice.Backend.Name() != Native {
+		t.Fatalf("got %v, %v", choice.Backend, err)
+	}
+	const taken = "iptables-nft: not taken: the kernel has no match owner for nf_tables\n" +
+		"nftables: taken: the kernel has nf_tables, and no xtables extensions are needed\n" +
+		"iptables-legacy: not taken: not needed\niptables: not taken: not needed"
+	if got := fates(choice); got != taken {
+		t.Errorf("got\n%s\nwant\n%s", got, taken)
+	}
+	c.native = func() error { return errors.New("the kernel has no redir") }
+	choice, err = c.choose(t.Context(), Auto)
 	if !errors.Is(err, ErrUnusable) {
 		t.Errorf("got %v", err)
 	}
 	const want = "iptables-nft: not taken: the kernel has no match owner for nf_tables\n" +
+		"nftables: not taken: the kernel has no redir\n" +
 		"iptables-legacy: not taken: the kernel has nf_tables\niptables: not taken: the kernel has nf_tables"
 	if got := fates(choice); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -160,7 +175,7 @@ func TestAutoWithLegacyProgramsOnly(t *testing.T) {
 	if got := choice.Backend.Name(); got != "iptables-legacy" {
 		t.Errorf("got %s", got)
 	}
-	if got := choice.Candidates[1].String(); !strings.Contains(got, "not for IPv6: ip6tables: not found") || strings.Contains(got, "hint") {
+	if got := choice.Candidates[2].String(); !strings.Contains(got, "not for IPv6: ip6tables: not found") || strings.Contains(got, "hint") {
 		t.Errorf("got %q", got)
 	}
 }
@@ -233,7 +248,7 @@ func TestOthersUnreadable(t *testing.T) {
 // Without privileges the choice fails with a message of its own.
 func TestChooseWithoutPrivilege(t *testing.T) {
 	denied := func() error { return fmt.Errorf("failed to ask for nf_tables: %w", syscall.EPERM) }
-	_, err := chooser{exists: denied, available: denied}.choose(t.Context(), Auto)
+	_, err := chooser{exists: denied, available: denied, native: denied}.choose(t.Context(), Auto)
 	if !errors.Is(err, os.ErrPermission) {
 		t.Errorf("got %v", err)
 	}

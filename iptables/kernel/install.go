@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables"
 	"github.com/meshtables/meshtables/iptables/routes"
 )
 
@@ -27,9 +29,9 @@ type Report struct {
 // not ours.
 //
 // Copies that run at the same time take turns, so one of them has its way as a
-// whole. No moment has less captured than both before and after: what packets
-// need is there before the rules that send them to it, and goes after them. An
-// error means that everything is as it was before, or says that it is not.
+// whole. No moment has less captured than both before and after: what packets need is
+// there before the rules that send them to it, and goes after them. An error
+// means that everything is as it was before, or says that it is not.
 func Install(ctx context.Context, choice Choice, rules iptables.Ruleset, routing iptables.Routing) (Report, error) {
 	unlock, err := lock(ctx)
 	if err != nil {
@@ -40,6 +42,7 @@ func Install(ctx context.Context, choice Choice, rules iptables.Ruleset, routing
 	if err != nil {
 		return Report{}, unchanged(err)
 	}
+	rules = choice.Backend.Form(rules)
 	others, unseen := choice.Others(ctx)
 	changes, err := routes.Diff(ctx, routing)
 	if err != nil {
@@ -50,7 +53,11 @@ func Install(ctx context.Context, choice Choice, rules iptables.Ruleset, routing
 	if additions := changes.Additions(); len(additions) > 0 {
 		steps = append(steps, route(additions))
 	}
-	if haveOwn, want := have.Own(), rules.Own(); !haveOwn.Equal(&want) {
+	haveOwn, want := have.Own(), rules.Own()
+	if from, native, ok := movable(choice.Backend, others, rules); ok {
+		steps = append(steps, move(from, native, have, rules))
+		others = slices.DeleteFunc(others, func(o Other) bool { return o.Backend == from.Backend })
+	} else if !haveOwn.Equal(&want) {
 		now := have
 		if between, ok := handover(have, rules); ok {
 			steps = append(steps, replace(choice.Backend, have, between))
@@ -65,6 +72,37 @@ func Install(ctx context.Context, choice Choice, rules iptables.Ruleset, routing
 		steps = append(steps, route(removals))
 	}
 	return Report{Changed: len(steps) > 0, Before: have, Unseen: unseen}, take(ctx, steps)
+}
+
+// movable returns the rules that can be moved into the native form in one
+// transaction, in which the packet path has it behind iptables' form. It is not ok
+// the other way round, or where inbound connections go over from REDIRECT to
+// TPROXY at the same time: there a packet could be between the two when the
+// transaction takes effect, and meet neither. So the new rules are added first
+// there, and the old ones removed after.
+func movable(chosen Backend, others []Other, want iptables.Ruleset) (from Other, native *nftables.Backend, ok bool) {
+	native, ok = chosen.(*nftables.Backend)
+	if !ok || native.Name() != Native || len(want.Tables) == 0 {
+		return from, nil, false
+	}
+	for _, other := range others {
+		if other.Backend.Name() == NFT {
+			_, switches := handover(other.Rules, want)
+			return other, native, !switches
+		}
+	}
+	return from, nil, false
+}
+
+func move(from Other, native *nftables.Backend, have, want iptables.Ruleset) step {
+	return step{
+		do: func(ctx context.Context) error { return native.Take(ctx, want) },
+		undo: func(ctx context.Context) error {
+			return errors.Join(
+				from.Backend.Replace(ctx, iptables.Ruleset{}, from.Rules.Own()),
+				native.Replace(ctx, want, have.Own()))
+		},
+	}
 }
 
 // Remove removes everything that is ours, from every backend.

@@ -122,6 +122,60 @@ func TestFailureChangesNothing(t *testing.T) {
 	unchanged(t)
 }
 
+// Rules move between the two forms of nf_tables, whatever else changes with them,
+// and back where a later step fails.
+func TestRulesMoveBetweenForms(t *testing.T) {
+	nstest.Enter(t)
+	plan := natRules(iptables.Return)
+	for _, name := range []string{NFT, Native, NFT, Native} {
+		report, err := Install(t.Context(), choose(t, name), plan, iptables.Routing{})
+		if err != nil || !report.Changed {
+			t.Fatalf("%s: got %v, %v", name, report.Changed, err)
+		}
+		report, err = Install(t.Context(), choose(t, name), plan, iptables.Routing{})
+		if err != nil || report.Changed {
+			t.Errorf("%s again: got %v, %v", name, report.Changed, err)
+		}
+		compatible := strings.Contains(nstest.Run(t, "iptables-nft-save"), "ISTIO_")
+		native := strings.Contains(nstest.Run(t, "nft", "list", "tables"), "inet meshtables")
+		if compatible != (name == NFT) || native != (name == Native) {
+			t.Errorf("%s: iptables lists them: %v, the native table is there: %v", name, compatible, native)
+		}
+	}
+
+	if _, err := Install(t.Context(), choose(t, NFT), plan, iptables.Routing{}); err != nil {
+		t.Fatal(err)
+	}
+	before := observed(t)
+	choice := choose(t, Native)
+	others, err := choice.Others(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := choice.Backend.Form(natRules(iptables.Accept))
+	from, native, ok := movable(choice.Backend, others, want)
+	if !ok {
+		t.Fatal("the rules cannot be moved at once")
+	}
+	errBusy := errors.New("busy")
+	err = take(t.Context(), []step{
+		move(from, native, iptables.Ruleset{}, want),
+		{do: func(context.Context) error { return errBusy }},
+	})
+	if !errors.Is(err, errBusy) {
+		t.Errorf("got %v, want that it is busy", err)
+	}
+	if now := observed(t); now != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, now)
+	}
+	if _, err := Remove(t.Context(), choice); err != nil {
+		t.Fatal(err)
+	}
+	if left := nstest.Run(t, "nft", "list", "ruleset"); left != "" {
+		t.Errorf("left over:\n%s", left)
+	}
+}
+
 func TestRulesMoveOutOfOtherBackends(t *testing.T) {
 	nstest.Enter(t)
 	if _, err := Install(t.Context(), choose(t, string(xtables.Legacy)), natRules(iptables.Return), iptables.Routing{}); err != nil {

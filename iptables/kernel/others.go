@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
@@ -19,39 +20,49 @@ type Other struct {
 }
 
 // Others returns the backends beside the chosen one that hold rules of ours
-// right now. nf_tables and the legacy tables of one kernel see the same packets,
-// so a caller that has applied rules to one removes them from the other, and a
-// cleanup removes them from both.
+// right now. Both forms of nf_tables and the legacy tables of one kernel see the
+// same packets, so a caller that has applied rules to one removes them from the
+// others, and a cleanup removes them from all.
 //
 // An error is about a backend that could not be asked, such as legacy tables
-// without the programs to read them.
+// without the programs to read them; the others are returned beside it.
 func (c Choice) Others(ctx context.Context) ([]Other, error) {
-	find := c.nfTables
-	if programs, ok := c.Backend.(*xtables.Backend); !ok || programs.Variant() == xtables.NFT {
-		find = c.legacy
+	candidates, err := c.beside(ctx)
+	errs := []error{err}
+	var others []Other
+	for _, backend := range candidates {
+		rules, err := backend.Load(ctx)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("failed to look for rules in %s: %w", backend.Name(), err))
+		} else if own := rules.Own(); len(own.Tables) > 0 {
+			others = append(others, Other{backend, rules})
+		}
 	}
-	backend, err := find(ctx)
-	if err != nil || backend == nil {
-		return nil, err
-	}
-	rules, err := backend.Load(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("failed to look for rules in %s: %w", backend.Name(), err)
-	}
-	if own := rules.Own(); len(own.Tables) == 0 {
-		return nil, nil
-	}
-	return []Other{{backend, rules}}, nil
+	return others, errors.Join(errs...)
 }
 
-// nfTables returns the backend for nf_tables, or nil where the kernel does not
-// have it.
-func (c Choice) nfTables(context.Context) (Backend, error) {
-	netlink := nftables.New()
-	if netlink.Exists() != nil {
-		return nil, nil
+// beside returns the backends beside the chosen one that are there: both forms of
+// nf_tables, whose compatible one the programs write too, and legacy tables.
+func (c Choice) beside(ctx context.Context) ([]Backend, error) {
+	chosen := c.Backend.Name()
+	if programs, ok := c.Backend.(*xtables.Backend); ok {
+		chosen = Legacy
+		if programs.Variant() == xtables.NFT {
+			chosen = NFT
+		}
 	}
-	return netlink, nil
+	var backends []Backend
+	if nftables.New().Exists() == nil {
+		backends = append(backends, nftables.New(), nftables.NewNative())
+	}
+	var err error
+	if chosen != Legacy {
+		var legacy Backend
+		if legacy, err = c.legacy(ctx); legacy != nil {
+			backends = append(backends, legacy)
+		}
+	}
+	return slices.DeleteFunc(backends, func(b Backend) bool { return b.Name() == chosen }), err
 }
 
 // legacy returns the backend for legacy tables, or nil where there are none.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/compact"
 )
 
 // Variant selects the programs.
@@ -67,6 +68,9 @@ func (b *Backend) String() string {
 // Missing returns why there are no programs for a family, or nil where there
 // are. Such a family is not loaded, and rules for it are refused.
 func (b *Backend) Missing(family iptables.Family) error { return b.missing[family] }
+
+// Form returns a plan with the ports of long lists grouped.
+func (b *Backend) Form(plan iptables.Ruleset) iptables.Ruleset { return compact.Multiport(plan) }
 
 // errUnknownFamily guards against a ruleset with a family that does not exist.
 var errUnknownFamily = errors.New("no such address family")
