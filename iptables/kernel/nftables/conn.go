@@ -177,9 +177,9 @@ func (c *conn) commit(b *batch) error {
 }
 
 // missing asks which extensions of a refused rule the kernel lacks: its answer
-// to the rule names none.
+// to the rule names none. The native form takes none.
 func (c *conn) missing(o operation, errno unix.Errno) []neededExtension {
-	if o.rule == nil || errno != unix.ENOENT && errno != unix.EOPNOTSUPP && errno != unix.EPROTONOSUPPORT {
+	if o.rule == nil || o.family == inet || errno != unix.ENOENT && errno != unix.EOPNOTSUPP && errno != unix.EPROTONOSUPPORT {
 		return nil
 	}
 	var missing []neededExtension

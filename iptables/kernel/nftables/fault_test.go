@@ -1,6 +1,7 @@
 package nftables
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"os"
@@ -71,17 +72,18 @@ func isBatch(request []byte) bool        { return kindOf(request) == unix.NFNL_M
 func isDump(request []byte) bool         { return binary.NativeEndian.Uint16(request[6:])&unix.NLM_F_DUMP != 0 }
 func setFlag(answer []byte, flag uint16) { answer[6] |= byte(flag) }
 
-// firstRule returns the sequence number of the first new rule of a batch.
-func firstRule(t testing.TB, request []byte) uint32 {
+// firstRule returns the sequence number of the first new rule of a batch that
+// has some bytes in it.
+func firstRule(t testing.TB, request []byte, with string) uint32 {
 	for m, err := range messages(request) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m.kind == subsystem(unix.NFT_MSG_NEWRULE) {
+		if m.kind == subsystem(unix.NFT_MSG_NEWRULE) && bytes.Contains(m.body, []byte(with)) {
 			return m.sequence
 		}
 	}
-	t.Fatal("the batch has no rule")
+	t.Fatal("the batch has no such rule")
 	return 0
 }
 
@@ -260,7 +262,7 @@ func TestRefusals(t *testing.T) {
 					return missingOwner(request)
 				}
 				if tt.onRule {
-					return refusal(firstRule(t, request), tt.errno)
+					return refusal(firstRule(t, request, ""), tt.errno)
 				}
 				return refusal(sequenceOf(request), tt.errno)
 			}})

@@ -3,6 +3,7 @@ package nftables
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -76,19 +77,23 @@ func TestNativeWithoutCompat(t *testing.T) {
 	}
 }
 
-// What the kernel lacks is told.
+// What the kernel lacks is told, in the words of this form.
 func TestNativeUnavailable(t *testing.T) {
 	nstest.Enter(t)
 	b := faultyBackend(faulty{onSend: func(request []byte) []byte {
 		if isBatch(request) {
-			return refusal(firstRule(t, request), unix.ENOENT)
+			return refusal(firstRule(t, request, "redir\x00"), unix.ENOENT)
 		}
 		return nil
 	}})
 	b.native = true
-	err := b.Available(t.Context(), b.Form(planOf(t, "sidecar-default")))
-	if !errors.Is(err, ErrMissing) {
-		t.Errorf("got %v", err)
+	plan := b.Form(planOf(t, "sidecar-default"))
+	for name, err := range map[string]error{
+		"asking":  b.Available(t.Context(), plan),
+		"writing": b.Replace(t.Context(), iptables.Ruleset{}, plan),
+	} {
+		if !errors.Is(err, ErrMissing) || !strings.Contains(err.Error(), "load the modules nft_redir, or ") {
+			t.Errorf("%s: got %v", name, err)
+		}
 	}
-	t.Log(err)
 }
