@@ -83,6 +83,16 @@ func TestDecodeUnknownAttribute(t *testing.T) {
 	}
 }
 
+// The native form has nothing of xtables, not even a target that does the same.
+func TestDecodeNativeExtension(t *testing.T) {
+	t.Parallel()
+	redirect := xtTarget("REDIRECT", 0, structure{}.u32(1, 2).zeros(8).be16(80, 80))
+	r := decodeNative(asDumped(t, []expr.Any{&expr.Counter{}, redirect}), nil)
+	if got := r.rule.String(); !wildcard("-j nft target 0x*", got) {
+		t.Errorf("got %s", got)
+	}
+}
+
 func xtMatch(name string, revision uint32, s structure) expr.Any {
 	return &expr.Match{Name: name, Rev: revision, Info: xtUnknown(name, revision, s)}
 }

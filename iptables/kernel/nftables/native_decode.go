@@ -177,9 +177,12 @@ func (d *nativeDecoder) connection() bool {
 }
 
 func (d *nativeDecoder) nativeTarget() bool {
+	if v, ok := d.rest[0].verdict(); ok {
+		return d.verdict(v)
+	}
 	t, n := d.readTarget()
 	if n == 0 {
-		return d.target()
+		return false
 	}
 	d.rule.Target = t
 	return d.take(n)
