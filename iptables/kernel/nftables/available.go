@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -60,15 +61,15 @@ func extensionsOf(family iptables.Family, r *iptables.Rule) []neededExtension {
 // error is the reason.
 //
 // For the native form it has the kernel check the rules without taking them; see
-// conn.check. For the other it only asks (NFNL_MSG_COMPAT_GET, linux/netfilter/nf_tables_compat.h), and
+// netlink.Conn.Check. For the other it only asks (NFNL_MSG_COMPAT_GET, linux/netfilter/nf_tables_compat.h), and
 // makes no table, chain or rule. The kernel may load the modules that it is asked
 // about.
 func (b *Backend) Available(ctx context.Context, rs iptables.Ruleset) error {
 	if b.native {
 		return b.nativeAvailable(rs)
 	}
-	return b.connected(func(c *conn) error {
-		if _, err := c.generation(); err != nil {
+	return b.connected(func(c *netlink.Conn) error {
+		if _, err := c.Generation(); err != nil {
 			return err
 		}
 		var missing []neededExtension
@@ -76,7 +77,7 @@ func (b *Backend) Available(ctx context.Context, rs iptables.Ruleset) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			ok, err := c.has(x)
+			ok, err := x.isThere(c)
 			if err != nil {
 				return err
 			}
@@ -85,7 +86,7 @@ func (b *Backend) Available(ctx context.Context, rs iptables.Ruleset) error {
 			}
 		}
 		if len(missing) > 0 {
-			return kernelError(operation{what: "find all matches and targets"}, unix.ENOENT, "", missing)
+			return kernelError(&netlink.Refusal{Purpose: netlink.Purpose("find all matches and targets"), Errno: unix.ENOENT}, missing)
 		}
 		return nil
 	})
@@ -94,8 +95,8 @@ func (b *Backend) Available(ctx context.Context, rs iptables.Ruleset) error {
 // Exists returns nil if the kernel has nf_tables, as far as the calling thread's
 // network namespace can see.
 func (b *Backend) Exists() error {
-	return b.connected(func(c *conn) error {
-		_, err := c.generation()
+	return b.connected(func(c *netlink.Conn) error {
+		_, err := c.Generation()
 		return err
 	})
 }
@@ -119,17 +120,20 @@ func needed(rs iptables.Ruleset) []neededExtension {
 // compatGet is NFNL_MSG_COMPAT_GET, which is 0, of the subsystem nft_compat.
 const compatGet = unix.NFNL_SUBSYS_NFT_COMPAT << 8
 
-// has asks nft_compat for the best revision of an extension. The error is for
+// isThere asks nft_compat for the best revision of the extension. The error is for
 // everything but its answer yes or no.
-func (c *conn) has(x neededExtension) (bool, error) {
-	_, err := c.ask(compatGet, familyNumber(x.family), "ask nft_compat for "+x.String(), func(b *builder) {
-		b.string(unix.NFTA_COMPAT_NAME, x.name)
-		b.uint32(unix.NFTA_COMPAT_REV, x.revision)
-		target := uint32(0)
-		if x.target {
-			target = 1
-		}
-		b.uint32(unix.NFTA_COMPAT_TYPE, target)
+func (x neededExtension) isThere(c *netlink.Conn) (bool, error) {
+	_, err := c.Ask(netlink.Request{
+		Kind: compatGet, Family: familyNumber(x.family), Purpose: netlink.Purpose("ask nft_compat for " + x.String()),
+		Attributes: func(b *netlink.Builder) {
+			b.PutString(unix.NFTA_COMPAT_NAME, x.name)
+			b.PutUint32(unix.NFTA_COMPAT_REV, x.revision)
+			target := uint32(0)
+			if x.target {
+				target = 1
+			}
+			b.PutUint32(unix.NFTA_COMPAT_TYPE, target)
+		},
 	})
 	switch {
 	case err == nil:

@@ -3,6 +3,7 @@ package nftables
 import (
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -32,7 +34,7 @@ func TestAvailable(t *testing.T) {
 		errno unix.Errno
 		want  string
 	}{
-		"no nf_tables": {subsystem(unix.NFT_MSG_GETGEN), unix.EINVAL, "the kernel has no nf_tables"},
+		"no nf_tables": {netlink.NFTables(unix.NFT_MSG_GETGEN), unix.EINVAL, "the kernel has no nf_tables"},
 		"no extension": {compatGet, unix.ENOENT, "no target REDIRECT (revision 0)"},
 		"no compat":    {compatGet, unix.EINVAL, "xt_tcpudp"},
 		"refused":      {compatGet, unix.EPERM, "NET_ADMIN"},
@@ -49,25 +51,25 @@ func TestAvailable(t *testing.T) {
 	}
 }
 
-// The package runs no program.
+// Neither the package nor those inside it run a program.
 func TestNoPrograms(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range files {
-		if strings.HasSuffix(name, "_test.go") {
-			continue
+	err := filepath.WalkDir(".", func(name string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return err
 		}
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		for _, imported := range file.Imports {
 			if path, _ := strconv.Unquote(imported.Path.Value); path == "os/exec" || path == "syscall" {
 				t.Errorf("%s imports %s", name, path)
 			}
 		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

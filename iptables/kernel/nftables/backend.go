@@ -15,6 +15,8 @@
 package nftables
 
 import (
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+
 	"context"
 	"errors"
 	"fmt"
@@ -28,16 +30,18 @@ import (
 // Backend reaches the rules over netlink. Its methods act on the network
 // namespace that the calling thread is in.
 type Backend struct {
-	dial func() (socket, error)
+	dial func() (netlink.Socket, error)
 	// native selects the form.
 	native bool
 }
 
 // New returns the backend of the form that iptables lists. It touches nothing.
-func New() *Backend { return &Backend{dial: dialNetlink} }
+func New() *Backend { return &Backend{dial: dialKernel} }
 
 // NewNative returns the backend of the native form. It touches nothing.
-func NewNative() *Backend { return &Backend{dial: dialNetlink, native: true} }
+func NewNative() *Backend { return &Backend{dial: dialKernel, native: true} }
+
+func dialKernel() (netlink.Socket, error) { return netlink.Dial() }
 
 // Name returns "iptables-nft" or, for the native form, "nftables".
 func (b *Backend) Name() string {
@@ -65,8 +69,8 @@ func (b *Backend) Form(plan iptables.Ruleset) iptables.Ruleset {
 // is an [iptables.UnknownMatch] or [iptables.UnknownTarget] whose words hold its
 // bytes. Refusals of the kernel are an *[Error].
 func (b *Backend) Load(ctx context.Context) (rs iptables.Ruleset, err error) {
-	err = b.connected(func(c *conn) error {
-		s, err := c.load(ctx)
+	err = b.connected(func(c *netlink.Conn) error {
+		s, err := takeSnapshot(ctx, c)
 		if err == nil && b.native {
 			rs = s.native.ruleset()
 		} else if err == nil {
@@ -112,7 +116,7 @@ func (b *Backend) replace(ctx context.Context, want iptables.Ruleset, alone bool
 			return nil
 		}
 		again := isTransient(err) && attempt < maxAttempts
-		if errors.Is(err, errNoAnswer) {
+		if errors.Is(err, netlink.ErrNoAnswer) {
 			// The next attempt finds out what became of it.
 			lost++
 			again = lost < maxLostAnswers
@@ -138,19 +142,19 @@ func pause(ctx context.Context, attempt int) bool {
 }
 
 func (b *Backend) replaceOnce(ctx context.Context, want iptables.Ruleset, alone bool) error {
-	return b.connected(func(c *conn) error {
-		s, err := c.load(ctx)
+	return b.connected(func(c *netlink.Conn) error {
+		s, err := takeSnapshot(ctx, c)
 		if err != nil {
 			return err
 		}
-		changes := newBatch(c.sequence+1, s.generation)
-		if err := b.changes(s, changes, want, alone); err != nil || changes.empty() {
+		changes := newBatch(c, s.generation)
+		if err := b.changes(s, changes, want, alone); err != nil || changes.Empty() {
 			return err
 		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		return c.commit(changes)
+		return c.Commit(changes.Batch)
 	})
 }
 
@@ -168,12 +172,13 @@ func (b *Backend) changes(s *snapshot, changes *batch, want iptables.Ruleset, al
 	return err
 }
 
-func (b *Backend) connected(do func(*conn) error) error {
+func (b *Backend) connected(do func(*netlink.Conn) error) error {
 	s, err := b.dial()
 	if err != nil {
 		return fmt.Errorf("failed to open a netlink socket: %w", err)
 	}
-	return errors.Join(do(&conn{socket: s}), s.close())
+	c := netlink.NewConn(s)
+	return errors.Join(described(c, do(c)), s.Close())
 }
 
 // onlyOurs refuses a wanted ruleset in which anything but our chains and jumps

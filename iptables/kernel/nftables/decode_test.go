@@ -1,6 +1,8 @@
 package nftables
 
 import (
+	"bytes"
+	"errors"
 	"regexp"
 	"strings"
 	"testing"
@@ -8,6 +10,7 @@ import (
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/xt"
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -75,9 +78,9 @@ func TestDecode(t *testing.T) {
 func TestDecodeUnknownAttribute(t *testing.T) {
 	t.Parallel()
 	e := asDumped(t, []expr.Any{&expr.Meta{Key: expr.MetaKeyMARK, Register: 1}, &expr.Cmp{Register: 1, Data: []byte{1, 0, 0, 0}}})
-	var b builder
-	b.uint32(77, 1)
-	e[1].data = append(e[1].data[:len(e[1].data):len(e[1].data)], b.buf...)
+	var b netlink.Builder
+	b.PutUint32(77, 1)
+	e[1].data = append(e[1].data[:len(e[1].data):len(e[1].data)], b.Bytes()...)
 	if r := decodeRule(iptables.IPv4, e); len(r.Matches) != 1 || r.Target == nil {
 		t.Errorf("got %s", r)
 	}
@@ -108,15 +111,15 @@ func xtUnknown(name string, revision uint32, s structure) xt.InfoAny {
 // asDumped brings expressions into the form in which the kernel hands them out.
 func asDumped(t testing.TB, exprs []expr.Any) []expression {
 	t.Helper()
-	var b builder
+	var b netlink.Builder
 	for _, e := range exprs {
 		data, err := expr.Marshal(unix.NFPROTO_IPV4, e)
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.bytes(unix.NFTA_LIST_ELEM|unix.NLA_F_NESTED, data)
+		b.PutBytes(unix.NFTA_LIST_ELEM|unix.NLA_F_NESTED, data)
 	}
-	return appendExpressions(nil, b.buf)
+	return appendExpressions(nil, b.Bytes())
 }
 
 // wildcard matches a pattern in which "*" stands for anything.
@@ -127,33 +130,35 @@ func wildcard(pattern, s string) bool {
 
 // Whatever bytes come, reading them neither fails badly nor loses a rule.
 func FuzzRead(f *testing.F) {
-	b := newBatch(1, 1)
+	var sent []byte
+	c := netlink.NewConn(&faulty{onSend: func(request []byte) []byte {
+		sent = bytes.Clone(request)
+		return refusal(sequenceOf(request), unix.EPERM)
+	}})
+	changes := newBatch(c, 1)
 	table := everyForm(iptables.IPv4, iptables.Mangle)
 	table.Chains = table.Chains[len(table.Chains)-2:]
-	if err := new(snapshot).changes(b, iptables.Ruleset{Tables: []iptables.Table{table}}); err != nil {
+	if err := new(snapshot).changes(changes, iptables.Ruleset{Tables: []iptables.Table{table}}); err != nil {
+		f.Fatal(err)
+	}
+	if err := c.Commit(changes.Batch); !errors.Is(err, unix.EPERM) {
 		f.Fatal(err)
 	}
 	// Tables and chains first, so that the rule has its place.
 	var head []byte
-	for m, err := range messages(b.buf) {
-		whole := b.buf[:headerSize+len(m.body)]
-		b.buf = b.buf[len(whole):]
-		if err != nil {
-			f.Fatal(err)
-		}
-		if m.kind != subsystem(unix.NFT_MSG_NEWRULE) {
-			head = append(head, whole...)
+	for m := range split(sent) {
+		if kindOf(m) != netlink.NFTables(unix.NFT_MSG_NEWRULE) {
+			head = append(head, m...)
 			continue
 		}
-		f.Add(append(head[:len(head):len(head)], whole...))
+		f.Add(append(head[:len(head):len(head)], m...))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := &snapshot{}
-		for m, err := range messages(data) {
+		for m, err := range netlink.Messages(data) {
 			if err != nil {
 				break
 			}
-			_, _ = m.error()
 			s.addTable(m)
 			s.addChain(m)
 			s.addRule(m)

@@ -6,6 +6,7 @@ import (
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/xt"
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -14,7 +15,7 @@ const register = unix.NFT_REG_1
 
 // encodedRule is a rule as the kernel takes it.
 type encodedRule struct {
-	exprs builder // NFTA_RULE_EXPRESSIONS
+	exprs netlink.Builder // NFTA_RULE_EXPRESSIONS
 	// protocol and protocolNot are NFTA_RULE_COMPAT: extensions such as tcp
 	// and TPROXY ask whether the rule is limited to a protocol, and nft_compat
 	// cannot see it from the other expressions.
@@ -59,16 +60,16 @@ func (e *encodedRule) add(exprs ...expr.Any) {
 		if err != nil && e.err == nil {
 			e.err = err
 		}
-		e.exprs.bytes(unix.NFTA_LIST_ELEM|unix.NLA_F_NESTED, data)
+		e.exprs.PutBytes(unix.NFTA_LIST_ELEM|unix.NLA_F_NESTED, data)
 	}
 }
 
 // addRaw adds a native expression as decoding found it.
 func (e *encodedRule) addRaw(x expression) {
-	element := e.exprs.nest(unix.NFTA_LIST_ELEM)
-	e.exprs.string(unix.NFTA_EXPR_NAME, x.name)
-	e.exprs.bytes(unix.NFTA_EXPR_DATA|unix.NLA_F_NESTED, x.data)
-	e.exprs.unnest(element)
+	e.exprs.Nest(unix.NFTA_LIST_ELEM, func() {
+		e.exprs.PutString(unix.NFTA_EXPR_NAME, x.name)
+		e.exprs.PutBytes(unix.NFTA_EXPR_DATA|unix.NLA_F_NESTED, x.data)
+	})
 }
 
 func (e *encodedRule) match(m iptables.Match) error {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -29,6 +30,7 @@ type Error struct {
 	// Hint is what helps, empty where nothing is known.
 	Hint string
 
+	refusal *netlink.Refusal
 	meaning string // what the errno says of this request
 }
 
@@ -46,12 +48,12 @@ func (e *Error) Error() string {
 	return s + withHint(e.Hint)
 }
 
-// Unwrap returns the errno and the kind.
+// Unwrap returns what leads to the errno, and the kind.
 func (e *Error) Unwrap() []error {
 	if e.Kind == nil {
-		return []error{e.Errno}
+		return []error{e.refusal}
 	}
-	return []error{e.Errno, e.Kind}
+	return []error{e.refusal, e.Kind}
 }
 
 func withHint(hint string) string {
@@ -86,41 +88,50 @@ func (e *ReplaceError) Error() string {
 	return s + withHint(hint)
 }
 
-// operation is what a message asks the kernel for, for its errors.
-type operation struct {
-	what   string // such as "add a rule to"
-	family iptables.Family
-	table  string
-	chain  string
-	rule   *iptables.Rule
+// described says more of what the kernel refused: an *[Error] where it was a
+// request, with what is missing for it as the connection tells.
+func described(c *netlink.Conn, err error) error {
+	var refusal *netlink.Refusal
+	var tooLarge *netlink.TooLargeError
+	var already *Error
+	switch {
+	case errors.As(err, &already):
+		return err
+	case errors.As(err, &refusal):
+		return kernelError(refusal, missing(c, refusal))
+	case errors.As(err, &tooLarge):
+		return &tooLargeError{tooLarge}
+	}
+	return err
 }
 
-func (o operation) String() string {
-	if o.table == "" {
-		return o.what
+// missing asks which extensions of a refused rule the kernel lacks: its answer
+// to the rule names none. The native form takes none.
+func missing(c *netlink.Conn, refusal *netlink.Refusal) []neededExtension {
+	o, ok := refusal.Purpose.(operation)
+	if !ok || o.rule == nil || o.family == inet {
+		return nil
 	}
-	s := o.what
-	if o.chain != "" {
-		s += " chain " + o.chain + " of"
+	switch refusal.Errno {
+	case unix.ENOENT, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT:
+	default:
+		return nil
 	}
-	return s + " table " + tableName(o.family, o.table)
-}
-
-// tableName is a table as nft names it: "ip nat".
-func tableName(f iptables.Family, table string) string {
-	switch f {
-	case inet:
-		return "inet " + table
-	case iptables.IPv6:
-		return "ip6 " + table
+	var missing []neededExtension
+	for _, x := range extensionsOf(o.family, o.rule) {
+		if ok, err := x.isThere(c); err == nil && !ok {
+			missing = append(missing, x)
+		}
 	}
-	return "ip " + table
+	return missing
 }
 
 // kernelError is the one place that gives an errno its meaning. missing holds
 // the extensions of the operation's rule that the kernel says it does not have.
-func kernelError(o operation, errno unix.Errno, explanation string, missing []neededExtension) *Error {
-	e := &Error{Operation: o.String(), Errno: errno, Kernel: explanation}
+func kernelError(refusal *netlink.Refusal, missing []neededExtension) *Error {
+	errno := refusal.Errno
+	e := &Error{Operation: refusal.Purpose.String(), Errno: errno, Kernel: refusal.Explanation, refusal: refusal}
+	o, _ := refusal.Purpose.(operation)
 	if o.rule != nil {
 		e.Rule = o.rule.String()
 	}
@@ -131,7 +142,7 @@ func kernelError(o operation, errno unix.Errno, explanation string, missing []ne
 	case len(missing) > 0:
 		e.Kind = ErrMissing
 		e.meaning, e.Hint = lacks(missing)
-	case o.what == askGeneration && errno == unix.EINVAL:
+	case refusal.Purpose == netlink.AskGeneration && errno == unix.EINVAL:
 		// nfnetlink answers EINVAL for a subsystem that is not there
 		// (nfnetlink_rcv_msg in net/netfilter/nfnetlink.c).
 		e.Kind = ErrMissing
@@ -141,7 +152,7 @@ func kernelError(o operation, errno unix.Errno, explanation string, missing []ne
 		e.Kind = ErrMissing
 		e.meaning = "the kernel lacks what this needs in nf_tables"
 		e.Hint = "load the modules nft_compat and nft_chain_nat, or use another --backend"
-		if o.family == inet {
+		if o.table != "" && o.family == inet {
 			e.Hint = "load the modules " + strings.Join(nativeModules(o.rule), ", ") + ", or use another --backend"
 		}
 	case o.rule != nil && errno == unix.EINVAL && hasOwner(o.rule):
@@ -178,36 +189,22 @@ func hasOwner(r *iptables.Rule) bool {
 	return false
 }
 
-// tooLargeError is a transaction that does not fit the socket's send buffer.
-type tooLargeError struct {
-	size int // bytes
-}
+// tooLargeError says what helps.
+type tooLargeError struct{ *netlink.TooLargeError }
 
 func (e *tooLargeError) Error() string {
-	return fmt.Sprintf("the rules are one transaction of %d bytes, more than a socket may send here", e.size) +
-		withHint(fmt.Sprintf("raise the node's sysctl net.core.wmem_max to %d", e.size))
+	return fmt.Sprintf("the rules are one transaction of %d bytes, more than a socket may send here", e.Size) +
+		withHint(fmt.Sprintf("raise the node's sysctl net.core.wmem_max to %d", e.Size))
 }
-
-// Unwrap returns EMSGSIZE.
-func (e *tooLargeError) Unwrap() error { return unix.EMSGSIZE }
-
-var (
-	// errChanged is a state that another program changed while it was read,
-	// or before a transaction that was made for it.
-	errChanged = errors.New("another program keeps changing the rules")
-	// errNoAnswer is a transaction of which it is not known whether the
-	// kernel made it.
-	errNoAnswer = errors.New("the kernel's answer was lost")
-)
 
 // isTransient reports whether the same request may succeed if it is made anew
 // from the state that the kernel has by then.
 func isTransient(err error) bool {
-	var refused *Error
-	if !errors.As(err, &refused) {
-		return errors.Is(err, errChanged)
+	var refusal *netlink.Refusal
+	if !errors.As(err, &refusal) {
+		return errors.Is(err, netlink.ErrChanged)
 	}
-	switch refused.Errno {
+	switch refusal.Errno {
 	case unix.ERESTART, unix.EAGAIN, unix.EINTR:
 		// The generation differs; a module was loaded meanwhile.
 		return true

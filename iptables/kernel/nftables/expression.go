@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/google/nftables/expr"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,12 +21,12 @@ type expression struct {
 
 // appendExpressions reads NFTA_RULE_EXPRESSIONS.
 func appendExpressions(list []expression, b []byte) []expression {
-	for _, element := range attributes(b) {
+	for _, element := range netlink.Attributes(b) {
 		var e expression
-		for kind, value := range attributes(element) {
+		for kind, value := range netlink.Attributes(element) {
 			switch kind {
 			case unix.NFTA_EXPR_NAME:
-				e.name = readString(value)
+				e.name = netlink.ReadString(value)
 			case unix.NFTA_EXPR_DATA:
 				e.data = value
 			}
@@ -40,12 +41,12 @@ func (e expression) meta() (key expr.MetaKey, register uint32, ok bool) {
 	if e.name != "meta" {
 		return 0, 0, false
 	}
-	for kind, value := range attributes(e.data) {
+	for kind, value := range netlink.Attributes(e.data) {
 		switch kind {
 		case unix.NFTA_META_KEY:
-			key = expr.MetaKey(readUint32(value))
+			key = expr.MetaKey(netlink.ReadUint32(value))
 		case unix.NFTA_META_DREG:
-			register = readUint32(value)
+			register = netlink.ReadUint32(value)
 		default:
 			return 0, 0, false
 		}
@@ -59,8 +60,8 @@ func (e expression) payload() (p expr.Payload, ok bool) {
 	if e.name != "payload" {
 		return p, false
 	}
-	for kind, value := range attributes(e.data) {
-		switch v := readUint32(value); kind {
+	for kind, value := range netlink.Attributes(e.data) {
+		switch v := netlink.ReadUint32(value); kind {
 		case unix.NFTA_PAYLOAD_DREG:
 			p.DestRegister = v
 		case unix.NFTA_PAYLOAD_BASE:
@@ -86,12 +87,12 @@ func (e expression) mask(register uint32) (mask []byte, to uint32, ok bool) {
 		return nil, 0, false
 	}
 	var from uint32
-	for kind, value := range attributes(e.data) {
+	for kind, value := range netlink.Attributes(e.data) {
 		switch kind {
 		case unix.NFTA_BITWISE_SREG:
-			from = readUint32(value)
+			from = netlink.ReadUint32(value)
 		case unix.NFTA_BITWISE_DREG:
-			to = readUint32(value)
+			to = netlink.ReadUint32(value)
 		case unix.NFTA_BITWISE_LEN:
 		case unix.NFTA_BITWISE_MASK:
 			mask = readData(value)
@@ -100,7 +101,7 @@ func (e expression) mask(register uint32) (mask []byte, to uint32, ok bool) {
 				return nil, 0, false
 			}
 		case bitwiseOp:
-			if readUint32(value) != 0 {
+			if netlink.ReadUint32(value) != 0 {
 				return nil, 0, false
 			}
 		default:
@@ -117,12 +118,12 @@ func (e expression) compare(register uint32) (data []byte, not, ok bool) {
 		return nil, false, false
 	}
 	op, from := expr.CmpOpLt, uint32(0)
-	for kind, value := range attributes(e.data) {
+	for kind, value := range netlink.Attributes(e.data) {
 		switch kind {
 		case unix.NFTA_CMP_SREG:
-			from = readUint32(value)
+			from = netlink.ReadUint32(value)
 		case unix.NFTA_CMP_OP:
-			op = expr.CmpOp(readUint32(value))
+			op = expr.CmpOp(netlink.ReadUint32(value))
 		case unix.NFTA_CMP_DATA:
 			data = readData(value)
 		default:
@@ -140,12 +141,12 @@ func (e expression) between(register uint32) (first, last []byte, not, ok bool) 
 		return nil, nil, false, false
 	}
 	op, from := uint32(unix.NFT_RANGE_EQ), uint32(0)
-	for kind, value := range attributes(e.data) {
+	for kind, value := range netlink.Attributes(e.data) {
 		switch kind {
 		case unix.NFTA_RANGE_SREG:
-			from = readUint32(value)
+			from = netlink.ReadUint32(value)
 		case unix.NFTA_RANGE_OP:
-			op = readUint32(value)
+			op = netlink.ReadUint32(value)
 		case unix.NFTA_RANGE_FROM_DATA:
 			first = readData(value)
 		case unix.NFTA_RANGE_TO_DATA:
@@ -160,7 +161,7 @@ func (e expression) between(register uint32) (first, last []byte, not, ok bool) 
 
 // readData reads NFTA_DATA_VALUE.
 func readData(b []byte) (data []byte) {
-	for kind, value := range attributes(b) {
+	for kind, value := range netlink.Attributes(b) {
 		if kind == unix.NFTA_DATA_VALUE {
 			data = value
 		}
@@ -174,10 +175,10 @@ func (e expression) verdict() (v expr.Verdict, ok bool) {
 		return v, false
 	}
 	register := uint32(unix.NFT_REG_1)
-	for kind, value := range attributes(e.data) {
+	for kind, value := range netlink.Attributes(e.data) {
 		switch kind {
 		case unix.NFTA_IMMEDIATE_DREG:
-			register = readUint32(value)
+			register = netlink.ReadUint32(value)
 		case unix.NFTA_IMMEDIATE_DATA:
 			v, ok = readVerdict(value)
 		default:
@@ -189,17 +190,17 @@ func (e expression) verdict() (v expr.Verdict, ok bool) {
 
 // readVerdict reads NFTA_DATA_VERDICT (enum nft_verdict_attributes).
 func readVerdict(b []byte) (v expr.Verdict, ok bool) {
-	for kind, value := range attributes(b) {
+	for kind, value := range netlink.Attributes(b) {
 		if kind != unix.NFTA_DATA_VERDICT {
 			return v, false
 		}
-		for kind, value := range attributes(value) {
+		for kind, value := range netlink.Attributes(value) {
 			switch kind {
 			case unix.NFTA_VERDICT_CODE:
-				v.Kind = expr.VerdictKind(int32(readUint32(value)))
+				v.Kind = expr.VerdictKind(int32(netlink.ReadUint32(value)))
 				ok = true
 			case unix.NFTA_VERDICT_CHAIN:
-				v.Chain = readString(value)
+				v.Chain = netlink.ReadString(value)
 			default:
 				return v, false
 			}
@@ -220,12 +221,12 @@ func (e expression) counter() (packets, bytes uint64, ok bool) {
 // readCounter reads NFTA_COUNTER_PACKETS and NFTA_COUNTER_BYTES, which chains
 // carry too.
 func readCounter(b []byte) (packets, bytes uint64) {
-	for kind, value := range attributes(b) {
+	for kind, value := range netlink.Attributes(b) {
 		switch kind {
 		case unix.NFTA_COUNTER_PACKETS:
-			packets = readUint64(value)
+			packets = netlink.ReadUint64(value)
 		case unix.NFTA_COUNTER_BYTES:
-			bytes = readUint64(value)
+			bytes = netlink.ReadUint64(value)
 		}
 	}
 	return packets, bytes
@@ -237,12 +238,12 @@ func (e expression) extension() (x extension, ok bool) {
 	if e.name != "match" && e.name != "target" {
 		return x, false
 	}
-	for kind, value := range attributes(e.data) {
+	for kind, value := range netlink.Attributes(e.data) {
 		switch kind {
 		case unix.NFTA_MATCH_NAME:
-			x.name = readString(value)
+			x.name = netlink.ReadString(value)
 		case unix.NFTA_MATCH_REV:
-			x.revision = readUint32(value)
+			x.revision = netlink.ReadUint32(value)
 		case unix.NFTA_MATCH_INFO:
 			x.info = value
 		default:

@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"iter"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,7 +20,7 @@ import (
 // them on the way. It is only for faults that this kernel cannot be made to
 // produce itself.
 type faulty struct {
-	socket
+	netlink.Socket
 	// onSend returns an answer that the message gets instead of being sent,
 	// or nil.
 	onSend func(request []byte) (answer []byte)
@@ -26,21 +29,21 @@ type faulty struct {
 	answer    []byte
 }
 
-func (f *faulty) send(request []byte) error {
+func (f *faulty) Send(request []byte) error {
 	if f.onSend != nil {
 		if f.answer = f.onSend(request); f.answer != nil {
 			return nil
 		}
 	}
-	return f.socket.send(request)
+	return f.Socket.Send(request)
 }
 
-func (f *faulty) receive() ([]byte, error) {
+func (f *faulty) Receive() ([]byte, error) {
 	if answer := f.answer; answer != nil {
 		f.answer = nil
 		return answer, nil
 	}
-	b, err := f.socket.receive()
+	b, err := f.Socket.Receive()
 	if err != nil || f.onReceive == nil {
 		return b, err
 	}
@@ -48,22 +51,23 @@ func (f *faulty) receive() ([]byte, error) {
 }
 
 func faultyBackend(f faulty) *Backend {
-	return &Backend{dial: func() (socket, error) {
-		s, err := dialNetlink()
+	return &Backend{dial: func() (netlink.Socket, error) {
+		s, err := netlink.Dial()
 		f := f
-		f.socket = s
+		f.Socket = s
 		return &f, err
 	}}
 }
 
-// refusal is the kernel's negative answer to the message with that number.
+// refusal is the kernel's negative answer to the message with that number: struct
+// nlmsghdr and struct nlmsgerr (linux/netlink.h).
 func refusal(sequence uint32, errno unix.Errno) []byte {
-	var b builder
-	start := b.open(unix.NLMSG_ERROR, 0, sequence, 0, 0)
-	b.buf = binary.NativeEndian.AppendUint32(b.buf[:headerSize], uint32(-int32(errno)))
-	b.buf = append(b.buf, make([]byte, headerSize)...)
-	b.close(start)
-	return b.buf
+	b := make([]byte, unix.SizeofNlMsghdr+4+unix.SizeofNlMsghdr)
+	binary.NativeEndian.PutUint32(b, uint32(len(b)))
+	binary.NativeEndian.PutUint16(b[4:], unix.NLMSG_ERROR)
+	binary.NativeEndian.PutUint32(b[8:], sequence)
+	binary.NativeEndian.PutUint32(b[unix.SizeofNlMsghdr:], uint32(-int32(errno)))
+	return b
 }
 
 func kindOf(request []byte) uint16       { return binary.NativeEndian.Uint16(request[4:]) }
@@ -75,16 +79,27 @@ func setFlag(answer []byte, flag uint16) { answer[6] |= byte(flag) }
 // firstRule returns the sequence number of the first new rule of a batch that
 // has some bytes in it.
 func firstRule(t testing.TB, request []byte, with string) uint32 {
-	for m, err := range messages(request) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if m.kind == subsystem(unix.NFT_MSG_NEWRULE) && bytes.Contains(m.body, []byte(with)) {
-			return m.sequence
+	t.Helper()
+	for m := range split(request) {
+		if kindOf(m) == netlink.NFTables(unix.NFT_MSG_NEWRULE) && bytes.Contains(m, []byte(with)) {
+			return sequenceOf(m)
 		}
 	}
 	t.Fatal("the batch has no such rule")
 	return 0
+}
+
+// split returns each message of a batch, header included.
+func split(request []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for len(request) > 0 {
+			size := binary.NativeEndian.Uint32(request)
+			if !yield(request[:size]) {
+				return
+			}
+			request = request[size:]
+		}
+	}
 }
 
 // installed fails unless exactly want is installed.
@@ -102,7 +117,7 @@ func TestInterruptedDump(t *testing.T) {
 	replace(t, want)
 	interruptions := 3
 	b := faultyBackend(faulty{onReceive: func(answer []byte) ([]byte, error) {
-		if kindOf(answer) == subsystem(unix.NFT_MSG_NEWRULE) && interruptions > 0 {
+		if kindOf(answer) == netlink.NFTables(unix.NFT_MSG_NEWRULE) && interruptions > 0 {
 			interruptions--
 			setFlag(answer, unix.NLM_F_DUMP_INTR)
 		}
@@ -123,7 +138,7 @@ func TestEndlesslyInterruptedDump(t *testing.T) {
 		}
 		return nil
 	}})
-	if _, err := b.Load(t.Context()); !errors.Is(err, errChanged) {
+	if _, err := b.Load(t.Context()); !errors.Is(err, netlink.ErrChanged) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -182,7 +197,7 @@ func TestLostAnswers(t *testing.T) {
 		}
 		return nil
 	}})
-	b.dial = withTimeout(b.dial, 1)
+	b.dial = withTimeout(b.dial, time.Second)
 	err := b.Replace(t.Context(), iptables.Ruleset{}, sidecar(t))
 	var failure *ReplaceError
 	if !errors.As(err, &failure) || !failure.Unknown || commits != maxLostAnswers {
@@ -208,21 +223,20 @@ func TestOverrun(t *testing.T) {
 		}
 		return answer, nil
 	}})
-	b.dial = withTimeout(b.dial, 1)
+	b.dial = withTimeout(b.dial, time.Second)
 	if err := b.Replace(t.Context(), iptables.Ruleset{}, want); err != nil || answers != 1 {
 		t.Errorf("%v, %d answers", err, answers)
 	}
 	installed(t, want)
 }
 
-func withTimeout(dial func() (socket, error), seconds int64) func() (socket, error) {
-	return func() (socket, error) {
+func withTimeout(dial func() (netlink.Socket, error), d time.Duration) func() (netlink.Socket, error) {
+	return func() (netlink.Socket, error) {
 		s, err := dial()
 		if err != nil {
 			return nil, err
 		}
-		fd := s.(*faulty).socket.(*netlinkSocket).fd
-		return s, unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: seconds})
+		return s, s.(*faulty).Socket.(*netlink.KernelSocket).SetTimeout(d)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -46,49 +47,54 @@ type installedRule struct {
 // changed the rules meanwhile. Each time that program got on by one transaction.
 const maxAttempts = 100
 
-// load reads everything at one generation.
-func (c *conn) load(ctx context.Context) (*snapshot, error) {
+// takeSnapshot reads everything at one generation.
+func takeSnapshot(ctx context.Context, c *netlink.Conn) (*snapshot, error) {
 	for range maxAttempts {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		s, err := c.loadOnce()
+		s, err := loadOnce(c)
 		if err == nil || !isTransient(err) {
 			return s, err
 		}
 	}
-	return nil, fmt.Errorf("failed to read the rules: %w", errChanged)
+	return nil, fmt.Errorf("failed to read the rules: %w", netlink.ErrChanged)
 }
 
-// loadOnce fails with errChanged unless what it read is one generation.
-func (c *conn) loadOnce() (*snapshot, error) {
-	generation, err := c.generation()
+// loadOnce fails with netlink.ErrChanged unless what it read is one generation.
+func loadOnce(c *netlink.Conn) (*snapshot, error) {
+	generation, err := c.Generation()
 	if err != nil {
 		return nil, err
 	}
 	s := &snapshot{generation: generation}
-	if err := c.dump(subsystem(unix.NFT_MSG_GETTABLE), "list the tables", s.addTable); err != nil {
+	if err := list(c, unix.NFT_MSG_GETTABLE, "list the tables", s.addTable); err != nil {
 		return nil, err
 	}
 	if len(s.tables) > 0 || s.native != nil {
-		if err := c.dump(subsystem(unix.NFT_MSG_GETCHAIN), "list the chains", s.addChain); err != nil {
+		if err := list(c, unix.NFT_MSG_GETCHAIN, "list the chains", s.addChain); err != nil {
 			return nil, err
 		}
-		if err := c.dump(subsystem(unix.NFT_MSG_GETRULE), "list the rules", s.addRule); err != nil {
+		if err := list(c, unix.NFT_MSG_GETRULE, "list the rules", s.addRule); err != nil {
 			return nil, err
 		}
 	}
 	if s.native != nil {
-		if err := c.loadSets(s.native); err != nil {
+		if err := s.native.loadSets(c); err != nil {
 			return nil, err
 		}
 	}
-	if after, err := c.generation(); err != nil {
+	if after, err := c.Generation(); err != nil {
 		return nil, err
 	} else if after != generation {
-		return nil, errChanged
+		return nil, netlink.ErrChanged
 	}
 	return s, nil
+}
+
+// list reads what there is of a kind in all tables.
+func list(c *netlink.Conn, kind uint16, purpose netlink.Purpose, each func(netlink.Message)) error {
+	return c.Dump(netlink.Request{Kind: netlink.NFTables(kind), Purpose: purpose}, each)
 }
 
 func (s *snapshot) table(key tableKey) *installedTable {
@@ -104,9 +110,9 @@ func (t *installedTable) chain(name string) *installedChain { return t.byName[na
 
 // tableOf returns the table that a message is about, or nil. It allocates
 // nothing, as it is called for every rule.
-func (s *snapshot) tableOf(m message, name []byte) *installedTable {
+func (s *snapshot) tableOf(m netlink.Message, name []byte) *installedTable {
 	for _, t := range s.tables {
-		if familyNumber(t.key.family) == m.family() && t.key.name == string(bytes.TrimRight(name, "\x00")) {
+		if familyNumber(t.key.family) == m.Family() && t.key.name == string(bytes.TrimRight(name, "\x00")) {
 			return t
 		}
 	}
@@ -114,9 +120,9 @@ func (s *snapshot) tableOf(m message, name []byte) *installedTable {
 }
 
 // keyOf returns the table that a message is about, if iptables uses it.
-func keyOf(m message, name []byte) (key tableKey, ok bool) {
-	key.name = readString(name)
-	switch m.family() {
+func keyOf(m netlink.Message, name []byte) (key tableKey, ok bool) {
+	key.name = netlink.ReadString(name)
+	switch m.Family() {
 	case unix.NFPROTO_IPV4:
 		key.family = iptables.IPv4
 	case unix.NFPROTO_IPV6:
@@ -128,18 +134,18 @@ func keyOf(m message, name []byte) (key tableKey, ok bool) {
 }
 
 // addTable reads NFT_MSG_NEWTABLE (enum nft_table_attributes).
-func (s *snapshot) addTable(m message) {
+func (s *snapshot) addTable(m netlink.Message) {
 	t := &installedTable{byName: make(map[string]*installedChain)}
 	ok, native := false, false
-	for kind, value := range m.attributes() {
+	for kind, value := range m.Attributes() {
 		switch kind {
 		case unix.NFTA_TABLE_NAME:
 			t.key, ok = keyOf(m, value)
 			native = isNativeTable(m, value)
 		case unix.NFTA_TABLE_FLAGS:
-			t.flags = readUint32(value)
+			t.flags = netlink.ReadUint32(value)
 		case unix.NFTA_TABLE_USE:
-			t.use = int(readUint32(value))
+			t.use = int(netlink.ReadUint32(value))
 		case nftaTableUserdata:
 			t.ours = bytes.Equal(value, []byte(mark))
 		}
@@ -153,31 +159,31 @@ func (s *snapshot) addTable(m message) {
 }
 
 // addChain reads NFT_MSG_NEWCHAIN (enum nft_chain_attributes).
-func (s *snapshot) addChain(m message) {
+func (s *snapshot) addChain(m netlink.Message) {
 	var t *installedTable
 	native := false
 	c := &installedChain{}
-	for kind, value := range m.attributes() {
+	for kind, value := range m.Attributes() {
 		switch kind {
 		case unix.NFTA_CHAIN_TABLE:
 			t = s.tableOf(m, value)
 			native = isNativeTable(m, value)
 		case unix.NFTA_CHAIN_NAME:
-			c.name = readString(value)
+			c.name = netlink.ReadString(value)
 		case unix.NFTA_CHAIN_HOOK:
 			c.base = true
-			for kind, value := range attributes(value) {
+			for kind, value := range netlink.Attributes(value) {
 				switch kind {
 				case unix.NFTA_HOOK_HOOKNUM:
-					c.attached.hook = readUint32(value)
+					c.attached.hook = netlink.ReadUint32(value)
 				case unix.NFTA_HOOK_PRIORITY:
-					c.attached.priority = int32(readUint32(value))
+					c.attached.priority = int32(netlink.ReadUint32(value))
 				}
 			}
 		case unix.NFTA_CHAIN_TYPE:
-			c.attached.kind = readString(value)
+			c.attached.kind = netlink.ReadString(value)
 		case unix.NFTA_CHAIN_POLICY:
-			c.policy = policyOf(readUint32(value))
+			c.policy = policyOf(netlink.ReadUint32(value))
 		case unix.NFTA_CHAIN_COUNTERS:
 			c.counters.Packets, c.counters.Bytes = readCounter(value)
 		case nftaChainUserdata:
@@ -201,12 +207,12 @@ func policyOf(verdict uint32) iptables.Policy {
 }
 
 // addRule reads NFT_MSG_NEWRULE (enum nft_rule_attributes).
-func (s *snapshot) addRule(m message) {
+func (s *snapshot) addRule(m netlink.Message) {
 	var t *installedTable
 	var c *installedChain
 	var native *installedNativeChain
 	var r installedRule
-	for kind, value := range m.attributes() {
+	for kind, value := range m.Attributes() {
 		switch kind {
 		case unix.NFTA_RULE_TABLE:
 			if t = s.tableOf(m, value); t == nil && s.native != nil && isNativeTable(m, value) {
@@ -214,13 +220,13 @@ func (s *snapshot) addRule(m message) {
 			}
 		case unix.NFTA_RULE_CHAIN:
 			if native != nil {
-				native = s.native.chain(readString(value))
+				native = s.native.chain(netlink.ReadString(value))
 			}
 			if t != nil {
 				c = t.byName[string(bytes.TrimRight(value, "\x00"))]
 			}
 		case unix.NFTA_RULE_HANDLE:
-			r.handle = readUint64(value)
+			r.handle = netlink.ReadUint64(value)
 		case unix.NFTA_RULE_USERDATA:
 			if native != nil {
 				native.addComment(value)

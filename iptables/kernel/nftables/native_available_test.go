@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables"
@@ -33,9 +34,9 @@ func TestNativeAvailable(t *testing.T) {
 func withoutCompat() faulty {
 	return faulty{onSend: func(request []byte) []byte {
 		for _, name := range []string{"match", "target"} {
-			var attribute builder
-			attribute.string(unix.NFTA_EXPR_NAME, name)
-			if bytes.Contains(request, attribute.buf) {
+			var attribute netlink.Builder
+			attribute.PutString(unix.NFTA_EXPR_NAME, name)
+			if bytes.Contains(request, attribute.Bytes()) {
 				return refusal(sequenceOf(request), unix.ENOENT)
 			}
 		}

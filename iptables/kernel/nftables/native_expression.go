@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"github.com/google/nftables/expr"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -14,11 +15,11 @@ func (e expression) numbers(name string, size int) (values []uint32, ok bool) {
 		return nil, false
 	}
 	values = make([]uint32, size)
-	for kind, value := range attributes(e.data) {
+	for kind, value := range netlink.Attributes(e.data) {
 		if int(kind) >= size {
 			return nil, false
 		}
-		values[kind] = readUint32(value)
+		values[kind] = netlink.ReadUint32(value)
 	}
 	return values, true
 }
@@ -54,15 +55,15 @@ func (e expression) lookup(register uint32) (set string, not, ok bool) {
 		return "", false, false
 	}
 	var from, flags uint32
-	for kind, value := range attributes(e.data) {
+	for kind, value := range netlink.Attributes(e.data) {
 		switch kind {
 		case unix.NFTA_LOOKUP_SET:
-			set = readString(value)
+			set = netlink.ReadString(value)
 		case unix.NFTA_LOOKUP_SET_ID:
 		case unix.NFTA_LOOKUP_SREG:
-			from = readUint32(value)
+			from = netlink.ReadUint32(value)
 		case unix.NFTA_LOOKUP_FLAGS:
-			flags = readUint32(value)
+			flags = netlink.ReadUint32(value)
 		default:
 			return "", false, false
 		}
@@ -75,10 +76,10 @@ func (e expression) immediate() (register uint32, data []byte, ok bool) {
 	if e.name != "immediate" {
 		return 0, nil, false
 	}
-	for kind, value := range attributes(e.data) {
+	for kind, value := range netlink.Attributes(e.data) {
 		switch kind {
 		case unix.NFTA_IMMEDIATE_DREG:
-			register = readUint32(value)
+			register = netlink.ReadUint32(value)
 		case unix.NFTA_IMMEDIATE_DATA:
 			data = readData(value)
 		default:
@@ -95,19 +96,19 @@ func (e expression) bitwise(register uint32) (mask, xor []byte, ok bool) {
 		return nil, nil, false
 	}
 	var from, to uint32
-	for kind, value := range attributes(e.data) {
+	for kind, value := range netlink.Attributes(e.data) {
 		switch kind {
 		case unix.NFTA_BITWISE_SREG:
-			from = readUint32(value)
+			from = netlink.ReadUint32(value)
 		case unix.NFTA_BITWISE_DREG:
-			to = readUint32(value)
+			to = netlink.ReadUint32(value)
 		case unix.NFTA_BITWISE_LEN:
 		case unix.NFTA_BITWISE_MASK:
 			mask = readData(value)
 		case unix.NFTA_BITWISE_XOR:
 			xor = readData(value)
 		case bitwiseOp:
-			if readUint32(value) != 0 {
+			if netlink.ReadUint32(value) != 0 {
 				return nil, nil, false
 			}
 		default:

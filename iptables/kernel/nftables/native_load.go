@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,8 +25,8 @@ type installedNativeChain struct {
 	rules []nativeRule
 }
 
-func isNativeTable(m message, name []byte) bool {
-	return m.family() == unix.NFPROTO_INET && readString(name) == nativeKey.name
+func isNativeTable(m netlink.Message, name []byte) bool {
+	return m.Family() == unix.NFPROTO_INET && netlink.ReadString(name) == nativeKey.name
 }
 
 func (t *nativeTable) chain(name string) *installedNativeChain {
@@ -60,7 +61,7 @@ func originOf(userdata []byte) (o iptables.Origin) {
 	if len(userdata) < 3 || userdata[0] != 0 {
 		return o
 	}
-	comment := readString(userdata[2:])
+	comment := netlink.ReadString(userdata[2:])
 	if what, ok := strings.CutPrefix(comment, iptables.BuiltIn+" ("); ok {
 		return iptables.Origin{Option: iptables.BuiltIn, Value: strings.TrimSuffix(what, ")")}
 	}
@@ -71,20 +72,16 @@ func originOf(userdata []byte) (o iptables.Origin) {
 }
 
 // loadSets reads the elements of all sets and then the rules that look them up.
-func (c *conn) loadSets(t *nativeTable) error {
-	err := c.dumpOf(subsystem(unix.NFT_MSG_GETSET), familyNumber(inet), "list the sets", func(b *builder) {
-		b.string(unix.NFTA_SET_TABLE, nativeKey.name)
-	}, t.addSet)
+func (t *nativeTable) loadSets(c *netlink.Conn) error {
+	err := t.list(c, unix.NFT_MSG_GETSET, "list the sets", unix.NFTA_SET_TABLE, nil, t.addSet)
 	if err != nil {
-		return ifGone(err)
+		return err
 	}
 	for name, set := range t.sets {
-		err := c.dumpOf(subsystem(unix.NFT_MSG_GETSETELEM), familyNumber(inet), "list a set", func(b *builder) {
-			b.string(unix.NFTA_SET_ELEM_LIST_TABLE, nativeKey.name)
-			b.string(unix.NFTA_SET_ELEM_LIST_SET, name)
-		}, set.addElements)
+		of := func(b *netlink.Builder) { b.PutString(unix.NFTA_SET_ELEM_LIST_SET, name) }
+		err := t.list(c, unix.NFT_MSG_GETSETELEM, "list a set", unix.NFTA_SET_ELEM_LIST_TABLE, of, set.addElements)
 		if err != nil {
-			return ifGone(err)
+			return err
 		}
 	}
 	for _, chain := range t.chains {
@@ -98,26 +95,37 @@ func (c *conn) loadSets(t *nativeTable) error {
 	return nil
 }
 
-// ifGone makes a change of what has been removed meanwhile.
-func ifGone(err error) error {
+// list reads what there is of a kind in the table, whose name is the attribute
+// table; and adds others. What has been removed meanwhile is a change.
+func (t *nativeTable) list(c *netlink.Conn, kind uint16, purpose netlink.Purpose,
+	table uint16, and func(*netlink.Builder), each func(netlink.Message)) error {
+	err := c.Dump(netlink.Request{
+		Kind: netlink.NFTables(kind), Family: familyNumber(inet), Purpose: purpose,
+		Attributes: func(b *netlink.Builder) {
+			b.PutString(table, nativeKey.name)
+			if and != nil {
+				and(b)
+			}
+		},
+	}, each)
 	if errors.Is(err, unix.ENOENT) {
-		return errChanged
+		return netlink.ErrChanged
 	}
 	return err
 }
 
 // addSet reads NFT_MSG_NEWSET (enum nft_set_attributes).
-func (t *nativeTable) addSet(m message) {
+func (t *nativeTable) addSet(m netlink.Message) {
 	var name, table string
 	set := &installedSet{}
-	for kind, value := range m.attributes() {
+	for kind, value := range m.Attributes() {
 		switch kind {
 		case unix.NFTA_SET_TABLE:
-			table = readString(value)
+			table = netlink.ReadString(value)
 		case unix.NFTA_SET_NAME:
-			name = readString(value)
+			name = netlink.ReadString(value)
 		case unix.NFTA_SET_FLAGS:
-			set.flags = readUint32(value)
+			set.flags = netlink.ReadUint32(value)
 		}
 	}
 	if table == nativeKey.name {
@@ -126,12 +134,12 @@ func (t *nativeTable) addSet(m message) {
 }
 
 // addElements reads NFT_MSG_NEWSETELEM (enum nft_set_elem_list_attributes).
-func (s *installedSet) addElements(m message) {
-	for kind, list := range m.attributes() {
+func (s *installedSet) addElements(m netlink.Message) {
+	for kind, list := range m.Attributes() {
 		if kind != unix.NFTA_SET_ELEM_LIST_ELEMENTS {
 			continue
 		}
-		for _, item := range attributes(list) {
+		for _, item := range netlink.Attributes(list) {
 			s.elements = append(s.elements, readElement(item))
 		}
 	}
@@ -140,12 +148,12 @@ func (s *installedSet) addElements(m message) {
 // readElement reads enum nft_set_elem_attributes. A map's data, or anything else,
 // makes a key that no field has.
 func readElement(b []byte) (x element) {
-	for kind, value := range attributes(b) {
+	for kind, value := range netlink.Attributes(b) {
 		switch kind {
 		case unix.NFTA_SET_ELEM_KEY:
 			x.key = bytes.Clone(readData(value))
 		case unix.NFTA_SET_ELEM_FLAGS:
-			x.end = readUint32(value)&elementEnd != 0
+			x.end = netlink.ReadUint32(value)&elementEnd != 0
 		case unix.NFTA_SET_ELEM_PAD, unix.NFTA_SET_ELEM_USERDATA:
 		default:
 			return element{}

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -116,12 +117,12 @@ func (p *nativePlanner) addRule(chain string, r nativeRule, comment string) {
 		p.b.fail(o, err)
 		return
 	}
-	p.b.add(unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_APPEND, o, func() {
-		p.b.string(unix.NFTA_RULE_TABLE, p.key.name)
-		p.b.string(unix.NFTA_RULE_CHAIN, chain)
-		p.b.bytes(unix.NFTA_RULE_EXPRESSIONS|unix.NLA_F_NESTED, encoded.exprs.buf)
+	p.b.add(unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_APPEND, o, func(b *netlink.Builder) {
+		b.PutString(unix.NFTA_RULE_TABLE, p.key.name)
+		b.PutString(unix.NFTA_RULE_CHAIN, chain)
+		b.PutBytes(unix.NFTA_RULE_EXPRESSIONS|unix.NLA_F_NESTED, encoded.exprs.Bytes())
 		if comment != "" {
-			p.b.bytes(unix.NFTA_RULE_USERDATA, commentTLV(comment))
+			b.PutBytes(unix.NFTA_RULE_USERDATA, commentTLV(comment))
 		}
 	})
 }

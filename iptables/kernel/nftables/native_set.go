@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -135,28 +136,28 @@ func (b *batch) newSet(t tableKey, s iptables.Set, id uint32) {
 		flags |= setInterval
 		elements = boundsOf(s, f.size)
 	}
-	b.add(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, o, func() {
-		b.string(unix.NFTA_SET_TABLE, t.name)
-		b.string(unix.NFTA_SET_NAME, anonymousSet)
-		b.uint32(unix.NFTA_SET_ID, id)
-		b.uint32(unix.NFTA_SET_FLAGS, flags)
-		b.uint32(unix.NFTA_SET_KEY_TYPE, f.kind)
-		b.uint32(unix.NFTA_SET_KEY_LEN, uint32(f.size))
-		size := b.nest(unix.NFTA_SET_DESC)
-		b.uint32(unix.NFTA_SET_DESC_SIZE, uint32(len(elements)))
-		b.unnest(size)
-		b.bytes(unix.NFTA_SET_USERDATA, keyOrder(f))
+	b.add(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, o, func(b *netlink.Builder) {
+		b.PutString(unix.NFTA_SET_TABLE, t.name)
+		b.PutString(unix.NFTA_SET_NAME, anonymousSet)
+		b.PutUint32(unix.NFTA_SET_ID, id)
+		b.PutUint32(unix.NFTA_SET_FLAGS, flags)
+		b.PutUint32(unix.NFTA_SET_KEY_TYPE, f.kind)
+		b.PutUint32(unix.NFTA_SET_KEY_LEN, uint32(f.size))
+		b.Nest(unix.NFTA_SET_DESC, func() {
+			b.PutUint32(unix.NFTA_SET_DESC_SIZE, uint32(len(elements)))
+		})
+		b.PutBytes(unix.NFTA_SET_USERDATA, keyOrder(f))
 	})
 	for chunk := range slices.Chunk(elements, maxElements) {
-		b.add(unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE, o, func() {
-			b.string(unix.NFTA_SET_ELEM_LIST_TABLE, t.name)
-			b.string(unix.NFTA_SET_ELEM_LIST_SET, anonymousSet)
-			b.uint32(unix.NFTA_SET_ELEM_LIST_SET_ID, id)
-			list := b.nest(unix.NFTA_SET_ELEM_LIST_ELEMENTS)
-			for _, x := range chunk {
-				b.element(x)
-			}
-			b.unnest(list)
+		b.add(unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE, o, func(b *netlink.Builder) {
+			b.PutString(unix.NFTA_SET_ELEM_LIST_TABLE, t.name)
+			b.PutString(unix.NFTA_SET_ELEM_LIST_SET, anonymousSet)
+			b.PutUint32(unix.NFTA_SET_ELEM_LIST_SET_ID, id)
+			b.Nest(unix.NFTA_SET_ELEM_LIST_ELEMENTS, func() {
+				for _, x := range chunk {
+					x.put(b)
+				}
+			})
 		})
 	}
 }
@@ -179,15 +180,13 @@ type element struct {
 	end bool
 }
 
-func (b *builder) element(x element) {
-	item := b.nest(unix.NFTA_LIST_ELEM)
-	if x.end {
-		b.uint32(unix.NFTA_SET_ELEM_FLAGS, elementEnd)
-	}
-	key := b.nest(unix.NFTA_SET_ELEM_KEY)
-	b.bytes(unix.NFTA_DATA_VALUE, x.key)
-	b.unnest(key)
-	b.unnest(item)
+func (x element) put(b *netlink.Builder) {
+	b.Nest(unix.NFTA_LIST_ELEM, func() {
+		if x.end {
+			b.PutUint32(unix.NFTA_SET_ELEM_FLAGS, elementEnd)
+		}
+		b.Nest(unix.NFTA_SET_ELEM_KEY, func() { b.PutBytes(unix.NFTA_DATA_VALUE, x.key) })
+	})
 }
 
 // valuesOf returns the elements of a set of single values.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -73,9 +74,9 @@ func write(t testing.TB, b *Backend, want iptables.Ruleset) {
 func extensionBytes(t testing.TB) []string {
 	t.Helper()
 	var found []string
-	err := New().connected(func(c *conn) error {
-		return c.dump(subsystem(unix.NFT_MSG_GETRULE), "list the rules", func(m message) {
-			for kind, value := range m.attributes() {
+	err := New().connected(func(c *netlink.Conn) error {
+		return list(c, unix.NFT_MSG_GETRULE, "list the rules", func(m netlink.Message) {
+			for kind, value := range m.Attributes() {
 				if kind != unix.NFTA_RULE_EXPRESSIONS {
 					continue
 				}

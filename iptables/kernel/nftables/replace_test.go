@@ -1,6 +1,8 @@
 package nftables
 
 import (
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -58,8 +60,8 @@ func foreignHandles(t testing.TB) []string {
 
 func snapshotOf(t testing.TB) (s *snapshot) {
 	t.Helper()
-	err := New().connected(func(c *conn) (err error) {
-		s, err = c.load(t.Context())
+	err := New().connected(func(c *netlink.Conn) (err error) {
+		s, err = takeSnapshot(t.Context(), c)
 		return err
 	})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -32,7 +33,6 @@ type TraceStep struct {
 }
 
 const (
-	traceGroup = 9 // NFNLGRP_NFTRACE, linux/netfilter/nfnetlink.h
 	// tableOwner is NFT_TABLE_F_OWNER (linux/netfilter/nf_tables.h), of Linux
 	// 5.12: the table goes with the socket that made it, however the program
 	// ends.
@@ -58,8 +58,8 @@ func traceTable() string { return fmt.Sprintf("meshtables_trace_%d", os.Getpid()
 // A rule that matches no other packet marks it for tracing. It is in a table of
 // its own, which is gone when Trace returns and also if the program is killed.
 func (b *Backend) Trace(ctx context.Context, f iptables.Family, what iptables.Rule, send func() (io.Closer, error)) (steps []TraceStep, err error) {
-	err = b.connected(func(c *conn) error {
-		s, err := c.load(ctx)
+	err = b.connected(func(c *netlink.Conn) error {
+		s, err := takeSnapshot(ctx, c)
 		if err != nil {
 			return err
 		}
@@ -67,8 +67,8 @@ func (b *Backend) Trace(ctx context.Context, f iptables.Family, what iptables.Ru
 		if err != nil {
 			return err
 		}
-		defer reports.close()
-		if err := c.markForTracing(ctx, f, what); err != nil {
+		defer reports.Close()
+		if err := markForTracing(ctx, c, f, what); err != nil {
 			return err
 		}
 		sent, err := send()
@@ -82,31 +82,30 @@ func (b *Backend) Trace(ctx context.Context, f iptables.Family, what iptables.Ru
 	return steps, err
 }
 
-func dialTrace() (*netlinkSocket, error) {
-	s, err := dialNetlink()
+func dialTrace() (*netlink.KernelSocket, error) {
+	reports, err := netlink.Dial()
 	if err != nil {
 		return nil, fmt.Errorf("failed to open a netlink socket: %w", err)
 	}
-	reports := s.(*netlinkSocket)
-	if err := unix.SetsockoptInt(reports.fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, traceGroup); err != nil {
-		return nil, errors.Join(fmt.Errorf("failed to listen to traces: %w", err), s.close())
+	if err := reports.Join(unix.NFNLGRP_NFTRACE); err != nil {
+		return nil, errors.Join(fmt.Errorf("failed to listen to traces: %w", err), reports.Close())
 	}
 	return reports, nil
 }
 
 // markForTracing makes the table, unless somebody keeps changing the rules.
-func (c *conn) markForTracing(ctx context.Context, f iptables.Family, what iptables.Rule) error {
+func markForTracing(ctx context.Context, c *netlink.Conn, f iptables.Family, what iptables.Rule) error {
 	for attempt := 1; ; attempt++ {
-		generation, err := c.generation()
+		generation, err := c.Generation()
 		if err != nil {
 			return err
 		}
-		b := newBatch(c.sequence+1, generation)
+		b := newBatch(c, generation)
 		b.traceRules(f, &what)
 		if b.err != nil {
 			return b.err
 		}
-		if err = c.commit(b); err == nil || !isTransient(err) || attempt == maxAttempts || !pause(ctx, attempt) {
+		if err = c.Commit(b.Batch); err == nil || !isTransient(err) || attempt == maxAttempts || !pause(ctx, attempt) {
 			return err
 		}
 	}
@@ -115,9 +114,9 @@ func (c *conn) markForTracing(ctx context.Context, f iptables.Family, what iptab
 func (b *batch) traceRules(f iptables.Family, what *iptables.Rule) {
 	t := tableKey{f, traceTable()}
 	o := operation{what: "create (since Linux 5.12)", family: f, table: t.name}
-	b.add(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, o, func() {
-		b.string(unix.NFTA_TABLE_NAME, t.name)
-		b.uint32(unix.NFTA_TABLE_FLAGS, tableOwner)
+	b.add(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, o, func(b *netlink.Builder) {
+		b.PutString(unix.NFTA_TABLE_NAME, t.name)
+		b.PutUint32(unix.NFTA_TABLE_FLAGS, tableOwner)
 	})
 	for _, chain := range []string{iptables.Prerouting, iptables.Output} {
 		b.newBaseChain(t, chain, attachment{kind: "filter", hook: hookNumbers[chain], priority: tracePriority})
@@ -148,15 +147,14 @@ func (e *encodedRule) firstOfTCP() {
 }
 
 // readTrace reads reports until there are no more.
-func (s *snapshot) readTrace(reports *netlinkSocket) ([]TraceStep, error) {
+func (s *snapshot) readTrace(reports *netlink.KernelSocket) ([]TraceStep, error) {
 	var steps []TraceStep
 	wait := traceFirst
 	for {
-		timeout := unix.NsecToTimeval(wait.Nanoseconds())
-		if err := unix.SetsockoptTimeval(reports.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
-			return nil, os.NewSyscallError("setsockopt", err)
+		if err := reports.SetTimeout(wait); err != nil {
+			return nil, err
 		}
-		b, err := reports.receive()
+		b, err := reports.Receive()
 		if errors.Is(err, unix.EAGAIN) {
 			return steps, nil
 		}
@@ -164,7 +162,7 @@ func (s *snapshot) readTrace(reports *netlinkSocket) ([]TraceStep, error) {
 			return nil, fmt.Errorf("failed to read a trace: %w", err)
 		}
 		wait = traceQuiet
-		for m, err := range messages(b) {
+		for m, err := range netlink.Messages(b) {
 			if err != nil {
 				return nil, err
 			}
@@ -177,26 +175,26 @@ func (s *snapshot) readTrace(reports *netlinkSocket) ([]TraceStep, error) {
 
 // traceStep reads NFT_MSG_TRACE (enum nft_trace_attributes). Ends of chains and
 // policies that let the packet go are left out.
-func (s *snapshot) traceStep(m message) (step TraceStep, ok bool) {
+func (s *snapshot) traceStep(m netlink.Message) (step TraceStep, ok bool) {
 	var table string
 	var kind uint32
 	var handle uint64
-	for attribute, value := range m.attributes() {
+	for attribute, value := range m.Attributes() {
 		switch attribute {
 		case unix.NFTA_TRACE_TABLE:
-			table = readString(value)
+			table = netlink.ReadString(value)
 		case unix.NFTA_TRACE_CHAIN:
-			step.Chain = readString(value)
+			step.Chain = netlink.ReadString(value)
 		case unix.NFTA_TRACE_RULE_HANDLE:
-			handle = readUint64(value)
+			handle = netlink.ReadUint64(value)
 		case unix.NFTA_TRACE_TYPE:
-			kind = readUint32(value)
+			kind = netlink.ReadUint32(value)
 		case unix.NFTA_TRACE_POLICY:
-			step.Dropped = readUint32(value) != nfAccept
+			step.Dropped = netlink.ReadUint32(value) != nfAccept
 		case unix.NFTA_TRACE_VERDICT:
-			for attribute, value := range attributes(value) {
+			for attribute, value := range netlink.Attributes(value) {
 				if attribute == unix.NFTA_VERDICT_CODE {
-					step.Dropped = readUint32(value) == 0 // NF_DROP
+					step.Dropped = netlink.ReadUint32(value) == 0 // NF_DROP
 				}
 			}
 		}
@@ -205,10 +203,10 @@ func (s *snapshot) traceStep(m message) (step TraceStep, ok bool) {
 	// (nft_do_chain in net/netfilter/nf_tables_core.c).
 	rule := kind == unix.NFT_TRACETYPE_RULE && handle != 0
 	step.Policy = kind == unix.NFT_TRACETYPE_POLICY && step.Dropped
-	if m.kind != subsystem(unix.NFT_MSG_TRACE) || table == traceTable() || !rule && !step.Policy {
+	if m.Kind != netlink.NFTables(unix.NFT_MSG_TRACE) || table == traceTable() || !rule && !step.Policy {
 		return step, false
 	}
-	step.Table = nftTableName(m.family(), table)
+	step.Table = nftTableName(m.Family(), table)
 	if t := s.tableOf(m, append([]byte(table), 0)); t != nil {
 		step.Table = table
 		step.Position, step.Rule = t.find(step.Chain, handle)

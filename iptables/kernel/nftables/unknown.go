@@ -1,6 +1,8 @@
 package nftables
 
 import (
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+
 	"encoding/hex"
 	"fmt"
 	"strconv"
@@ -36,7 +38,7 @@ const commentSize = 256
 // unknownArgs are the words of an extension.
 func unknownArgs(x extension) []string {
 	if x.is("comment", 0) {
-		return []string{"--comment", quote(readString(x.info))}
+		return []string{"--comment", quote(netlink.ReadString(x.info))}
 	}
 	return []string{"rev", strconv.FormatUint(uint64(x.revision), 10), hexWord(x.info)}
 }

@@ -1,24 +1,25 @@
-package nftables
+package netlink
 
 import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// socket is the boundary to the kernel: what tests replace to inject faults
+// Socket is the boundary to the kernel: what tests replace to inject faults
 // that a kernel cannot be made to produce.
-type socket interface {
-	// send hands the kernel messages. It works through all of them, a batch
-	// included, before send returns (netlink_unicast_kernel in
+type Socket interface {
+	// Send hands the kernel messages. It works through all of them, a batch
+	// included, before Send returns (netlink_unicast_kernel in
 	// net/netlink/af_netlink.c).
-	send(messages []byte) error
-	// receive returns the next messages from the kernel. They are valid until
+	Send(messages []byte) error
+	// Receive returns the next messages from the kernel. They are valid until
 	// the next call.
-	receive() ([]byte, error)
-	close() error
+	Receive() ([]byte, error)
+	Close() error
 }
 
 const (
@@ -26,32 +27,32 @@ const (
 	// dump, 32 KiB (netlink_recvmsg in net/netlink/af_netlink.c).
 	receiveSize = 64 << 10
 	// receiveTimeout is how long a lost answer is waited for. Answers are
-	// there when send returns, so this is for kernels that are none.
-	receiveTimeout = 10 // seconds
+	// there when Send returns, so this is for kernels that are none.
+	receiveTimeout = 10 * time.Second
 	// sendOverhead is what the kernel asks of the send buffer beyond the
 	// message itself (netlink_sendmsg in net/netlink/af_netlink.c).
 	sendOverhead = 32
 )
 
-// netlinkSocket is a socket of the network namespace that the thread which
+// KernelSocket is a socket of the network namespace that the thread which
 // opened it was in.
-type netlinkSocket struct {
+type KernelSocket struct {
 	fd  int
 	buf []byte
 }
 
-func dialNetlink() (socket, error) {
+// Dial opens a socket to the netfilter subsystems. Close it after use.
+func Dial() (*KernelSocket, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
-	s := &netlinkSocket{fd: fd, buf: make([]byte, receiveSize)}
+	s := &KernelSocket{fd: fd, buf: make([]byte, receiveSize)}
 	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return nil, errors.Join(os.NewSyscallError("bind", err), s.close())
+		return nil, errors.Join(os.NewSyscallError("bind", err), s.Close())
 	}
-	timeout := unix.Timeval{Sec: receiveTimeout}
-	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
-		return nil, errors.Join(os.NewSyscallError("setsockopt", err), s.close())
+	if err := s.SetTimeout(receiveTimeout); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	// Both only improve the answers: a kernel without them gives shorter
 	// explanations and longer errors.
@@ -60,9 +61,21 @@ func dialNetlink() (socket, error) {
 	return s, nil
 }
 
-// send makes the send buffer as large as the messages: they have to go in one
+// SetTimeout changes how long Receive waits before it fails with EAGAIN.
+func (s *KernelSocket) SetTimeout(d time.Duration) error {
+	timeout := unix.NsecToTimeval(d.Nanoseconds())
+	return os.NewSyscallError("setsockopt", unix.SetsockoptTimeval(s.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout))
+}
+
+// Join has Receive return what the kernel sends to a multicast group too (enum
+// nfnetlink_groups, linux/netfilter/nfnetlink.h).
+func (s *KernelSocket) Join(group int) error {
+	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group))
+}
+
+// Send makes the send buffer as large as the messages: they have to go in one
 // piece, or they are not one transaction.
-func (s *netlinkSocket) send(messages []byte) error {
+func (s *KernelSocket) Send(messages []byte) error {
 	size, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
 	if err != nil {
 		return os.NewSyscallError("getsockopt", err)
@@ -78,12 +91,13 @@ func (s *netlinkSocket) send(messages []byte) error {
 		return unix.Sendto(s.fd, messages, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 	})
 	if err == unix.EMSGSIZE {
-		return &tooLargeError{size: len(messages)}
+		return &TooLargeError{Size: len(messages)}
 	}
 	return os.NewSyscallError("sendto", err)
 }
 
-func (s *netlinkSocket) receive() ([]byte, error) {
+// Receive waits for as long as [KernelSocket.SetTimeout] says.
+func (s *KernelSocket) Receive() ([]byte, error) {
 	n := 0
 	err := ignoringEINTR(func() (err error) {
 		n, _, err = unix.Recvfrom(s.fd, s.buf, unix.MSG_TRUNC)
@@ -98,7 +112,8 @@ func (s *netlinkSocket) receive() ([]byte, error) {
 	return s.buf[:n], nil
 }
 
-func (s *netlinkSocket) close() error { return os.NewSyscallError("close", unix.Close(s.fd)) }
+// Close closes the socket.
+func (s *KernelSocket) Close() error { return os.NewSyscallError("close", unix.Close(s.fd)) }
 
 // ignoringEINTR repeats a system call that a signal interrupted. Go's own
 // scheduler sends such signals.

@@ -1,0 +1,115 @@
+package netlink
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// Batch is one transaction: the kernel makes all of its changes or none, and
+// every packet meets the rules from before or from after it.
+type Batch struct {
+	builder Builder
+	// first is the sequence number of the batch's begin, last that of its
+	// latest change.
+	first, last uint32
+	lastStart   int
+	purposes    []fmt.Stringer // by sequence number, from first on
+}
+
+// NewBatch starts a transaction, which has to be the next thing that the
+// connection sends. It fails with ERESTART unless the kernel's rules are of the
+// given generation: unless nobody has changed them since.
+func (c *Conn) NewBatch(generation uint32) *Batch {
+	first := c.sequence + 1
+	b := &Batch{first: first, last: first, purposes: []fmt.Stringer{Purpose("change the rules")}}
+	b.end(unix.NFNL_MSG_BATCH_BEGIN, first, func(b *Builder) {
+		b.PutUint32(unix.NFNL_BATCH_GENID, generation)
+	})
+	return b
+}
+
+// Add appends a change.
+func (b *Batch) Add(r Request) {
+	b.last++
+	b.lastStart = len(b.builder.buf)
+	b.purposes = append(b.purposes, r.Purpose)
+	b.builder.message(r.Kind, r.Flags, b.last, r.Family, 0, r.Attributes)
+}
+
+// Empty reports whether the batch changes nothing.
+func (b *Batch) Empty() bool { return b.first == b.last }
+
+// end appends one of the messages around the changes.
+func (b *Batch) end(kind uint16, sequence uint32, attributes func(*Builder)) {
+	b.builder.message(kind, 0, sequence, unix.NFPROTO_UNSPEC, unix.NFNL_SUBSYS_NFTABLES, attributes)
+}
+
+// acknowledge asks for the acknowledgement of the last change.
+func (b *Batch) acknowledge() {
+	flags := b.builder.buf[b.lastStart+6:]
+	binary.NativeEndian.PutUint16(flags, binary.NativeEndian.Uint16(flags)|unix.NLM_F_ACK)
+}
+
+func (b *Batch) has(sequence uint32) bool {
+	return sequence-b.first < uint32(len(b.purposes))
+}
+
+func (b *Batch) purpose(sequence uint32) fmt.Stringer { return b.purposes[sequence-b.first] }
+
+// Commit sends a batch and waits for its outcome. The batch asks for one
+// acknowledgement, of its last message, so that the answer to the largest batch
+// fits any receive buffer; a failure is answered first, with the message that
+// failed, or the batch's begin for the transaction as a whole
+// (nfnetlink_rcv_batch in net/netfilter/nfnetlink.c).
+//
+// The error is a *[Refusal], or [ErrNoAnswer] if the outcome is not known, or
+// tells that the batch was not sent.
+func (c *Conn) Commit(b *Batch) error {
+	b.acknowledge()
+	b.end(unix.NFNL_MSG_BATCH_END, b.last+1, nil)
+	return c.send(b)
+}
+
+// Check sends a batch without its end, which the kernel works through as any
+// other, loading modules where it has to, and then takes back: nothing of it ever
+// is in force, and the generation stays (nfnetlink_rcv_batch in
+// net/netfilter/nfnetlink.c, NFNL_ABORT_VALIDATE). nft --check does the same. The
+// errors are those of Commit.
+func (c *Conn) Check(b *Batch) error {
+	b.acknowledge()
+	return c.send(b)
+}
+
+func (c *Conn) send(b *Batch) error {
+	c.sequence = b.last
+	if err := c.socket.Send(b.builder.buf); err != nil {
+		return err
+	}
+	for {
+		answer, err := c.socket.Receive()
+		if errors.Is(err, unix.ENOBUFS) {
+			// Some answers did not fit; the first ones did.
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrNoAnswer, err)
+		}
+		for m, err := range Messages(answer) {
+			if err != nil {
+				return fmt.Errorf("%w: %w", ErrNoAnswer, err)
+			}
+			if m.Kind != unix.NLMSG_ERROR || !b.has(m.Sequence) {
+				continue
+			}
+			if refusal := m.refusal(b.purpose(m.Sequence)); refusal.Errno != 0 {
+				return refusal
+			}
+			if m.Sequence == b.last {
+				return nil
+			}
+		}
+	}
+}

@@ -1,0 +1,131 @@
+// Package netlink talks to nf_tables: messages and their attributes, questions,
+// lists and transactions. What the messages are about is for others to know.
+//
+// The Conn of github.com/google/nftables is not used because it asks for an
+// acknowledgement and an echo of each change (which no receive buffer holds for
+// 10,000 rules), cannot name a generation, and does not tell the protocol of a rule
+// to the extensions multiport and TPROXY, which then refuse it.
+package netlink
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// Conn asks the kernel over a socket, one request after the other.
+type Conn struct {
+	socket   Socket
+	sequence uint32
+}
+
+// NewConn returns a connection over a socket, which it does not close.
+func NewConn(s Socket) *Conn { return &Conn{socket: s} }
+
+// Request is a message to the kernel.
+type Request struct {
+	Kind       uint16 // the type, with that of the subsystem; see [NFTables]
+	Flags      uint16 // NLM_F_*, but for those that its way of being sent implies
+	Family     byte   // NFPROTO_*
+	Attributes func(*Builder)
+	// Purpose is what it is for, in words that can follow "failed to". It comes
+	// back in a [Refusal].
+	Purpose fmt.Stringer
+}
+
+// NFTables makes the type of a message of enum nf_tables_msg_types
+// (linux/netfilter/nf_tables.h).
+func NFTables(message uint16) uint16 { return unix.NFNL_SUBSYS_NFTABLES<<8 | message }
+
+// Purpose is that of a request about nothing in particular.
+type Purpose string
+
+func (p Purpose) String() string { return string(p) }
+
+// AskGeneration is the purpose of the request that [Conn.Generation] makes, the
+// first that a kernel without nf_tables refuses.
+const AskGeneration Purpose = "ask for nf_tables"
+
+// Generation returns the number of the state that the kernel's rules are in,
+// which every transaction in the namespace increases (NFT_MSG_GETGEN).
+func (c *Conn) Generation() (uint32, error) {
+	answer, err := c.Ask(Request{Kind: NFTables(unix.NFT_MSG_GETGEN), Purpose: AskGeneration})
+	if err != nil {
+		return 0, err
+	}
+	for kind, value := range answer.Attributes() {
+		if kind == unix.NFTA_GEN_ID {
+			return ReadUint32(value), nil
+		}
+	}
+	return 0, fmt.Errorf("generation of nf_tables: %w", errMalformed)
+}
+
+// Ask sends a request and returns the first message that answers it.
+func (c *Conn) Ask(r Request) (Message, error) {
+	if err := c.request(r, 0); err != nil {
+		return Message{}, err
+	}
+	for {
+		b, err := c.socket.Receive()
+		if err != nil {
+			return Message{}, err
+		}
+		for m, err := range Messages(b) {
+			if err != nil {
+				return Message{}, err
+			}
+			if m.Sequence != c.sequence {
+				continue
+			}
+			if m.Kind == unix.NLMSG_ERROR {
+				return Message{}, m.refusal(r.Purpose)
+			}
+			return m, nil
+		}
+	}
+}
+
+// Dump sends a request for a list and calls each for every element, which is
+// valid during the call. The error is [ErrChanged] if the list changed meanwhile.
+func (c *Conn) Dump(r Request, each func(Message)) error {
+	if err := c.request(r, unix.NLM_F_DUMP); err != nil {
+		return err
+	}
+	interrupted := false
+	for {
+		b, err := c.socket.Receive()
+		if err != nil {
+			return err
+		}
+		for m, err := range Messages(b) {
+			if err != nil {
+				return err
+			}
+			if m.Sequence != c.sequence {
+				continue
+			}
+			interrupted = interrupted || m.flags&unix.NLM_F_DUMP_INTR != 0
+			switch m.Kind {
+			case unix.NLMSG_DONE, unix.NLMSG_ERROR:
+				refusal := m.refusal(r.Purpose)
+				if interrupted || refusal.Errno == unix.EINTR {
+					return ErrChanged
+				}
+				if refusal.Errno != 0 {
+					return refusal
+				}
+				return nil
+			default:
+				each(m)
+			}
+		}
+	}
+}
+
+func (c *Conn) request(r Request, flags uint16) error {
+	c.sequence++
+	var b Builder
+	b.message(r.Kind, r.Flags|flags, c.sequence, r.Family, 0, r.Attributes)
+	return c.socket.Send(b.buf)
+}

@@ -1,0 +1,77 @@
+package netlink
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+var (
+	// ErrChanged is a state that another program changed while it was read.
+	ErrChanged = errors.New("another program keeps changing the rules")
+	// ErrNoAnswer is a transaction of which it is not known whether the kernel
+	// made it.
+	ErrNoAnswer = errors.New("the kernel's answer was lost")
+
+	errMalformed = errors.New("the kernel's answer is malformed")
+)
+
+// Refusal is the kernel's negative answer to a request.
+type Refusal struct {
+	Purpose fmt.Stringer // of the request
+	Errno   unix.Errno
+	// Explanation is the kernel's own, if it gave any.
+	Explanation string
+}
+
+func (r *Refusal) Error() string {
+	s := fmt.Sprintf("failed to %s: %v", r.Purpose, r.Errno)
+	if r.Explanation != "" {
+		s += ": " + r.Explanation
+	}
+	return s
+}
+
+// Unwrap returns the errno.
+func (r *Refusal) Unwrap() error { return r.Errno }
+
+// TooLargeError is a transaction that does not fit the socket's send buffer.
+type TooLargeError struct {
+	Size int // bytes
+}
+
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("a transaction of %d bytes is more than a socket may send here", e.Size)
+}
+
+// Unwrap returns EMSGSIZE.
+func (e *TooLargeError) Unwrap() error { return unix.EMSGSIZE }
+
+// refusal reads struct nlmsgerr, or the number that NLMSG_DONE carries, and the
+// extended acknowledgement after it (linux/netlink.h). With an errno of 0 it is
+// none.
+func (m Message) refusal(purpose fmt.Stringer) *Refusal {
+	r := &Refusal{Purpose: purpose}
+	if len(m.body) < 4 {
+		return r
+	}
+	r.Errno = unix.Errno(-int32(binary.NativeEndian.Uint32(m.body)))
+	if m.Kind != unix.NLMSG_ERROR || m.flags&unix.NLM_F_ACK_TLVS == 0 || len(m.body) < 4+headerSize {
+		return r
+	}
+	offset := 4 + headerSize
+	if m.flags&unix.NLM_F_CAPPED == 0 {
+		offset = 4 + align4(int(binary.NativeEndian.Uint32(m.body[4:])))
+	}
+	if offset > len(m.body) {
+		return r
+	}
+	for kind, value := range Attributes(m.body[offset:]) {
+		if kind == unix.NLMSGERR_ATTR_MSG {
+			r.Explanation = ReadString(value)
+		}
+	}
+	return r
+}
