@@ -3,7 +3,9 @@ package nftables
 import (
 	"fmt"
 
+	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -95,26 +97,31 @@ func (b *batch) deleteRule(t tableKey, chain string, r *installedRule) {
 	})
 }
 
-// appendRule adds a rule to the end of a chain.
-func (b *batch) appendRule(t tableKey, chain string, r *iptables.Rule) {
+// appendRule adds a rule to the end of a chain. More expressions follow those of
+// its own.
+func (b *batch) appendRule(t tableKey, chain string, r *iptables.Rule, more ...expr.Any) {
+	var e expression.Encoder
+	err := encodeRule(&e, t.family, r)
+	e.Add(more...)
+	b.newRule(t, chain, r, &e, err, func(b *netlink.Builder) { putProtocol(b, r.Protocol) })
+}
+
+// newRule adds a rule to the end of a chain, unless encoding it failed.
+func (b *batch) newRule(t tableKey, chain string, r *iptables.Rule, e *expression.Encoder, failure error, attributes func(*netlink.Builder)) {
 	o := operation{"add a rule to", t.family, t.name, chain, r}
-	encoded, err := encodeRule(t.family, r)
+	exprs, err := e.Bytes()
+	if failure != nil {
+		err = failure
+	}
 	if err != nil {
 		b.fail(o, err)
 		return
 	}
-	b.addEncoded(o, t, chain, encoded)
-}
-
-func (b *batch) addEncoded(o operation, t tableKey, chain string, encoded encodedRule) {
 	b.add(unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_APPEND, o, func(b *netlink.Builder) {
 		b.PutString(unix.NFTA_RULE_TABLE, t.name)
 		b.PutString(unix.NFTA_RULE_CHAIN, chain)
-		b.PutBytes(unix.NFTA_RULE_EXPRESSIONS|unix.NLA_F_NESTED, encoded.exprs.Bytes())
-		b.Nest(unix.NFTA_RULE_COMPAT, func() {
-			b.PutUint32(unix.NFTA_RULE_COMPAT_PROTO, uint32(encoded.protocol))
-			b.PutUint32(unix.NFTA_RULE_COMPAT_FLAGS, compatFlags(encoded.protocolNot))
-		})
+		b.PutBytes(unix.NFTA_RULE_EXPRESSIONS|unix.NLA_F_NESTED, exprs)
+		attributes(b)
 	})
 }
 
@@ -122,14 +129,6 @@ func (b *batch) fail(o operation, err error) {
 	if b.err == nil {
 		b.err = fmt.Errorf("failed to %s (%s): %w", o, o.rule, err)
 	}
-}
-
-// compatFlags returns NFT_RULE_COMPAT_F_INV for "! -p".
-func compatFlags(not bool) uint32 {
-	if not {
-		return 1 << 1
-	}
-	return 0
 }
 
 // operation is what a message asks the kernel for, for its errors.

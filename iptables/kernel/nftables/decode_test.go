@@ -10,6 +10,7 @@ import (
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/xt"
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -80,7 +81,7 @@ func TestDecodeUnknownAttribute(t *testing.T) {
 	e := asDumped(t, []expr.Any{&expr.Meta{Key: expr.MetaKeyMARK, Register: 1}, &expr.Cmp{Register: 1, Data: []byte{1, 0, 0, 0}}})
 	var b netlink.Builder
 	b.PutUint32(77, 1)
-	e[1].data = append(e[1].data[:len(e[1].data):len(e[1].data)], b.Bytes()...)
+	e[1].Data = append(e[1].Data[:len(e[1].Data):len(e[1].Data)], b.Bytes()...)
 	if r := decodeRule(iptables.IPv4, e); len(r.Matches) != 1 || r.Target == nil {
 		t.Errorf("got %s", r)
 	}
@@ -109,7 +110,7 @@ func xtUnknown(name string, revision uint32, s structure) xt.InfoAny {
 }
 
 // asDumped brings expressions into the form in which the kernel hands them out.
-func asDumped(t testing.TB, exprs []expr.Any) []expression {
+func asDumped(t testing.TB, exprs []expr.Any) []expression.Expression {
 	t.Helper()
 	var b netlink.Builder
 	for _, e := range exprs {
@@ -119,7 +120,7 @@ func asDumped(t testing.TB, exprs []expr.Any) []expression {
 		}
 		b.PutBytes(unix.NFTA_LIST_ELEM|unix.NLA_F_NESTED, data)
 	}
-	return appendExpressions(nil, b.Bytes())
+	return expression.Append(nil, b.Bytes())
 }
 
 // wildcard matches a pattern in which "*" stands for anything.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -14,8 +15,8 @@ import (
 type snapshot struct {
 	generation uint32
 	tables     []*installedTable
-	native     *nativeTable // nil if there is none
-	exprs      []expression // of the rule being read
+	native     *nativeTable            // nil if there is none
+	exprs      []expression.Expression // of the rule being read
 }
 
 // installedTable is a table that iptables uses, as the kernel has it.
@@ -185,7 +186,7 @@ func (s *snapshot) addChain(m netlink.Message) {
 		case unix.NFTA_CHAIN_POLICY:
 			c.policy = policyOf(netlink.ReadUint32(value))
 		case unix.NFTA_CHAIN_COUNTERS:
-			c.counters.Packets, c.counters.Bytes = readCounter(value)
+			c.counters.Packets, c.counters.Bytes = expression.ReadCounter(value)
 		case nftaChainUserdata:
 			c.ours = bytes.Equal(value, []byte(mark))
 		}
@@ -236,7 +237,7 @@ func (s *snapshot) addRule(m netlink.Message) {
 				native.addRule(value)
 			}
 			if t != nil {
-				s.exprs = appendExpressions(s.exprs[:0], value)
+				s.exprs = expression.Append(s.exprs[:0], value)
 				r.rule = decodeRule(t.key.family, s.exprs)
 			}
 		}

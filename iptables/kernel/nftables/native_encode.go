@@ -6,47 +6,40 @@ import (
 
 	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"golang.org/x/sys/unix"
 )
 
 // nativeEncoder writes the expressions of one rule.
 type nativeEncoder struct {
-	encodedRule
+	*expression.Encoder
 	// newSet announces an anonymous set and returns its number in the batch.
 	newSet func(iptables.Set) uint32
 }
 
-// encodeNative returns a rule in nf_tables' own expressions, as nft writes them.
-func encodeNative(r nativeRule, newSet func(iptables.Set) uint32) (encodedRule, error) {
-	e := nativeEncoder{encodedRule{family: inet}, newSet}
+// encodeNative appends a rule in nf_tables' own expressions, as nft writes them.
+func encodeNative(to *expression.Encoder, r nativeRule, newSet func(iptables.Set) uint32) error {
+	e := nativeEncoder{to, newSet}
 	if r.family != anyFamily {
-		e.add(
+		e.Add(
 			&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: register},
 			&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: []byte{familyNumber(r.family)}},
 		)
 	}
-	rule := &r.rule
-	e.iface(expr.MetaKeyIIFNAME, rule.In)
-	e.iface(expr.MetaKeyOIFNAME, rule.Out)
-	if err := e.address(sourceOf(r.family), rule.Source); err != nil {
-		return e.encodedRule, err
+	e.Interfaces(r.rule.In, r.rule.Out)
+	if err := e.Addresses(r.family, r.rule.Source, r.rule.Destination); err != nil {
+		return err
 	}
-	if err := e.address(destinationOf(r.family), rule.Destination); err != nil {
-		return e.encodedRule, err
+	if err := e.Protocol(r.rule.Protocol); err != nil {
+		return err
 	}
-	if err := e.l4proto(rule.Protocol); err != nil {
-		return e.encodedRule, err
-	}
-	for _, m := range rule.Matches {
+	for _, m := range r.rule.Matches {
 		if err := e.nativeMatch(m); err != nil {
-			return e.encodedRule, err
+			return err
 		}
 	}
-	e.add(&expr.Counter{})
-	if err := e.nativeTarget(r.family, rule.Target); err != nil {
-		return e.encodedRule, err
-	}
-	return e.encodedRule, e.err
+	e.Add(&expr.Counter{})
+	return e.nativeTarget(r.family, r.rule.Target)
 }
 
 func (e *nativeEncoder) nativeMatch(m iptables.Match) error {
@@ -63,16 +56,15 @@ func (e *nativeEncoder) nativeMatch(m iptables.Match) error {
 		e.state(m)
 		return nil
 	case iptables.Mark:
-		e.add(&expr.Meta{Key: expr.MetaKeyMARK, Register: register})
+		e.Add(&expr.Meta{Key: expr.MetaKeyMARK, Register: register})
 		e.masked(m.Value, m.Mask, m.Not)
 		return nil
 	case iptables.Connmark:
-		e.add(&expr.Ct{Key: expr.CtKeyMARK, Register: register})
+		e.Add(&expr.Ct{Key: expr.CtKeyMARK, Register: register})
 		e.masked(m.Value, m.Mask, m.Not)
 		return nil
 	case iptables.UnknownMatch:
-		if x, ok := rawExpression(m.Name, m.Args); ok {
-			e.addRaw(x)
+		if e.Unknown(m.Name, m.Args) {
 			return nil
 		}
 	}
@@ -85,17 +77,17 @@ func (e *nativeEncoder) port(offset uint32, m iptables.PortMatch) {
 		return
 	}
 	i := iptables.PortInterval(m.Range)
-	e.add(&expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 2})
+	e.Add(&expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 2})
 	e.within(i, m.Not)
 }
 
 // within compares the register, in the order of the network, with an interval.
 func (e *nativeEncoder) within(i iptables.Interval, not bool) {
 	if i.First == i.Last {
-		e.add(&expr.Cmp{Op: compareOp(not), Register: register, Data: []byte(i.First)})
+		e.Add(&expr.Cmp{Op: expression.CompareOp(not), Register: register, Data: []byte(i.First)})
 		return
 	}
-	e.add(&expr.Range{Op: compareOp(not), Register: register, FromData: []byte(i.First), ToData: []byte(i.Last)})
+	e.Add(&expr.Range{Op: expression.CompareOp(not), Register: register, FromData: []byte(i.First), ToData: []byte(i.Last)})
 }
 
 func (e *nativeEncoder) owner(m iptables.Owner) error {
@@ -109,9 +101,9 @@ func (e *nativeEncoder) owner(m iptables.Owner) error {
 		case id.Not:
 			return fmt.Errorf("the native form cannot ask who a packet is not from (%s)", iptables.Rule{Matches: []iptables.Match{m}})
 		}
-		e.add(&expr.Meta{Key: id.key, Register: register})
+		e.Add(&expr.Meta{Key: id.key, Register: register})
 		if id.First == id.Last {
-			e.add(&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: native32(id.First)})
+			e.Add(&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: native32(id.First)})
 			continue
 		}
 		e.networkOrder()
@@ -122,7 +114,7 @@ func (e *nativeEncoder) owner(m iptables.Owner) error {
 
 // networkOrder makes values comparable byte by byte.
 func (e *nativeEncoder) networkOrder() {
-	e.add(&expr.Byteorder{SourceRegister: register, DestRegister: register, Op: expr.ByteorderHton, Len: 4, Size: 4})
+	e.Add(&expr.Byteorder{SourceRegister: register, DestRegister: register, Op: expr.ByteorderHton, Len: 4, Size: 4})
 }
 
 // state compares with the bits of enum nft_ct_keys' NFT_CT_STATE, which are those
@@ -134,10 +126,10 @@ func (e *nativeEncoder) state(m iptables.Conntrack) {
 			bits |= s.bit
 		}
 	}
-	e.add(
+	e.Add(
 		&expr.Ct{Key: expr.CtKeySTATE, Register: register},
 		&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: 4, Mask: native32(bits), Xor: native32(0)},
-		&expr.Cmp{Op: compareOp(!m.Not), Register: register, Data: native32(0)},
+		&expr.Cmp{Op: expression.CompareOp(!m.Not), Register: register, Data: native32(0)},
 	)
 }
 
@@ -159,11 +151,11 @@ func (e *nativeEncoder) masked(value, mask uint32, not bool) {
 	if mask != iptables.FullMask {
 		e.bitwise(mask, 0)
 	}
-	e.add(&expr.Cmp{Op: compareOp(not), Register: register, Data: native32(value)})
+	e.Add(&expr.Cmp{Op: expression.CompareOp(not), Register: register, Data: native32(value)})
 }
 
 func (e *nativeEncoder) bitwise(mask, xor uint32) {
-	e.add(&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: 4, Mask: native32(mask), Xor: native32(xor)})
+	e.Add(&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: 4, Mask: native32(mask), Xor: native32(xor)})
 }
 
 func (e *nativeEncoder) nativeTarget(f iptables.Family, t iptables.Target) error {
@@ -178,49 +170,43 @@ func (e *nativeEncoder) nativeTarget(f iptables.Family, t iptables.Target) error
 		if t.ConnectionMask != iptables.FullMask {
 			return fmt.Errorf("the native form saves whole marks only, not %#x of one", t.ConnectionMask)
 		}
-		e.add(&expr.Meta{Key: expr.MetaKeyMARK, Register: register})
+		e.Add(&expr.Meta{Key: expr.MetaKeyMARK, Register: register})
 		e.copyBits(t.PacketMask)
-		e.add(&expr.Ct{Key: expr.CtKeyMARK, Register: register, SourceRegister: true})
+		e.Add(&expr.Ct{Key: expr.CtKeyMARK, Register: register, SourceRegister: true})
 	case iptables.RestoreMark:
 		if t.PacketMask != iptables.FullMask {
 			return fmt.Errorf("the native form restores whole marks only, not %#x of one", t.PacketMask)
 		}
-		e.add(&expr.Ct{Key: expr.CtKeyMARK, Register: register})
+		e.Add(&expr.Ct{Key: expr.CtKeyMARK, Register: register})
 		e.copyBits(t.ConnectionMask)
-		e.add(&expr.Meta{Key: expr.MetaKeyMARK, Register: register, SourceRegister: true})
+		e.Add(&expr.Meta{Key: expr.MetaKeyMARK, Register: register, SourceRegister: true})
 	case iptables.CTZone:
-		e.add(
+		e.Add(
 			&expr.Immediate{Register: register, Data: binary.NativeEndian.AppendUint16(nil, t.Zone)},
 			&expr.Ct{Key: expr.CtKeyZONE, Register: register, SourceRegister: true},
 		)
-	case nil, iptables.Verdict:
-		return e.target(t)
-	case iptables.Jump, iptables.Goto:
-		return e.target(t)
-	case iptables.UnknownTarget:
-		x, ok := rawExpression(t.Name, t.Args)
-		if !ok {
-			return fmt.Errorf("the target %s has no native form", t.Name)
-		}
-		e.addRaw(x)
 	default:
-		return fmt.Errorf("there is no way to write the target %T", t)
+		ok, err := e.Target(t)
+		if err == nil && !ok {
+			err = fmt.Errorf("the target %s has no native form", iptables.Rule{Target: t})
+		}
+		return err
 	}
 	return nil
 }
 
 func (e *nativeEncoder) redirect(t iptables.Redirect) {
 	if t.Ports == (iptables.PortRange{}) {
-		e.add(&expr.Redir{})
+		e.Add(&expr.Redir{})
 		return
 	}
-	e.add(&expr.Immediate{Register: register, Data: binary.BigEndian.AppendUint16(nil, t.Ports.First)})
-	to := &expr.Redir{RegisterProtoMin: register, Flags: natPorts}
+	e.Add(&expr.Immediate{Register: register, Data: binary.BigEndian.AppendUint16(nil, t.Ports.First)})
+	to := &expr.Redir{RegisterProtoMin: register, Flags: unix.NF_NAT_RANGE_PROTO_SPECIFIED}
 	if t.Ports.First != t.Ports.Last {
-		e.add(&expr.Immediate{Register: unix.NFT_REG_2, Data: binary.BigEndian.AppendUint16(nil, t.Ports.Last)})
+		e.Add(&expr.Immediate{Register: unix.NFT_REG_2, Data: binary.BigEndian.AppendUint16(nil, t.Ports.Last)})
 		to.RegisterProtoMax = unix.NFT_REG_2
 	}
-	e.add(to)
+	e.Add(to)
 }
 
 // tproxy leaves packets for which no socket listens to the next rule, which drops
@@ -231,24 +217,24 @@ func (e *nativeEncoder) tproxy(f iptables.Family, t iptables.TProxy) {
 		to.Family = familyNumber(f)
 	}
 	if !t.IP.IsUnspecified() {
-		e.add(&expr.Immediate{Register: unix.NFT_REG_2, Data: t.IP.AsSlice()})
+		e.Add(&expr.Immediate{Register: unix.NFT_REG_2, Data: t.IP.AsSlice()})
 		to.RegAddr = unix.NFT_REG_2
 	}
-	e.add(&expr.Immediate{Register: register, Data: binary.BigEndian.AppendUint16(nil, t.Port)})
+	e.Add(&expr.Immediate{Register: register, Data: binary.BigEndian.AppendUint16(nil, t.Port)})
 	to.RegPort = register
-	e.add(to)
+	e.Add(to)
 	e.setMark(t.Mark, t.Mask)
-	e.add(&expr.Verdict{Kind: expr.VerdictAccept})
+	e.Add(&expr.Verdict{Kind: expr.VerdictAccept})
 }
 
 func (e *nativeEncoder) setMark(value, mask uint32) {
 	if mask == iptables.FullMask {
-		e.add(&expr.Immediate{Register: register, Data: native32(value)})
+		e.Add(&expr.Immediate{Register: register, Data: native32(value)})
 	} else {
-		e.add(&expr.Meta{Key: expr.MetaKeyMARK, Register: register})
+		e.Add(&expr.Meta{Key: expr.MetaKeyMARK, Register: register})
 		e.bitwise(^mask, value)
 	}
-	e.add(&expr.Meta{Key: expr.MetaKeyMARK, Register: register, SourceRegister: true})
+	e.Add(&expr.Meta{Key: expr.MetaKeyMARK, Register: register, SourceRegister: true})
 }
 
 // copyBits keeps the bits of the mask in the register.

@@ -1,7 +1,10 @@
 package nftables
 
 import (
+	"encoding/binary"
+
 	"github.com/google/nftables/expr"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -9,13 +12,13 @@ import (
 // The readers of this file are of expressions that only the native form has; like
 // those of the other they refuse what they do not know to the last attribute.
 
-// numbers reads attributes that are all 32-bit numbers, of the types below size.
-func (e expression) numbers(name string, size int) (values []uint32, ok bool) {
-	if e.name != name {
+// readNumbers reads attributes that are all 32-bit numbers, of the types below size.
+func readNumbers(e expression.Expression, name string, size int) (values []uint32, ok bool) {
+	if e.Name != name {
 		return nil, false
 	}
 	values = make([]uint32, size)
-	for kind, value := range netlink.Attributes(e.data) {
+	for kind, value := range netlink.Attributes(e.Data) {
 		if int(kind) >= size {
 			return nil, false
 		}
@@ -24,38 +27,38 @@ func (e expression) numbers(name string, size int) (values []uint32, ok bool) {
 	return values, true
 }
 
-// setMeta reads "meta set key with reg" (enum nft_meta_attributes).
-func (e expression) setMeta(key expr.MetaKey, register uint32) bool {
-	v, ok := e.numbers("meta", unix.NFTA_META_SREG+1)
+// isSetMeta reads "meta set key with reg" (enum nft_meta_attributes).
+func isSetMeta(e expression.Expression, key expr.MetaKey, register uint32) bool {
+	v, ok := readNumbers(e, "meta", unix.NFTA_META_SREG+1)
 	return ok && v[unix.NFTA_META_KEY] == uint32(key) && v[unix.NFTA_META_SREG] == register && v[unix.NFTA_META_DREG] == 0
 }
 
-// ct reads "ct load key => reg" and "ct set key with reg" (enum
+// readCt reads "ct load key => reg" and "ct set key with reg" (enum
 // nft_ct_attributes); the register that it does not use is 0.
-func (e expression) ct() (key expr.CtKey, load, set uint32, ok bool) {
-	v, ok := e.numbers("ct", unix.NFTA_CT_SREG+1)
+func readCt(e expression.Expression) (key expr.CtKey, load, set uint32, ok bool) {
+	v, ok := readNumbers(e, "ct", unix.NFTA_CT_SREG+1)
 	if !ok || v[unix.NFTA_CT_DIRECTION] != 0 {
 		return 0, 0, 0, false
 	}
 	return expr.CtKey(v[unix.NFTA_CT_KEY]), v[unix.NFTA_CT_DREG], v[unix.NFTA_CT_SREG], true
 }
 
-// toNetworkOrder reads "byteorder reg = hton(reg, 4, 4)" (enum
+// isToNetworkOrder reads "byteorder reg = hton(reg, 4, 4)" (enum
 // nft_byteorder_attributes).
-func (e expression) toNetworkOrder(register uint32) bool {
-	v, ok := e.numbers("byteorder", unix.NFTA_BYTEORDER_SIZE+1)
+func isToNetworkOrder(e expression.Expression, register uint32) bool {
+	v, ok := readNumbers(e, "byteorder", unix.NFTA_BYTEORDER_SIZE+1)
 	return ok && v[unix.NFTA_BYTEORDER_SREG] == register && v[unix.NFTA_BYTEORDER_DREG] == register &&
 		v[unix.NFTA_BYTEORDER_OP] == unix.NFT_BYTEORDER_HTON &&
 		v[unix.NFTA_BYTEORDER_LEN] == 4 && v[unix.NFTA_BYTEORDER_SIZE] == 4
 }
 
-// lookup reads "lookup reg set name" (enum nft_lookup_attributes).
-func (e expression) lookup(register uint32) (set string, not, ok bool) {
-	if e.name != "lookup" {
+// readLookup reads "lookup reg set name" (enum nft_lookup_attributes).
+func readLookup(e expression.Expression, register uint32) (set string, not, ok bool) {
+	if e.Name != "lookup" {
 		return "", false, false
 	}
 	var from, flags uint32
-	for kind, value := range netlink.Attributes(e.data) {
+	for kind, value := range netlink.Attributes(e.Data) {
 		switch kind {
 		case unix.NFTA_LOOKUP_SET:
 			set = netlink.ReadString(value)
@@ -71,17 +74,17 @@ func (e expression) lookup(register uint32) (set string, not, ok bool) {
 	return set, flags == unix.NFT_LOOKUP_F_INV, from == register && flags&^unix.NFT_LOOKUP_F_INV == 0
 }
 
-// immediate reads "immediate reg data" (enum nft_immediate_attributes).
-func (e expression) immediate() (register uint32, data []byte, ok bool) {
-	if e.name != "immediate" {
+// readImmediate reads "immediate reg data" (enum nft_immediate_attributes).
+func readImmediate(e expression.Expression) (register uint32, data []byte, ok bool) {
+	if e.Name != "immediate" {
 		return 0, nil, false
 	}
-	for kind, value := range netlink.Attributes(e.data) {
+	for kind, value := range netlink.Attributes(e.Data) {
 		switch kind {
 		case unix.NFTA_IMMEDIATE_DREG:
 			register = netlink.ReadUint32(value)
 		case unix.NFTA_IMMEDIATE_DATA:
-			data = readData(value)
+			data = expression.ReadData(value)
 		default:
 			return 0, nil, false
 		}
@@ -89,40 +92,20 @@ func (e expression) immediate() (register uint32, data []byte, ok bool) {
 	return register, data, register != unix.NFT_REG_VERDICT && len(data) > 0
 }
 
-// bitwise reads "bitwise reg = ( reg & mask ) ^ xor" (enum
-// nft_bitwise_attributes).
-func (e expression) bitwise(register uint32) (mask, xor []byte, ok bool) {
-	if e.name != "bitwise" {
-		return nil, nil, false
+// readMasked reads "bitwise reg = ( reg & mask ) ^ xor" of 32 bits.
+func readMasked(e expression.Expression, register uint32) (mask, xor uint32, ok bool) {
+	b, ok := e.Bitwise()
+	if !ok || b.SourceRegister != register || b.DestRegister != register || len(b.Mask) != 4 || len(b.Xor) != 4 {
+		return 0, 0, false
 	}
-	var from, to uint32
-	for kind, value := range netlink.Attributes(e.data) {
-		switch kind {
-		case unix.NFTA_BITWISE_SREG:
-			from = netlink.ReadUint32(value)
-		case unix.NFTA_BITWISE_DREG:
-			to = netlink.ReadUint32(value)
-		case unix.NFTA_BITWISE_LEN:
-		case unix.NFTA_BITWISE_MASK:
-			mask = readData(value)
-		case unix.NFTA_BITWISE_XOR:
-			xor = readData(value)
-		case bitwiseOp:
-			if netlink.ReadUint32(value) != 0 {
-				return nil, nil, false
-			}
-		default:
-			return nil, nil, false
-		}
-	}
-	return mask, xor, from == register && to == register && len(mask) == 4 && len(xor) == 4
+	return binary.NativeEndian.Uint32(b.Mask), binary.NativeEndian.Uint32(b.Xor), true
 }
 
-// redirect reads "redir proto_min reg proto_max reg flags" (enum
+// readRedir reads "redir proto_min reg proto_max reg flags" (enum
 // nft_redir_attributes). The registers are 0 where it has none.
-func (e expression) redirect() (first, last uint32, ok bool) {
-	v, ok := e.numbers("redir", unix.NFTA_REDIR_FLAGS+1)
-	if !ok || v[unix.NFTA_REDIR_FLAGS]&^natPorts != 0 {
+func readRedir(e expression.Expression) (first, last uint32, ok bool) {
+	v, ok := readNumbers(e, "redir", unix.NFTA_REDIR_FLAGS+1)
+	if !ok || v[unix.NFTA_REDIR_FLAGS]&^unix.NF_NAT_RANGE_PROTO_SPECIFIED != 0 {
 		return 0, 0, false
 	}
 	first, last = v[unix.NFTA_REDIR_REG_PROTO_MIN], v[unix.NFTA_REDIR_REG_PROTO_MAX]
@@ -132,9 +115,9 @@ func (e expression) redirect() (first, last uint32, ok bool) {
 	return first, last, true
 }
 
-// tproxy reads "tproxy addr reg port reg" (enum nft_tproxy_attributes).
-func (e expression) tproxy() (family byte, address, port uint32, ok bool) {
-	v, ok := e.numbers("tproxy", expr.NFTA_TPROXY_REG_PORT+1)
+// readTProxy reads "tproxy addr reg port reg" (enum nft_tproxy_attributes).
+func readTProxy(e expression.Expression) (family byte, address, port uint32, ok bool) {
+	v, ok := readNumbers(e, "tproxy", expr.NFTA_TPROXY_REG_PORT+1)
 	if !ok || v[expr.NFTA_TPROXY_REG_PORT] == 0 {
 		return 0, 0, 0, false
 	}

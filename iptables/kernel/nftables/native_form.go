@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 )
 
 // The native form is one table for both families, "inet meshtables", which is
@@ -95,3 +96,6 @@ func hasAddress(r *iptables.Rule) bool {
 	t, ok := r.Target.(iptables.TProxy)
 	return ok && !t.IP.IsUnspecified()
 }
+
+// register is the one that everything but second operands is loaded into.
+const register = expression.Register

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -40,13 +41,13 @@ func (t *nativeTable) chain(name string) *installedNativeChain {
 
 // ruleText is a rule that can be read when the sets are known.
 type ruleText struct {
-	exprs  []expression
+	exprs  []expression.Expression
 	origin iptables.Origin
 }
 
 // addRule keeps a rule's expressions.
 func (c *installedNativeChain) addRule(exprs []byte) {
-	c.texts = append(c.texts, ruleText{exprs: appendExpressions(nil, bytes.Clone(exprs))})
+	c.texts = append(c.texts, ruleText{exprs: expression.Append(nil, bytes.Clone(exprs))})
 }
 
 // addComment keeps the comment of the last rule, which follows its expressions.
@@ -151,7 +152,7 @@ func readElement(b []byte) (x element) {
 	for kind, value := range netlink.Attributes(b) {
 		switch kind {
 		case unix.NFTA_SET_ELEM_KEY:
-			x.key = bytes.Clone(readData(value))
+			x.key = bytes.Clone(expression.ReadData(value))
 		case unix.NFTA_SET_ELEM_FLAGS:
 			x.end = netlink.ReadUint32(value)&elementEnd != 0
 		case unix.NFTA_SET_ELEM_PAD, unix.NFTA_SET_ELEM_USERDATA:

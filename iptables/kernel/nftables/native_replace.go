@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -107,20 +108,13 @@ func (p *nativePlanner) addRules() {
 }
 
 func (p *nativePlanner) addRule(chain string, r nativeRule, comment string) {
-	o := operation{"add a rule to", inet, p.key.name, chain, &r.rule}
-	encoded, err := encodeNative(r, func(s iptables.Set) uint32 {
+	var e expression.Encoder
+	err := encodeNative(&e, r, func(s iptables.Set) uint32 {
 		p.sets++
 		p.b.newSet(p.key, s, p.sets)
 		return p.sets
 	})
-	if err != nil {
-		p.b.fail(o, err)
-		return
-	}
-	p.b.add(unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_APPEND, o, func(b *netlink.Builder) {
-		b.PutString(unix.NFTA_RULE_TABLE, p.key.name)
-		b.PutString(unix.NFTA_RULE_CHAIN, chain)
-		b.PutBytes(unix.NFTA_RULE_EXPRESSIONS|unix.NLA_F_NESTED, encoded.exprs.Bytes())
+	p.b.newRule(p.key, chain, &r.rule, &e, err, func(b *netlink.Builder) {
 		if comment != "" {
 			b.PutBytes(unix.NFTA_RULE_USERDATA, commentTLV(comment))
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -46,11 +47,11 @@ func setFieldOf(f iptables.SetField, size int) (setField, error) {
 		if size != 4 {
 			kind, family = datatypeIPv6, iptables.IPv6
 		}
-		at := sourceOf(family)
+		at := expression.SourceOf(family)
 		if f == iptables.DestinationAddress {
-			at = destinationOf(family)
+			at = expression.DestinationOf(family)
 		}
-		return payloadField(kind, expr.PayloadBaseNetworkHeader, at.offset, at.size), nil
+		return payloadField(kind, expr.PayloadBaseNetworkHeader, at.Offset, at.Size), nil
 	case iptables.SourcePort:
 		return payloadField(datatypePort, expr.PayloadBaseTransportHeader, 0, 2), nil
 	case iptables.DestinationPort:
@@ -92,11 +93,11 @@ func (e *nativeEncoder) lookup(s iptables.Set) error {
 	if err != nil {
 		return err
 	}
-	e.add(f.load)
+	e.Add(f.load)
 	if f.host && hasIntervals(s) {
 		e.networkOrder()
 	}
-	e.add(&expr.Lookup{SourceRegister: register, SetName: anonymousSet, SetID: e.newSet(s), Invert: s.Not})
+	e.Add(&expr.Lookup{SourceRegister: register, SetName: anonymousSet, SetID: e.newSet(s), Invert: s.Not})
 	return nil
 }
 

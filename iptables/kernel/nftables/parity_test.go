@@ -2,12 +2,13 @@ package nftables
 
 import (
 	"encoding/binary"
+	"fmt"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -68,9 +69,9 @@ func write(t testing.TB, b *Backend, want iptables.Ruleset) {
 	}
 }
 
-// extensionBytes reads the structs of all xt matches and targets as the kernel
-// holds them, but those of tcp, udp and mark, which iptables writes natively
-// where we do not.
+// extensionBytes reads all xt matches and targets with their structs as the kernel
+// holds them, but those of tcp, udp and mark, which iptables writes natively where
+// we do not.
 func extensionBytes(t testing.TB) []string {
 	t.Helper()
 	var found []string
@@ -80,10 +81,9 @@ func extensionBytes(t testing.TB) []string {
 				if kind != unix.NFTA_RULE_EXPRESSIONS {
 					continue
 				}
-				for _, e := range appendExpressions(nil, value) {
-					x, ok := e.extension()
-					if ok && !slices.Contains([]string{"tcp", "udp", "mark"}, x.name) {
-						found = append(found, strings.Join(append([]string{x.name}, unknownArgs(x)...), " "))
+				for _, e := range expression.Append(nil, value) {
+					if isExtension(e, "tcp", "udp", "mark") {
+						found = append(found, fmt.Sprintf("%s %q", e.Name, e.Data))
 					}
 				}
 			}
@@ -94,6 +94,16 @@ func extensionBytes(t testing.TB) []string {
 	}
 	slices.Sort(found)
 	return found
+}
+
+// isExtension reports whether an expression is of xtables, with none of those names.
+func isExtension(e expression.Expression, but ...string) bool {
+	for kind, value := range netlink.Attributes(e.Data) {
+		if kind == unix.NFTA_MATCH_NAME {
+			return (e.Name == "match" || e.Name == "target") && !slices.Contains(but, netlink.ReadString(value))
+		}
+	}
+	return false
 }
 
 // Each rule that the model can hold is found by iptables -C.

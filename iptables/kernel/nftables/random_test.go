@@ -138,7 +138,7 @@ func (g generator) protocol() iptables.ProtocolMatch {
 }
 
 func (g generator) address(family iptables.Family) iptables.Address {
-	b := make([]byte, sourceOf(family).size)
+	b := family.Unspecified().AsSlice()
 	for i := range b {
 		b[i] = byte(g.Uint32())
 	}
@@ -168,7 +168,8 @@ func (g generator) portMatch() iptables.PortMatch {
 }
 
 func (g generator) multiport() iptables.Multiport {
-	m := iptables.Multiport{Side: multiportSides[g.IntN(len(multiportSides))], Not: g.bool()}
+	sides := []iptables.PortSide{iptables.SourcePorts, iptables.DestinationPorts, iptables.EitherPorts}
+	m := iptables.Multiport{Side: sides[g.IntN(len(sides))], Not: g.bool()}
 	for range 1 + g.IntN(7) {
 		m.Ports = append(m.Ports, g.ports())
 	}
@@ -209,7 +210,7 @@ func (g generator) matches(protocol iptables.Protocol) []iptables.Match {
 		return list
 	}
 	both := iptables.Ports{Protocol: protocol, Source: g.portMatch(), Destination: g.portMatch()}
-	// iptables 1.8.9 gets two negated single ports wrong; see ruleDecoder.ports.
+	// iptables 1.8.9 gets two negated single ports wrong; see expression.Decoder.Condition.
 	both.Source.Not = both.Source.Not && !both.Destination.Not
 	return append(list,
 		iptables.Ports{Protocol: protocol, Source: g.portMatch()},

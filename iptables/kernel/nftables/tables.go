@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"golang.org/x/sys/unix"
 )
 
 // Attributes and values of linux/netfilter/nf_tables.h and linux/netfilter.h
@@ -66,4 +67,16 @@ func attachmentOf(table, chain string) (a attachment, ok bool) {
 
 func isBuiltin(table, chain string) bool {
 	return slices.Contains(iptables.BuiltinChains(table), chain)
+}
+
+// familyNumber is the nf_tables family of the tables that iptables uses, and of
+// the native one.
+func familyNumber(f iptables.Family) byte {
+	switch f {
+	case inet:
+		return unix.NFPROTO_INET
+	case iptables.IPv6:
+		return unix.NFPROTO_IPV6
+	}
+	return unix.NFPROTO_IPV4
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -120,30 +121,27 @@ func (b *batch) traceRules(f iptables.Family, what *iptables.Rule) {
 	})
 	for _, chain := range []string{iptables.Prerouting, iptables.Output} {
 		b.newBaseChain(t, chain, attachment{kind: "filter", hook: hookNumbers[chain], priority: tracePriority})
-		encoded, err := encodeRule(f, what)
-		if err != nil {
-			b.fail(operation{what: "trace", family: f, rule: what}, err)
-			return
-		}
-		if what.Protocol.Protocol == iptables.TCP {
-			encoded.firstOfTCP()
-		}
-		encoded.add(
-			&expr.Immediate{Register: register, Data: []byte{1}},
-			&expr.Meta{Key: expr.MetaKeyNFTRACE, SourceRegister: true, Register: register},
-		)
-		b.addEncoded(operation{"add a rule to", f, t.name, chain, what}, t, chain, encoded)
+		b.appendRule(t, chain, what, traceExpressions(what.Protocol.Protocol)...)
 	}
 }
 
-// firstOfTCP matches SYN without ACK, RST and FIN (RFC 9293, section 3.1: the
-// flags are the 14th byte).
-func (e *encodedRule) firstOfTCP() {
-	e.add(
+// traceExpressions mark the packet for tracing, of TCP the first of a connection
+// only: SYN without ACK, RST and FIN (RFC 9293, section 3.1: the flags are the 14th
+// byte).
+func traceExpressions(p iptables.Protocol) []expr.Any {
+	const register = expression.Register
+	mark := []expr.Any{
+		&expr.Immediate{Register: register, Data: []byte{1}},
+		&expr.Meta{Key: expr.MetaKeyNFTRACE, SourceRegister: true, Register: register},
+	}
+	if p != iptables.TCP {
+		return mark
+	}
+	return append([]expr.Any{
 		&expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1},
 		&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: 1, Mask: []byte{0x17}, Xor: []byte{0}},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: []byte{0x02}},
-	)
+	}, mark...)
 }
 
 // readTrace reads reports until there are no more.

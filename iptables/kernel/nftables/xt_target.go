@@ -5,10 +5,8 @@ import (
 	"net/netip"
 
 	"github.com/meshtables/meshtables/iptables"
+	"golang.org/x/sys/unix"
 )
-
-// natPorts is NF_NAT_RANGE_PROTO_SPECIFIED (linux/netfilter/nf_nat.h).
-const natPorts = 1 << 1
 
 // encodeRedirect writes, from linux/netfilter/nf_nat.h, for IPv4
 //
@@ -23,7 +21,7 @@ const natPorts = 1 << 1
 func encodeRedirect(family iptables.Family, t iptables.Redirect) extension {
 	var flags uint32
 	if t.Ports != (iptables.PortRange{}) {
-		flags = natPorts
+		flags = unix.NF_NAT_RANGE_PROTO_SPECIFIED
 	}
 	s := structure{}
 	if family == iptables.IPv4 {

@@ -1,4 +1,4 @@
-package nftables
+package expression
 
 import (
 	"fmt"
@@ -26,7 +26,8 @@ var protocols = [...]struct {
 	{"dccp", unix.IPPROTO_DCCP},
 }
 
-func protocolNumber(p iptables.Protocol) (byte, error) {
+// ProtocolNumber returns the number of a protocol, which may be given as one.
+func ProtocolNumber(p iptables.Protocol) (byte, error) {
 	for _, known := range protocols {
 		if known.name == p {
 			return known.number, nil

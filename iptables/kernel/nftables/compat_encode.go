@@ -1,0 +1,75 @@
+package nftables
+
+import (
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/xt"
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// encodeRule appends the expressions that iptables-nft 1.8 writes for a rule, in
+// its order (nft_ipv4_add in iptables/nft-ipv4.c): interfaces, protocol and
+// addresses native, every other match and target by nft_compat.
+func encodeRule(e *expression.Encoder, family iptables.Family, r *iptables.Rule) error {
+	e.Interfaces(r.In, r.Out)
+	if err := e.Protocol(r.Protocol); err != nil {
+		return err
+	}
+	if err := e.Addresses(family, r.Source, r.Destination); err != nil {
+		return err
+	}
+	for _, m := range r.Matches {
+		if err := addMatch(e, m); err != nil {
+			return err
+		}
+	}
+	e.Add(&expr.Counter{})
+	return addTarget(e, family, r.Target)
+}
+
+func addMatch(e *expression.Encoder, m iptables.Match) error {
+	if m, ok := m.(iptables.UnknownMatch); ok && e.Unknown(m.Name, m.Args) {
+		return nil
+	}
+	x, err := encodeMatch(m)
+	if err == nil {
+		e.Add(&expr.Match{Name: x.name, Rev: x.revision, Info: xtInfo(x)})
+	}
+	return err
+}
+
+func addTarget(e *expression.Encoder, family iptables.Family, t iptables.Target) error {
+	if ok, err := e.Target(t); ok || err != nil {
+		return err
+	}
+	x, err := encodeTarget(family, t)
+	if err == nil {
+		e.Add(&expr.Target{Name: x.name, Rev: x.revision, Info: xtInfo(x)})
+	}
+	return err
+}
+
+func xtInfo(x extension) xt.InfoAny {
+	info := xt.Unknown(x.info)
+	return &info
+}
+
+// putProtocol writes NFTA_RULE_COMPAT: extensions such as tcp and TPROXY ask
+// whether the rule is limited to a protocol, and nft_compat cannot see it from the
+// expressions.
+func putProtocol(b *netlink.Builder, p iptables.ProtocolMatch) {
+	number, _ := expression.ProtocolNumber(p.Protocol) // 0 for none
+	flags := uint32(0)
+	if p.Not {
+		flags = ruleCompatInverted
+	}
+	b.Nest(unix.NFTA_RULE_COMPAT, func() {
+		b.PutUint32(unix.NFTA_RULE_COMPAT_PROTO, uint32(number))
+		b.PutUint32(unix.NFTA_RULE_COMPAT_FLAGS, flags)
+	})
+}
+
+// ruleCompatInverted is NFT_RULE_COMPAT_F_INV (linux/netfilter/nf_tables.h).
+const ruleCompatInverted = 1 << 1

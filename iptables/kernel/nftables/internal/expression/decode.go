@@ -1,0 +1,112 @@
+package expression
+
+import (
+	"bytes"
+
+	"github.com/google/nftables/expr"
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// Decoder reads the expressions of one rule from the front. Its methods that return
+// whether they read something read nothing otherwise, so that another can try.
+type Decoder struct {
+	// Family is that of the packets that meet the rule, by which addresses are
+	// known.
+	Family iptables.Family
+	Rest   []Expression // those not yet read
+	Rule   iptables.Rule
+
+	counted bool
+}
+
+// Take drops the first n expressions, which have been read.
+func (d *Decoder) Take(n int) bool {
+	d.Rest = d.Rest[n:]
+	return true
+}
+
+// AddMatch appends a match to the rule.
+func (d *Decoder) AddMatch(m iptables.Match) { d.Rule.Matches = append(d.Rule.Matches, m) }
+
+// Counter reads the first counter.
+func (d *Decoder) Counter() bool {
+	packets, bytes, ok := d.Rest[0].Counter()
+	if !ok || d.counted {
+		return false
+	}
+	d.counted = true
+	d.Rule.Counters = iptables.Counters{Packets: packets, Bytes: bytes}
+	return d.Take(1)
+}
+
+// Counted reports whether the counter has been read, which is between conditions
+// and target.
+func (d *Decoder) Counted() bool { return d.counted }
+
+// Verdict reads a verdict or a jump.
+func (d *Decoder) Verdict() bool {
+	v, ok := d.Rest[0].Verdict()
+	if !ok {
+		return false
+	}
+	switch v.Kind {
+	case expr.VerdictAccept:
+		d.Rule.Target = iptables.Accept
+	case expr.VerdictDrop:
+		d.Rule.Target = iptables.Drop
+	case expr.VerdictReturn:
+		d.Rule.Target = iptables.Return
+	case expr.VerdictJump:
+		d.Rule.Target = iptables.Jump{Chain: v.Chain}
+	case expr.VerdictGoto:
+		d.Rule.Target = iptables.Goto{Chain: v.Chain}
+	default:
+		return false
+	}
+	return d.Take(1)
+}
+
+// Unknown keeps one expression as it is.
+func (d *Decoder) Unknown() {
+	d.AddMatch(iptables.UnknownMatch{Name: Unknown, Args: d.Rest[0].words()})
+	d.Take(1)
+}
+
+// UnknownTarget makes the last unknown expression the target of a rule that has
+// no other: it may well be one, such as masq or reject.
+func (d *Decoder) UnknownTarget() {
+	last := len(d.Rule.Matches) - 1
+	if d.Rule.Target != nil || last < 0 {
+		return
+	}
+	if m, ok := d.Rule.Matches[last].(iptables.UnknownMatch); ok && m.Name == Unknown {
+		d.Rule.Matches = d.Rule.Matches[:last]
+		d.Rule.Target = iptables.UnknownTarget(m)
+	}
+}
+
+// Comparison is what follows a load: an optional mask and "cmp".
+type Comparison struct {
+	Mask, Data []byte
+	Not        bool
+	Length     int // in expressions, the load included
+}
+
+// Comparison reads what follows the first expression, a load of the register. It
+// takes nothing.
+func (d *Decoder) Comparison(register uint32) (c Comparison, ok bool) {
+	c.Length = 1
+	if len(d.Rest) > c.Length {
+		b, ok := d.Rest[c.Length].Bitwise()
+		if ok && b.SourceRegister == register && len(bytes.Trim(b.Xor, "\x00")) == 0 {
+			c.Mask, register = b.Mask, b.DestRegister
+			c.Length++
+		}
+	}
+	if len(d.Rest) <= c.Length {
+		return c, false
+	}
+	c.Data, c.Not, ok = d.Rest[c.Length].Compare(register)
+	c.Length++
+	return c, ok && (c.Mask == nil || len(c.Mask) == len(c.Data))
+}

@@ -1,0 +1,177 @@
+package expression
+
+import (
+	"fmt"
+
+	"github.com/google/nftables/expr"
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Encoder writes the expressions of one rule, in the order of the calls. They are
+// those of iptables-nft 1.8 (nft_ipv4_add in iptables/nft-ipv4.c) and of nft.
+type Encoder struct {
+	exprs netlink.Builder // NFTA_RULE_EXPRESSIONS
+	err   error           // the first expression that could not be written
+}
+
+// Bytes returns the value of NFTA_RULE_EXPRESSIONS.
+func (e *Encoder) Bytes() ([]byte, error) { return e.exprs.Bytes(), e.err }
+
+// Add appends expressions.
+func (e *Encoder) Add(exprs ...expr.Any) {
+	for _, x := range exprs {
+		// The family is only for structs of xtables, which are no concern of
+		// this package.
+		data, err := expr.Marshal(unix.NFPROTO_UNSPEC, x)
+		if err != nil && e.err == nil {
+			e.err = err
+		}
+		e.exprs.PutBytes(unix.NFTA_LIST_ELEM|unix.NLA_F_NESTED, data)
+	}
+}
+
+// Unknown appends what was read as an unknown match or target, if it is an
+// expression.
+func (e *Encoder) Unknown(name string, args []string) (ok bool) {
+	x, ok := fromWords(name, args)
+	if !ok {
+		return false
+	}
+	e.exprs.Nest(unix.NFTA_LIST_ELEM, func() {
+		e.exprs.PutString(unix.NFTA_EXPR_NAME, x.Name)
+		e.exprs.PutBytes(unix.NFTA_EXPR_DATA|unix.NLA_F_NESTED, x.Data)
+	})
+	return true
+}
+
+// impossibleInterface is what iptables compares with for "! -i +", which no
+// packet meets. No interface can have the name, because of the slash.
+const impossibleInterface = "INVAL/D"
+
+// Interfaces appends the conditions on either interface.
+func (e *Encoder) Interfaces(in, out iptables.Interface) {
+	e.iface(expr.MetaKeyIIFNAME, in)
+	e.iface(expr.MetaKeyOIFNAME, out)
+}
+
+// iface compares the name with its NUL, or without it where a "+" stands for any
+// rest.
+func (e *Encoder) iface(key expr.MetaKey, i iptables.Interface) {
+	if i.Name == "" || i.Name == "+" && !i.Not {
+		return
+	}
+	op, name := CompareOp(i.Not), i.Name+"\x00"
+	if last := len(i.Name) - 1; i.Name == "+" {
+		op, name = expr.CmpOpEq, impossibleInterface+"\x00"
+	} else if i.Name[last] == '+' {
+		name = i.Name[:last]
+	}
+	e.Add(
+		&expr.Meta{Key: key, Register: Register},
+		&expr.Cmp{Op: op, Register: Register, Data: []byte(name)},
+	)
+}
+
+// Protocol appends the condition on the protocol.
+func (e *Encoder) Protocol(p iptables.ProtocolMatch) error {
+	if p == (iptables.ProtocolMatch{}) {
+		return nil
+	}
+	number, err := ProtocolNumber(p.Protocol)
+	if err != nil {
+		return err
+	}
+	e.Add(
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: Register},
+		&expr.Cmp{Op: CompareOp(p.Not), Register: Register, Data: []byte{number}},
+	)
+	return nil
+}
+
+// Addresses appends the conditions on either address, which have to be of the
+// family.
+func (e *Encoder) Addresses(family iptables.Family, source, destination iptables.Address) error {
+	if err := e.address(family, SourceOf(family), source); err != nil {
+		return err
+	}
+	return e.address(family, DestinationOf(family), destination)
+}
+
+// address loads only the bytes that a prefix covers if it ends between two, and
+// masks all of them otherwise.
+func (e *Encoder) address(family iptables.Family, f Field, a iptables.Address) error {
+	if a == (iptables.Address{}) {
+		return nil
+	}
+	if iptables.FamilyOf(a.Prefix.Addr()) != family {
+		return fmt.Errorf("%s is no address of %s", a.Prefix, family)
+	}
+	bits, data := a.Prefix.Bits(), a.Prefix.Masked().Addr().AsSlice()
+	switch {
+	case bits < 0 || bits == 0 && a.Not:
+		// iptables itself fails at "! -s 0.0.0.0/0".
+		return fmt.Errorf("the address %s cannot be matched", a.Prefix)
+	case bits == 0:
+		return nil
+	case bits%8 == 0:
+		data = data[:bits/8]
+	}
+	e.Add(&expr.Payload{
+		DestRegister: Register, Base: expr.PayloadBaseNetworkHeader,
+		Offset: f.Offset, Len: uint32(len(data)),
+	})
+	if bits%8 != 0 {
+		e.Add(&expr.Bitwise{
+			SourceRegister: Register, DestRegister: Register,
+			Len: uint32(f.Size), Mask: prefixMask(bits, f.Size), Xor: make([]byte, f.Size),
+		})
+	}
+	e.Add(&expr.Cmp{Op: CompareOp(a.Not), Register: Register, Data: data})
+	return nil
+}
+
+// Target appends a target that both forms write alike: none, a verdict, a jump, or
+// an expression that the model has no type for. It is not ok if the target is
+// another.
+func (e *Encoder) Target(t iptables.Target) (ok bool, err error) {
+	switch t := t.(type) {
+	case nil:
+	case iptables.Jump:
+		e.Add(&expr.Verdict{Kind: expr.VerdictJump, Chain: t.Chain})
+	case iptables.Goto:
+		e.Add(&expr.Verdict{Kind: expr.VerdictGoto, Chain: t.Chain})
+	case iptables.Verdict:
+		kind, ok := verdictKind(t)
+		if !ok {
+			return true, fmt.Errorf("there is no verdict %q", t)
+		}
+		e.Add(&expr.Verdict{Kind: kind})
+	case iptables.UnknownTarget:
+		return e.Unknown(t.Name, t.Args), nil
+	default:
+		return false, nil
+	}
+	return true, nil
+}
+
+func verdictKind(v iptables.Verdict) (kind expr.VerdictKind, ok bool) {
+	switch v {
+	case iptables.Accept:
+		return expr.VerdictAccept, true
+	case iptables.Drop:
+		return expr.VerdictDrop, true
+	case iptables.Return:
+		return expr.VerdictReturn, true
+	}
+	return 0, false
+}
+
+// CompareOp returns the operator for a match, or for one that is negated.
+func CompareOp(not bool) expr.CmpOp {
+	if not {
+		return expr.CmpOpNeq
+	}
+	return expr.CmpOpEq
+}

@@ -1,0 +1,85 @@
+// Package expression writes and reads the expressions of which nf_tables makes a
+// rule, as far as both forms have them alike: interfaces, addresses, protocol,
+// ports and marks, the counter, verdicts and jumps. Expressions that the model has
+// no type for are kept as words.
+//
+// What is written are the expressions of github.com/google/nftables/expr. Its
+// parser is not used: it leaves out expressions and attributes that it does not
+// know, and a rule read without one of its conditions is a rule misread. The readers
+// here refuse what they do not know to the last attribute.
+package expression
+
+import (
+	"encoding/hex"
+	"strings"
+
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Register is the one that both forms load everything into.
+const Register = unix.NFT_REG_1
+
+// Expression is one of a rule, as the kernel hands it out.
+type Expression struct {
+	Name string
+	Data []byte // the attributes of NFTA_EXPR_DATA
+}
+
+// Append reads NFTA_RULE_EXPRESSIONS. The expressions share the memory of b.
+func Append(list []Expression, b []byte) []Expression {
+	for _, element := range netlink.Attributes(b) {
+		var e Expression
+		for kind, value := range netlink.Attributes(element) {
+			switch kind {
+			case unix.NFTA_EXPR_NAME:
+				e.Name = netlink.ReadString(value)
+			case unix.NFTA_EXPR_DATA:
+				e.Data = value
+			}
+		}
+		list = append(list, e)
+	}
+	return list
+}
+
+// ReadData reads NFTA_DATA_VALUE.
+func ReadData(b []byte) (data []byte) {
+	for kind, value := range netlink.Attributes(b) {
+		if kind == unix.NFTA_DATA_VALUE {
+			data = value
+		}
+	}
+	return data
+}
+
+// What the model has no type for is kept as words that hold all of its bytes:
+// two such matches are equal only if they are the same, and a rule of ours that
+// another tool put there can be written again if a change has to be taken back.
+// They are no words that iptables would take.
+
+// Unknown is the name of an unknown match or target that is an expression.
+const Unknown = "nft"
+
+// words are the arguments of the expression as an unknown match or target.
+func (e Expression) words() []string { return []string{e.Name, HexWord(e.Data)} }
+
+// fromWords undoes words.
+func fromWords(name string, args []string) (e Expression, ok bool) {
+	if name != Unknown || len(args) != 2 {
+		return e, false
+	}
+	e.Name = args[0]
+	e.Data, ok = UnhexWord(args[1])
+	return e, ok
+}
+
+// HexWord returns bytes as one word, such as "0x0102".
+func HexWord(b []byte) string { return "0x" + hex.EncodeToString(b) }
+
+// UnhexWord undoes HexWord.
+func UnhexWord(s string) (b []byte, ok bool) {
+	digits, ok := strings.CutPrefix(s, "0x")
+	b, err := hex.DecodeString(digits)
+	return b, ok && err == nil
+}
