@@ -16,6 +16,7 @@ package nftables
 
 import (
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 
 	"context"
 	"errors"
@@ -71,12 +72,12 @@ func (b *Backend) Form(plan iptables.Ruleset) iptables.Ruleset {
 func (b *Backend) Load(ctx context.Context) (rs iptables.Ruleset, err error) {
 	err = b.connected(func(c *netlink.Conn) error {
 		s, err := takeSnapshot(ctx, c)
-		if err == nil && b.native {
-			rs = s.native.ruleset()
-		} else if err == nil {
-			rs = s.ruleset()
+		if err != nil {
+			return err
 		}
-		return err
+		own, _ := b.forms(s)
+		rs = own.Ruleset()
+		return nil
 	})
 	return rs, err
 }
@@ -147,29 +148,24 @@ func (b *Backend) replaceOnce(ctx context.Context, want iptables.Ruleset, alone 
 		if err != nil {
 			return err
 		}
-		changes := newBatch(c, s.generation)
-		if err := b.changes(s, changes, want, alone); err != nil || changes.Empty() {
+		changes := tables.NewChanges(c, s.generation)
+		own, other := b.forms(s)
+		if err := own.Changes(changes, want); err != nil {
 			return err
+		}
+		if alone {
+			if err := other.Changes(changes, iptables.Ruleset{}); err != nil {
+				return err
+			}
+		}
+		if changes.Empty() {
+			return nil
 		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		return c.Commit(changes.Batch)
 	})
-}
-
-// changes writes into the batch what makes ours into want in the backend's form,
-// and into nothing in the other if want is to be alone.
-func (b *Backend) changes(s *snapshot, changes *batch, want iptables.Ruleset, alone bool) error {
-	write, remove := s.changes, s.nativeChanges
-	if b.native {
-		write, remove = remove, write
-	}
-	err := write(changes, want)
-	if err == nil && alone {
-		err = remove(changes, iptables.Ruleset{})
-	}
-	return err
 }
 
 func (b *Backend) connected(do func(*netlink.Conn) error) error {
@@ -192,7 +188,7 @@ func onlyOurs(want iptables.Ruleset) error {
 			for _, r := range c.Rules {
 				if to, ok := r.JumpsTo(); !ok || !iptables.IsOwn(to) {
 					return fmt.Errorf("table %s, chain %s, rule %s: not ours to write",
-						tableName(t.Family, t.Name), c.Name, r)
+						tables.Key{Family: t.Family, Name: t.Name}, c.Name, r)
 				}
 			}
 		}

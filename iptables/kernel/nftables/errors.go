@@ -7,7 +7,10 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/compat"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/native"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 	"golang.org/x/sys/unix"
 )
 
@@ -107,9 +110,9 @@ func described(c *netlink.Conn, err error) error {
 
 // missing asks which extensions of a refused rule the kernel lacks: its answer
 // to the rule names none. The native form takes none.
-func missing(c *netlink.Conn, refusal *netlink.Refusal) []neededExtension {
-	o, ok := refusal.Purpose.(operation)
-	if !ok || o.rule == nil || o.family == inet {
+func missing(c *netlink.Conn, refusal *netlink.Refusal) []compat.Requirement {
+	o, ok := refusal.Purpose.(tables.Operation)
+	if !ok || o.Rule == nil || o.Family == tables.Inet {
 		return nil
 	}
 	switch refusal.Errno {
@@ -117,9 +120,9 @@ func missing(c *netlink.Conn, refusal *netlink.Refusal) []neededExtension {
 	default:
 		return nil
 	}
-	var missing []neededExtension
-	for _, x := range extensionsOf(o.family, o.rule) {
-		if ok, err := x.isThere(c); err == nil && !ok {
+	var missing []compat.Requirement
+	for _, x := range compat.RequirementsOf(o.Family, o.Rule) {
+		if ok, err := x.IsMet(c); err == nil && !ok {
 			missing = append(missing, x)
 		}
 	}
@@ -128,12 +131,12 @@ func missing(c *netlink.Conn, refusal *netlink.Refusal) []neededExtension {
 
 // kernelError is the one place that gives an errno its meaning. missing holds
 // the extensions of the operation's rule that the kernel says it does not have.
-func kernelError(refusal *netlink.Refusal, missing []neededExtension) *Error {
+func kernelError(refusal *netlink.Refusal, missing []compat.Requirement) *Error {
 	errno := refusal.Errno
 	e := &Error{Operation: refusal.Purpose.String(), Errno: errno, Kernel: refusal.Explanation, refusal: refusal}
-	o, _ := refusal.Purpose.(operation)
-	if o.rule != nil {
-		e.Rule = o.rule.String()
+	o, _ := refusal.Purpose.(tables.Operation)
+	if o.Rule != nil {
+		e.Rule = o.Rule.String()
 	}
 	switch {
 	case errno == unix.EPERM || errno == unix.EACCES:
@@ -152,14 +155,14 @@ func kernelError(refusal *netlink.Refusal, missing []neededExtension) *Error {
 		e.Kind = ErrMissing
 		e.meaning = "the kernel lacks what this needs in nf_tables"
 		e.Hint = "load the modules nft_compat and nft_chain_nat, or use another --backend"
-		if o.table != "" && o.family == inet {
-			e.Hint = "load the modules " + strings.Join(nativeModules(o.rule), ", ") + ", or use another --backend"
+		if o.Name != "" && o.Family == tables.Inet {
+			e.Hint = "load the modules " + strings.Join(native.Modules(o.Rule), ", ") + ", or use another --backend"
 		}
-	case o.rule != nil && errno == unix.EINVAL && hasOwner(o.rule):
+	case o.Rule != nil && errno == unix.EINVAL && hasOwner(o.Rule):
 		// owner_check in net/netfilter/xt_owner.c.
 		e.meaning = "the match owner takes only ids that are mapped in the user namespace, and only from the one that owns the network namespace"
 		e.Hint = "use ids that the uid_map and gid_map of the user namespace have"
-	case errno == unix.EBUSY && o.chain != "":
+	case errno == unix.EBUSY && o.Chain != "":
 		e.meaning = "something that is no plain jump still refers to the chain"
 		e.Hint = "see it with nft list ruleset"
 	case errno == unix.ENOMEM || errno == unix.ENOBUFS:
@@ -169,10 +172,10 @@ func kernelError(refusal *netlink.Refusal, missing []neededExtension) *Error {
 }
 
 // lacks says that extensions are missing, and what helps.
-func lacks(missing []neededExtension) (meaning, hint string) {
+func lacks(missing []compat.Requirement) (meaning, hint string) {
 	words, modules := make([]string, len(missing)), make([]string, len(missing))
 	for i, x := range missing {
-		words[i], modules[i] = x.String(), x.module()
+		words[i], modules[i] = x.String(), x.Module()
 	}
 	slices.Sort(modules)
 	meaning = "the kernel has no " + strings.Join(words, ", no ") + " for nf_tables"

@@ -59,6 +59,10 @@ func faultyBackend(f faulty) *Backend {
 	}}
 }
 
+// compatGet is the type of NFNL_MSG_COMPAT_GET, by which nft_compat is asked
+// (linux/netfilter/nf_tables_compat.h).
+const compatGet = unix.NFNL_SUBSYS_NFT_COMPAT << 8
+
 // refusal is the kernel's negative answer to the message with that number: struct
 // nlmsghdr and struct nlmsgerr (linux/netlink.h).
 func refusal(sequence uint32, errno unix.Errno) []byte {

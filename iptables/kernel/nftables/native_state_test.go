@@ -36,10 +36,10 @@ func TestFormsTakeOver(t *testing.T) {
 			b, other = other, b
 		}
 		want := b.Form(plan)
-		generation := snapshotOf(t).generation
+		before := generation(t)
 		take(t, b, want)
-		if now := snapshotOf(t).generation; now > generation+1 {
-			t.Errorf("%d transactions", now-generation)
+		if after := generation(t); after > before+1 {
+			t.Errorf("%d transactions", after-before)
 		}
 		for _, holds := range []struct {
 			*Backend

@@ -110,9 +110,13 @@ func TestNativeOrigins(t *testing.T) {
 	for _, table := range want.Tables {
 		for _, c := range table.Chains {
 			for i, r := range c.Rules {
-				got := have.Table(table.Family, table.Name).Chain(c.Name).Rules[i].Origin
-				if got.String() != commentOf(r.Origin) {
-					t.Errorf("%s: got origin %s, want %s", r, got, r.Origin)
+				got := have.Table(table.Family, table.Name).Chain(c.Name).Rules[i].Origin.String()
+				want := r.Origin.String()
+				if len(want) >= 128 {
+					want = r.Origin.Option // a longer comment does not fit
+				}
+				if got != want {
+					t.Errorf("%s: got origin %s, want %s", r, got, want)
 				}
 			}
 		}

@@ -2,6 +2,8 @@ package nftables
 
 import (
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
+	"golang.org/x/sys/unix"
 
 	"fmt"
 	"math/rand/v2"
@@ -42,15 +44,31 @@ COMMIT
 // change if a rule is written again, in order, with counters.
 func foreignHandles(t testing.TB) []string {
 	t.Helper()
+	handles := make(map[string][]uint64) // by chain, in order
+	err := New().connected(func(c *netlink.Conn) error {
+		return list(c, unix.NFT_MSG_GETRULE, "list the rules", func(m netlink.Message) {
+			p, r := tables.ReadRule(m)
+			for _, key := range iptablesKeys() {
+				if p.In(key) {
+					chain := fmt.Sprint(key, " ", string(p.Chain()))
+					handles[chain] = append(handles[chain], r.Handle)
+				}
+			}
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	var list []string
-	for _, table := range snapshotOf(t).tables {
-		for _, c := range table.chains {
-			if iptables.IsOwn(c.name) {
+	for _, table := range load(t).Tables {
+		for _, c := range table.Chains {
+			chain := fmt.Sprint(tables.Key{Family: table.Family, Name: table.Name}, " ", c.Name)
+			if iptables.IsOwn(c.Name) {
 				continue
 			}
-			for _, r := range c.rules {
-				if isForeign(r) {
-					list = append(list, fmt.Sprint(table.key, c.name, r.handle, r.rule.Counters, r.rule))
+			for i, r := range c.Rules {
+				if to, ok := r.JumpsTo(); !ok || !iptables.IsOwn(to) {
+					list = append(list, fmt.Sprint(chain, handles[chain][i], r.Counters, r))
 				}
 			}
 		}
@@ -58,16 +76,28 @@ func foreignHandles(t testing.TB) []string {
 	return list
 }
 
-func snapshotOf(t testing.TB) (s *snapshot) {
+// iptablesKeys are the tables of the rules that the tests write.
+func iptablesKeys() []tables.Key {
+	var keys []tables.Key
+	for _, family := range iptables.Families() {
+		for _, name := range []string{iptables.Raw, iptables.Mangle, iptables.Nat, "filter"} {
+			keys = append(keys, tables.Key{Family: family, Name: name})
+		}
+	}
+	return keys
+}
+
+// generation returns the number of the state that the kernel's rules are in.
+func generation(t testing.TB) (n uint32) {
 	t.Helper()
 	err := New().connected(func(c *netlink.Conn) (err error) {
-		s, err = takeSnapshot(t.Context(), c)
+		n, err = c.Generation()
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return n
 }
 
 // From any state to any other: ours becomes what is wanted, the rest stays as it
@@ -119,9 +149,9 @@ func transition(t *testing.T, name string, want iptables.Ruleset, handles []stri
 // unchanged fails if the kernel's rules get a new generation.
 func unchanged(t testing.TB, do func()) {
 	t.Helper()
-	before := snapshotOf(t).generation
+	before := generation(t)
 	do()
-	if after := snapshotOf(t).generation; before != after {
+	if after := generation(t); before != after {
 		t.Errorf("the rules were written again: generation %d became %d", before, after)
 	}
 }

@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/compat"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 	"golang.org/x/sys/unix"
 )
 
@@ -34,18 +35,8 @@ type TraceStep struct {
 }
 
 const (
-	// tableOwner is NFT_TABLE_F_OWNER (linux/netfilter/nf_tables.h), of Linux
-	// 5.12: the table goes with the socket that made it, however the program
-	// ends.
-	tableOwner = 1 << 1
 	// tracePriority is before raw, NF_IP_PRI_RAW in linux/netfilter_ipv4.h.
 	tracePriority = -350
-
-	// traceFirst is how long the first report is waited for, traceQuiet how
-	// long after the last. A lost SYN is sent again after a second (RFC 6298,
-	// section 2.1): that one has to find no rule any more.
-	traceFirst = 500 * time.Millisecond
-	traceQuiet = 100 * time.Millisecond
 )
 
 // traceTable is the name of the table that marks packets for tracing, different
@@ -101,10 +92,10 @@ func markForTracing(ctx context.Context, c *netlink.Conn, f iptables.Family, wha
 		if err != nil {
 			return err
 		}
-		b := newBatch(c, generation)
-		b.traceRules(f, &what)
-		if b.err != nil {
-			return b.err
+		b := tables.NewChanges(c, generation)
+		traceRules(b, f, &what)
+		if err := b.Err(); err != nil {
+			return err
 		}
 		if err = c.Commit(b.Batch); err == nil || !isTransient(err) || attempt == maxAttempts || !pause(ctx, attempt) {
 			return err
@@ -112,16 +103,16 @@ func markForTracing(ctx context.Context, c *netlink.Conn, f iptables.Family, wha
 	}
 }
 
-func (b *batch) traceRules(f iptables.Family, what *iptables.Rule) {
-	t := tableKey{f, traceTable()}
-	o := operation{what: "create (since Linux 5.12)", family: f, table: t.name}
-	b.add(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, o, func(b *netlink.Builder) {
-		b.PutString(unix.NFTA_TABLE_NAME, t.name)
-		b.PutUint32(unix.NFTA_TABLE_FLAGS, tableOwner)
+func traceRules(b *tables.Changes, f iptables.Family, what *iptables.Rule) {
+	t := tables.Key{Family: f, Name: traceTable()}
+	o := tables.Operation{What: "create (since Linux 5.12)", Key: t}
+	b.Change(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, o, func(b *netlink.Builder) {
+		b.PutString(unix.NFTA_TABLE_NAME, t.Name)
+		b.PutUint32(unix.NFTA_TABLE_FLAGS, tables.FlagOwner)
 	})
 	for _, chain := range []string{iptables.Prerouting, iptables.Output} {
-		b.newBaseChain(t, chain, attachment{kind: "filter", hook: hookNumbers[chain], priority: tracePriority})
-		b.appendRule(t, chain, what, traceExpressions(what.Protocol.Protocol)...)
+		b.NewBaseChain(t, chain, tables.Attachment{Kind: "filter", Hook: tables.HookNumber(chain), Priority: tracePriority})
+		compat.AppendRule(b, t, chain, what, traceExpressions(what.Protocol.Protocol)...)
 	}
 }
 
@@ -142,90 +133,4 @@ func traceExpressions(p iptables.Protocol) []expr.Any {
 		&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: 1, Mask: []byte{0x17}, Xor: []byte{0}},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: []byte{0x02}},
 	}, mark...)
-}
-
-// readTrace reads reports until there are no more.
-func (s *snapshot) readTrace(reports *netlink.KernelSocket) ([]TraceStep, error) {
-	var steps []TraceStep
-	wait := traceFirst
-	for {
-		if err := reports.SetTimeout(wait); err != nil {
-			return nil, err
-		}
-		b, err := reports.Receive()
-		if errors.Is(err, unix.EAGAIN) {
-			return steps, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("failed to read a trace: %w", err)
-		}
-		wait = traceQuiet
-		for m, err := range netlink.Messages(b) {
-			if err != nil {
-				return nil, err
-			}
-			if step, ok := s.traceStep(m); ok {
-				steps = append(steps, step)
-			}
-		}
-	}
-}
-
-// traceStep reads NFT_MSG_TRACE (enum nft_trace_attributes). Ends of chains and
-// policies that let the packet go are left out.
-func (s *snapshot) traceStep(m netlink.Message) (step TraceStep, ok bool) {
-	var table string
-	var kind uint32
-	var handle uint64
-	for attribute, value := range m.Attributes() {
-		switch attribute {
-		case unix.NFTA_TRACE_TABLE:
-			table = netlink.ReadString(value)
-		case unix.NFTA_TRACE_CHAIN:
-			step.Chain = netlink.ReadString(value)
-		case unix.NFTA_TRACE_RULE_HANDLE:
-			handle = netlink.ReadUint64(value)
-		case unix.NFTA_TRACE_TYPE:
-			kind = netlink.ReadUint32(value)
-		case unix.NFTA_TRACE_POLICY:
-			step.Dropped = netlink.ReadUint32(value) != nfAccept
-		case unix.NFTA_TRACE_VERDICT:
-			for attribute, value := range netlink.Attributes(value) {
-				if attribute == unix.NFTA_VERDICT_CODE {
-					step.Dropped = netlink.ReadUint32(value) == 0 // NF_DROP
-				}
-			}
-		}
-	}
-	// The end of a chain is reported as a rule without a handle
-	// (nft_do_chain in net/netfilter/nf_tables_core.c).
-	rule := kind == unix.NFT_TRACETYPE_RULE && handle != 0
-	step.Policy = kind == unix.NFT_TRACETYPE_POLICY && step.Dropped
-	if m.Kind != netlink.NFTables(unix.NFT_MSG_TRACE) || table == traceTable() || !rule && !step.Policy {
-		return step, false
-	}
-	step.Table = nftTableName(m.Family(), table)
-	if t := s.tableOf(m, append([]byte(table), 0)); t != nil {
-		step.Table = table
-		step.Position, step.Rule = t.find(step.Chain, handle)
-	}
-	return step, true
-}
-
-// find returns the place of a rule and the rule.
-func (t *installedTable) find(chain string, handle uint64) (position int, rule string) {
-	if c := t.chain(chain); c != nil {
-		for i, r := range c.rules {
-			if r.handle == handle {
-				return i + 1, r.rule.String()
-			}
-		}
-	}
-	return 0, ""
-}
-
-// nftTableName is a table of any family as nft names it.
-func nftTableName(family byte, table string) string {
-	name := map[byte]string{unix.NFPROTO_INET: "inet", unix.NFPROTO_IPV4: "ip", unix.NFPROTO_IPV6: "ip6"}[family]
-	return name + " " + table
 }

@@ -13,11 +13,19 @@ import (
 // those of iptables-nft 1.8 (nft_ipv4_add in iptables/nft-ipv4.c) and of nft.
 type Encoder struct {
 	exprs netlink.Builder // NFTA_RULE_EXPRESSIONS
-	err   error           // the first expression that could not be written
+	err   error           // the first that was told to Fail
 }
 
-// Bytes returns the value of NFTA_RULE_EXPRESSIONS.
+// Bytes returns the value of NFTA_RULE_EXPRESSIONS, or the error of the first part
+// of the rule that could not be written.
 func (e *Encoder) Bytes() ([]byte, error) { return e.exprs.Bytes(), e.err }
+
+// Fail tells that a part of the rule cannot be written.
+func (e *Encoder) Fail(err error) {
+	if e.err == nil {
+		e.err = err
+	}
+}
 
 // Add appends expressions.
 func (e *Encoder) Add(exprs ...expr.Any) {
@@ -25,8 +33,8 @@ func (e *Encoder) Add(exprs ...expr.Any) {
 		// The family is only for structs of xtables, which are no concern of
 		// this package.
 		data, err := expr.Marshal(unix.NFPROTO_UNSPEC, x)
-		if err != nil && e.err == nil {
-			e.err = err
+		if err != nil {
+			e.Fail(err)
 		}
 		e.exprs.PutBytes(unix.NFTA_LIST_ELEM|unix.NLA_F_NESTED, data)
 	}
@@ -75,46 +83,46 @@ func (e *Encoder) iface(key expr.MetaKey, i iptables.Interface) {
 }
 
 // Protocol appends the condition on the protocol.
-func (e *Encoder) Protocol(p iptables.ProtocolMatch) error {
+func (e *Encoder) Protocol(p iptables.ProtocolMatch) {
 	if p == (iptables.ProtocolMatch{}) {
-		return nil
+		return
 	}
 	number, err := ProtocolNumber(p.Protocol)
 	if err != nil {
-		return err
+		e.Fail(err)
+		return
 	}
 	e.Add(
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: Register},
 		&expr.Cmp{Op: CompareOp(p.Not), Register: Register, Data: []byte{number}},
 	)
-	return nil
 }
 
 // Addresses appends the conditions on either address, which have to be of the
 // family.
-func (e *Encoder) Addresses(family iptables.Family, source, destination iptables.Address) error {
-	if err := e.address(family, SourceOf(family), source); err != nil {
-		return err
-	}
-	return e.address(family, DestinationOf(family), destination)
+func (e *Encoder) Addresses(family iptables.Family, source, destination iptables.Address) {
+	e.address(family, SourceOf(family), source)
+	e.address(family, DestinationOf(family), destination)
 }
 
 // address loads only the bytes that a prefix covers if it ends between two, and
 // masks all of them otherwise.
-func (e *Encoder) address(family iptables.Family, f Field, a iptables.Address) error {
+func (e *Encoder) address(family iptables.Family, f Field, a iptables.Address) {
 	if a == (iptables.Address{}) {
-		return nil
+		return
 	}
 	if iptables.FamilyOf(a.Prefix.Addr()) != family {
-		return fmt.Errorf("%s is no address of %s", a.Prefix, family)
+		e.Fail(fmt.Errorf("%s is no address of %s", a.Prefix, family))
+		return
 	}
 	bits, data := a.Prefix.Bits(), a.Prefix.Masked().Addr().AsSlice()
 	switch {
 	case bits < 0 || bits == 0 && a.Not:
 		// iptables itself fails at "! -s 0.0.0.0/0".
-		return fmt.Errorf("the address %s cannot be matched", a.Prefix)
+		e.Fail(fmt.Errorf("the address %s cannot be matched", a.Prefix))
+		return
 	case bits == 0:
-		return nil
+		return
 	case bits%8 == 0:
 		data = data[:bits/8]
 	}
@@ -129,13 +137,12 @@ func (e *Encoder) address(family iptables.Family, f Field, a iptables.Address) e
 		})
 	}
 	e.Add(&expr.Cmp{Op: CompareOp(a.Not), Register: Register, Data: data})
-	return nil
 }
 
 // Target appends a target that both forms write alike: none, a verdict, a jump, or
 // an expression that the model has no type for. It is not ok if the target is
 // another.
-func (e *Encoder) Target(t iptables.Target) (ok bool, err error) {
+func (e *Encoder) Target(t iptables.Target) (ok bool) {
 	switch t := t.(type) {
 	case nil:
 	case iptables.Jump:
@@ -143,17 +150,17 @@ func (e *Encoder) Target(t iptables.Target) (ok bool, err error) {
 	case iptables.Goto:
 		e.Add(&expr.Verdict{Kind: expr.VerdictGoto, Chain: t.Chain})
 	case iptables.Verdict:
-		kind, ok := verdictKind(t)
-		if !ok {
-			return true, fmt.Errorf("there is no verdict %q", t)
+		if kind, ok := verdictKind(t); ok {
+			e.Add(&expr.Verdict{Kind: kind})
+		} else {
+			e.Fail(fmt.Errorf("there is no verdict %q", t))
 		}
-		e.Add(&expr.Verdict{Kind: kind})
 	case iptables.UnknownTarget:
-		return e.Unknown(t.Name, t.Args), nil
+		return e.Unknown(t.Name, t.Args)
 	default:
-		return false, nil
+		return false
 	}
-	return true, nil
+	return true
 }
 
 func verdictKind(v iptables.Verdict) (kind expr.VerdictKind, ok bool) {

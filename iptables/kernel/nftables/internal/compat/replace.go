@@ -1,34 +1,36 @@
-package nftables
+package compat
 
 import (
 	"fmt"
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
+	"golang.org/x/sys/unix"
 )
 
-// changes writes into the batch what makes what is ours of the snapshot into
-// want. Tables do not depend on each other, so each is done for itself.
-func (s *snapshot) changes(b *batch, want iptables.Ruleset) error {
-	for _, t := range s.tables {
-		p := planner{b: b, have: t, want: want.Table(t.key.family, t.key.name)}
+// Changes appends what makes what is ours of the tables into want. Tables do not
+// depend on each other, so each is done for itself.
+func (s *Tables) Changes(b *tables.Changes, want iptables.Ruleset) error {
+	for _, t := range s.list {
+		p := planner{b: b, have: t, want: want.Table(t.Family, t.Name)}
 		if err := p.table(); err != nil {
 			return err
 		}
 	}
 	for i := range want.Tables {
 		w := &want.Tables[i]
-		key := tableKey{w.Family, w.Name}
+		key := tables.Key{Family: w.Family, Name: w.Name}
 		if s.table(key) != nil || !isNeeded(w) {
 			continue
 		}
-		b.newTable(key)
-		p := planner{b: b, have: &installedTable{key: key}, want: w}
+		b.NewTable(key)
+		p := planner{b: b, have: &installedTable{Table: tables.Table{Key: key}}, want: w}
 		if err := p.table(); err != nil {
 			return err
 		}
 	}
-	return b.err
+	return b.Err()
 }
 
 // isNeeded reports whether a wanted table holds more than empty built-in chains.
@@ -38,13 +40,13 @@ func isNeeded(t *iptables.Table) bool {
 	})
 }
 
-// planner writes the changes of one table into the batch.
+// planner appends the changes of one table.
 //
 // Their order follows from what the kernel checks at each: a chain cannot go
 // while rules refer to it, and rules cannot refer to a chain before it is there.
 // So rules go first, then chains; then chains come, then rules.
 type planner struct {
-	b    *batch
+	b    *tables.Changes
 	have *installedTable
 	want *iptables.Table // nil if nothing is wanted
 	// remake asks for all that is ours to be made anew.
@@ -74,33 +76,26 @@ func (p *planner) table() error {
 	return nil
 }
 
-// flagDormant and flagOwner are NFT_TABLE_F_DORMANT and NFT_TABLE_F_OWNER
-// (linux/netfilter/nf_tables.h).
-const (
-	flagDormant = 1 << 0
-	flagOwner   = 1 << 1
-)
-
 // usable refuses tables in which rules would not do what they say.
 func (p *planner) usable() error {
-	name := tableName(p.have.key.family, p.have.key.name)
+	name := p.have.Key
 	switch {
-	case p.have.flags&flagDormant != 0:
+	case p.have.Flags&unix.NFT_TABLE_F_DORMANT != 0:
 		return fmt.Errorf("table %s is dormant: no packet would meet its rules", name)
-	case p.have.flags&flagOwner != 0:
+	case p.have.Flags&tables.FlagOwner != 0:
 		return fmt.Errorf("table %s belongs to another running program", name)
 	}
 	for _, w := range p.want.Chains {
 		if len(w.Rules) == 0 || iptables.IsOwn(w.Name) {
 			continue
 		}
-		a, ok := attachmentOf(p.have.key.name, w.Name)
+		a, ok := tables.AttachmentOf(p.have.Name, w.Name)
 		if !ok {
 			return fmt.Errorf("table %s has no built-in chain %s", name, w.Name)
 		}
-		if c := p.have.chain(w.Name); c != nil && (!c.base || c.attached != a) {
+		if c := p.have.chain(w.Name); c != nil && (!c.Base || c.Attached != a) {
 			return fmt.Errorf("chain %s of table %s is not iptables': it is not of type %s at hook %d with priority %d",
-				w.Name, name, a.kind, a.hook, a.priority)
+				w.Name, name, a.Kind, a.Hook, a.Priority)
 		}
 	}
 	return nil
@@ -108,7 +103,7 @@ func (p *planner) usable() error {
 
 // isMadeWrong finds chains with our names that are attached to a hook
 // themselves, which can only be mended by making them anew.
-func isMadeWrong(c *installedChain) bool { return iptables.IsOwn(c.name) && c.base }
+func isMadeWrong(c *installedChain) bool { return iptables.IsOwn(c.Name) && c.Base }
 
 // wanted returns the chain that should be there, or nil.
 func (p *planner) wanted(name string) *iptables.Chain {
@@ -121,7 +116,7 @@ func (p *planner) wanted(name string) *iptables.Chain {
 // removeRules deletes what is ours of every chain that is not as wanted.
 func (p *planner) removeRules() {
 	for _, c := range p.have.chains {
-		if iptables.IsOwn(c.name) {
+		if iptables.IsOwn(c.Name) {
 			p.flush(c)
 		} else {
 			p.removeJumps(c)
@@ -130,26 +125,26 @@ func (p *planner) removeRules() {
 }
 
 func (p *planner) flush(c *installedChain) {
-	w := p.wanted(c.name)
+	w := p.wanted(c.Name)
 	if !p.remake && w != nil && slices.EqualFunc(c.rules, w.Rules, equalRule) {
-		p.keep = append(p.keep, c.name)
+		p.keep = append(p.keep, c.Name)
 	} else if len(c.rules) > 0 {
-		p.b.deleteRules(p.have.key, c.name)
+		p.b.DeleteRules(p.have.Key, c.Name)
 	}
 }
 
 func (p *planner) removeJumps(c *installedChain) {
 	jumps := slices.DeleteFunc(slices.Clone(c.rules), isForeign)
 	var wanted []iptables.Rule
-	if w := p.wanted(c.name); w != nil {
+	if w := p.wanted(c.Name); w != nil {
 		wanted = w.Rules
 	}
 	if !p.remake && slices.EqualFunc(jumps, wanted, equalRule) {
-		p.keep = append(p.keep, c.name)
+		p.keep = append(p.keep, c.Name)
 		return
 	}
 	for i := range jumps {
-		p.b.deleteRule(p.have.key, c.name, &jumps[i])
+		p.b.DeleteRule(p.have.Key, c.Name, &jumps[i].rule, jumps[i].handle)
 	}
 }
 
@@ -164,32 +159,32 @@ func isForeign(r installedRule) bool {
 func (p *planner) removeTable() bool {
 	t := p.have
 	// The table's use counts sets and other objects too.
-	if !t.ours || p.want != nil && isNeeded(p.want) || t.use != len(t.chains) {
+	if !t.Ours || p.want != nil && isNeeded(p.want) || t.Use != len(t.chains) {
 		return false
 	}
 	if slices.ContainsFunc(t.chains, p.holdsForeign) {
 		return false
 	}
-	p.b.deleteTable(t.key)
+	p.b.DeleteTable(t.Key)
 	return true
 }
 
 // holdsForeign reports whether a chain is anything but ours or a built-in chain
 // that does nothing without us.
 func (p *planner) holdsForeign(c *installedChain) bool {
-	return !iptables.IsOwn(c.name) &&
-		(!isBuiltin(p.have.key.name, c.name) || c.policy != "ACCEPT" || slices.ContainsFunc(c.rules, isForeign))
+	return !iptables.IsOwn(c.Name) &&
+		(!tables.IsBuiltin(p.have.Name, c.Name) || c.Policy != "ACCEPT" || slices.ContainsFunc(c.rules, isForeign))
 }
 
 // removeChains deletes our chains that are not wanted, and the built-in chains
 // that we made and that nothing is left in.
 func (p *planner) removeChains() {
 	for _, c := range p.have.chains {
-		w := p.wanted(c.name)
-		obsolete := iptables.IsOwn(c.name) && (w == nil || p.remake)
-		useless := c.ours && c.base && (w == nil || len(w.Rules) == 0) && !p.holdsForeign(c)
+		w := p.wanted(c.Name)
+		obsolete := iptables.IsOwn(c.Name) && (w == nil || p.remake)
+		useless := c.Ours && c.Base && (w == nil || len(w.Rules) == 0) && !p.holdsForeign(c)
 		if obsolete || useless {
-			p.b.deleteChain(p.have.key, c.name)
+			p.b.DeleteChain(p.have.Key, c.Name)
 		}
 	}
 }
@@ -200,15 +195,15 @@ func (p *planner) addChains() error {
 		switch {
 		case iptables.IsOwn(w.Name):
 			if c == nil || p.remake {
-				p.b.newChain(p.have.key, w.Name)
+				p.b.NewChain(p.have.Key, w.Name)
 			}
 		case c == nil && len(w.Rules) > 0:
-			a, ok := attachmentOf(p.have.key.name, w.Name)
+			a, ok := tables.AttachmentOf(p.have.Name, w.Name)
 			if !ok {
 				return fmt.Errorf("table %s has no built-in chain %s",
-					tableName(p.have.key.family, p.have.key.name), w.Name)
+					p.have.Key, w.Name)
 			}
-			p.b.newBaseChain(p.have.key, w.Name, a)
+			p.b.NewBaseChain(p.have.Key, w.Name, a)
 		}
 	}
 	return nil
@@ -221,7 +216,7 @@ func (p *planner) addRules() {
 			continue
 		}
 		for j := range w.Rules {
-			p.b.appendRule(p.have.key, w.Name, &w.Rules[j])
+			AppendRule(p.b, p.have.Key, w.Name, &w.Rules[j])
 		}
 	}
 }

@@ -1,10 +1,11 @@
-package nftables
+package native
 
 import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 )
 
 // The native form is one table for both families, "inet meshtables", which is
@@ -15,28 +16,25 @@ import (
 // A rule that both families have is written once. One that only one of them has
 // begins with "meta nfproto" where packets of both reach it.
 
-// inet is the family of the native table.
-const inet iptables.Family = 0
-
-var nativeKey = tableKey{inet, "meshtables"}
+var tableKey = tables.Key{Family: tables.Inet, Name: "meshtables"}
 
 // anyFamily marks a rule that packets of every family meet that reach it.
 const anyFamily iptables.Family = 0
 
-// nativeTables are the tables of the model that have a place in the native one.
-var nativeTables = [...]string{iptables.Raw, iptables.Mangle, iptables.Nat}
+// modelTables are the tables of the model that have a place in the native one.
+var modelTables = [...]string{iptables.Raw, iptables.Mangle, iptables.Nat}
 
-// nativeChainName returns the native name of a chain.
-func nativeChainName(table, chain string) string {
+// nameOf returns the native name of a chain.
+func nameOf(table, chain string) string {
 	if table == iptables.Nat {
 		return chain
 	}
 	return table + "_" + chain
 }
 
-// modelChainName undoes nativeChainName.
-func modelChainName(native string) (table, chain string) {
-	for _, table := range nativeTables {
+// modelName undoes nameOf.
+func modelName(native string) (table, chain string) {
+	for _, table := range modelTables {
 		if chain, ok := strings.CutPrefix(native, table+"_"); ok {
 			return table, chain
 		}
@@ -44,27 +42,27 @@ func modelChainName(native string) (table, chain string) {
 	return iptables.Nat, native
 }
 
-// nativeAttachment returns where a built-in chain of the native table is
+// attachmentOf returns where a built-in chain of the native table is
 // attached: right after iptables' own.
 //
 // So foreign rules of iptables come first, as they do where our jumps are at the
 // end of its chains. And when the rules move here from iptables' tables, a packet
 // that is between the two chains while the transaction takes effect has met the
 // old rules and meets the new ones too; the other way round it would meet neither.
-func nativeAttachment(table, chain string) (a attachment, ok bool) {
-	a, ok = attachmentOf(table, chain)
-	a.priority++
+func attachmentOf(table, chain string) (a tables.Attachment, ok bool) {
+	a, ok = tables.AttachmentOf(table, chain)
+	a.Priority++
 	return a, ok
 }
 
-// nativeRule is a rule and the family whose packets it is for.
-type nativeRule struct {
+// rule is a rule and the family whose packets it is for.
+type rule struct {
 	family iptables.Family // or anyFamily
 	rule   iptables.Rule
 }
 
 // text is equal for equal rules, whatever the family that they were taken from.
-func (r nativeRule) text() string {
+func (r rule) text() string {
 	rule := r.rule
 	if t, ok := rule.Target.(iptables.TProxy); ok && t.IP.IsUnspecified() {
 		t.IP = iptables.IPv6.Unspecified()
@@ -74,7 +72,7 @@ func (r nativeRule) text() string {
 }
 
 // of returns the rule as one of a family's own.
-func (r nativeRule) of(f iptables.Family) iptables.Rule {
+func (r rule) of(f iptables.Family) iptables.Rule {
 	rule := r.rule
 	if t, ok := rule.Target.(iptables.TProxy); ok && t.IP.IsUnspecified() {
 		t.IP = f.Unspecified()

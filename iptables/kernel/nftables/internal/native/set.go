@@ -1,15 +1,15 @@
-package nftables
+package native
 
 import (
 	"encoding/binary"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 	"golang.org/x/sys/unix"
 )
 
@@ -82,23 +82,25 @@ func hasIntervals(s iptables.Set) bool {
 	return slices.ContainsFunc(s.Elements, func(i iptables.Interval) bool { return i.First != i.Last })
 }
 
-func (e *nativeEncoder) lookup(s iptables.Set) error {
+func (e *encoder) lookup(s iptables.Set) {
 	if len(s.Elements) == 0 {
-		return fmt.Errorf("the set of %s is empty", s.Field)
+		e.Fail(fmt.Errorf("the set of %s is empty", s.Field))
+		return
 	}
 	if s.Not && (s.Field == iptables.OwnerUID || s.Field == iptables.OwnerGID) {
-		return fmt.Errorf("the native form cannot ask who a packet is not from (%s)", iptables.Rule{Matches: []iptables.Match{s}})
+		e.Fail(notAskable(s))
+		return
 	}
 	f, err := setFieldOf(s.Field, len(s.Elements[0].First))
 	if err != nil {
-		return err
+		e.Fail(err)
+		return
 	}
 	e.Add(f.load)
 	if f.host && hasIntervals(s) {
 		e.networkOrder()
 	}
 	e.Add(&expr.Lookup{SourceRegister: register, SetName: anonymousSet, SetID: e.newSet(s), Invert: s.Not})
-	return nil
 }
 
 // anonymousSet is the pattern of which the kernel makes the name of a set that it
@@ -123,12 +125,12 @@ const maxBitmap = 1000
 // attribute can hold.
 const maxElements = 1500
 
-// newSet writes a set into the batch, to be looked up by a rule after it.
-func (b *batch) newSet(t tableKey, s iptables.Set, id uint32) {
-	o := operation{what: "create a set in", family: t.family, table: t.name}
+// newSet appends a set, to be looked up by a rule after it.
+func newSet(b *tables.Changes, t tables.Key, s iptables.Set, id uint32) {
+	o := tables.Operation{What: "create a set in", Key: t}
 	f, err := setFieldOf(s.Field, len(s.Elements[0].First))
 	if err != nil {
-		b.fail(o, err)
+		b.Fail(o, err)
 		return
 	}
 	flags := uint32(setAnonymous | setConstant)
@@ -137,8 +139,8 @@ func (b *batch) newSet(t tableKey, s iptables.Set, id uint32) {
 		flags |= setInterval
 		elements = boundsOf(s, f.size)
 	}
-	b.add(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, o, func(b *netlink.Builder) {
-		b.PutString(unix.NFTA_SET_TABLE, t.name)
+	b.Change(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, o, func(b *netlink.Builder) {
+		b.PutString(unix.NFTA_SET_TABLE, t.Name)
 		b.PutString(unix.NFTA_SET_NAME, anonymousSet)
 		b.PutUint32(unix.NFTA_SET_ID, id)
 		b.PutUint32(unix.NFTA_SET_FLAGS, flags)
@@ -150,8 +152,8 @@ func (b *batch) newSet(t tableKey, s iptables.Set, id uint32) {
 		b.PutBytes(unix.NFTA_SET_USERDATA, keyOrder(f))
 	})
 	for chunk := range slices.Chunk(elements, maxElements) {
-		b.add(unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE, o, func(b *netlink.Builder) {
-			b.PutString(unix.NFTA_SET_ELEM_LIST_TABLE, t.name)
+		b.Change(unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE, o, func(b *netlink.Builder) {
+			b.PutString(unix.NFTA_SET_ELEM_LIST_TABLE, t.Name)
 			b.PutString(unix.NFTA_SET_ELEM_LIST_SET, anonymousSet)
 			b.PutUint32(unix.NFTA_SET_ELEM_LIST_SET_ID, id)
 			b.Nest(unix.NFTA_SET_ELEM_LIST_ELEMENTS, func() {
@@ -172,112 +174,4 @@ func keyOrder(f setField) []byte {
 		order = 1
 	}
 	return binary.NativeEndian.AppendUint32([]byte{0, 4}, order)
-}
-
-// element is one as the kernel has it: a value that is in the set, or the first
-// one after an interval.
-type element struct {
-	key []byte
-	end bool
-}
-
-func (x element) put(b *netlink.Builder) {
-	b.Nest(unix.NFTA_LIST_ELEM, func() {
-		if x.end {
-			b.PutUint32(unix.NFTA_SET_ELEM_FLAGS, elementEnd)
-		}
-		b.Nest(unix.NFTA_SET_ELEM_KEY, func() { b.PutBytes(unix.NFTA_DATA_VALUE, x.key) })
-	})
-}
-
-// valuesOf returns the elements of a set of single values.
-func valuesOf(s iptables.Set, hostOrder bool) []element {
-	elements := make([]element, len(s.Elements))
-	for i, x := range s.Elements {
-		elements[i].key = inOrder([]byte(x.First), hostOrder)
-	}
-	return elements
-}
-
-// boundsOf returns the elements of a set of intervals.
-func boundsOf(s iptables.Set, size int) []element {
-	var elements []element
-	if zero := make([]byte, size); string(s.Elements[0].First) != string(zero) {
-		// As nft does: what is below the first interval is outside.
-		elements = append(elements, element{zero, true})
-	}
-	for _, x := range s.Elements {
-		elements = append(elements, element{[]byte(x.First), false})
-		if after, ok := increment([]byte(x.Last)); ok {
-			elements = append(elements, element{after, true})
-		}
-	}
-	return elements
-}
-
-// inOrder turns a value of the network's order into the host's, or back.
-func inOrder(v []byte, host bool) []byte {
-	if host && len(v) == 4 {
-		return native32(binary.BigEndian.Uint32(v))
-	}
-	return v
-}
-
-// increment returns the value after v; it is not ok if v is the greatest.
-func increment(v []byte) (after []byte, ok bool) {
-	after = slices.Clone(v)
-	for i := len(after) - 1; i >= 0; i-- {
-		after[i]++
-		if after[i] != 0 {
-			return after, true
-		}
-	}
-	return after, false
-}
-
-func decrement(v []byte) []byte {
-	before := slices.Clone(v)
-	for i := len(before) - 1; i >= 0; i-- {
-		before[i]--
-		if before[i] != 0xff {
-			break
-		}
-	}
-	return before
-}
-
-// installedSet is an anonymous set as the kernel has it.
-type installedSet struct {
-	flags    uint32
-	elements []element
-}
-
-// decode returns the intervals of a set whose values have that size. It is not ok
-// if it is none that we write.
-func (s *installedSet) decode(f iptables.SetField, size int, hostOrder bool) (set iptables.Set, ok bool) {
-	if s == nil || s.flags&^setInterval != setAnonymous|setConstant || len(s.elements) == 0 {
-		return set, false
-	}
-	var intervals []iptables.Interval
-	sorted := slices.SortedStableFunc(slices.Values(s.elements), func(a, b element) int {
-		return strings.Compare(string(inOrder(a.key, hostOrder)), string(inOrder(b.key, hostOrder)))
-	})
-	for i, x := range sorted {
-		first := inOrder(x.key, hostOrder)
-		if len(first) != size {
-			return set, false
-		}
-		last := first
-		if s.flags&setInterval != 0 {
-			if x.end {
-				continue
-			}
-			last = []byte(strings.Repeat("\xff", size))
-			if i+1 < len(sorted) {
-				last = decrement(sorted[i+1].key)
-			}
-		}
-		intervals = append(intervals, iptables.Interval{First: iptables.Value(first), Last: iptables.Value(last)})
-	}
-	return iptables.NewSet(f, false, intervals), len(intervals) > 0
 }

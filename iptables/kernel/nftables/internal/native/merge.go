@@ -1,4 +1,4 @@
-package nftables
+package native
 
 import (
 	"fmt"
@@ -7,29 +7,30 @@ import (
 
 	"github.com/aymanbagabas/go-udiff/lcs"
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 )
 
-// nativeChain is a chain of the native table as it should be.
-type nativeChain struct {
+// wantedChain is a chain of the native table as it should be.
+type wantedChain struct {
 	name     string
 	base     bool
-	attached attachment
-	rules    []nativeRule
+	attached tables.Attachment
+	rules    []rule
 }
 
-// nativeChains returns the chains of both families as those of one table, in
+// wantedChains returns the chains of both families as those of one table, in
 // the order of the packet path. Every chain has to be one that packets can reach
 // (see compact.Sets): what a chain is for is told, when it is read back, by the
 // jumps into it.
-func nativeChains(want iptables.Ruleset) ([]nativeChain, error) {
-	var chains []nativeChain
-	for _, table := range nativeTables {
+func wantedChains(want iptables.Ruleset) ([]wantedChain, error) {
+	var chains []wantedChain
+	for _, table := range modelTables {
 		v4, v6 := want.Table(iptables.IPv4, table), want.Table(iptables.IPv6, table)
 		for _, name := range chainNames(v4, v6) {
-			c := nativeChain{name: nativeChainName(table, name), base: !iptables.IsOwn(name)}
+			c := wantedChain{name: nameOf(table, name), base: !iptables.IsOwn(name)}
 			if c.base {
 				var ok bool
-				if c.attached, ok = nativeAttachment(table, name); !ok {
+				if c.attached, ok = attachmentOf(table, name); !ok {
 					return nil, fmt.Errorf("table %s has no built-in chain %s", table, name)
 				}
 			}
@@ -40,7 +41,7 @@ func nativeChains(want iptables.Ruleset) ([]nativeChain, error) {
 		}
 	}
 	for _, t := range want.Tables {
-		if !slices.Contains(nativeTables[:], t.Name) {
+		if !slices.Contains(modelTables[:], t.Name) {
 			return nil, fmt.Errorf("table %s has no place in the native form", t.Name)
 		}
 	}
@@ -75,7 +76,7 @@ func rulesFor(t *iptables.Table, name string) []iptables.Rule {
 	}
 	rules := make([]iptables.Rule, len(c.Rules))
 	for i, r := range c.Rules {
-		r.Target = renamed(r.Target, func(chain string) string { return nativeChainName(t.Name, chain) })
+		r.Target = renamed(r.Target, func(chain string) string { return nameOf(t.Name, chain) })
 		rules[i] = r
 	}
 	return rules
@@ -84,7 +85,7 @@ func rulesFor(t *iptables.Table, name string) []iptables.Rule {
 // bothFamilies makes one list of the rules of both, each in its order, with those
 // that are equal once. A rule of one family is for any where only that family's
 // packets can be.
-func bothFamilies(v4, v6 []iptables.Rule, base bool) []nativeRule {
+func bothFamilies(v4, v6 []iptables.Rule, base bool) []rule {
 	four, six := tagged(v4, iptables.IPv4), tagged(v6, iptables.IPv6)
 	if v4 == nil || v6 == nil {
 		list := slices.Concat(four, six)
@@ -95,7 +96,7 @@ func bothFamilies(v4, v6 []iptables.Rule, base bool) []nativeRule {
 		}
 		return list
 	}
-	var list []nativeRule
+	var list []rule
 	next := 0
 	for _, edit := range lcs.DiffLines(texts(four), texts(six)) {
 		list = append(list, shared(four[next:edit.Start])...)
@@ -106,15 +107,15 @@ func bothFamilies(v4, v6 []iptables.Rule, base bool) []nativeRule {
 	return append(list, shared(four[next:])...)
 }
 
-func tagged(rules []iptables.Rule, f iptables.Family) []nativeRule {
-	list := make([]nativeRule, len(rules))
+func tagged(rules []iptables.Rule, f iptables.Family) []rule {
+	list := make([]rule, len(rules))
 	for i, r := range rules {
-		list[i] = nativeRule{f, r}
+		list[i] = rule{f, r}
 	}
 	return list
 }
 
-func shared(rules []nativeRule) []nativeRule {
+func shared(rules []rule) []rule {
 	for i := range rules {
 		rules[i].family = anyFamily
 	}
@@ -122,7 +123,7 @@ func shared(rules []nativeRule) []nativeRule {
 }
 
 // texts returns lines that are equal for rules that both families can share.
-func texts(rules []nativeRule) []string {
+func texts(rules []rule) []string {
 	lines := make([]string, len(rules))
 	for i, r := range rules {
 		lines[i] = strings.TrimSpace(r.text())

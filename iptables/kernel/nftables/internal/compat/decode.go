@@ -1,4 +1,4 @@
-package nftables
+package compat
 
 import (
 	"github.com/meshtables/meshtables/iptables"

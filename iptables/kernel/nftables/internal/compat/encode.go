@@ -1,4 +1,4 @@
-package nftables
+package compat
 
 import (
 	"github.com/google/nftables/expr"
@@ -6,49 +6,55 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 	"golang.org/x/sys/unix"
 )
+
+// AppendRule adds a rule to the end of a chain. More expressions follow those of its
+// own.
+func AppendRule(c *tables.Changes, t tables.Key, chain string, r *iptables.Rule, more ...expr.Any) {
+	var e expression.Encoder
+	encodeRule(&e, t.Family, r)
+	e.Add(more...)
+	c.NewRule(t, chain, r, &e, func(b *netlink.Builder) { putProtocol(b, r.Protocol) })
+}
 
 // encodeRule appends the expressions that iptables-nft 1.8 writes for a rule, in
 // its order (nft_ipv4_add in iptables/nft-ipv4.c): interfaces, protocol and
 // addresses native, every other match and target by nft_compat.
-func encodeRule(e *expression.Encoder, family iptables.Family, r *iptables.Rule) error {
+func encodeRule(e *expression.Encoder, family iptables.Family, r *iptables.Rule) {
 	e.Interfaces(r.In, r.Out)
-	if err := e.Protocol(r.Protocol); err != nil {
-		return err
-	}
-	if err := e.Addresses(family, r.Source, r.Destination); err != nil {
-		return err
-	}
+	e.Protocol(r.Protocol)
+	e.Addresses(family, r.Source, r.Destination)
 	for _, m := range r.Matches {
-		if err := addMatch(e, m); err != nil {
-			return err
-		}
+		addMatch(e, m)
 	}
 	e.Add(&expr.Counter{})
-	return addTarget(e, family, r.Target)
+	addTarget(e, family, r.Target)
 }
 
-func addMatch(e *expression.Encoder, m iptables.Match) error {
+func addMatch(e *expression.Encoder, m iptables.Match) {
 	if m, ok := m.(iptables.UnknownMatch); ok && e.Unknown(m.Name, m.Args) {
-		return nil
+		return
 	}
 	x, err := encodeMatch(m)
-	if err == nil {
-		e.Add(&expr.Match{Name: x.name, Rev: x.revision, Info: xtInfo(x)})
+	if err != nil {
+		e.Fail(err)
+		return
 	}
-	return err
+	e.Add(&expr.Match{Name: x.name, Rev: x.revision, Info: xtInfo(x)})
 }
 
-func addTarget(e *expression.Encoder, family iptables.Family, t iptables.Target) error {
-	if ok, err := e.Target(t); ok || err != nil {
-		return err
+func addTarget(e *expression.Encoder, family iptables.Family, t iptables.Target) {
+	if e.Target(t) {
+		return
 	}
 	x, err := encodeTarget(family, t)
-	if err == nil {
-		e.Add(&expr.Target{Name: x.name, Rev: x.revision, Info: xtInfo(x)})
+	if err != nil {
+		e.Fail(err)
+		return
 	}
-	return err
+	e.Add(&expr.Target{Name: x.name, Rev: x.revision, Info: xtInfo(x)})
 }
 
 func xtInfo(x extension) xt.InfoAny {

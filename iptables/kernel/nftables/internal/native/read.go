@@ -1,4 +1,4 @@
-package nftables
+package native
 
 import (
 	"encoding/binary"

@@ -1,0 +1,129 @@
+// Package compat has the form of iptables-nft: the tables "ip nat", "ip mangle" and
+// so on, whose rules hold the matches and targets of xtables by nft_compat. The
+// structs that these carry are described by the headers in
+// /usr/include/linux/netfilter, named at each.
+package compat
+
+import (
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
+)
+
+// Tables are those that iptables uses, as the kernel has them. The zero value has
+// none; what the kernel lists is added to it, tables first, then chains, then
+// rules.
+type Tables struct {
+	list  []*installedTable
+	exprs []expression.Expression // of the rule being read
+}
+
+type installedTable struct {
+	tables.Table
+	chains []*installedChain
+	byName map[string]*installedChain
+}
+
+type installedChain struct {
+	tables.Chain
+	rules []installedRule
+}
+
+type installedRule struct {
+	handle uint64
+	rule   iptables.Rule
+}
+
+// AddTable adds a table, and reports whether iptables uses it.
+func (s *Tables) AddTable(t tables.Table) bool {
+	if t.Family == tables.Inet || iptables.BuiltinChains(t.Name) == nil {
+		return false
+	}
+	s.list = append(s.list, &installedTable{Table: t, byName: make(map[string]*installedChain)})
+	return true
+}
+
+// AddChain adds a chain if its table is here.
+func (s *Tables) AddChain(p tables.Place, c tables.Chain) {
+	if t := s.at(p); t != nil {
+		added := &installedChain{Chain: c}
+		t.chains = append(t.chains, added)
+		t.byName[c.Name] = added
+	}
+}
+
+// AddRule adds a rule if its table is here.
+func (s *Tables) AddRule(p tables.Place, r tables.Rule) {
+	t := s.at(p)
+	if t == nil {
+		return
+	}
+	c := t.byName[string(p.Chain())]
+	if c == nil {
+		return
+	}
+	s.exprs = expression.Append(s.exprs[:0], r.Expressions)
+	c.rules = append(c.rules, installedRule{r.Handle, decodeRule(t.Family, s.exprs)})
+}
+
+func (s *Tables) at(p tables.Place) *installedTable {
+	for _, t := range s.list {
+		if p.In(t.Key) {
+			return t
+		}
+	}
+	return nil
+}
+
+func (s *Tables) table(key tables.Key) *installedTable {
+	for _, t := range s.list {
+		if t.Key == key {
+			return t
+		}
+	}
+	return nil
+}
+
+func (t *installedTable) chain(name string) *installedChain { return t.byName[name] }
+
+// Ruleset returns the tables as iptables-save shows them: with all built-in
+// chains of each table, also those that nobody has attached yet, because to
+// iptables those are there, empty and accepting.
+func (s *Tables) Ruleset() iptables.Ruleset {
+	var rs iptables.Ruleset
+	for _, t := range s.list {
+		table := iptables.NewTable(t.Family, t.Name)
+		for _, c := range t.chains {
+			chain := table.Chain(c.Name)
+			if chain == nil {
+				table.Append(c.Name)
+				chain = table.Chain(c.Name)
+			}
+			chain.Policy, chain.Counters = c.Policy, c.Counters
+			chain.Rules = make([]iptables.Rule, len(c.rules))
+			for i, r := range c.rules {
+				chain.Rules[i] = r.rule
+			}
+		}
+		rs.Tables = append(rs.Tables, table)
+	}
+	rs.Sort()
+	return rs
+}
+
+// Find returns the rule with a handle and its position, counted from 1. It is 0 if
+// there is no such rule; known tells whether the table is one that iptables uses.
+func (s *Tables) Find(key tables.Key, chain string, handle uint64) (position int, r iptables.Rule, known bool) {
+	t := s.table(key)
+	if t == nil {
+		return 0, r, false
+	}
+	if c := t.chain(chain); c != nil {
+		for i, r := range c.rules {
+			if r.handle == handle {
+				return i + 1, r.rule, true
+			}
+		}
+	}
+	return 0, r, true
+}

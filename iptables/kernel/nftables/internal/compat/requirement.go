@@ -1,0 +1,102 @@
+package compat
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
+	"golang.org/x/sys/unix"
+)
+
+// Requirement is an xt match or target that a rule takes.
+type Requirement struct {
+	family   iptables.Family
+	name     string
+	revision uint32
+	target   bool
+}
+
+// String returns words such as "match owner (revision 1)".
+func (x Requirement) String() string {
+	kind := "match"
+	if x.target {
+		kind = "target"
+	}
+	return fmt.Sprintf("%s %s (revision %d)", kind, x.name, x.revision)
+}
+
+// Module is the one that has the extension.
+func (x Requirement) Module() string {
+	switch x.name {
+	case "tcp", "udp":
+		return "xt_tcpudp"
+	case "MARK", "CONNMARK":
+		return "xt_" + strings.ToLower(x.name)
+	}
+	return "xt_" + x.name
+}
+
+// RequirementsOf returns what a rule takes of xtables.
+func RequirementsOf(family iptables.Family, r *iptables.Rule) []Requirement {
+	var list []Requirement
+	for _, m := range r.Matches {
+		if x, err := encodeMatch(m); err == nil {
+			list = append(list, Requirement{family, x.name, x.revision, false})
+		}
+	}
+	if r.Target != nil {
+		if x, err := encodeTarget(family, r.Target); err == nil {
+			list = append(list, Requirement{family, x.name, x.revision, true})
+		}
+	}
+	return list
+}
+
+// Requirements returns what all rules take of xtables, each once.
+func Requirements(rs iptables.Ruleset) []Requirement {
+	var list []Requirement
+	for _, t := range rs.Tables {
+		for _, c := range t.Chains {
+			for i := range c.Rules {
+				for _, x := range RequirementsOf(t.Family, &c.Rules[i]) {
+					if !slices.Contains(list, x) {
+						list = append(list, x)
+					}
+				}
+			}
+		}
+	}
+	return list
+}
+
+// compatGet is NFNL_MSG_COMPAT_GET, which is 0, of the subsystem nft_compat.
+const compatGet = unix.NFNL_SUBSYS_NFT_COMPAT << 8
+
+// IsMet asks nft_compat for the best revision of the extension. The error is for
+// everything but its answer yes or no.
+func (x Requirement) IsMet(c *netlink.Conn) (bool, error) {
+	_, err := c.Ask(netlink.Request{
+		Kind: compatGet, Family: tables.Number(x.family), Purpose: netlink.Purpose("ask nft_compat for " + x.String()),
+		Attributes: func(b *netlink.Builder) {
+			b.PutString(unix.NFTA_COMPAT_NAME, x.name)
+			b.PutUint32(unix.NFTA_COMPAT_REV, x.revision)
+			target := uint32(0)
+			if x.target {
+				target = 1
+			}
+			b.PutUint32(unix.NFTA_COMPAT_TYPE, target)
+		},
+	})
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EINVAL):
+		// EINVAL is nfnetlink's answer where nft_compat itself is missing.
+		return false, nil
+	}
+	return false, err
+}

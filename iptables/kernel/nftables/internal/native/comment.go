@@ -1,0 +1,41 @@
+package native
+
+import (
+	"strings"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+)
+
+// maxComment is the longest comment that nft itself takes
+// (NFTNL_UDATA_COMMENT_MAXLEN in libnftnl/udata.h), its NUL included.
+const maxComment = 128
+
+// commentOf tells which option a rule comes from.
+func commentOf(o iptables.Origin) string {
+	if s := o.String(); len(s) < maxComment {
+		return s
+	}
+	return o.Option
+}
+
+// commentTLV writes a comment as libnftnl does: type 0, length, text
+// (NFTNL_UDATA_RULE_COMMENT).
+func commentTLV(s string) []byte {
+	return append(append([]byte{0, byte(len(s) + 1)}, s...), 0)
+}
+
+// originOf undoes commentTLV of commentOf.
+func originOf(userdata []byte) (o iptables.Origin) {
+	if len(userdata) < 3 || userdata[0] != 0 {
+		return o
+	}
+	comment := netlink.ReadString(userdata[2:])
+	if what, ok := strings.CutPrefix(comment, iptables.BuiltIn+" ("); ok {
+		return iptables.Origin{Option: iptables.BuiltIn, Value: strings.TrimSuffix(what, ")")}
+	}
+	if strings.HasPrefix(comment, "--") {
+		o.Option, o.Value, _ = strings.Cut(comment, "=")
+	}
+	return o
+}

@@ -1,0 +1,175 @@
+package native
+
+import (
+	"encoding/binary"
+
+	"github.com/google/nftables/expr"
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
+)
+
+// decoder reads the expressions of one rule of the native table.
+type decoder struct {
+	expression.Decoder
+	sets map[string]*installedSet
+}
+
+// decode reads what encode writes. What it cannot read becomes an
+// unknown match or target, as in decodeRule.
+func decode(exprs []expression.Expression, sets map[string]*installedSet) rule {
+	d := decoder{expression.Decoder{Rest: exprs}, sets}
+	d.guard()
+	for len(d.Rest) > 0 {
+		if d.Rule.Target != nil || !d.Counted() && !d.condition() || d.Counted() && !d.target() {
+			d.Unknown()
+		}
+	}
+	d.UnknownTarget()
+	return rule{d.Family, d.Rule}
+}
+
+// guard reads "meta nfproto", which comes first.
+func (d *decoder) guard() {
+	if len(d.Rest) == 0 {
+		return
+	}
+	key, register, ok := d.Rest[0].Meta()
+	if !ok || key != expr.MetaKeyNFPROTO {
+		return
+	}
+	c, ok := d.Comparison(register)
+	if !ok || c.Not || c.Mask != nil || len(c.Data) != 1 {
+		return
+	}
+	for _, f := range iptables.Families() {
+		if c.Data[0] == tables.Number(f) {
+			d.Family = f
+			d.Take(c.Length)
+		}
+	}
+}
+
+func (d *decoder) condition() bool {
+	if p, ok := d.Rest[0].Payload(); ok && p.Base == expr.PayloadBaseNetworkHeader && d.Family == anyFamily {
+		return false
+	}
+	return d.lookup() || d.owner() || d.connection() || d.Condition() || d.Counter()
+}
+
+// lookup reads the load of a field and its lookup in a set.
+func (d *decoder) lookup() bool {
+	n := 1
+	network := len(d.Rest) > n && isToNetworkOrder(d.Rest[n], register)
+	if network {
+		n++
+	}
+	if len(d.Rest) <= n {
+		return false
+	}
+	name, not, ok := readLookup(d.Rest[n], register)
+	if !ok {
+		return false
+	}
+	for _, f := range []iptables.SetField{
+		iptables.SourceAddress, iptables.DestinationAddress, iptables.InInterface, iptables.OutInterface,
+		iptables.SourcePort, iptables.DestinationPort, iptables.OwnerUID, iptables.OwnerGID,
+	} {
+		field, err := setFieldOf(f, expression.SourceOf(d.Family).Size)
+		if err != nil || !d.loads(field) || network && !field.host {
+			continue
+		}
+		ports := f == iptables.SourcePort || f == iptables.DestinationPort
+		set, ok := d.sets[name].decode(f, field.size, field.host && !network)
+		if !ok || ports && !d.hasPorts() || network != (field.host && hasIntervals(set)) {
+			return false
+		}
+		set.Not = not
+		d.AddMatch(set)
+		return d.Take(n + 1)
+	}
+	return false
+}
+
+// hasPorts reports whether the rule is about a protocol with ports.
+func (d *decoder) hasPorts() bool {
+	return d.Rule.Protocol == (iptables.ProtocolMatch{Protocol: iptables.TCP}) || d.Rule.Protocol == (iptables.ProtocolMatch{Protocol: iptables.UDP})
+}
+
+// loads reports whether the first expression loads a field.
+func (d *decoder) loads(f setField) bool {
+	switch load := f.load.(type) {
+	case *expr.Meta:
+		key, to, ok := d.Rest[0].Meta()
+		return ok && key == load.Key && to == register
+	case *expr.Payload:
+		p, ok := d.Rest[0].Payload()
+		return ok && p == *load
+	}
+	return false
+}
+
+func (d *decoder) owner() bool {
+	key, register, ok := d.Rest[0].Meta()
+	if !ok || key != expr.MetaKeySKUID && key != expr.MetaKeySKGID || len(d.Rest) < 2 {
+		return false
+	}
+	var id iptables.IDMatch
+	n := 2
+	if isToNetworkOrder(d.Rest[1], register) && len(d.Rest) > 2 {
+		first, last, not, ok := d.Rest[2].Between(register)
+		if !ok || not || len(first) != 4 || len(last) != 4 {
+			return false
+		}
+		id = iptables.IDMatch{First: binary.BigEndian.Uint32(first), Last: binary.BigEndian.Uint32(last), Set: true}
+		n = 3
+	} else {
+		data, not, ok := d.Rest[1].Compare(register)
+		if !ok || not || len(data) != 4 {
+			return false
+		}
+		id = iptables.ID(binary.NativeEndian.Uint32(data))
+	}
+	if key == expr.MetaKeySKUID {
+		d.AddMatch(iptables.Owner{UID: id})
+	} else {
+		d.AddMatch(iptables.Owner{GID: id})
+	}
+	return d.Take(n)
+}
+
+// connection reads comparisons with the state and the mark of a connection.
+func (d *decoder) connection() bool {
+	key, register, _, ok := readCt(d.Rest[0])
+	if !ok || register == 0 {
+		return false
+	}
+	c, ok := d.Comparison(register)
+	if !ok || len(c.Data) != 4 {
+		return false
+	}
+	value := binary.NativeEndian.Uint32(c.Data)
+	mask := uint32(iptables.FullMask)
+	if c.Mask != nil {
+		mask = binary.NativeEndian.Uint32(c.Mask)
+	}
+	switch key {
+	case expr.CtKeyMARK:
+		d.AddMatch(iptables.Connmark{Value: value, Mask: mask, Not: c.Not})
+		return d.Take(c.Length)
+	case expr.CtKeySTATE:
+		m := iptables.Conntrack{Not: !c.Not}
+		for _, s := range ctStates {
+			if mask&s.bit != 0 {
+				m.States |= s.state
+				mask &^= s.bit
+			}
+		}
+		if c.Mask == nil || value != 0 || mask != 0 {
+			return false
+		}
+		d.AddMatch(m)
+		return d.Take(c.Length)
+	}
+	return false
+}

@@ -1,0 +1,82 @@
+package native
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// element is one as the kernel has it: a value that is in the set, or the first
+// one after an interval.
+type element struct {
+	key []byte
+	end bool
+}
+
+func (x element) put(b *netlink.Builder) {
+	b.Nest(unix.NFTA_LIST_ELEM, func() {
+		if x.end {
+			b.PutUint32(unix.NFTA_SET_ELEM_FLAGS, elementEnd)
+		}
+		b.Nest(unix.NFTA_SET_ELEM_KEY, func() { b.PutBytes(unix.NFTA_DATA_VALUE, x.key) })
+	})
+}
+
+// valuesOf returns the elements of a set of single values.
+func valuesOf(s iptables.Set, hostOrder bool) []element {
+	elements := make([]element, len(s.Elements))
+	for i, x := range s.Elements {
+		elements[i].key = inOrder([]byte(x.First), hostOrder)
+	}
+	return elements
+}
+
+// boundsOf returns the elements of a set of intervals.
+func boundsOf(s iptables.Set, size int) []element {
+	var elements []element
+	if zero := make([]byte, size); string(s.Elements[0].First) != string(zero) {
+		// As nft does: what is below the first interval is outside.
+		elements = append(elements, element{zero, true})
+	}
+	for _, x := range s.Elements {
+		elements = append(elements, element{[]byte(x.First), false})
+		if after, ok := increment([]byte(x.Last)); ok {
+			elements = append(elements, element{after, true})
+		}
+	}
+	return elements
+}
+
+// inOrder turns a value of the network's order into the host's, or back.
+func inOrder(v []byte, host bool) []byte {
+	if host && len(v) == 4 {
+		return native32(binary.BigEndian.Uint32(v))
+	}
+	return v
+}
+
+// increment returns the value after v; it is not ok if v is the greatest.
+func increment(v []byte) (after []byte, ok bool) {
+	after = slices.Clone(v)
+	for i := len(after) - 1; i >= 0; i-- {
+		after[i]++
+		if after[i] != 0 {
+			return after, true
+		}
+	}
+	return after, false
+}
+
+func decrement(v []byte) []byte {
+	before := slices.Clone(v)
+	for i := len(before) - 1; i >= 0; i-- {
+		before[i]--
+		if before[i] != 0xff {
+			break
+		}
+	}
+	return before
+}

@@ -1,0 +1,161 @@
+package native
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/google/nftables/expr"
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
+)
+
+// encoder writes the expressions of one rule.
+type encoder struct {
+	*expression.Encoder
+	// newSet announces an anonymous set and returns its number in the batch.
+	newSet func(iptables.Set) uint32
+}
+
+// encode appends a rule in nf_tables' own expressions, as nft writes them.
+func encode(to *expression.Encoder, r rule, newSet func(iptables.Set) uint32) {
+	e := encoder{to, newSet}
+	if r.family != anyFamily {
+		e.Add(
+			&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: register},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: []byte{tables.Number(r.family)}},
+		)
+	}
+	e.Interfaces(r.rule.In, r.rule.Out)
+	e.Addresses(r.family, r.rule.Source, r.rule.Destination)
+	e.Protocol(r.rule.Protocol)
+	for _, m := range r.rule.Matches {
+		e.match(m)
+	}
+	e.Add(&expr.Counter{})
+	e.target(r.family, r.rule.Target)
+}
+
+func (e *encoder) match(m iptables.Match) {
+	switch m := m.(type) {
+	case iptables.Set:
+		e.lookup(m)
+		return
+	case iptables.Ports:
+		e.port(0, m.Source)
+		e.port(2, m.Destination)
+		return
+	case iptables.Owner:
+		e.owner(m)
+		return
+	case iptables.Conntrack:
+		e.state(m)
+		return
+	case iptables.Mark:
+		e.Add(&expr.Meta{Key: expr.MetaKeyMARK, Register: register})
+		e.masked(m.Value, m.Mask, m.Not)
+		return
+	case iptables.Connmark:
+		e.Add(&expr.Ct{Key: expr.CtKeyMARK, Register: register})
+		e.masked(m.Value, m.Mask, m.Not)
+		return
+	case iptables.UnknownMatch:
+		if e.Unknown(m.Name, m.Args) {
+			return
+		}
+	}
+	e.Fail(fmt.Errorf("the match %s has no native form", iptables.Rule{Matches: []iptables.Match{m}}))
+}
+
+// port compares one of the ports, which begin the header of TCP as of UDP.
+func (e *encoder) port(offset uint32, m iptables.PortMatch) {
+	if !m.Set {
+		return
+	}
+	i := iptables.PortInterval(m.Range)
+	e.Add(&expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 2})
+	e.within(i, m.Not)
+}
+
+// within compares the register, in the order of the network, with an interval.
+func (e *encoder) within(i iptables.Interval, not bool) {
+	if i.First == i.Last {
+		e.Add(&expr.Cmp{Op: expression.CompareOp(not), Register: register, Data: []byte(i.First)})
+		return
+	}
+	e.Add(&expr.Range{Op: expression.CompareOp(not), Register: register, FromData: []byte(i.First), ToData: []byte(i.Last)})
+}
+
+func (e *encoder) owner(m iptables.Owner) {
+	for _, id := range []struct {
+		key expr.MetaKey
+		iptables.IDMatch
+	}{{expr.MetaKeySKUID, m.UID}, {expr.MetaKeySKGID, m.GID}} {
+		switch {
+		case !id.Set:
+			continue
+		case id.Not:
+			e.Fail(notAskable(m))
+			return
+		}
+		e.Add(&expr.Meta{Key: id.key, Register: register})
+		if id.First == id.Last {
+			e.Add(&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: native32(id.First)})
+			continue
+		}
+		e.networkOrder()
+		e.within(iptables.IDInterval(id.First, id.Last), false)
+	}
+}
+
+func notAskable(m iptables.Match) error {
+	return fmt.Errorf("the native form cannot ask who a packet is not from (%s)", iptables.Rule{Matches: []iptables.Match{m}})
+}
+
+// networkOrder makes values comparable byte by byte.
+func (e *encoder) networkOrder() {
+	e.Add(&expr.Byteorder{SourceRegister: register, DestRegister: register, Op: expr.ByteorderHton, Len: 4, Size: 4})
+}
+
+// state compares with the bits of enum nft_ct_keys' NFT_CT_STATE, which are those
+// of the match conntrack but for UNTRACKED (nf_conntrack_common.h).
+func (e *encoder) state(m iptables.Conntrack) {
+	var bits uint32
+	for _, s := range ctStates {
+		if m.States&s.state != 0 {
+			bits |= s.bit
+		}
+	}
+	e.Add(
+		&expr.Ct{Key: expr.CtKeySTATE, Register: register},
+		&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: 4, Mask: native32(bits), Xor: native32(0)},
+		&expr.Cmp{Op: expression.CompareOp(!m.Not), Register: register, Data: native32(0)},
+	)
+}
+
+// ctStates gives NF_CT_STATE_INVALID_BIT, NF_CT_STATE_BIT and
+// NF_CT_STATE_UNTRACKED_BIT (linux/netfilter/nf_conntrack_common.h).
+var ctStates = [...]struct {
+	state iptables.CTState
+	bit   uint32
+}{
+	{iptables.StateInvalid, 1 << 0},
+	{iptables.StateEstablished, 1 << 1},
+	{iptables.StateRelated, 1 << 2},
+	{iptables.StateNew, 1 << 3},
+	{iptables.StateUntracked, 1 << 6},
+}
+
+// masked compares the bits of the mask in the register.
+func (e *encoder) masked(value, mask uint32, not bool) {
+	if mask != iptables.FullMask {
+		e.bitwise(mask, 0)
+	}
+	e.Add(&expr.Cmp{Op: expression.CompareOp(not), Register: register, Data: native32(value)})
+}
+
+func (e *encoder) bitwise(mask, xor uint32) {
+	e.Add(&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: 4, Mask: native32(mask), Xor: native32(xor)})
+}
+
+func native32(v uint32) []byte { return binary.NativeEndian.AppendUint32(nil, v) }

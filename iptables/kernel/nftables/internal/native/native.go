@@ -1,0 +1,147 @@
+// Package native has nf_tables' own form: one table for both families, "inet
+// meshtables", with sets for lists and nothing of xtables. It is ours as a whole.
+package native
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
+	"golang.org/x/sys/unix"
+)
+
+// Table is the table as the kernel has it. The zero value is none; what the kernel
+// lists is added to it: the table first, then chains, then rules, then sets.
+type Table struct {
+	found  bool
+	flags  uint32
+	use    int
+	chains []*installedChain
+	sets   map[string]*installedSet
+}
+
+type installedChain struct {
+	tables.Chain
+	texts []ruleText // of each rule, until they are decoded
+	rules []rule
+}
+
+// ruleText is a rule that can be read when the sets are known.
+type ruleText struct {
+	exprs  []expression.Expression
+	origin iptables.Origin
+}
+
+// AddTable adds the table if it is this one, and reports whether it is.
+func (t *Table) AddTable(read tables.Table) bool {
+	if read.Key != tableKey {
+		return false
+	}
+	*t = Table{found: true, flags: read.Flags, use: read.Use, sets: make(map[string]*installedSet)}
+	return true
+}
+
+// AddChain adds a chain if it is of this table.
+func (t *Table) AddChain(p tables.Place, c tables.Chain) {
+	if t.found && p.In(tableKey) {
+		t.chains = append(t.chains, &installedChain{Chain: c})
+	}
+}
+
+// AddRule adds a rule if it is of this table.
+func (t *Table) AddRule(p tables.Place, r tables.Rule) {
+	if !t.found || !p.In(tableKey) {
+		return
+	}
+	if c := t.chain(string(p.Chain())); c != nil {
+		exprs := expression.Append(nil, bytes.Clone(r.Expressions))
+		c.texts = append(c.texts, ruleText{exprs, originOf(r.Userdata)})
+	}
+}
+
+func (t *Table) chain(name string) *installedChain {
+	for _, c := range t.chains {
+		if c.Name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// LoadSets reads the sets with their elements, and then the rules that look them
+// up. Before it the table has no rules.
+func (t *Table) LoadSets(c *netlink.Conn) error {
+	if !t.found {
+		return nil
+	}
+	err := t.list(c, unix.NFT_MSG_GETSET, "list the sets", unix.NFTA_SET_TABLE, nil, t.addSet)
+	if err != nil {
+		return err
+	}
+	for name, set := range t.sets {
+		of := func(b *netlink.Builder) { b.PutString(unix.NFTA_SET_ELEM_LIST_SET, name) }
+		err := t.list(c, unix.NFT_MSG_GETSETELEM, "list a set", unix.NFTA_SET_ELEM_LIST_TABLE, of, set.addElements)
+		if err != nil {
+			return err
+		}
+	}
+	for _, chain := range t.chains {
+		for _, text := range chain.texts {
+			r := decode(text.exprs, t.sets)
+			r.rule.Origin = text.origin
+			chain.rules = append(chain.rules, r)
+		}
+		chain.rules = joinTProxy(chain.rules)
+	}
+	return nil
+}
+
+// list reads what there is of a kind in the table, whose name is the attribute
+// table; and adds others. What has been removed meanwhile is a change.
+func (t *Table) list(c *netlink.Conn, kind uint16, purpose netlink.Purpose,
+	table uint16, and func(*netlink.Builder), each func(netlink.Message)) error {
+	err := c.Dump(netlink.Request{
+		Kind: netlink.NFTables(kind), Family: unix.NFPROTO_INET, Purpose: purpose,
+		Attributes: func(b *netlink.Builder) {
+			b.PutString(table, tableKey.Name)
+			if and != nil {
+				and(b)
+			}
+		},
+	}, each)
+	if errors.Is(err, unix.ENOENT) {
+		return netlink.ErrChanged
+	}
+	return err
+}
+
+// isSound reports whether the table is made as we make it: nothing in it keeps
+// the rules from doing what they say, or would be in the way of changing them.
+func (t *Table) isSound() bool {
+	return t.inForce() && !slices.ContainsFunc(t.chains, func(c *installedChain) bool {
+		_, name := modelName(c.Name)
+		return !c.Base && !iptables.IsOwn(name)
+	})
+}
+
+// inForce reports whether packets meet the rules of the built-in chains, and
+// nothing but chains is in the table.
+func (t *Table) inForce() bool {
+	// The table's use counts sets and other objects too, but not anonymous sets
+	// (nf_tables_commit in net/netfilter/nf_tables_api.c).
+	if t.flags != 0 || t.use != len(t.chains) {
+		return false
+	}
+	for _, c := range t.chains {
+		table, name := modelName(c.Name)
+		a, isBuiltin := attachmentOf(table, name)
+		if c.Base != isBuiltin || c.Base && (c.Attached != a || c.Policy != "ACCEPT") {
+			return false
+		}
+	}
+	return true
+}

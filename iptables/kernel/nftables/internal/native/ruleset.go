@@ -1,0 +1,109 @@
+package native
+
+import (
+	"slices"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// foreignChain stands for what is in the table and not of our making, so that
+// the table is not taken for what is wanted. There is no such chain.
+const foreignChain = iptables.OwnPrefix + "FOREIGN"
+
+// Ruleset returns the table as tables of both families. A chain is there for the
+// families whose packets reach it. What none reach is shown with IPv4, so that it
+// is noticed.
+func (t *Table) Ruleset() iptables.Ruleset {
+	var rs iptables.Ruleset
+	if !t.found {
+		return rs
+	}
+	if !t.isSound() {
+		rs.Tables = append(rs.Tables, iptables.NewTable(iptables.IPv4, iptables.Nat))
+		rs.Tables[0].Append(foreignChain)
+	}
+	if !t.inForce() {
+		return rs
+	}
+	seen := make(map[string]bool)
+	for _, f := range iptables.Families() {
+		reached := t.reached(f)
+		for _, c := range t.chains {
+			if reached[c.Name] {
+				seen[c.Name] = true
+				addChainTo(&rs, f, c)
+			}
+		}
+	}
+	for _, c := range t.chains {
+		if !seen[c.Name] && !c.Base {
+			addChainTo(&rs, iptables.IPv4, c)
+		}
+	}
+	rs.Sort()
+	return rs
+}
+
+// reached returns the chains that packets of a family can get to.
+func (t *Table) reached(f iptables.Family) map[string]bool {
+	reached := make(map[string]bool)
+	var visit func(c *installedChain)
+	visit = func(c *installedChain) {
+		if c == nil || reached[c.Name] {
+			return
+		}
+		rules := c.of(f)
+		if c.Base && len(rules) == 0 {
+			return
+		}
+		reached[c.Name] = true
+		for _, r := range rules {
+			if to, ok := r.JumpsTo(); ok {
+				visit(t.chain(to))
+			}
+		}
+	}
+	for _, c := range t.chains {
+		if c.Base {
+			visit(c)
+		}
+	}
+	return reached
+}
+
+// of returns the rules that packets of a family meet.
+func (c *installedChain) of(f iptables.Family) []iptables.Rule {
+	var rules []iptables.Rule
+	for _, r := range c.rules {
+		if r.family == anyFamily || r.family == f {
+			rules = append(rules, r.of(f))
+		}
+	}
+	return rules
+}
+
+func addChainTo(rs *iptables.Ruleset, f iptables.Family, c *installedChain) {
+	name, chain := modelName(c.Name)
+	if rs.Table(f, name) == nil {
+		rs.Tables = append(rs.Tables, iptables.NewTable(f, name))
+	}
+	rules := slices.Clone(c.of(f))
+	for i := range rules {
+		rules[i].Target = renamed(rules[i].Target, func(native string) string {
+			_, chain := modelName(native)
+			return chain
+		})
+	}
+	rs.Table(f, name).Append(chain, rules...)
+}
+
+// renamed returns a target with the name of the chain that it jumps to changed.
+func renamed(t iptables.Target, rename func(string) string) iptables.Target {
+	switch t := t.(type) {
+	case iptables.Jump:
+		return iptables.Jump{Chain: rename(t.Chain)}
+	case iptables.Goto:
+		return iptables.Goto{Chain: rename(t.Chain)}
+	}
+	return t
+}

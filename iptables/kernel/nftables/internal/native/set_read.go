@@ -1,0 +1,96 @@
+package native
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// installedSet is an anonymous set as the kernel has it.
+type installedSet struct {
+	flags    uint32
+	elements []element
+}
+
+// decode returns the intervals of a set whose values have that size. It is not ok
+// if it is none that we write.
+func (s *installedSet) decode(f iptables.SetField, size int, hostOrder bool) (set iptables.Set, ok bool) {
+	if s == nil || s.flags&^setInterval != setAnonymous|setConstant || len(s.elements) == 0 {
+		return set, false
+	}
+	var intervals []iptables.Interval
+	sorted := slices.SortedStableFunc(slices.Values(s.elements), func(a, b element) int {
+		return strings.Compare(string(inOrder(a.key, hostOrder)), string(inOrder(b.key, hostOrder)))
+	})
+	for i, x := range sorted {
+		first := inOrder(x.key, hostOrder)
+		if len(first) != size {
+			return set, false
+		}
+		last := first
+		if s.flags&setInterval != 0 {
+			if x.end {
+				continue
+			}
+			last = []byte(strings.Repeat("\xff", size))
+			if i+1 < len(sorted) {
+				last = decrement(sorted[i+1].key)
+			}
+		}
+		intervals = append(intervals, iptables.Interval{First: iptables.Value(first), Last: iptables.Value(last)})
+	}
+	return iptables.NewSet(f, false, intervals), len(intervals) > 0
+}
+
+// addSet reads NFT_MSG_NEWSET (enum nft_set_attributes).
+func (t *Table) addSet(m netlink.Message) {
+	var name, table string
+	set := &installedSet{}
+	for kind, value := range m.Attributes() {
+		switch kind {
+		case unix.NFTA_SET_TABLE:
+			table = netlink.ReadString(value)
+		case unix.NFTA_SET_NAME:
+			name = netlink.ReadString(value)
+		case unix.NFTA_SET_FLAGS:
+			set.flags = netlink.ReadUint32(value)
+		}
+	}
+	if table == tableKey.Name {
+		t.sets[name] = set
+	}
+}
+
+// addElements reads NFT_MSG_NEWSETELEM (enum nft_set_elem_list_attributes).
+func (s *installedSet) addElements(m netlink.Message) {
+	for kind, list := range m.Attributes() {
+		if kind != unix.NFTA_SET_ELEM_LIST_ELEMENTS {
+			continue
+		}
+		for _, item := range netlink.Attributes(list) {
+			s.elements = append(s.elements, readElement(item))
+		}
+	}
+}
+
+// readElement reads enum nft_set_elem_attributes. A map's data, or anything else,
+// makes a key that no field has.
+func readElement(b []byte) (x element) {
+	for kind, value := range netlink.Attributes(b) {
+		switch kind {
+		case unix.NFTA_SET_ELEM_KEY:
+			x.key = bytes.Clone(expression.ReadData(value))
+		case unix.NFTA_SET_ELEM_FLAGS:
+			x.end = netlink.ReadUint32(value)&elementEnd != 0
+		case unix.NFTA_SET_ELEM_PAD, unix.NFTA_SET_ELEM_USERDATA:
+		default:
+			return element{}
+		}
+	}
+	return x
+}

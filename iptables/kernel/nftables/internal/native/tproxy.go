@@ -1,0 +1,45 @@
+package native
+
+import (
+	"slices"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
+)
+
+// isTProxyGuard reports whether rule drops what tproxy, the rule before it, finds
+// no listener for. The target TPROXY drops such packets itself (net/netfilter/
+// xt_TPROXY.c); the expression leaves them to the next rule (nft_tproxy.c), and
+// past it they would get around the proxy.
+func isTProxyGuard(tproxy, rule rule) bool {
+	if _, ok := tproxy.rule.Target.(iptables.TProxy); !ok || rule.rule.Target != iptables.Drop {
+		return false
+	}
+	return tproxyGuard(tproxy).text() == rule.text() && tproxy.family == rule.family
+}
+
+func tproxyGuard(tproxy rule) rule {
+	guard := tproxy
+	guard.rule.Target = iptables.Drop
+	guard.rule.Counters = iptables.Counters{}
+	return guard
+}
+
+// joinTProxy makes one rule of each TPROXY and its guard. Without the guard it is
+// not the target that the model knows.
+func joinTProxy(rules []rule) []rule {
+	var joined []rule
+	for i := 0; i < len(rules); i++ {
+		r := rules[i]
+		if t, ok := r.rule.Target.(iptables.TProxy); ok {
+			if i+1 < len(rules) && isTProxyGuard(r, rules[i+1]) {
+				i++
+			} else {
+				words := iptables.Rule{Target: t}.String()
+				r.rule.Target = iptables.UnknownTarget{Name: expression.Unknown, Args: []string{"tproxy without a drop after it:", words}}
+			}
+		}
+		joined = append(joined, r)
+	}
+	return slices.Clip(joined)
+}

@@ -1,0 +1,20 @@
+package tables
+
+import "github.com/meshtables/meshtables/iptables"
+
+// Operation is what a change does, as the purpose of its message.
+type Operation struct {
+	What string // such as "add a rule to"
+	Key
+	Chain string         // or empty
+	Rule  *iptables.Rule // or nil
+}
+
+// String returns words such as "add a rule to chain ISTIO_OUTPUT of table ip nat".
+func (o Operation) String() string {
+	s := o.What
+	if o.Chain != "" {
+		s += " chain " + o.Chain + " of"
+	}
+	return s + " table " + o.Key.String()
+}

@@ -1,0 +1,146 @@
+package tables
+
+import (
+	"bytes"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Attributes and values of linux/netfilter/nf_tables.h and linux/netfilter.h
+// that golang.org/x/sys/unix does not have.
+const (
+	tableUserdata = 6  // NFTA_TABLE_USERDATA
+	chainUserdata = 12 // NFTA_CHAIN_USERDATA
+	accept        = 1  // NF_ACCEPT; NF_DROP is 0
+)
+
+// Table is a table as the kernel has it.
+type Table struct {
+	Key
+	Flags uint32 // NFT_TABLE_F_*
+	Use   int    // chains, sets with names and objects
+	Ours  bool   // carries our mark
+}
+
+// ReadTable reads NFT_MSG_NEWTABLE (enum nft_table_attributes). It is not ok for
+// tables of other families.
+func ReadTable(m netlink.Message) (t Table, ok bool) {
+	t.Family, ok = FamilyOf(m.Family())
+	for kind, value := range m.Attributes() {
+		switch kind {
+		case unix.NFTA_TABLE_NAME:
+			t.Name = netlink.ReadString(value)
+		case unix.NFTA_TABLE_FLAGS:
+			t.Flags = netlink.ReadUint32(value)
+		case unix.NFTA_TABLE_USE:
+			t.Use = int(netlink.ReadUint32(value))
+		case tableUserdata:
+			t.Ours = bytes.Equal(value, []byte(mark))
+		}
+	}
+	return t, ok
+}
+
+// Place tells where a chain or rule is. It shares the memory of the message, and
+// comparing it allocates nothing.
+type Place struct {
+	family       byte
+	table, chain []byte // up to the NUL
+}
+
+// In reports whether the place is in a table.
+func (p Place) In(t Key) bool { return p.family == Number(t.Family) && string(p.table) == t.Name }
+
+// Chain returns the name of the chain, valid as long as the message is.
+func (p Place) Chain() []byte { return p.chain }
+
+// Chain is a chain as the kernel has it.
+type Chain struct {
+	Name     string
+	Base     bool
+	Attached Attachment // of a base chain
+	Policy   iptables.Policy
+	Counters iptables.Counters
+	Ours     bool // carries our mark
+}
+
+// ReadChain reads NFT_MSG_NEWCHAIN (enum nft_chain_attributes).
+func ReadChain(m netlink.Message) (p Place, c Chain) {
+	p.family = m.Family()
+	for kind, value := range m.Attributes() {
+		switch kind {
+		case unix.NFTA_CHAIN_TABLE:
+			p.table = name(value)
+		case unix.NFTA_CHAIN_NAME:
+			p.chain = name(value)
+			c.Name = string(p.chain)
+		case unix.NFTA_CHAIN_HOOK:
+			c.Base = true
+			c.Attached.readHook(value)
+		case unix.NFTA_CHAIN_TYPE:
+			c.Attached.Kind = netlink.ReadString(value)
+		case unix.NFTA_CHAIN_POLICY:
+			c.Policy = policyOf(netlink.ReadUint32(value))
+		case unix.NFTA_CHAIN_COUNTERS:
+			c.Counters.Packets, c.Counters.Bytes = expression.ReadCounter(value)
+		case chainUserdata:
+			c.Ours = bytes.Equal(value, []byte(mark))
+		}
+	}
+	return p, c
+}
+
+// readHook reads NFTA_CHAIN_HOOK (enum nft_hook_attributes).
+func (a *Attachment) readHook(b []byte) {
+	for kind, value := range netlink.Attributes(b) {
+		switch kind {
+		case unix.NFTA_HOOK_HOOKNUM:
+			a.Hook = netlink.ReadUint32(value)
+		case unix.NFTA_HOOK_PRIORITY:
+			a.Priority = int32(netlink.ReadUint32(value))
+		}
+	}
+}
+
+func policyOf(verdict uint32) iptables.Policy {
+	if verdict == accept {
+		return "ACCEPT"
+	}
+	return "DROP"
+}
+
+// Rule is a rule as the kernel hands it out, valid as long as the message is.
+type Rule struct {
+	Handle      uint64
+	Expressions []byte // NFTA_RULE_EXPRESSIONS
+	Userdata    []byte
+}
+
+// ReadRule reads NFT_MSG_NEWRULE (enum nft_rule_attributes).
+func ReadRule(m netlink.Message) (p Place, r Rule) {
+	p.family = m.Family()
+	for kind, value := range m.Attributes() {
+		switch kind {
+		case unix.NFTA_RULE_TABLE:
+			p.table = name(value)
+		case unix.NFTA_RULE_CHAIN:
+			p.chain = name(value)
+		case unix.NFTA_RULE_HANDLE:
+			r.Handle = netlink.ReadUint64(value)
+		case unix.NFTA_RULE_EXPRESSIONS:
+			r.Expressions = value
+		case unix.NFTA_RULE_USERDATA:
+			r.Userdata = value
+		}
+	}
+	return p, r
+}
+
+// name is a string up to its NUL.
+func name(b []byte) []byte {
+	b, _, _ = bytes.Cut(b, []byte{0})
+	return b
+}

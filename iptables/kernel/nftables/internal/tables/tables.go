@@ -1,0 +1,110 @@
+// Package tables names, reads and changes what is around the expressions of rules:
+// tables, chains attached to the kernel's packet path, and rules as a whole.
+package tables
+
+import (
+	"slices"
+
+	"github.com/meshtables/meshtables/iptables"
+	"golang.org/x/sys/unix"
+)
+
+// Inet is the family of tables that packets of both families meet.
+const Inet iptables.Family = 0
+
+// Number returns the nf_tables family (NFPROTO_*, linux/netfilter.h).
+func Number(f iptables.Family) byte {
+	switch f {
+	case Inet:
+		return unix.NFPROTO_INET
+	case iptables.IPv6:
+		return unix.NFPROTO_IPV6
+	}
+	return unix.NFPROTO_IPV4
+}
+
+// FamilyOf undoes Number. It is not ok for other families, such as that of bridges.
+func FamilyOf(number byte) (f iptables.Family, ok bool) {
+	for _, f := range []iptables.Family{Inet, iptables.IPv4, iptables.IPv6} {
+		if Number(f) == number {
+			return f, true
+		}
+	}
+	return 0, false
+}
+
+// Key names a table.
+type Key struct {
+	Family iptables.Family // or Inet
+	Name   string
+}
+
+// String returns the name by which nft has the table, such as "ip nat".
+func (k Key) String() string {
+	switch k.Family {
+	case Inet:
+		return "inet " + k.Name
+	case iptables.IPv6:
+		return "ip6 " + k.Name
+	}
+	return "ip " + k.Name
+}
+
+// FlagOwner is NFT_TABLE_F_OWNER (linux/netfilter/nf_tables.h), of Linux 5.12: the
+// table goes with the socket that made it, however the program ends.
+const FlagOwner = 1 << 1
+
+// Attachment is where a built-in chain is attached to the kernel's packet path.
+type Attachment struct {
+	Kind     string // "filter", "nat" or "route"
+	Hook     uint32 // enum nf_inet_hooks, linux/netfilter.h
+	Priority int32  // enum nf_ip_hook_priorities, linux/netfilter_ipv4.h
+}
+
+// HookNumber returns the hook (enum nf_inet_hooks, linux/netfilter.h) of the chain
+// that iptables names after it.
+func HookNumber(builtin string) uint32 {
+	switch builtin {
+	case iptables.Prerouting:
+		return unix.NF_INET_PRE_ROUTING
+	case "INPUT":
+		return unix.NF_INET_LOCAL_IN
+	case "FORWARD":
+		return unix.NF_INET_FORWARD
+	case iptables.Output:
+		return unix.NF_INET_LOCAL_OUT
+	}
+	return unix.NF_INET_POST_ROUTING
+}
+
+// AttachmentOf returns where iptables-nft attaches a built-in chain of a table
+// that meshtables writes to (xtables_ipv4 in iptables/nft.c).
+func AttachmentOf(table, chain string) (a Attachment, ok bool) {
+	if !IsBuiltin(table, chain) {
+		return a, false
+	}
+	a.Hook = HookNumber(chain)
+	switch table {
+	case iptables.Raw:
+		a.Kind, a.Priority = "filter", -300
+	case iptables.Mangle:
+		a.Kind, a.Priority = "filter", -150
+		if chain == iptables.Output {
+			// So that a packet whose mark changes is routed anew.
+			a.Kind = "route"
+		}
+	case iptables.Nat:
+		a.Kind, a.Priority = "nat", -100
+		if chain == "INPUT" || chain == "POSTROUTING" {
+			a.Priority = 100
+		}
+	default:
+		return a, false
+	}
+	return a, true
+}
+
+// IsBuiltin reports whether iptables has a chain in a table from the start.
+func IsBuiltin(table, chain string) bool {
+	return slices.Contains(iptables.BuiltinChains(table), chain)
+}

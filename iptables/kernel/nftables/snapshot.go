@@ -1,0 +1,112 @@
+package nftables
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/compat"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/native"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
+	"golang.org/x/sys/unix"
+)
+
+// snapshot is what the kernel held at one moment, in both forms.
+type snapshot struct {
+	generation uint32
+	compat     compat.Tables
+	native     native.Table
+}
+
+// form is what a form has of a snapshot.
+type form interface {
+	// Ruleset returns it in the words of the model.
+	Ruleset() iptables.Ruleset
+	// Changes appends what makes what is ours of it into want.
+	Changes(changes *tables.Changes, want iptables.Ruleset) error
+}
+
+// forms returns the backend's own form and the other.
+func (b *Backend) forms(s *snapshot) (own, other form) {
+	if b.native {
+		return &s.native, &s.compat
+	}
+	return &s.compat, &s.native
+}
+
+// maxAttempts bounds how often something is tried again because another program
+// changed the rules meanwhile. Each time that program got on by one transaction.
+const maxAttempts = 100
+
+// takeSnapshot reads everything at one generation.
+func takeSnapshot(ctx context.Context, c *netlink.Conn) (*snapshot, error) {
+	for range maxAttempts {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		s, err := readOnce(c)
+		if err == nil || !isTransient(err) {
+			return s, err
+		}
+	}
+	return nil, fmt.Errorf("failed to read the rules: %w", netlink.ErrChanged)
+}
+
+// readOnce fails with [netlink.ErrChanged] unless what it read is one generation.
+func readOnce(c *netlink.Conn) (*snapshot, error) {
+	generation, err := c.Generation()
+	if err != nil {
+		return nil, err
+	}
+	s := &snapshot{generation: generation}
+	if err := s.read(c); err != nil {
+		return nil, err
+	}
+	if after, err := c.Generation(); err != nil {
+		return nil, err
+	} else if after != generation {
+		return nil, netlink.ErrChanged
+	}
+	return s, nil
+}
+
+func (s *snapshot) read(c *netlink.Conn) error {
+	found := false
+	err := list(c, unix.NFT_MSG_GETTABLE, "list the tables", func(m netlink.Message) {
+		found = s.addTable(m) || found
+	})
+	if err != nil || !found {
+		return err
+	}
+	if err := list(c, unix.NFT_MSG_GETCHAIN, "list the chains", s.addChain); err != nil {
+		return err
+	}
+	if err := list(c, unix.NFT_MSG_GETRULE, "list the rules", s.addRule); err != nil {
+		return err
+	}
+	return s.native.LoadSets(c)
+}
+
+// list reads what there is of a kind in all tables.
+func list(c *netlink.Conn, kind uint16, purpose netlink.Purpose, each func(netlink.Message)) error {
+	return c.Dump(netlink.Request{Kind: netlink.NFTables(kind), Purpose: purpose}, each)
+}
+
+// addTable reports whether either form has the table.
+func (s *snapshot) addTable(m netlink.Message) bool {
+	t, ok := tables.ReadTable(m)
+	return ok && (s.compat.AddTable(t) || s.native.AddTable(t))
+}
+
+func (s *snapshot) addChain(m netlink.Message) {
+	place, c := tables.ReadChain(m)
+	s.compat.AddChain(place, c)
+	s.native.AddChain(place, c)
+}
+
+func (s *snapshot) addRule(m netlink.Message) {
+	place, r := tables.ReadRule(m)
+	s.compat.AddRule(place, r)
+	s.native.AddRule(place, r)
+}

@@ -1,0 +1,98 @@
+package nftables
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// traceFirst is how long the first report is waited for, traceQuiet how
+	// long after the last. A lost SYN is sent again after a second (RFC 6298,
+	// section 2.1): that one has to find no rule any more.
+	traceFirst = 500 * time.Millisecond
+	traceQuiet = 100 * time.Millisecond
+)
+
+// nfDrop and nfAccept are NF_DROP and NF_ACCEPT (linux/netfilter.h).
+const (
+	nfDrop   = 0
+	nfAccept = 1
+)
+
+// readTrace reads reports until there are no more.
+func (s *snapshot) readTrace(reports *netlink.KernelSocket) ([]TraceStep, error) {
+	var steps []TraceStep
+	wait := traceFirst
+	for {
+		if err := reports.SetTimeout(wait); err != nil {
+			return nil, err
+		}
+		b, err := reports.Receive()
+		if errors.Is(err, unix.EAGAIN) {
+			return steps, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("failed to read a trace: %w", err)
+		}
+		wait = traceQuiet
+		for m, err := range netlink.Messages(b) {
+			if err != nil {
+				return nil, err
+			}
+			if step, ok := s.traceStep(m); ok {
+				steps = append(steps, step)
+			}
+		}
+	}
+}
+
+// traceStep reads NFT_MSG_TRACE (enum nft_trace_attributes). Ends of chains and
+// policies that let the packet go are left out.
+func (s *snapshot) traceStep(m netlink.Message) (step TraceStep, ok bool) {
+	var table string
+	var kind uint32
+	var handle uint64
+	for attribute, value := range m.Attributes() {
+		switch attribute {
+		case unix.NFTA_TRACE_TABLE:
+			table = netlink.ReadString(value)
+		case unix.NFTA_TRACE_CHAIN:
+			step.Chain = netlink.ReadString(value)
+		case unix.NFTA_TRACE_RULE_HANDLE:
+			handle = netlink.ReadUint64(value)
+		case unix.NFTA_TRACE_TYPE:
+			kind = netlink.ReadUint32(value)
+		case unix.NFTA_TRACE_POLICY:
+			step.Dropped = netlink.ReadUint32(value) != nfAccept
+		case unix.NFTA_TRACE_VERDICT:
+			for attribute, value := range netlink.Attributes(value) {
+				if attribute == unix.NFTA_VERDICT_CODE {
+					step.Dropped = netlink.ReadUint32(value) == nfDrop
+				}
+			}
+		}
+	}
+	// The end of a chain is reported as a rule without a handle
+	// (nft_do_chain in net/netfilter/nf_tables_core.c).
+	rule := kind == unix.NFT_TRACETYPE_RULE && handle != 0
+	step.Policy = kind == unix.NFT_TRACETYPE_POLICY && step.Dropped
+	if m.Kind != netlink.NFTables(unix.NFT_MSG_TRACE) || table == traceTable() || !rule && !step.Policy {
+		return step, false
+	}
+	step.Table = table
+	family, known := tables.FamilyOf(m.Family())
+	key := tables.Key{Family: family, Name: table}
+	position, r, ok := s.compat.Find(key, step.Chain, handle)
+	if known && !ok {
+		step.Table = key.String()
+	}
+	if position > 0 {
+		step.Position, step.Rule = position, r.String()
+	}
+	return step, true
+}
