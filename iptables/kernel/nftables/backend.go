@@ -9,15 +9,19 @@
 // only if nobody else has changed any since they were read; the one thing it
 // takes is CAP_NET_ADMIN in the user namespace that owns the network namespace.
 //
-// The expressions of a rule are described by nft --debug=netlink list ruleset;
-// the structs that xt matches and targets carry by the headers in
-// /usr/include/linux/netfilter, named at each.
+// The packages inside it, each of which imports only those before it, are
+//
+//   - netlink: messages, questions, lists and transactions;
+//   - expression: what both forms share of the expressions of a rule;
+//   - tables: tables, chains and rules around the expressions;
+//   - compat: the form of iptables-nft, and native: nf_tables' own.
+//
+// This one reads both forms at one generation, changes both in one transaction, and
+// says what a refusal of the kernel means. nft --debug=netlink list ruleset shows
+// the expressions of a rule.
 package nftables
 
 import (
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
-
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +30,8 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/compact"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 )
 
 // Backend reaches the rules over netlink. Its methods act on the network

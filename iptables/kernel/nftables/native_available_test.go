@@ -6,12 +6,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
-	"golang.org/x/sys/unix"
-
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 	"github.com/meshtables/meshtables/iptables/internal/plantest"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // The kernel takes every made-up plan, and asking it leaves nothing behind.

@@ -1,10 +1,6 @@
 package nftables
 
 import (
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
-	"golang.org/x/sys/unix"
-
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -13,6 +9,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
+	"golang.org/x/sys/unix"
 )
 
 // foreign is what other programs have in the tables that we write to, with

@@ -34,10 +34,8 @@ type TraceStep struct {
 	Dropped bool
 }
 
-const (
-	// tracePriority is before raw, NF_IP_PRI_RAW in linux/netfilter_ipv4.h.
-	tracePriority = -350
-)
+// tracePriority is before raw, NF_IP_PRI_RAW in linux/netfilter_ipv4.h.
+const tracePriority = -350
 
 // traceTable is the name of the table that marks packets for tracing, different
 // for each program that does.

@@ -1,12 +1,12 @@
 package compat
 
 import (
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
-
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 )
 
 // commentSize is that of struct xt_comment_info (linux/netfilter/xt_comment.h),

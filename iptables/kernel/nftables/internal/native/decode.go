@@ -15,8 +15,8 @@ type decoder struct {
 	sets map[string]*installedSet
 }
 
-// decode reads what encode writes. What it cannot read becomes an
-// unknown match or target, as in decodeRule.
+// decode reads what encode writes. What it cannot read becomes an unknown match or
+// target, which holds the bytes.
 func decode(exprs []expression.Expression, sets map[string]*installedSet) rule {
 	d := decoder{expression.Decoder{Rest: exprs}, sets}
 	d.guard()

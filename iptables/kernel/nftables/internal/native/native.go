@@ -100,16 +100,16 @@ func (t *Table) LoadSets(c *netlink.Conn) error {
 	return nil
 }
 
-// list reads what there is of a kind in the table, whose name is the attribute
-// table; and adds others. What has been removed meanwhile is a change.
+// list reads what there is of a kind in the table, which the attribute table names;
+// more can name a set. What has been removed meanwhile is a change.
 func (t *Table) list(c *netlink.Conn, kind uint16, purpose netlink.Purpose,
-	table uint16, and func(*netlink.Builder), each func(netlink.Message)) error {
+	table uint16, more func(*netlink.Builder), each func(netlink.Message)) error {
 	err := c.Dump(netlink.Request{
 		Kind: netlink.NFTables(kind), Family: unix.NFPROTO_INET, Purpose: purpose,
 		Attributes: func(b *netlink.Builder) {
 			b.PutString(table, tableKey.Name)
-			if and != nil {
-				and(b)
+			if more != nil {
+				more(b)
 			}
 		},
 	}, each)

@@ -1,0 +1,115 @@
+package nftables
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/compat"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/native"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
+	"golang.org/x/sys/unix"
+)
+
+// described says more of what the kernel refused: an *[Error] where it was a
+// request, with what is missing for it as the connection tells.
+func described(c *netlink.Conn, err error) error {
+	var refusal *netlink.Refusal
+	var tooLarge *netlink.TooLargeError
+	var already *Error
+	switch {
+	case errors.As(err, &already):
+		return err
+	case errors.As(err, &refusal):
+		return kernelError(refusal, missing(c, refusal))
+	case errors.As(err, &tooLarge):
+		return &tooLargeError{tooLarge}
+	}
+	return err
+}
+
+// missing asks which extensions of a refused rule the kernel lacks: its answer
+// to the rule names none. The native form takes none.
+func missing(c *netlink.Conn, refusal *netlink.Refusal) []compat.Requirement {
+	o, ok := refusal.Purpose.(tables.Operation)
+	if !ok || o.Rule == nil || o.Family == tables.Inet {
+		return nil
+	}
+	switch refusal.Errno {
+	case unix.ENOENT, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT:
+	default:
+		return nil
+	}
+	var missing []compat.Requirement
+	for _, x := range compat.RequirementsOf(o.Family, o.Rule) {
+		if ok, err := x.IsMet(c); err == nil && !ok {
+			missing = append(missing, x)
+		}
+	}
+	return missing
+}
+
+// kernelError is the one place that gives an errno its meaning. missing holds
+// the extensions of the operation's rule that the kernel says it does not have.
+func kernelError(refusal *netlink.Refusal, missing []compat.Requirement) *Error {
+	errno := refusal.Errno
+	e := &Error{Operation: refusal.Purpose.String(), Errno: errno, Kernel: refusal.Explanation}
+	o, _ := refusal.Purpose.(tables.Operation)
+	if o.Rule != nil {
+		e.Rule = o.Rule.String()
+	}
+	switch {
+	case errno == unix.EPERM || errno == unix.EACCES:
+		e.meaning = "the capability NET_ADMIN is missing in the user namespace that owns the network namespace"
+		e.Hint = "run with the capability NET_ADMIN"
+	case len(missing) > 0:
+		e.Kind = ErrMissing
+		e.meaning, e.Hint = lacks(missing)
+	case refusal.Purpose == netlink.AskGeneration && errno == unix.EINVAL:
+		// nfnetlink answers EINVAL for a subsystem that is not there
+		// (nfnetlink_rcv_msg in net/netfilter/nfnetlink.c).
+		e.Kind = ErrMissing
+		e.meaning = "the kernel has no nf_tables"
+		e.Hint = "load the module nf_tables, or use --backend=iptables-legacy"
+	case errno == unix.ENOENT || errno == unix.EOPNOTSUPP:
+		e.Kind = ErrMissing
+		e.meaning = "the kernel lacks what this needs in nf_tables"
+		e.Hint = "load the modules nft_compat and nft_chain_nat, or use another --backend"
+		if o.Name != "" && o.Family == tables.Inet {
+			e.Hint = "load the modules " + strings.Join(native.Modules(o.Rule), ", ") + ", or use another --backend"
+		}
+	case o.Rule != nil && errno == unix.EINVAL && hasOwner(o.Rule):
+		// owner_check in net/netfilter/xt_owner.c.
+		e.meaning = "the match owner takes only ids that are mapped in the user namespace, and only from the one that owns the network namespace"
+		e.Hint = "use ids that the uid_map and gid_map of the user namespace have"
+	case errno == unix.EBUSY && o.Chain != "":
+		e.meaning = "something that is no plain jump still refers to the chain"
+		e.Hint = "see it with nft list ruleset"
+	case errno == unix.ENOMEM || errno == unix.ENOBUFS:
+		e.meaning = "the kernel has no memory for the transaction"
+	}
+	return e
+}
+
+// lacks says that extensions are missing, and what helps.
+func lacks(missing []compat.Requirement) (meaning, hint string) {
+	words, modules := make([]string, len(missing)), make([]string, len(missing))
+	for i, x := range missing {
+		words[i], modules[i] = x.String(), x.Module()
+	}
+	slices.Sort(modules)
+	meaning = "the kernel has no " + strings.Join(words, ", no ") + " for nf_tables"
+	hint = "load the modules nft_compat and " + strings.Join(slices.Compact(modules), ", ") + ", or use another --backend"
+	return meaning, hint
+}
+
+func hasOwner(r *iptables.Rule) bool {
+	for _, m := range r.Matches {
+		if _, ok := m.(iptables.Owner); ok {
+			return true
+		}
+	}
+	return false
+}
