@@ -6,7 +6,6 @@ import (
 	"errors"
 	"iter"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -242,70 +241,4 @@ func withTimeout(dial func() (netlink.Socket, error), d time.Duration) func() (n
 		}
 		return s, s.(*faulty).Socket.(*netlink.KernelSocket).SetTimeout(d)
 	}
-}
-
-func TestRefusals(t *testing.T) {
-	missingOwner := func(request []byte) []byte {
-		if kindOf(request) == compatGet && strings.Contains(string(request), "owner\x00") {
-			return refusal(sequenceOf(request), unix.ENOENT)
-		}
-		return nil
-	}
-	tests := []struct {
-		name   string
-		errno  unix.Errno
-		onRule bool
-		want   string
-	}{
-		{"no xt_owner", unix.ENOENT, true, "the kernel has no match owner (revision 1) for nf_tables"},
-		{"no nft_compat", unix.EOPNOTSUPP, true, "the kernel has no match owner (revision 1) for nf_tables"},
-		{"ids not mapped", unix.EINVAL, true, "(-o lo -m owner ! --uid-owner 1337 -j RETURN): the match owner takes only ids"},
-		{"busy", unix.EBUSY, true, "device or resource busy"},
-		{"out of memory", unix.ENOMEM, false, "failed to change the rules: the kernel has no memory for the transaction: cannot allocate memory"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			nstest.Enter(t)
-			old := sidecar(t)
-			replace(t, old)
-			want := iptables.Ruleset{Tables: []iptables.Table{{Family: iptables.IPv4, Name: iptables.Nat}}}
-			want.Tables[0].Append("ISTIO_NEW", iptables.Rule{
-				Out:     iptables.Interface{Name: "lo"},
-				Matches: []iptables.Match{iptables.Owner{UID: iptables.NotID(1337)}},
-				Target:  iptables.Return,
-			})
-			b := faultyBackend(faulty{onSend: func(request []byte) []byte {
-				if !isBatch(request) {
-					return missingOwner(request)
-				}
-				if tt.onRule {
-					return refusal(firstRule(t, request, ""), tt.errno)
-				}
-				return refusal(sequenceOf(request), tt.errno)
-			}})
-			err := b.Replace(t.Context(), iptables.Ruleset{}, want)
-			if err == nil || !strings.Contains(err.Error(), tt.want) || !errors.Is(err, tt.errno) {
-				t.Errorf("got  %v\nwant %s", err, tt.want)
-			}
-			if !strings.Contains(err.Error(), "the rules that stood before still stand") {
-				t.Errorf("got %v", err)
-			}
-			installed(t, old)
-		})
-	}
-}
-
-// A jump that hides in a verdict map holds the chain; the transaction fails as a
-// whole.
-func TestChainInUse(t *testing.T) {
-	nstest.Enter(t)
-	want := sidecar(t)
-	replace(t, want)
-	nstest.Run(t, "nft", "add chain ip nat theirs; add rule ip nat theirs tcp dport vmap { 1 : jump ISTIO_REDIRECT }")
-	err := New().Replace(t.Context(), load(t), iptables.Ruleset{})
-	if !errors.Is(err, unix.EBUSY) || !strings.Contains(err.Error(), "failed to delete chain ISTIO_REDIRECT of table ip nat") {
-		t.Errorf("got %v", err)
-	}
-	installed(t, want)
 }
