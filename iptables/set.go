@@ -131,8 +131,9 @@ func (i Interval) Interface() (name string, ok bool) {
 	return name, i == InterfaceInterval(name)
 }
 
-// text writes an interval as the option of the field takes it.
-func (i Interval) text(f SetField) string {
+// Text returns an interval of values of a field as the field's option takes it, or
+// where none can, its first and last value with "-" between.
+func (i Interval) Text(f SetField) string {
 	switch f {
 	case SourceAddress, DestinationAddress:
 		if p, ok := i.Prefix(); ok {
@@ -202,7 +203,7 @@ func (s Set) Contains(v Value) bool {
 func (s Set) appendSave(words []string) []string {
 	values := make([]string, len(s.Elements))
 	for i, e := range s.Elements {
-		values[i] = e.text(s.Field)
+		values[i] = e.Text(s.Field)
 	}
 	return append(appendNot(words, s.Not), string(s.Field), "{"+strings.Join(values, ",")+"}")
 }

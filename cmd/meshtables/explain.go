@@ -12,6 +12,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/kernel"
 )
 
 // explain tells what becomes of a connection, or without one in general what is
@@ -75,11 +76,11 @@ func (c *command) subject(ctx context.Context) (s subject, status int) {
 	if err != nil {
 		return s, c.failed(err)
 	}
-	backend, rules, err := c.liveRules(ctx)
+	live, err := c.liveRules(ctx)
 	if err != nil {
 		return s, c.failed(err)
 	}
-	s.backend, s.Recognised = backend, capture.Recognise(rules)
+	s.backend, s.Recognised = live.Backend.Name(), capture.Recognise(live.Rules, live.Backend.Form)
 	if c.trace {
 		if err := s.checkTrace(); err != nil {
 			return s, c.failed(err)
@@ -107,24 +108,26 @@ func (c *command) warnUnused() {
 
 // liveRules returns the rules of the backend that holds ours, or of the one that
 // would.
-func (c *command) liveRules(ctx context.Context) (backend string, rules iptables.Ruleset, err error) {
-	backends, err := c.installed(ctx)
+func (c *command) liveRules(ctx context.Context) (live kernel.Installed, err error) {
+	installed, err := c.installed(ctx)
 	if err != nil {
-		return "", rules, err
+		return live, err
 	}
-	if len(backends) > 1 {
-		c.log.Warn(fmt.Sprintf("rules of both %s and %s see every packet; only those of %s are explained\n"+
-			hintPrefix+"apply again: what is not in the chosen backend is removed", backends[0].Name, backends[1].Name, backends[0].Name))
+	if len(installed) > 1 {
+		c.log.Warn(fmt.Sprintf("rules of both %s and %[2]s see every packet; only those of %[1]s are explained\n"+
+			hintPrefix+"apply again: what is not in the chosen backend is removed",
+			installed[0].Backend.Name(), installed[1].Backend.Name()))
 	}
-	if len(backends) > 0 {
-		return backends[0].Name, backends[0].Rules, nil
+	if len(installed) > 0 {
+		return installed[0], nil
 	}
 	choice, err := c.choose(ctx, iptables.Ruleset{})
 	if err != nil {
-		return "", rules, err
+		return live, err
 	}
-	rules, err = choice.Backend.Load(ctx)
-	return choice.Backend.Name(), rules, err
+	live.Backend = choice.Backend
+	live.Rules, err = choice.Backend.Load(ctx)
+	return live, err
 }
 
 // warnLive tells of what --live does not take into account.

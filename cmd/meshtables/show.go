@@ -34,7 +34,7 @@ func (o *options) showRows() []row {
 
 // show prints what is installed.
 func (c *command) show(ctx context.Context) int {
-	backends, err := c.installed(ctx)
+	installed, err := c.installed(ctx)
 	if err != nil {
 		return c.failed(err)
 	}
@@ -43,9 +43,8 @@ func (c *command) show(ctx context.Context) int {
 		return c.failed(err)
 	}
 	a := shown{Result: "installed", Backends: []shownBackend{}, Routing: []shownRouting{}, colour: c.colour()}
-	for _, b := range backends {
-		recognised := capture.Recognise(b.Rules)
-		b.Rules = recognised.Rules
+	for _, i := range installed {
+		b := show.Backend{Name: i.Backend.Name(), Rules: capture.Recognise(i.Rules, i.Backend.Form).Rules}
 		a.backends = append(a.backends, b)
 		a.Backends = append(a.Backends, shownBackend{b.Name, show.Tables(&b.Rules)})
 	}
@@ -68,7 +67,7 @@ func (c *command) show(ctx context.Context) int {
 
 // installed returns the backends that hold rules of ours, the chosen one first.
 // Where nothing of ours is found, there is none.
-func (c *command) installed(ctx context.Context) ([]show.Backend, error) {
+func (c *command) installed(ctx context.Context) ([]kernel.Installed, error) {
 	choice, err := c.choose(ctx, iptables.Ruleset{})
 	if err != nil {
 		return nil, err
@@ -79,18 +78,14 @@ func (c *command) installed(ctx context.Context) ([]show.Backend, error) {
 	}
 	others, unseen := choice.Others(ctx)
 	c.warnUnseen(kernel.Report{Unseen: unseen})
-	var backends []show.Backend
 	if own := rules.Own(); len(own.Tables) > 0 {
-		backends = append(backends, show.Backend{Name: choice.Backend.Name(), Rules: rules})
+		others = slices.Insert(others, 0, kernel.Installed{Backend: choice.Backend, Rules: rules})
 	}
-	for _, other := range others {
-		backends = append(backends, show.Backend{Name: other.Backend.Name(), Rules: other.Rules})
-	}
-	if len(backends) > 1 {
-		c.log.Warn("there are rules in two backends, and packets meet both\n" +
+	if len(others) > 1 {
+		c.log.Warn("there are rules in more than one backend, and packets meet all\n" +
 			hintPrefix + "apply again: rules that are not in the chosen backend are removed")
 	}
-	return backends, nil
+	return others, nil
 }
 
 // colour reports whether to colour what is printed: on a terminal that can show

@@ -22,9 +22,12 @@ type Recognised struct {
 }
 
 // Recognise reads the options back from rules, whether this program wrote them or
-// the reference. What rules do not tell, because it makes none, has its default:
+// the reference: from the origins that they were stored with, or else from what
+// they look like. What rules do not tell, because it makes none, has its default:
 // such as the routing table, and ports that are excluded from a list.
-func Recognise(rs iptables.Ruleset) Recognised {
+//
+// form makes of a plan what is written, and read back, in the form of the rules.
+func Recognise(rs iptables.Ruleset, form func(plan iptables.Ruleset) iptables.Ruleset) Recognised {
 	var r recogniser
 	for _, f := range iptables.Families() {
 		var one recogniser
@@ -32,16 +35,20 @@ func Recognise(rs iptables.Ruleset) Recognised {
 		r.merge(one)
 	}
 	found := Recognised{Config: r.config(), Host: host.Host{NameServers: r.nameServers()}}
-	planned := Plan(found.Config, found.Host).Rules
+	if told, ok := originsOf(rs); ok {
+		found.Config = told.config(found.Config)
+		found.Host.NameServers = told.nameServers()
+	}
+	planned := form(Plan(found.Config, found.Host).Rules)
 	own, plannedOwn := rs.Own(), planned.Own()
 	found.Complete = own.Equal(&plannedOwn)
 	found.Rules = withOrigins(rs, &planned)
 	return found
 }
 
-// withOrigins returns the rules with the origins of those planned for the same
-// chain: of equal ones the first has the origin of the first, and so on; those
-// that are too many have the origin of the last.
+// withOrigins returns the rules, of which those without an origin have that of the
+// one planned for the same chain: of equal ones the first has the origin of the
+// first, and so on; those that are too many have the origin of the last.
 func withOrigins(rs iptables.Ruleset, planned *iptables.Ruleset) iptables.Ruleset {
 	var result iptables.Ruleset
 	for _, t := range rs.Tables {
@@ -70,7 +77,7 @@ func copyOrigins(to, from []iptables.Rule) {
 	for i := range to {
 		text := to[i].String()
 		left := origins[text]
-		if len(left) > 0 {
+		if len(left) > 0 && to[i].Origin == (iptables.Origin{}) {
 			to[i].Origin = left[0]
 		}
 		if len(left) > 1 {

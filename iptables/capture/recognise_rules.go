@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/compact"
 	"github.com/meshtables/meshtables/iptables/config"
 )
 
@@ -30,8 +31,7 @@ func (r *recogniser) family(rs *iptables.Ruleset, f iptables.Family) {
 	r.mangle(slices.Concat(rules(iptables.Mangle, iptables.Prerouting), rules(iptables.Mangle, chainPrerouting),
 		rules(iptables.Mangle, chainTProxy)))
 	if inbound := rules(iptables.Nat, chainInbound); len(inbound) > 0 {
-		tunnel, _ := destinationPort(inbound[0])
-		r.tunnelPort = tunnel.First
+		// The first exempts the tunnel's port, which outbound has told already.
 		r.inbound(inbound[1:])
 	}
 	r.inbound(rules(iptables.Mangle, chainInbound))
@@ -58,6 +58,9 @@ func (r *recogniser) outbound(f iptables.Family, rules []iptables.Rule) {
 		switch {
 		case to == chainInRedirect:
 			proxy = append(proxy, owners...)
+			if port := exceptedPort(rule); port != 0 {
+				r.tunnelPort = port
+			}
 		case to == chainRedirect && toPort:
 			r.includedOutbound = append(r.includedOutbound, port)
 		case to == chainRedirect && rule.Destination != (iptables.Address{}):
@@ -205,6 +208,20 @@ func destinationPort(r iptables.Rule) (iptables.PortRange, bool) {
 		}
 	}
 	return iptables.PortRange{}, false
+}
+
+// exceptedPort returns the port other than that of DNS to which a rule does not
+// apply: the tunnel's, where it is about the proxy's way back in.
+func exceptedPort(r iptables.Rule) uint16 {
+	values, _, _ := compact.Values(r, iptables.DestinationPort)
+	for _, v := range values {
+		for _, port := range []uint16{v.Ports().First, v.Ports().Last} {
+			if port != dnsPort {
+				return port
+			}
+		}
+	}
+	return 0
 }
 
 func add[T comparable](list *[]T, items ...T) {

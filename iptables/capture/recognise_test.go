@@ -1,6 +1,7 @@
 package capture_test
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 
@@ -8,6 +9,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/compact"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/tests/recorded"
@@ -18,7 +20,7 @@ func TestRecognisePlanned(t *testing.T) {
 	for _, c := range recorded.Cases(t) {
 		t.Run(c.Name, func(t *testing.T) {
 			planned := capture.Plan(c.Config(t), c.Host()).Rules
-			found := capture.Recognise(withoutOrigins(t, planned))
+			found := capture.Recognise(withoutOrigins(t, planned), compact.Multiport)
 			if diff := cmp.Diff(describe(planned), describe(found.Rules)); diff != "" {
 				t.Errorf("planned (-), recognised (+):\n%s", diff)
 			}
@@ -34,7 +36,7 @@ func TestRecognisePlanned(t *testing.T) {
 func TestRecogniseReference(t *testing.T) {
 	for _, c := range recorded.Cases(t) {
 		t.Run(c.Name, func(t *testing.T) {
-			found := capture.Recognise(c.Ruleset(t))
+			found := capture.Recognise(c.Ruleset(t), compact.Multiport)
 			for _, table := range found.Rules.Tables {
 				for _, chain := range table.Chains {
 					for i, r := range chain.Rules {
@@ -45,6 +47,52 @@ func TestRecogniseReference(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A plan in the native form is recognised by the origins that it is stored with:
+// the options found make the same rules.
+func TestRecogniseNative(t *testing.T) {
+	for _, c := range recorded.Cases(t) {
+		t.Run(c.Name, func(t *testing.T) {
+			native := compact.Sets(capture.Plan(c.Config(t), c.Host()).Rules)
+			found := capture.Recognise(native, compact.Sets)
+			if diff := cmp.Diff(describe(native), describe(found.Rules)); diff != "" {
+				t.Errorf("planned (-), recognised (+):\n%s", diff)
+			}
+			if !found.Complete {
+				again := compact.Sets(capture.Plan(found.Config, found.Host).Rules)
+				t.Errorf("not recognised as complete; options found: %q\nplanned (-), again (+):\n%s",
+					found.Config.Args(), cmp.Diff(describe(native), describe(again)))
+			}
+		})
+	}
+}
+
+// Lists that are too long to be stored with a rule are read from the rule.
+func TestRecogniseNativeLongLists(t *testing.T) {
+	cfg := config.Default()
+	for i := range uint16(20) {
+		last := byte(2 * i)
+		cfg.ExcludedPorts = append(cfg.ExcludedPorts, iptables.Port(1000+2*i))
+		cfg.ExcludedOutboundPorts = append(cfg.ExcludedOutboundPorts, iptables.Port(2000+2*i))
+		cfg.ExcludedCIDRs = append(cfg.ExcludedCIDRs, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, last}), 32))
+		cfg.ExcludedSourceCIDRs = append(cfg.ExcludedSourceCIDRs, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 1, 0, last}), 32))
+		cfg.ExcludedGroups = append(cfg.ExcludedGroups, 3000+2*uint32(i))
+		uid := 4000 + 2*uint32(i)
+		cfg.ExcludedUIDs = append(cfg.ExcludedUIDs,
+			config.UserTraffic{Protocol: iptables.UDP, Ports: iptables.Port(53), First: uid, Last: uid})
+		cfg.ExcludedInterfaces = append(cfg.ExcludedInterfaces, fmt.Sprintf("net%02d", i))
+	}
+	cfg.ExcludedPorts = cfg.ExcludedPorts[3:]
+	cfg.IPv6 = config.IPv6Off
+	native := compact.Sets(capture.Plan(cfg, host.Host{}).Rules)
+	found := capture.Recognise(native, compact.Sets)
+	if !found.Complete {
+		t.Error("not recognised as complete")
+	}
+	if diff := cmp.Diff(cfg.Args(), found.Config.Args()); diff != "" {
+		t.Errorf("options given (-), recognised (+):\n%s", diff)
 	}
 }
 
@@ -60,7 +108,7 @@ func TestRecogniseExemptions(t *testing.T) {
 	}
 	for _, mode := range []config.Mode{config.ModeRedirect, config.ModeTProxy} {
 		cfg.Mode, cfg.IPv6 = mode, config.IPv6On
-		found := capture.Recognise(withoutOrigins(t, capture.Plan(cfg, host.Host{}).Rules))
+		found := capture.Recognise(withoutOrigins(t, capture.Plan(cfg, host.Host{}).Rules), compact.Multiport)
 		if !found.Complete {
 			t.Errorf("%s: not recognised as complete", mode)
 		}
@@ -74,11 +122,11 @@ func TestRecogniseForeign(t *testing.T) {
 	planned := capture.Plan(recorded.Cases(t)[0].Config(t), recorded.Cases(t)[0].Host()).Rules
 	nat := planned.Table(iptables.IPv4, iptables.Nat)
 	nat.Append(iptables.Output, iptables.Rule{Target: iptables.Accept})
-	if found := capture.Recognise(planned); !found.Complete {
+	if found := capture.Recognise(planned, compact.Multiport); !found.Complete {
 		t.Error("a foreign rule makes it incomplete")
 	}
 	nat.Append("ISTIO_OUTPUT", iptables.Rule{Target: iptables.Accept})
-	if found := capture.Recognise(planned); found.Complete {
+	if found := capture.Recognise(planned, compact.Multiport); found.Complete {
 		t.Error("a rule that no option makes goes unnoticed")
 	}
 }

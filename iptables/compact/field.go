@@ -17,6 +17,14 @@ var fields = [...]iptables.SetField{
 // hole stands in a rule for the match that was taken out of it.
 var hole = iptables.UnknownMatch{Args: []string{"any of"}}
 
+// Values returns the values of which a packet's field must have one, or with not
+// may have none, for a rule to match, whatever the words. It is not ok if the rule
+// asks nothing of that field, or more than one thing.
+func Values(r iptables.Rule, f iptables.SetField) (values []iptables.Interval, not, ok bool) {
+	_, not, values, ok = extract(r, f)
+	return values, not, ok
+}
+
 // extract takes the match on a field out of a rule. It is ok if there is exactly
 // one, and what is left has a hole in its place.
 func extract(r iptables.Rule, f iptables.SetField) (rest iptables.Rule, not bool, values []iptables.Interval, ok bool) {

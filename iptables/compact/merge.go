@@ -143,8 +143,15 @@ func list(values []string) string {
 	if len(values) <= maxListed {
 		return strings.Join(values, ",")
 	}
-	return fmt.Sprintf("%s,... (%d values)", strings.Join(values[:maxListed], ","), len(values))
+	return fmt.Sprintf("%s,%s%d values)", strings.Join(values[:maxListed], ","), shortened, len(values))
 }
+
+// shortened stands in the value of an origin for what is left out.
+const shortened = "... ("
+
+// IsShortened reports whether the value of an origin is a list of which only the
+// beginning is spelled out.
+func IsShortened(value string) bool { return strings.Contains(value, shortened) }
 
 func rulesOf(list []*merged) []iptables.Rule {
 	rules := make([]iptables.Rule, len(list))

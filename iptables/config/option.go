@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -89,4 +90,18 @@ func (c Config) Args() []string {
 		}
 	}
 	return args
+}
+
+// Set gives an option, by its name without dashes, the value that Args would print
+// for it: numbers for names, commas in lists.
+func (c *Config) Set(name, value string) error {
+	d := draft{Config: *c}
+	for _, o := range captureOptions() {
+		if o.Name == name {
+			err := o.value(&d).Set(value)
+			*c = d.Config
+			return err
+		}
+	}
+	return fmt.Errorf("there is no option --%s", name)
 }

@@ -56,7 +56,7 @@ func Install(ctx context.Context, choice Choice, rules iptables.Ruleset, routing
 	haveOwn, want := have.Own(), rules.Own()
 	if from, native, ok := movable(choice.Backend, others, rules); ok {
 		steps = append(steps, move(from, native, have, rules))
-		others = slices.DeleteFunc(others, func(o Other) bool { return o.Backend == from.Backend })
+		others = slices.DeleteFunc(others, func(o Installed) bool { return o.Backend == from.Backend })
 	} else if !haveOwn.Equal(&want) {
 		now := have
 		if between, ok := handover(have, rules); ok {
@@ -80,7 +80,7 @@ func Install(ctx context.Context, choice Choice, rules iptables.Ruleset, routing
 // TPROXY at the same time: there a packet could be between the two when the
 // transaction takes effect, and meet neither. So the new rules are added first
 // there, and the old ones removed after.
-func movable(chosen Backend, others []Other, want iptables.Ruleset) (from Other, native *nftables.Backend, ok bool) {
+func movable(chosen Backend, others []Installed, want iptables.Ruleset) (from Installed, native *nftables.Backend, ok bool) {
 	native, ok = chosen.(*nftables.Backend)
 	if !ok || native.Name() != Native || len(want.Tables) == 0 {
 		return from, nil, false
@@ -94,7 +94,7 @@ func movable(chosen Backend, others []Other, want iptables.Ruleset) (from Other,
 	return from, nil, false
 }
 
-func move(from Other, native *nftables.Backend, have, want iptables.Ruleset) step {
+func move(from Installed, native *nftables.Backend, have, want iptables.Ruleset) step {
 	return step{
 		do: func(ctx context.Context) error { return native.Take(ctx, want) },
 		undo: func(ctx context.Context) error {

@@ -12,8 +12,8 @@ import (
 	"github.com/meshtables/meshtables/iptables/kernel/xtables"
 )
 
-// Other is a backend beside the chosen one, with the rules it holds.
-type Other struct {
+// Installed is a backend with the rules that it holds.
+type Installed struct {
 	Backend Backend
 	// Rules are what its Load returned; some of them are ours.
 	Rules iptables.Ruleset
@@ -26,16 +26,16 @@ type Other struct {
 //
 // An error is about a backend that could not be asked, such as legacy tables
 // without the programs to read them; the others are returned beside it.
-func (c Choice) Others(ctx context.Context) ([]Other, error) {
+func (c Choice) Others(ctx context.Context) ([]Installed, error) {
 	candidates, err := c.beside(ctx)
 	errs := []error{err}
-	var others []Other
+	var others []Installed
 	for _, backend := range candidates {
 		rules, err := backend.Load(ctx)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("failed to look for rules in %s: %w", backend.Name(), err))
 		} else if own := rules.Own(); len(own.Tables) > 0 {
-			others = append(others, Other{backend, rules})
+			others = append(others, Installed{backend, rules})
 		}
 	}
 	return others, errors.Join(errs...)

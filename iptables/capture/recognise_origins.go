@@ -1,0 +1,137 @@
+package capture
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/compact"
+	"github.com/meshtables/meshtables/iptables/config"
+)
+
+// origins holds the values of options, in order, as rules were stored with them.
+type origins map[string][]string
+
+// originsOf collects them. It is ok only if every rule of ours has one.
+func originsOf(rs iptables.Ruleset) (o origins, ok bool) {
+	o = make(origins)
+	for _, t := range rs.Own().Tables {
+		for _, c := range t.Chains {
+			for _, r := range c.Rules {
+				if r.Origin == (iptables.Origin{}) {
+					return nil, false
+				}
+				o.add(&r)
+			}
+		}
+	}
+	return o, len(o) > 0
+}
+
+func (o origins) add(r *iptables.Rule) {
+	values := o[r.Origin.Option]
+	for _, v := range valuesOf(r) {
+		if !slices.Contains(values, v) {
+			values = append(values, v)
+		}
+	}
+	o[r.Origin.Option] = values
+}
+
+// valuesOf returns the items of an option's value. Those of a list that was too
+// long to be stored are taken from the rule itself.
+func valuesOf(r *iptables.Rule) []string {
+	if r.Origin.Value != "" && !compact.IsShortened(r.Origin.Value) {
+		return strings.Split(r.Origin.Value, ",")
+	}
+	var values []string
+	field := listedField(r)
+	intervals, _, _ := compact.Values(*r, field)
+	for _, i := range intervals {
+		text := i.Text(field)
+		if r.Origin.Option == "--excluded-uids" {
+			text = userTraffic(r, i)
+		}
+		values = append(values, text)
+	}
+	return values
+}
+
+// listedField returns what the option behind a rule is a list of.
+func listedField(r *iptables.Rule) iptables.SetField {
+	switch r.Origin.Option {
+	case "--included-cidrs", "--excluded-cidrs":
+		return iptables.DestinationAddress
+	case "--excluded-source-cidrs":
+		return iptables.SourceAddress
+	case "--excluded-interfaces", "--virtual-interfaces":
+		if _, _, ok := compact.Values(*r, iptables.OutInterface); ok {
+			return iptables.OutInterface
+		}
+		return iptables.InInterface
+	case "--proxy-uid", "--excluded-uids":
+		return iptables.OwnerUID
+	case "--proxy-gid", "--included-groups", "--excluded-groups":
+		return iptables.OwnerGID
+	}
+	return iptables.DestinationPort
+}
+
+// userTraffic returns the item of --excluded-uids that makes a rule for users.
+func userTraffic(r *iptables.Rule, users iptables.Interval) string {
+	t := config.UserTraffic{Protocol: r.Protocol.Protocol}
+	t.First, t.Last = users.IDs()
+	if ports, _, ok := compact.Values(*r, iptables.DestinationPort); ok {
+		t.Ports = ports[0].Ports()
+	}
+	return t.String()
+}
+
+// config returns the options. What no rule comes from is as in the one that the
+// rules look like, or empty if it is a list.
+func (o origins) config(c config.Config) config.Config {
+	c.IncludedPorts, c.ExcludedPorts = config.PortSelection{}, nil
+	c.IncludedOutboundPorts, c.ExcludedOutboundPorts = nil, nil
+	c.IncludedCIDRs, c.ExcludedCIDRs, c.ExcludedSourceCIDRs = config.CIDRSelection{}, nil, nil
+	c.ExcludedUIDs, c.ExcludedGroups = nil, nil
+	c.IncludedGroups = config.GroupSelection{All: true}
+	c.ExcludedInterfaces, c.VirtualInterfaces = nil, nil
+	c.RedirectDNS, c.CaptureAllDNS, c.DropInvalid = false, false, false
+	for option, values := range o {
+		switch option {
+		case iptables.BuiltIn:
+		case "--redirect-dns":
+			c.RedirectDNS = true
+		case "--capture-all-dns", "--drop-invalid":
+			values = []string{"true"}
+			fallthrough
+		default:
+			// What is no value of an option is of somebody else's making, and
+			// makes no rules, so the result will not be complete.
+			_ = c.Set(strings.TrimPrefix(option, "--"), strings.Join(values, ","))
+		}
+	}
+	if _, ok := o["--tproxy-mark"]; ok {
+		c.Mode = config.ModeTProxy
+	}
+	return c
+}
+
+// nameServers returns the captured ones, as recogniser.nameServers does.
+func (o origins) nameServers() []netip.Addr {
+	values, dns := o["--redirect-dns"]
+	if _, all := o["--capture-all-dns"]; !dns || all {
+		return nil
+	}
+	var servers []netip.Addr
+	for _, v := range values {
+		if a, err := netip.ParseAddr(v); err == nil {
+			servers = append(servers, a)
+		}
+	}
+	if len(servers) == 0 {
+		return []netip.Addr{netip.IPv6Unspecified()}
+	}
+	return servers
+}
