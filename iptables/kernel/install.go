@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables"
 	"github.com/meshtables/meshtables/iptables/routes"
 )
 
@@ -53,56 +52,53 @@ func Install(ctx context.Context, choice Choice, rules iptables.Ruleset, routing
 	if additions := changes.Additions(); len(additions) > 0 {
 		steps = append(steps, route(additions))
 	}
-	haveOwn, want := have.Own(), rules.Own()
-	if from, native, ok := movable(choice.Backend, others, rules); ok {
-		steps = append(steps, move(from, native, have, rules))
-		others = slices.DeleteFunc(others, func(o Installed) bool { return o.Backend == from.Backend })
-	} else if !haveOwn.Equal(&want) {
-		now := have
-		if between, ok := handover(have, rules); ok {
-			steps = append(steps, replace(choice.Backend, have, between))
-			now = between
-		}
-		steps = append(steps, replace(choice.Backend, now, rules))
-	}
-	for _, other := range others {
-		steps = append(steps, replace(other.Backend, other.Rules, iptables.Ruleset{}))
-	}
+	steps = append(steps, change(choice.Backend, have, rules, others)...)
 	if removals := changes.Removals(); len(removals) > 0 {
 		steps = append(steps, route(removals))
 	}
 	return Report{Changed: len(steps) > 0, Before: have, Unseen: unseen}, take(ctx, steps)
 }
 
-// movable returns the rules that can be moved into the native form in one
-// transaction, in which the packet path has it behind iptables' form. It is not ok
-// the other way round, or where inbound connections go over from REDIRECT to
-// TPROXY at the same time: there a packet could be between the two when the
-// transaction takes effect, and meet neither. So the new rules are added first
-// there, and the old ones removed after.
-func movable(chosen Backend, others []Installed, want iptables.Ruleset) (from Installed, native *nftables.Backend, ok bool) {
-	native, ok = chosen.(*nftables.Backend)
-	if !ok || native.Name() != Native || len(want.Tables) == 0 {
-		return from, nil, false
+// change returns the steps from what stands in the chosen backend and in others to
+// rules that stand in the chosen one only.
+func change(chosen Backend, have, rules iptables.Ruleset, others []Installed) []step {
+	var steps []step
+	haveOwn, want := have.Own(), rules.Own()
+	differ := !haveOwn.Equal(&want)
+	together := differ && len(others) > 0 && len(rules.Tables) > 0
+	first := rules
+	if together {
+		first = sociable(rules)
+	}
+	if from, native, ok := movable(chosen, others, rules); ok {
+		steps = append(steps, move(from, native, have, first))
+		others = slices.DeleteFunc(others, func(o Installed) bool { return o.Backend == from.Backend })
+	} else if differ {
+		for i := range others {
+			if o := &others[i]; together {
+				now := sociable(o.Rules)
+				steps = append(steps, between(o.Backend, o.Rules, now.Own())...)
+				o.Rules = now
+			}
+		}
+		if held, ok := handover(have, first); ok {
+			steps = append(steps, replace(chosen, have, held))
+			have = held
+		}
+		steps = append(steps, replace(chosen, have, first))
 	}
 	for _, other := range others {
-		if other.Backend.Name() == NFT {
-			_, switches := handover(other.Rules, want)
-			return other, native, !switches
-		}
+		steps = append(steps, replace(other.Backend, other.Rules, iptables.Ruleset{}))
 	}
-	return from, nil, false
+	return append(steps, between(chosen, first, rules)...)
 }
 
-func move(from Installed, native *nftables.Backend, have, want iptables.Ruleset) step {
-	return step{
-		do: func(ctx context.Context) error { return native.Take(ctx, want) },
-		undo: func(ctx context.Context) error {
-			return errors.Join(
-				from.Backend.Replace(ctx, iptables.Ruleset{}, from.Rules.Own()),
-				native.Replace(ctx, want, have.Own()))
-		},
+// between returns the step from one to the other, if they differ.
+func between(b Backend, have, want iptables.Ruleset) []step {
+	if own, wantOwn := have.Own(), want.Own(); own.Equal(&wantOwn) {
+		return nil
 	}
+	return []step{replace(b, have, want)}
 }
 
 // Remove removes everything that is ours, from every backend.

@@ -32,6 +32,20 @@ func natRules(target iptables.Target) iptables.Ruleset {
 	return rs
 }
 
+// savingMarks returns rules some of which are others while the rules move.
+func savingMarks() iptables.Ruleset {
+	rs := natRules(iptables.Return)
+	for _, f := range iptables.Families() {
+		mangle := iptables.NewTable(f, iptables.Mangle)
+		mangle.Append(iptables.Prerouting, iptables.Rule{Target: iptables.Jump{Chain: "ISTIO_PREROUTING"}})
+		mangle.Append("ISTIO_PREROUTING", iptables.Rule{
+			Target: iptables.SaveMark{PacketMask: iptables.FullMask, ConnectionMask: iptables.FullMask},
+		})
+		rs.Tables = append(rs.Tables, mangle)
+	}
+	return rs
+}
+
 // observed is everything that an installation changes.
 func observed(t *testing.T) string {
 	t.Helper()
@@ -126,8 +140,8 @@ func TestFailureChangesNothing(t *testing.T) {
 // and back where a later step fails.
 func TestRulesMoveBetweenForms(t *testing.T) {
 	nstest.Enter(t)
-	plan := natRules(iptables.Return)
-	for _, name := range []string{NFT, Native, NFT, Native} {
+	plan := savingMarks()
+	for _, name := range []string{NFT, Native, NFT, Native, Legacy, Native, Legacy, NFT} {
 		report, err := Install(t.Context(), choose(t, name), plan, iptables.Routing{})
 		if err != nil || !report.Changed {
 			t.Fatalf("%s: got %v, %v", name, report.Changed, err)
@@ -138,8 +152,10 @@ func TestRulesMoveBetweenForms(t *testing.T) {
 		}
 		compatible := strings.Contains(nstest.Run(t, "iptables-nft-save"), "ISTIO_")
 		native := strings.Contains(nstest.Run(t, "nft", "list", "tables"), "inet meshtables")
-		if compatible != (name == NFT) || native != (name == Native) {
-			t.Errorf("%s: iptables lists them: %v, the native table is there: %v", name, compatible, native)
+		legacy := strings.Contains(nstest.Run(t, "iptables-legacy-save"), "ISTIO_")
+		if compatible != (name == NFT) || native != (name == Native) || legacy != (name == Legacy) {
+			t.Errorf("%s: iptables-nft lists them: %v, iptables-legacy does: %v, the native table is there: %v",
+				name, compatible, legacy, native)
 		}
 	}
 

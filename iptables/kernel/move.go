@@ -1,0 +1,67 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables"
+)
+
+// movable returns the rules that can be moved into the native form in one
+// transaction, in which the packet path has it behind iptables' form. It is not ok
+// the other way round, or where inbound connections go over from REDIRECT to
+// TPROXY at the same time: there a packet could be between the two when the
+// transaction takes effect, and meet neither. So the new rules are added first
+// there, and the old ones removed after.
+func movable(chosen Backend, others []Installed, want iptables.Ruleset) (from Installed, native *nftables.Backend, ok bool) {
+	native, ok = chosen.(*nftables.Backend)
+	if !ok || native.Name() != Native || len(want.Tables) == 0 {
+		return from, nil, false
+	}
+	for _, other := range others {
+		if other.Backend.Name() == NFT {
+			_, switches := handover(other.Rules, want)
+			return other, native, !switches
+		}
+	}
+	return from, nil, false
+}
+
+func move(from Installed, native *nftables.Backend, have, want iptables.Ruleset) step {
+	return step{
+		do: func(ctx context.Context) error { return native.Take(ctx, want) },
+		undo: func(ctx context.Context) error {
+			return errors.Join(
+				from.Backend.Replace(ctx, iptables.Ruleset{}, from.Rules.Own()),
+				native.Replace(ctx, want, have.Own()))
+		},
+	}
+}
+
+// sociable returns rules that can be met by packets that meet another set of ours
+// too, as they do while the rules move from one backend to another.
+//
+// In TPROXY mode, what the first set has handed to the proxy would look to the
+// second like what the proxy sends, for it has the mark: saved with a client's
+// connection, the mark would turn the answers to the client back. What the proxy
+// sends to the application comes by loopback, so as long as there are two sets,
+// marks of nothing else are saved.
+func sociable(rules iptables.Ruleset) iptables.Ruleset {
+	changed := iptables.Ruleset{Tables: slices.Clone(rules.Tables)}
+	for i := range changed.Tables {
+		t := &changed.Tables[i]
+		t.Chains = slices.Clone(t.Chains)
+		for j := range t.Chains {
+			c := &t.Chains[j]
+			c.Rules = slices.Clone(c.Rules)
+			for k := range c.Rules {
+				if _, saves := c.Rules[k].Target.(iptables.SaveMark); saves && iptables.IsOwn(c.Name) {
+					c.Rules[k].In = iptables.Interface{Name: "lo"}
+				}
+			}
+		}
+	}
+	return changed
+}
