@@ -30,9 +30,6 @@ func (c *command) plan() (p plan, status int) {
 	if p.cfg, err = c.line.readConfig(c.options, c.env, c.log); err != nil {
 		return p, c.usageError(err)
 	}
-	if err := c.place.checkIDs(p.cfg); err != nil {
-		return p, c.usageError(err)
-	}
 	if p.facts, err = host.Discover(c.place.resolvConf()); err != nil {
 		return p, c.failed(err)
 	}
@@ -79,6 +76,9 @@ func (c *command) apply(ctx context.Context) int {
 	}
 	answer := outcome{Result: "not applied", Families: familyNames(p.Rules), Rules: countRules(p.Rules)}
 	if !c.skipRuleApply {
+		if err := checkIDs(p.cfg); err != nil {
+			return c.usageError(err)
+		}
 		if err := c.install(ctx, p, &answer); err != nil {
 			return c.failed(err)
 		}

@@ -63,36 +63,40 @@ func (p place) resolvConf() string {
 	return host.ResolvConf
 }
 
-// checkIDs refuses users and groups that no process of the place can have, because
-// its user namespace does not map them: rules about them would never match.
-func (p place) checkIDs(cfg config.Config) error {
-	if p.pid == 0 {
-		return nil
-	}
-	users, err := host.ReadIDMap(p.pid, "uid_map")
+// checkIDs refuses users and groups that nobody can be in the network namespace,
+// because the user namespace that owns it does not map them: rules about them
+// would never match.
+func checkIDs(cfg config.Config) error {
+	maps, err := host.MappedIDs()
 	if err != nil {
-		return fmt.Errorf("failed to read the ids of process %d: %w", p.pid, err)
-	}
-	groups, err := host.ReadIDMap(p.pid, "gid_map")
-	if err != nil {
-		return fmt.Errorf("failed to read the ids of process %d: %w", p.pid, err)
+		return err
 	}
 	for _, check := range []struct {
 		option, file string
 		ids          []uint32
-		exist        host.IDMap
+		mapped       host.IDMap
 	}{
-		{"proxy-uid", "uid_map", cfg.ProxyUIDs, users},
-		{"proxy-gid", "gid_map", cfg.ProxyGIDs, groups},
-		{"included-groups", "gid_map", cfg.IncludedGroups.Groups, groups},
-		{"excluded-groups", "gid_map", cfg.ExcludedGroups, groups},
+		{"proxy-uid", "uid_map", cfg.ProxyUIDs, maps.Users},
+		{"proxy-gid", "gid_map", cfg.ProxyGIDs, maps.Groups},
+		{"included-groups", "gid_map", cfg.IncludedGroups.Groups, maps.Groups},
+		{"excluded-groups", "gid_map", cfg.ExcludedGroups, maps.Groups},
+		{"excluded-uids", "uid_map", bounds(cfg.ExcludedUIDs), maps.Users},
 	} {
 		for _, id := range check.ids {
-			if !check.exist.Has(id) {
-				return fmt.Errorf("--%s: %d does not exist in the user namespace of process %d\n"+
-					hintPrefix+"/proc/%[3]d/%s has the ids that do", check.option, id, p.pid, check.file)
+			if check.mapped != nil && !check.mapped.Has(id) {
+				return fmt.Errorf("--%s: %d does not exist in the user namespace that owns the network namespace\n"+
+					hintPrefix+"%s/%s has the ids that do", check.option, id, maps.From, check.file)
 			}
 		}
 	}
 	return nil
+}
+
+// bounds returns the first and the last of each range of users.
+func bounds(users []config.UserTraffic) []uint32 {
+	var ids []uint32
+	for _, u := range users {
+		ids = append(ids, u.First, u.Last)
+	}
+	return ids
 }

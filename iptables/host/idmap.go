@@ -15,15 +15,15 @@ type IDMap []IDRange
 // IDRange is Count ids from First on, as the namespace numbers them.
 type IDRange struct{ First, Count uint32 }
 
-// ReadIDMap reads the "uid_map" or the "gid_map" of a process.
-func ReadIDMap(pid int, file string) (IDMap, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
+// readIDMap reads the file "uid_map" or "gid_map" of a process in procfs.
+func readIDMap(file string) (IDMap, error) {
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
 	m, err := parseIDMap(string(text))
 	if err != nil {
-		return nil, fmt.Errorf("/proc/%d/%s: %w", pid, file, err)
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return m, nil
 }

@@ -26,11 +26,21 @@ func TestIDMap(t *testing.T) {
 // Whoever runs this exists in its own user namespace.
 func TestReadIDMap(t *testing.T) {
 	t.Parallel()
-	m, err := ReadIDMap(os.Getpid(), "uid_map")
+	m, err := readIDMap("/proc/self/uid_map")
 	if err != nil || !m.Has(uint32(os.Getuid())) {
 		t.Errorf("got %v, %v", m, err)
 	}
-	if _, err := ReadIDMap(0, "uid_map"); err == nil {
+	if _, err := readIDMap("/proc/0/uid_map"); err == nil {
 		t.Error("there is a process 0")
+	}
+}
+
+// Those who run this exist where their network namespace belongs, which is their
+// own user namespace.
+func TestMappedIDs(t *testing.T) {
+	t.Parallel()
+	maps, err := MappedIDs()
+	if err != nil || !maps.Users.Has(uint32(os.Getuid())) || !maps.Groups.Has(uint32(os.Getgid())) {
+		t.Errorf("got %+v, %v", maps, err)
 	}
 }
