@@ -24,7 +24,8 @@ type load struct {
 
 func loads() []load {
 	ports := func(n int) string {
-		return "--excluded-ports=" + numbered(n, func(i int) string { return fmt.Sprint(i + 1) })
+		// Ports that touch would become one range.
+		return "--excluded-ports=" + numbered(n, func(i int) string { return fmt.Sprint(2*i + 1) })
 	}
 	// Short ones: an argument ends at 128 KiB (MAX_ARG_STRLEN in
 	// linux/binfmts.h).
@@ -48,10 +49,11 @@ func numbered(n int, word func(int) string) string {
 	return strings.Join(words, ",")
 }
 
-// sample is one measurement: a run of the program and of the restore programs.
+// sample is one measurement: a run of the program, one of it with the native form,
+// and one of the restore programs.
 type sample struct {
-	ours, theirs time.Duration
-	memory       int64 // of ours, in bytes
+	ours, native, theirs time.Duration
+	memory               int64 // of ours, in bytes
 }
 
 // verbs are what is measured of each load, in order.
@@ -63,7 +65,7 @@ type round [len(verbs)]sample
 // compare prints a table with a row for every verb of every load.
 func (b bench) compare(ctx context.Context, w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "excluded\t\tmeshtables\tiptables-nft-restore\tratio\tpeak memory\t")
+	fmt.Fprintln(table, "excluded\t\tiptables-nft-restore\tmeshtables\tratio\tpeak memory\tnative\tratio\t")
 	for _, l := range loads() {
 		var rounds []round
 		// The first round only warms up.
@@ -89,28 +91,29 @@ func writeRow(w io.Writer, name string, verb int, rounds []round) {
 		}
 		return median(figures)
 	}
-	fmt.Fprintf(w, "%s\t%s\t%.1f ms\t%.1f ms\t%.2f\t%.1f MB\t\n", name, verbs[verb],
-		of(func(s sample) float64 { return milliseconds(s.ours) }),
+	fmt.Fprintf(w, "%s\t%s\t%.1f ms\t%.1f ms\t%.2f\t%.1f MB\t%.1f ms\t%.2f\t\n", name, verbs[verb],
 		of(func(s sample) float64 { return milliseconds(s.theirs) }),
+		of(func(s sample) float64 { return milliseconds(s.ours) }),
 		of(func(s sample) float64 { return s.ours.Seconds() / s.theirs.Seconds() }),
-		of(func(s sample) float64 { return float64(s.memory) / 1e6 }))
+		of(func(s sample) float64 { return float64(s.memory) / 1e6 }),
+		of(func(s sample) float64 { return milliseconds(s.native) }),
+		of(func(s sample) float64 { return s.native.Seconds() / s.theirs.Seconds() }))
 }
 
 func milliseconds(d time.Duration) float64 { return d.Seconds() * 1e3 }
 
-// round applies the rules to an empty namespace, then again, and removes them, and
-// has the restore programs do the same in another one.
+// round applies the rules to an empty namespace, then again, and removes them, in
+// either form, and has the restore programs do the same: each in a namespace of its
+// own.
 func (b bench) round(ctx context.Context, arg string) (r round, err error) {
-	ours, err := lab.New(ctx)
-	if err != nil {
-		return r, err
+	var labs [3]*lab.Lab
+	for i := range labs {
+		if labs[i], err = lab.New(ctx); err != nil {
+			return r, err
+		}
+		defer labs[i].Close()
 	}
-	defer ours.Close()
-	theirs, err := lab.New(ctx)
-	if err != nil {
-		return r, err
-	}
-	defer theirs.Close()
+	ours, native, theirs := labs[0], labs[1], labs[2]
 	v4, v6, err := b.text(ours, arg)
 	if err != nil {
 		return r, err
@@ -128,6 +131,9 @@ func (b bench) round(ctx context.Context, arg string) (r round, err error) {
 	} {
 		s := &r[verb]
 		if s.ours, s.memory, err = timed(ours, "", b.program, run.ours); err != nil {
+			return r, err
+		}
+		if s.native, _, err = timed(native, "", b.program, "--backend=nftables", run.ours); err != nil {
 			return r, err
 		}
 		for name, text := range map[string]string{"iptables-nft-restore": run.v4, "ip6tables-nft-restore": run.v6} {
