@@ -60,6 +60,11 @@ func conditionsOf(r iptables.Rule) conditions {
 	return c
 }
 
+// of returns what is asked of a field.
+func (c *conditions) of(f iptables.SetField) *constraint {
+	return &c.fields[slices.Index(fields[:], f)]
+}
+
 // unconditional reports whether every packet meets the conditions.
 func (c *conditions) unconditional() bool {
 	return c.protocol == (iptables.ProtocolMatch{}) && c.states == anyState && len(c.others) == 0 &&

@@ -70,8 +70,11 @@ func (e *effects) leavesTrace(r iptables.Rule) bool {
 
 // ends reports whether a rule decides about every packet.
 func (e *effects) ends(r iptables.Rule) bool {
+	if r.Target != iptables.Accept && r.Target != iptables.Drop {
+		return false
+	}
 	c := conditionsOf(r)
-	return c.unconditional() && (r.Target == iptables.Accept || r.Target == iptables.Drop)
+	return c.unconditional()
 }
 
 // mayLeave reports whether a rule can send a packet back to the calling chain.

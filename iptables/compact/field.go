@@ -29,6 +29,9 @@ func Values(r iptables.Rule, f iptables.SetField) (values []iptables.Interval, n
 // one, and what is left has a hole in its place.
 func extract(r iptables.Rule, f iptables.SetField) (rest iptables.Rule, not bool, values []iptables.Interval, ok bool) {
 	rest = r
+	if !asks(&r, f) {
+		return rest, false, nil, false
+	}
 	rest.Matches = make([]iptables.Match, 0, len(r.Matches)+1)
 	found := 0
 	take := func(negated bool, intervals ...iptables.Interval) {
@@ -57,6 +60,20 @@ func extract(r iptables.Rule, f iptables.SetField) (rest iptables.Rule, not bool
 	return rest, not, values, found == 1
 }
 
+// asks reports whether a rule asks anything of a field.
+func asks(r *iptables.Rule, f iptables.SetField) bool {
+	if a := addressOf(r, f); a != nil && *a != (iptables.Address{}) {
+		return true
+	}
+	if i := interfaceOf(r, f); i != nil && *i != (iptables.Interface{}) {
+		return true
+	}
+	return slices.ContainsFunc(r.Matches, func(m iptables.Match) bool {
+		_, _, _, ok := extractMatch(m, f)
+		return ok
+	})
+}
+
 // extractMatch takes a field out of an extension match, of which other fields
 // may be left.
 func extractMatch(m iptables.Match, f iptables.SetField) (left iptables.Match, not bool, values []iptables.Interval, ok bool) {
@@ -72,10 +89,13 @@ func extractMatch(m iptables.Match, f iptables.SetField) (left iptables.Match, n
 		}
 		p := *side
 		*side = iptables.PortMatch{}
+		if !p.Set {
+			return nil, false, nil, false
+		}
 		if other.Set {
 			left = m
 		}
-		return left, p.Not, []iptables.Interval{iptables.PortInterval(p.Range)}, p.Set
+		return left, p.Not, []iptables.Interval{iptables.PortInterval(p.Range)}, true
 	case iptables.Multiport:
 		if m.Side == iptables.SourcePorts && f != iptables.SourcePort ||
 			m.Side == iptables.DestinationPorts && f != iptables.DestinationPort || m.Side == iptables.EitherPorts {
@@ -94,10 +114,13 @@ func extractMatch(m iptables.Match, f iptables.SetField) (left iptables.Match, n
 		}
 		p := *id
 		*id = iptables.IDMatch{}
+		if !p.Set {
+			return nil, false, nil, false
+		}
 		if other.Set {
 			left = m
 		}
-		return left, p.Not, []iptables.Interval{iptables.IDInterval(p.First, p.Last)}, p.Set
+		return left, p.Not, []iptables.Interval{iptables.IDInterval(p.First, p.Last)}, true
 	}
 	return nil, false, nil, false
 }

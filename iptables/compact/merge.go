@@ -18,9 +18,10 @@ type shape struct {
 
 // merged is a rule, or several of one shape that have become one.
 type merged struct {
-	rule iptables.Rule
-	conditions
+	rule   iptables.Rule
 	effect effect
+	// known is what conditions has found out, which few rules need.
+	known *conditions
 
 	shape  shape
 	rest   iptables.Rule
@@ -52,7 +53,7 @@ func merge(chain []iptables.Rule, e *effects, over []iptables.SetField, allowed 
 }
 
 func (m *merger) add(r iptables.Rule, over []iptables.SetField) {
-	next := &merged{rule: r, conditions: conditionsOf(r), effect: m.effects.of(r.Target)}
+	next := &merged{rule: r, effect: m.effects.of(r.Target)}
 	var shapes []shape
 	for _, f := range over {
 		rest, not, values, ok := extract(r, f)
@@ -82,7 +83,7 @@ func (m *merger) mayMove(r *merged, place int, f iptables.SetField, values []ipt
 		// It has become the list of another field.
 		return false
 	}
-	if !r.effect.pure && !into.disjoint(&r.conditions) {
+	if !r.effect.pure && !into.conditions().disjoint(r.conditions()) {
 		return false
 	}
 	return !slices.ContainsFunc(m.done[place+1:], func(between *merged) bool {
@@ -94,11 +95,27 @@ func (m *merger) mayMove(r *merged, place int, f iptables.SetField, values []ipt
 // meets both, or they do the same, and doing it twice is doing it once.
 func commute(a, b *merged) bool {
 	same := a.effect.pure && b.effect.pure && sameTarget(a.rule.Target, b.rule.Target)
-	return same || a.disjoint(&b.conditions)
+	return same || a.conditions().disjoint(b.conditions())
 }
 
 func sameTarget(a, b iptables.Target) bool {
+	switch a.(type) {
+	case iptables.Verdict, iptables.Jump:
+		return a == b
+	}
 	return iptables.Rule{Target: a}.Equal(iptables.Rule{Target: b})
+}
+
+// conditions returns what all the rules that g was made of ask of a packet.
+func (g *merged) conditions() *conditions {
+	if g.known == nil {
+		c := conditionsOf(g.rule)
+		if g.shape != (shape{}) {
+			c.of(g.shape.field).set = iptables.NewSet(g.shape.field, false, g.values)
+		}
+		g.known = &c
+	}
+	return g.known
 }
 
 func (g *merged) include(f iptables.SetField, rest iptables.Rule, s shape, values []iptables.Interval, from string) {
@@ -109,8 +126,9 @@ func (g *merged) include(f iptables.SetField, rest iptables.Rule, s shape, value
 	}
 	g.values = append(g.values, values...)
 	g.from = append(g.from, from)
-	k := &g.fields[slices.Index(fields[:], f)]
-	k.insert(values)
+	if g.known != nil {
+		g.known.of(f).insert(values)
+	}
 }
 
 // insert adds values and keeps the elements sorted, one by one: a list comes in

@@ -27,7 +27,7 @@ func absorb(rules []iptables.Rule, e *effects) {
 			}
 			rest.Matches = slices.DeleteFunc(rest.Matches, isHole)
 			complement := conditionsOf(rest)
-			complement.fields[slices.Index(fields[:], f)] = constraint{given: true, set: iptables.NewSet(f, false, values)}
+			*complement.of(f) = constraint{given: true, set: iptables.NewSet(f, false, values)}
 			for _, r := range rules[i+1:] {
 				if !sameTarget(r.Target, rules[i].Target) {
 					break

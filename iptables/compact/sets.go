@@ -85,8 +85,8 @@ func withoutDead(list []*merged) []iptables.Rule {
 	for _, r := range list {
 		dead := false
 		for i, q := range alive {
-			if q.effect.decides && r.imply(&q.conditions) &&
-				(len(q.others) == 0 || !slices.ContainsFunc(alive[i:], func(m *merged) bool { return !m.effect.pure })) {
+			if q.effect.decides && r.conditions().imply(q.conditions()) &&
+				(len(q.conditions().others) == 0 || !slices.ContainsFunc(alive[i:], func(m *merged) bool { return !m.effect.pure })) {
 				dead = true
 				break
 			}
