@@ -101,7 +101,7 @@ func (c *command) install(ctx context.Context, p plan, answer *outcome) error {
 	if err != nil {
 		return fmt.Errorf("nothing was changed: %w", err)
 	}
-	report, err := kernel.Install(ctx, choice, p.Rules, p.Routing)
+	report, err := kernel.Install(ctx, choice, p.Routing)
 	if err != nil {
 		return err
 	}

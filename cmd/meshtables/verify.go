@@ -33,8 +33,7 @@ func (c *command) verify(ctx context.Context) int {
 		return c.failed(err)
 	}
 
-	want := choice.Backend.Form(p.Rules)
-	answer := verification{Result: "as wanted", Backend: choice.Backend.Name(), Rules: verify.Rules(&want, &have)}
+	answer := verification{Result: "as wanted", Backend: choice.Backend.Name(), Rules: verify.Rules(&choice.Rules, &have)}
 	for _, other := range others {
 		answer.Elsewhere = append(answer.Elsewhere, misplaced{
 			Backend: other.Backend.Name(),

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
@@ -29,6 +30,8 @@ func Names() []string { return []string{Auto, NFT, Native, Legacy, Any} }
 // Choice is the outcome of [Choose].
 type Choice struct {
 	Backend Backend
+	// Rules are those that are wanted, in the backend's form.
+	Rules iptables.Ruleset
 	// Candidates are the backends that were considered, in order.
 	Candidates []Candidate
 
@@ -60,16 +63,27 @@ var ErrUnusable = errors.New("no usable backend")
 // Auto takes nf_tables over netlink where the kernel has it and the xtables
 // extensions that the rules take: every iptables then lists the rules. Where only
 // the extensions are missing it takes the native form, which needs none. Where the
-// kernel has no nf_tables it takes the legacy programs. The choice is returned even with an error, for its candidates.
+// kernel has no nf_tables it takes the legacy programs. The choice is returned even
+// with an error, for its candidates.
 func Choose(ctx context.Context, name string, want iptables.Ruleset, options xtables.Options) (Choice, error) {
 	netlink, native := nftables.New(), nftables.NewNative()
+	compatible := sync.OnceValue(func() iptables.Ruleset { return netlink.Form(want) })
 	c := chooser{
 		options:   options,
 		exists:    netlink.Exists,
-		available: func() error { return netlink.Available(ctx, netlink.Form(want)) },
+		available: func() error { return netlink.Available(ctx, compatible()) },
 		native:    func() error { return native.Available(ctx, native.Form(want)) },
 	}
-	return c.choose(ctx, name)
+	choice, err := c.choose(ctx, name)
+	if err != nil {
+		return choice, err
+	}
+	if choice.Backend.Name() == NFT {
+		choice.Rules = compatible()
+	} else {
+		choice.Rules = choice.Backend.Form(want)
+	}
+	return choice, nil
 }
 
 // chooser has the kernel's answers replaced in tests.

@@ -27,6 +27,12 @@ func choose(t *testing.T, name string) Choice {
 	return choice
 }
 
+// wanting returns the choice for other rules.
+func wanting(choice Choice, rules iptables.Ruleset) Choice {
+	choice.Rules = choice.Backend.Form(rules)
+	return choice
+}
+
 // onPath makes PATH a directory that holds nothing but links to the programs of
 // one variant, by the names given.
 func onPath(t *testing.T, program string, names ...string) {

@@ -23,15 +23,15 @@ type Report struct {
 	Unseen error
 }
 
-// Install makes the network namespace hold these rules and this routing and
-// nothing else of ours, in whichever backend it was. rules hold nothing that is
+// Install makes the network namespace hold the choice's rules and this routing and
+// nothing else of ours, in whichever backend it was. The rules hold nothing that is
 // not ours.
 //
 // Copies that run at the same time take turns, so one of them has its way as a
 // whole. No moment has less captured than both before and after: what packets need is
 // there before the rules that send them to it, and goes after them. An error
 // means that everything is as it was before, or says that it is not.
-func Install(ctx context.Context, choice Choice, rules iptables.Ruleset, routing iptables.Routing) (Report, error) {
+func Install(ctx context.Context, choice Choice, routing iptables.Routing) (Report, error) {
 	unlock, err := lock(ctx)
 	if err != nil {
 		return Report{}, err
@@ -41,7 +41,6 @@ func Install(ctx context.Context, choice Choice, rules iptables.Ruleset, routing
 	if err != nil {
 		return Report{}, unchanged(err)
 	}
-	rules = choice.Backend.Form(rules)
 	others, unseen := choice.Others(ctx)
 	changes, err := routes.Diff(ctx, routing)
 	if err != nil {
@@ -52,7 +51,7 @@ func Install(ctx context.Context, choice Choice, rules iptables.Ruleset, routing
 	if additions := changes.Additions(); len(additions) > 0 {
 		steps = append(steps, route(additions))
 	}
-	steps = append(steps, change(choice.Backend, have, rules, others)...)
+	steps = append(steps, change(choice.Backend, have, choice.Rules, others)...)
 	if removals := changes.Removals(); len(removals) > 0 {
 		steps = append(steps, route(removals))
 	}
@@ -103,7 +102,8 @@ func between(b Backend, have, want iptables.Ruleset) []step {
 
 // Remove removes everything that is ours, from every backend.
 func Remove(ctx context.Context, choice Choice) (Report, error) {
-	return Install(ctx, choice, iptables.Ruleset{}, iptables.Routing{})
+	choice.Rules = iptables.Ruleset{}
+	return Install(ctx, choice, iptables.Routing{})
 }
 
 // step is a change that can be taken back. A do that fails has changed nothing,

@@ -69,7 +69,7 @@ func TestInstallAndRemove(t *testing.T) {
 	choice := choose(t, string(xtables.NFT))
 	install := func(want bool, rs iptables.Ruleset, routing iptables.Routing) {
 		t.Helper()
-		report, err := Install(t.Context(), choice, rs, routing)
+		report, err := Install(t.Context(), wanting(choice, rs), routing)
 		if err != nil || report.Changed != want || report.Unseen != nil {
 			t.Errorf("got %v, %v, %v, want a change: %v", report.Changed, report.Unseen, err, want)
 		}
@@ -101,7 +101,7 @@ func TestInstallAndRemove(t *testing.T) {
 func TestFailureChangesNothing(t *testing.T) {
 	nstest.Enter(t)
 	choice := choose(t, string(xtables.NFT))
-	if _, err := Install(t.Context(), choice, natRules(iptables.Return), iptables.Routing{}); err != nil {
+	if _, err := Install(t.Context(), wanting(choice, natRules(iptables.Return)), iptables.Routing{}); err != nil {
 		t.Fatal(err)
 	}
 	before := observed(t)
@@ -113,7 +113,7 @@ func TestFailureChangesNothing(t *testing.T) {
 	}
 
 	// Routes are added first; the kernel refuses the rules.
-	_, err := Install(t.Context(), choice, natRules(iptables.UnknownTarget{Name: "NOSUCHTARGET"}), routing())
+	_, err := Install(t.Context(), wanting(choice, natRules(iptables.UnknownTarget{Name: "NOSUCHTARGET"})), routing())
 	if err == nil {
 		t.Error("no error for a target that does not exist")
 	}
@@ -142,11 +142,11 @@ func TestRulesMoveBetweenForms(t *testing.T) {
 	nstest.Enter(t)
 	plan := savingMarks()
 	for _, name := range []string{NFT, Native, NFT, Native, Legacy, Native, Legacy, NFT} {
-		report, err := Install(t.Context(), choose(t, name), plan, iptables.Routing{})
+		report, err := Install(t.Context(), wanting(choose(t, name), plan), iptables.Routing{})
 		if err != nil || !report.Changed {
 			t.Fatalf("%s: got %v, %v", name, report.Changed, err)
 		}
-		report, err = Install(t.Context(), choose(t, name), plan, iptables.Routing{})
+		report, err = Install(t.Context(), wanting(choose(t, name), plan), iptables.Routing{})
 		if err != nil || report.Changed {
 			t.Errorf("%s again: got %v, %v", name, report.Changed, err)
 		}
@@ -159,7 +159,7 @@ func TestRulesMoveBetweenForms(t *testing.T) {
 		}
 	}
 
-	if _, err := Install(t.Context(), choose(t, NFT), plan, iptables.Routing{}); err != nil {
+	if _, err := Install(t.Context(), wanting(choose(t, NFT), plan), iptables.Routing{}); err != nil {
 		t.Fatal(err)
 	}
 	before := observed(t)
@@ -194,10 +194,10 @@ func TestRulesMoveBetweenForms(t *testing.T) {
 
 func TestRulesMoveOutOfOtherBackends(t *testing.T) {
 	nstest.Enter(t)
-	if _, err := Install(t.Context(), choose(t, string(xtables.Legacy)), natRules(iptables.Return), iptables.Routing{}); err != nil {
+	if _, err := Install(t.Context(), wanting(choose(t, string(xtables.Legacy)), natRules(iptables.Return)), iptables.Routing{}); err != nil {
 		t.Fatal(err)
 	}
-	report, err := Install(t.Context(), choose(t, string(xtables.NFT)), natRules(iptables.Return), iptables.Routing{})
+	report, err := Install(t.Context(), wanting(choose(t, string(xtables.NFT)), natRules(iptables.Return)), iptables.Routing{})
 	if err != nil || !report.Changed {
 		t.Fatalf("got %+v, %v", report, err)
 	}

@@ -21,14 +21,14 @@ func TestInstallWaitsForOtherCopies(t *testing.T) {
 	before := observed(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := Install(ctx, choice, natRules(iptables.Return), routing()); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := Install(ctx, wanting(choice, natRules(iptables.Return)), routing()); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("beside another copy it returns %v, want %v", err, context.DeadlineExceeded)
 	}
 	if now := observed(t); now != before {
 		t.Errorf("beside another copy it changes:\n%s\nto\n%s", before, now)
 	}
 	unlock()
-	if _, err := Install(t.Context(), choice, natRules(iptables.Return), routing()); err != nil {
+	if _, err := Install(t.Context(), wanting(choice, natRules(iptables.Return)), routing()); err != nil {
 		t.Errorf("after the other copy it returns %v", err)
 	}
 }
@@ -43,7 +43,7 @@ func TestInstallDoesNotWaitForever(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unlock()
-	report, err := Install(t.Context(), choice, natRules(iptables.Return), routing())
+	report, err := Install(t.Context(), wanting(choice, natRules(iptables.Return)), routing())
 	if err != nil || !report.Changed {
 		t.Errorf("beside a lock that is not given back: %v, %v", report.Changed, err)
 	}
