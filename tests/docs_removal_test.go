@@ -3,6 +3,8 @@ package tests
 import (
 	"strings"
 	"testing"
+
+	"github.com/meshtables/meshtables/iptables"
 )
 
 // What docs/debugging.md tells of removal: redirected connections that are open are
@@ -31,8 +33,8 @@ func TestRemovalAndOpenConnections(t *testing.T) {
 		cleanup(t, p)
 
 		foreign := strings.Fields("-t nat -A POSTROUTING -p sctp -j MASQUERADE")
-		for _, name := range []string{backend, strings.Replace(backend, "ip", "ip6", 1)} {
-			program(t, p, "", name, foreign...)
+		for _, f := range iptables.Families() {
+			program(t, p, "", commandOf(backend, f), foreign...)
 		}
 		apply(t, p)
 		open = openConnections(t, p)

@@ -226,13 +226,19 @@ func observeRouting(t *testing.T, p pod) string {
 	return b.String()
 }
 
-// programOf returns a program of the backend, such as ip6tables-nft-save. Beside
-// the native form iptables-nft is the one that writes foreign rules.
+// programOf returns a program of the backend, such as ip6tables-nft-save.
 func programOf(backend string, f iptables.Family, what string) string {
+	return commandOf(backend, f) + "-" + what
+}
+
+// commandOf returns the program of the backend that changes single rules, such as
+// ip6tables-nft. Beside the native form iptables-nft is the one that writes foreign
+// rules.
+func commandOf(backend string, f iptables.Family) string {
 	if backend == native {
 		backend = "iptables-nft"
 	}
-	return f.Command() + strings.TrimPrefix(backend, "iptables") + "-" + what
+	return f.Command() + strings.TrimPrefix(backend, "iptables")
 }
 
 // program runs a program in the pod and returns what it prints.
