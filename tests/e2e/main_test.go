@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 }
 
 // backends are the ways to write rules that every story is told with.
-func backends() []string { return []string{"iptables-nft", "iptables-legacy", "iptables"} }
+func backends() []string { return []string{"iptables-nft", "nftables", "iptables-legacy", "iptables"} }
 
 // forEachBackend tells a story once for each way to write rules.
 func forEachBackend(t *testing.T, story func(t *testing.T, m *mesh)) {
