@@ -9,23 +9,31 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// TestImage runs the image as deploy/pod.yaml says: rules are applied, they are
-// what was asked for, connections arrive, and everything is removed again.
+// TestImage runs the image as deploy/pod.yaml says, for each backend that it has no
+// need of programs for: rules are applied, they are what was asked for, connections
+// arrive, and everything is removed again.
 func TestImage(t *testing.T) {
 	t.Parallel()
-	pod := examplePod(t)
-	n := newNode(t)
-	ofRules, ofValidation := initContainer(t, &pod.Spec, applying), initContainer(t, &pod.Spec, validation)
+	for _, backend := range []string{"iptables-nft", "nftables"} {
+		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
+			pod := examplePod(t)
+			n := newNode(t)
+			ofRules, ofValidation := initContainer(t, &pod.Spec, applying), initContainer(t, &pod.Spec, validation)
+			ofRules.Args = append(ofRules.Args, "--backend="+backend)
+			rules := "38 rules for IPv4 and IPv6, by " + backend + "\n"
 
-	expect(t, n.run(t, &pod, ofRules), 0, "applied: 38 rules for IPv4 and IPv6, by iptables-nft\n")
-	expect(t, n.run(t, &pod, ofRules), 0, "unchanged: 38 rules for IPv4 and IPv6, by iptables-nft\n")
-	expect(t, n.run(t, &pod, ofRules, "verify"), 0, "as wanted (iptables-nft)\n")
-	checkArrived(t, n.run(t, &pod, ofValidation))
-	expect(t, n.run(t, &pod, ofRules, "--dry-run"), 0, "# iptables-save (IPv4)\n", "--dport 9090 ")
-	expect(t, n.run(t, &pod, ofRules, "--cleanup-only"), 0, "removed\n")
-	expect(t, n.run(t, &pod, ofRules, "verify"), 3, "different (iptables-nft)\n")
-	if r := n.run(t, &pod, ofValidation); r.status != 126 {
-		t.Errorf("validation without rules: %+v", r)
+			expect(t, n.run(t, &pod, ofRules), 0, "applied: "+rules)
+			expect(t, n.run(t, &pod, ofRules), 0, "unchanged: "+rules)
+			expect(t, n.run(t, &pod, ofRules, "verify"), 0, "as wanted ("+backend+")\n")
+			checkArrived(t, n.run(t, &pod, ofValidation))
+			expect(t, n.run(t, &pod, ofRules, "--dry-run"), 0, "# iptables-save (IPv4)\n", "--dport 9090 ")
+			expect(t, n.run(t, &pod, ofRules, "--cleanup-only"), 0, "removed\n")
+			expect(t, n.run(t, &pod, ofRules, "verify"), 3, "different ("+backend+")\n")
+			if r := n.run(t, &pod, ofValidation); r.status != 126 {
+				t.Errorf("validation without rules: %+v", r)
+			}
+		})
 	}
 }
 

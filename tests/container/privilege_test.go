@@ -29,6 +29,8 @@ func TestCapabilities(t *testing.T) {
 	}{
 		{initContainer(t, &pod.Spec, applying), "apply", "iptables-nft"},
 		{initContainer(t, &pod.Spec, validation), "`probe`", "iptables-nft"},
+		{initContainer(t, &pod.Spec, applying), "apply", "nftables"},
+		{initContainer(t, &pod.Spec, validation), "`probe`", "nftables"},
 		{initContainer(t, &legacy, applying), "apply", "iptables-legacy"},
 		{initContainer(t, &legacy, validation), "`probe`", "iptables-legacy"},
 	} {
