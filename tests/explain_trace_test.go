@@ -22,9 +22,18 @@ import (
 // of one is that nothing more comes.
 func TestExplainIsWhatTheKernelTraces(t *testing.T) {
 	t.Parallel()
+	for _, backend := range overNetlink() {
+		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
+			tracesAsExplained(t, backend)
+		})
+	}
+}
+
+func tracesAsExplained(t *testing.T, backend string) {
 	const every = 7
 	cases := recorded.Cases(t)
-	w := newWitness(t)
+	w := newWitness(t, backend)
 	for i := 0; i < len(cases); i += every {
 		c := &cases[i]
 		w.pod = w.forCase(c)

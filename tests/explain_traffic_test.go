@@ -24,20 +24,26 @@ func TestExplainIsWhatHappens(t *testing.T) {
 	t.Parallel()
 	const labs = 4
 	cases := recorded.Cases(t)
-	for worker := range labs {
-		t.Run(fmt.Sprint(worker), func(t *testing.T) {
-			t.Parallel()
-			w := newWitness(t)
-			for i := worker; i < len(cases); i += labs {
-				w.observe(t, &cases[i], rand.New(rand.NewPCG(20261120, uint64(i))))
-			}
-			if len(w.verdicts) < 3 || w.connections < 150 {
-				t.Errorf("%d connections with the verdicts %v prove little", w.connections, w.verdicts)
-			}
-			t.Logf("%d connections: %v", w.connections, w.verdicts)
-		})
+	for _, backend := range overNetlink() {
+		for worker := range labs {
+			t.Run(fmt.Sprint(backend, " ", worker), func(t *testing.T) {
+				t.Parallel()
+				w := newWitness(t, backend)
+				for i := worker; i < len(cases); i += labs {
+					w.observe(t, &cases[i], rand.New(rand.NewPCG(20261120, uint64(i))))
+				}
+				if len(w.verdicts) < 3 || w.connections < 150 {
+					t.Errorf("%d connections with the verdicts %v prove little", w.connections, w.verdicts)
+				}
+				t.Logf("%d connections: %v", w.connections, w.verdicts)
+			})
+		}
 	}
 }
+
+// overNetlink are the backends whose rules the kernel can trace and that take no
+// programs: one for each form.
+func overNetlink() []string { return []string{"iptables-nft", native} }
 
 // witness is a lab in which there is a server wherever a connection may end.
 type witness struct {
@@ -48,9 +54,9 @@ type witness struct {
 	verdicts    map[explain.Verdict]int
 }
 
-func newWitness(t *testing.T) *witness {
+func newWitness(t *testing.T, backend string) *witness {
 	w := &witness{
-		pod:     newPod(t, "iptables-nft"),
+		pod:     newPod(t, backend),
 		serving: make(map[string]bool), lastPort: 20000, verdicts: make(map[explain.Verdict]int),
 	}
 	if err := w.AddNet1(); err != nil {

@@ -31,6 +31,15 @@ func (s *subject) checkTrace() error {
 	return nil
 }
 
+// tracer returns the backend that knows the rules of a trace. The iptables programs
+// have the form of iptables-nft.
+func (s *subject) tracer() *nftables.Backend {
+	if s.backend == kernel.Native {
+		return nftables.NewNative()
+	}
+	return nftables.New()
+}
+
 // traceAll sends a packet for each answer and adds what became of it. It reports
 // whether the kernel always did what was explained.
 func (c *command) traceAll(ctx context.Context, q *question, s *subject, answers []explanation) (agree bool, err error) {
@@ -40,7 +49,7 @@ func (c *command) traceAll(ctx context.Context, q *question, s *subject, answers
 		if q.from.Port() == 0 {
 			p.SourcePort = 0
 		}
-		report, err := trace.Run(ctx, p)
+		report, err := trace.Run(ctx, s.tracer(), p)
 		if err != nil {
 			return false, fmt.Errorf("--trace: %w", err)
 		}

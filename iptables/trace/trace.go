@@ -29,12 +29,12 @@ type Report struct {
 	Path []nftables.TraceStep
 }
 
-// Run sends a packet that is like p, and returns the rules that it met. A source
-// port of 0 leaves it to the kernel.
+// Run sends a packet that is like p, and returns the rules that it met, as the
+// backend has them. A source port of 0 leaves it to the kernel.
 //
 // Only packets of new connections can be sent. A packet that no rule sees, because
 // there is no route for it, has an empty path.
-func Run(ctx context.Context, p explain.Packet) (Report, error) {
+func Run(ctx context.Context, b *nftables.Backend, p explain.Packet) (Report, error) {
 	if p.State != iptables.StateNew || p.ConnMark != 0 {
 		return Report{}, errors.New("a packet that is sent begins a new connection, which has no mark")
 	}
@@ -53,7 +53,7 @@ func Run(ctx context.Context, p explain.Packet) (Report, error) {
 	defer s.Close()
 	sent := s.packet()
 	r := Report{Sent: sent}
-	r.Path, err = nftables.New().Trace(ctx, sent.Family(), matching(sent), func() (io.Closer, error) { return s, s.send() })
+	r.Path, err = b.Trace(ctx, sent.Family(), matching(sent), func() (io.Closer, error) { return s, s.send() })
 	return r, err
 }
 

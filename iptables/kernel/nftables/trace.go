@@ -19,12 +19,12 @@ import (
 // TraceStep is a rule that a traced packet met, or a policy that ended its way
 // through a built-in chain.
 type TraceStep struct {
-	// Table is the table as iptables calls it, or one that iptables does not
-	// know as nft does, such as "inet filter".
+	// Table is a table of the backend's form by the name that the model has
+	// for it, such as "nat", or any other as nft calls it, such as "inet filter".
 	Table string
 	Chain string
-	// Position counts the chain's rules from 1; 0 is its policy, or a rule of
-	// a table that iptables does not know.
+	// Position counts the rules of the chain that packets of the family meet,
+	// from 1; 0 is its policy, or a rule of a table that is of neither form.
 	Position int
 	// Rule is as iptables-save prints it, or empty.
 	Rule string
@@ -66,7 +66,7 @@ func (b *Backend) Trace(ctx context.Context, f iptables.Family, what iptables.Ru
 			return err
 		}
 		defer sent.Close()
-		steps, err = s.readTrace(reports)
+		steps, err = tracer{s, f, b.native}.read(reports)
 		return err
 	})
 	return steps, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 	"golang.org/x/sys/unix"
@@ -24,8 +25,16 @@ const (
 	nfAccept = 1
 )
 
-// readTrace reads reports until there are no more.
-func (s *snapshot) readTrace(reports *netlink.KernelSocket) ([]TraceStep, error) {
+// tracer reads reports about a packet of a family, with the rules as they are in
+// the backend's form.
+type tracer struct {
+	*snapshot
+	family   iptables.Family
+	inNative bool
+}
+
+// read reads reports until there are no more.
+func (t tracer) read(reports *netlink.KernelSocket) ([]TraceStep, error) {
 	var steps []TraceStep
 	wait := traceFirst
 	for {
@@ -44,16 +53,16 @@ func (s *snapshot) readTrace(reports *netlink.KernelSocket) ([]TraceStep, error)
 			if err != nil {
 				return nil, err
 			}
-			if step, ok := s.traceStep(m); ok {
+			if step, ok := t.step(m); ok {
 				steps = append(steps, step)
 			}
 		}
 	}
 }
 
-// traceStep reads NFT_MSG_TRACE (enum nft_trace_attributes). Ends of chains and
+// step reads NFT_MSG_TRACE (enum nft_trace_attributes). Ends of chains and
 // policies that let the packet go are left out.
-func (s *snapshot) traceStep(m netlink.Message) (step TraceStep, ok bool) {
+func (t tracer) step(m netlink.Message) (step TraceStep, ok bool) {
 	var table string
 	var kind uint32
 	var handle uint64
@@ -84,15 +93,32 @@ func (s *snapshot) traceStep(m netlink.Message) (step TraceStep, ok bool) {
 	if m.Kind != netlink.NFTables(unix.NFT_MSG_TRACE) || table == traceTable() || !rule && !step.Policy {
 		return step, false
 	}
-	step.Table = table
-	family, known := tables.FamilyOf(m.Family())
-	key := tables.Key{Family: family, Name: table}
-	position, r, ok := s.compat.Find(key, step.Chain, handle)
-	if known && !ok {
-		step.Table = key.String()
-	}
-	if position > 0 {
-		step.Position, step.Rule = position, r.String()
-	}
+	t.locate(&step, m, table, handle)
 	return step, true
+}
+
+// locate fills in where a step is in which table, and the rule.
+func (t tracer) locate(step *TraceStep, m netlink.Message, table string, handle uint64) {
+	family, known := tables.FamilyOf(m.Family())
+	if !known {
+		step.Table = table
+		return
+	}
+	key := tables.Key{Family: family, Name: table}
+	step.Table = key.String()
+	var rule iptables.Rule
+	if found, ok := t.native.Find(key, t.family, step.Chain, handle); ok {
+		step.Position, rule = found.Position, found.Rule
+		if t.inNative {
+			step.Table, step.Chain = found.Table, found.Chain
+		}
+	} else if position, r, ok := t.compat.Find(key, step.Chain, handle); ok {
+		step.Position, rule = position, r
+		if !t.inNative {
+			step.Table = table
+		}
+	}
+	if step.Position > 0 {
+		step.Rule = rule.String()
+	}
 }

@@ -26,7 +26,7 @@ func decode(exprs []expression.Expression, sets map[string]*installedSet) rule {
 		}
 	}
 	d.UnknownTarget()
-	return rule{d.Family, d.Rule}
+	return rule{family: d.Family, rule: d.Rule}
 }
 
 // guard reads "meta nfproto", which comes first.

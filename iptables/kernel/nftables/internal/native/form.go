@@ -59,7 +59,13 @@ func attachmentOf(table, chain string) (a tables.Attachment, ok bool) {
 type rule struct {
 	family iptables.Family // or anyFamily
 	rule   iptables.Rule
+	// handles are the kernel's names of it, where it is installed: two if it
+	// is TPROXY with its guard.
+	handles []uint64
 }
+
+// isFor reports whether packets of a family meet the rule.
+func (r rule) isFor(f iptables.Family) bool { return r.family == anyFamily || r.family == f }
 
 // text is equal for equal rules, whatever the family that they were taken from.
 func (r rule) text() string {
@@ -71,7 +77,7 @@ func (r rule) text() string {
 	return rule.String()
 }
 
-// of returns the rule as one of a family's own.
+// of returns the rule as one of a family's own, with native names of chains.
 func (r rule) of(f iptables.Family) iptables.Rule {
 	rule := r.rule
 	if t, ok := rule.Target.(iptables.TProxy); ok && t.IP.IsUnspecified() {

@@ -110,7 +110,7 @@ func bothFamilies(v4, v6 []iptables.Rule, base bool) []rule {
 func tagged(rules []iptables.Rule, f iptables.Family) []rule {
 	list := make([]rule, len(rules))
 	for i, r := range rules {
-		list[i] = rule{f, r}
+		list[i] = rule{family: f, rule: r}
 	}
 	return list
 }

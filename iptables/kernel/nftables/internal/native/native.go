@@ -32,6 +32,7 @@ type installedChain struct {
 
 // ruleText is a rule that can be read when the sets are known.
 type ruleText struct {
+	handle uint64
 	exprs  []expression.Expression
 	origin iptables.Origin
 }
@@ -59,7 +60,7 @@ func (t *Table) AddRule(p tables.Place, r tables.Rule) {
 	}
 	if c := t.chain(string(p.Chain())); c != nil {
 		exprs := expression.Append(nil, bytes.Clone(r.Expressions))
-		c.texts = append(c.texts, ruleText{exprs, originOf(r.Userdata)})
+		c.texts = append(c.texts, ruleText{r.Handle, exprs, originOf(r.Userdata)})
 	}
 }
 
@@ -93,6 +94,7 @@ func (t *Table) LoadSets(c *netlink.Conn) error {
 		for _, text := range chain.texts {
 			r := decode(text.exprs, t.sets)
 			r.rule.Origin = text.origin
+			r.handles = []uint64{text.handle}
 			chain.rules = append(chain.rules, r)
 		}
 		chain.rules = joinTProxy(chain.rules)

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 )
 
 // foreignChain stands for what is in the table and not of our making, so that
@@ -75,7 +76,7 @@ func (t *Table) reached(f iptables.Family) map[string]bool {
 func (c *installedChain) of(f iptables.Family) []iptables.Rule {
 	var rules []iptables.Rule
 	for _, r := range c.rules {
-		if r.family == anyFamily || r.family == f {
+		if r.isFor(f) {
 			rules = append(rules, r.of(f))
 		}
 	}
@@ -89,12 +90,51 @@ func addChainTo(rs *iptables.Ruleset, f iptables.Family, c *installedChain) {
 	}
 	rules := slices.Clone(c.of(f))
 	for i := range rules {
-		rules[i].Target = renamed(rules[i].Target, func(native string) string {
-			_, chain := modelName(native)
-			return chain
-		})
+		rules[i] = withModelName(rules[i])
 	}
 	rs.Table(f, name).Append(chain, rules...)
+}
+
+// withModelName returns a rule with the model's name of the chain that it jumps to.
+func withModelName(r iptables.Rule) iptables.Rule {
+	r.Target = renamed(r.Target, func(native string) string {
+		_, chain := modelName(native)
+		return chain
+	})
+	return r
+}
+
+// Find returns the rule with a handle, as packets of a family meet it, and its
+// position among those that they meet, counted from 1; and the model's names of
+// its table and chain. The position is 0 if there is no such rule. It is not known
+// if the table is not this one.
+func (t *Table) Find(key tables.Key, f iptables.Family, chain string, handle uint64) (place Found, known bool) {
+	if !t.found || key != tableKey {
+		return place, false
+	}
+	place.Table, place.Chain = modelName(chain)
+	c := t.chain(chain)
+	if c == nil {
+		return place, true
+	}
+	position := 0
+	for _, r := range c.rules {
+		if r.isFor(f) {
+			position++
+		}
+		if slices.Contains(r.handles, handle) {
+			place.Position, place.Rule = position, withModelName(r.of(f))
+			break
+		}
+	}
+	return place, true
+}
+
+// Found is where a rule is, in the words of the model, and the rule.
+type Found struct {
+	Table, Chain string
+	Position     int
+	Rule         iptables.Rule
 }
 
 // renamed returns a target with the name of the chain that it jumps to changed.
