@@ -161,7 +161,7 @@ func parseCounters(s string) (Counters, error) {
 	if !ok || err1 != nil || err2 != nil {
 		return Counters{}, fmt.Errorf("%q are no counters", s)
 	}
-	return Counters{n, m}, nil
+	return Counters{Packets: n, Bytes: m}, nil
 }
 
 // splitWords splits a line at blanks outside of double quotes. The quotes, and

@@ -53,6 +53,9 @@ type Policy string
 // Counters is what a rule, or the policy of a chain, has seen.
 type Counters struct {
 	Packets, Bytes uint64
+	// Both says that packets of both families are counted: in the native form
+	// of nf_tables, one rule can be a rule of both.
+	Both bool
 }
 
 // BuiltinChains returns the built-in chains of a table in the order in which

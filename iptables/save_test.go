@@ -90,7 +90,7 @@ func TestParseReadsCounters(t *testing.T) {
 		t.Fatal(err)
 	}
 	chain := tables[0].Chain(Output)
-	if chain.Counters != (Counters{5, 300}) || chain.Rules[0].Counters != (Counters{7, 420}) {
+	if chain.Counters != (Counters{Packets: 5, Bytes: 300}) || chain.Rules[0].Counters != (Counters{Packets: 7, Bytes: 420}) {
 		t.Errorf("chain %v, rule %v", chain.Counters, chain.Rules[0].Counters)
 	}
 }

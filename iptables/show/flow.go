@@ -136,11 +136,15 @@ func sameShape(a, b *iptables.Table, name string, seen map[string]bool) bool {
 	return true
 }
 
-// shape returns a rule without its addresses.
+// shape returns a rule with one address in the place of all others.
 func shape(r iptables.Rule) string {
-	for _, a := range []*iptables.Address{&r.Source, &r.Destination} {
-		if *a != (iptables.Address{}) {
-			a.Prefix = netip.Prefix{}
+	for _, f := range []iptables.SetField{iptables.SourceAddress, iptables.DestinationAddress} {
+		a := addressOf(&r, f)
+		if s, ok := setOf(&r, f); ok {
+			*a = iptables.Address{Prefix: anyPrefix, Not: s.Not}
+			r.Matches = slices.DeleteFunc(slices.Clone(r.Matches), func(m iptables.Match) bool { return isSetOf(m, f) })
+		} else if *a != (iptables.Address{}) {
+			a.Prefix = anyPrefix
 		}
 	}
 	if t, ok := r.Target.(iptables.TProxy); ok && t.IP.IsUnspecified() {
@@ -149,6 +153,9 @@ func shape(r iptables.Rule) string {
 	}
 	return r.String()
 }
+
+// anyPrefix stands for any in the shape of a rule.
+var anyPrefix = netip.MustParsePrefix("192.0.2.0/24")
 
 func newFlow(same []*iptables.Table, start string, reached bool) flow {
 	f := flow{table: same[0].Name, reached: reached}

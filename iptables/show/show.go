@@ -22,7 +22,8 @@ type Backend struct {
 	Rules iptables.Ruleset
 }
 
-// own returns how many rules are ours, and for which families.
+// own returns how many rules are ours, one for both families counted once, and
+// for which families.
 func (b *Backend) own() (rules int, families []iptables.Family) {
 	own := b.Rules.Own()
 	for _, f := range iptables.Families() {
@@ -34,6 +35,9 @@ func (b *Backend) own() (rules int, families []iptables.Family) {
 			n++
 			for _, c := range t.Chains {
 				rules += len(c.Rules)
+				if f == iptables.IPv6 {
+					rules -= shared(c.Rules)
+				}
 			}
 		}
 		if n > 0 {
@@ -41,6 +45,17 @@ func (b *Backend) own() (rules int, families []iptables.Family) {
 		}
 	}
 	return rules, families
+}
+
+// shared returns how many of the rules are for both families.
+func shared(rules []iptables.Rule) int {
+	n := 0
+	for _, r := range rules {
+		if r.Counters.Both {
+			n++
+		}
+	}
+	return n
 }
 
 func familyNames(families []iptables.Family) string {

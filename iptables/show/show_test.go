@@ -15,6 +15,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/compact"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/show"
@@ -30,6 +31,45 @@ func planned(change func(*config.Config)) iptables.Ruleset {
 	return capture.Plan(cfg, host.Host{NameServers: []netip.Addr{
 		netip.MustParseAddr("10.96.0.10"), netip.MustParseAddr("fd00:10:96::10"),
 	}}).Rules
+}
+
+// lists asks for lists of several values.
+func lists(c *config.Config) {
+	c.ExcludedPorts = []iptables.PortRange{iptables.Port(22), iptables.Port(25), {First: 8000, Last: 8010}}
+	c.ExcludedCIDRs = []netip.Prefix{
+		netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.168.0.0/16"), netip.MustParsePrefix("fd00::/8"),
+	}
+	c.ExcludedInterfaces = []string{"net1", "net2"}
+}
+
+// native returns rules in the native form, each with counters of its own, and a rule
+// that both families have at one place with those of both.
+func native(plan iptables.Ruleset) iptables.Ruleset {
+	rs := compact.Sets(plan)
+	n := uint64(0)
+	for i := range rs.Tables {
+		t := &rs.Tables[i]
+		for _, c := range t.Chains {
+			for j := range c.Rules {
+				n++
+				c.Rules[j].Counters = iptables.Counters{Packets: n, Bytes: 60 * n}
+				if t.Family == iptables.IPv6 {
+					share(rs.Table(iptables.IPv4, t.Name).Chain(c.Name).Rules, &c.Rules[j])
+				}
+			}
+		}
+	}
+	return rs
+}
+
+// share makes one rule of r and its like.
+func share(v4 []iptables.Rule, r *iptables.Rule) {
+	for i := range v4 {
+		if v4[i].Equal(*r) {
+			v4[i].Counters.Both = true
+			r.Counters = v4[i].Counters
+		}
+	}
 }
 
 // parsed returns rules from what iptables-save -c prints, without origins.
@@ -97,6 +137,11 @@ func TestGolden(t *testing.T) {
 			}}
 		}),
 		"foreign": parsed(t, foreign, other),
+		"native":  native(planned(lists)),
+		"native-apart": native(planned(func(c *config.Config) {
+			lists(c)
+			c.ExcludedCIDRs = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+		})),
 	}
 	forms := map[string]func(io.Writer, []show.Backend){
 		"txt": func(w io.Writer, b []show.Backend) { show.Text(w, b, false) },
@@ -108,11 +153,18 @@ func TestGolden(t *testing.T) {
 			t.Run(name+"."+form, func(t *testing.T) {
 				t.Parallel()
 				var got bytes.Buffer
-				draw(&got, []show.Backend{{Name: "iptables-nft", Rules: rules}})
+				draw(&got, []show.Backend{{Name: backendOf(name), Rules: rules}})
 				compare(t, filepath.Join("testdata", name+"."+form), got.Bytes())
 			})
 		}
 	}
+}
+
+func backendOf(name string) string {
+	if strings.HasPrefix(name, "native") {
+		return "nftables"
+	}
+	return "iptables-nft"
 }
 
 func compare(t *testing.T, path string, got []byte) {

@@ -28,6 +28,9 @@ type Rule struct {
 	Words   string `json:"words"`
 	Packets uint64 `json:"packets"`
 	Bytes   uint64 `json:"bytes"`
+	// BothFamilies says that this is one rule for both families, which counts
+	// packets of both. The other family's table has it too, with the same count.
+	BothFamilies bool `json:"bothFamilies,omitempty"`
 	// Origin is the option behind the rule, where it can be told.
 	Origin  string `json:"origin,omitempty"`
 	Foreign bool   `json:"foreign,omitempty"`
@@ -59,6 +62,8 @@ func newChain(c *iptables.Chain) Chain {
 			Bytes:    r.Counters.Bytes,
 			Origin:   r.Origin.String(),
 			Foreign:  !isOurs(c, &r),
+
+			BothFamilies: r.Counters.Both,
 		})
 	}
 	return chain

@@ -3,6 +3,7 @@ package show
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -12,9 +13,10 @@ import (
 
 // Text draws what backends hold as trees, with counters in front and the option
 // behind each rule after it. Families whose rules are the same but for addresses
-// are drawn as one. Rules of others are marked as foreign, and as shared a chain
-// whose counters are of several rules that lead to it. Colour is for terminals
-// (ECMA-48).
+// are drawn as one, and counted as one where one rule is for both; drawn apart, a
+// "+" marks what is counted of both. Rules of others are marked as foreign, and as
+// shared a chain whose counters are of several rules that lead to it. Colour is for
+// terminals (ECMA-48).
 func Text(w io.Writer, backends []Backend, colour bool) {
 	p := painter{colour: colour}
 	for i := range backends {
@@ -68,8 +70,9 @@ func (f *flow) title() string {
 const maxWidth = 64
 
 func (f *flow) write(w io.Writer, p painter) {
-	fmt.Fprintln(w, p.bold(f.title()))
 	lines := f.start.lines("")
+	fmt.Fprintln(w, p.bold(f.title())+f.legend(lines))
+	columns := f.columns(lines)
 	width := 0
 	for _, l := range lines {
 		width = max(width, l.width())
@@ -77,13 +80,29 @@ func (f *flow) write(w io.Writer, p painter) {
 	width = min(width, maxWidth)
 	// The tree's first line says what the columns are.
 	var head strings.Builder
-	for _, family := range f.families {
-		fmt.Fprintf(&head, "%12s %6s  ", family.String()+" packets", "bytes")
+	for _, column := range columns {
+		fmt.Fprintf(&head, "%12s %6s  ", column, "bytes")
 	}
 	fmt.Fprintln(w, p.faint(head.String())+p.bold(f.start.name))
 	for _, l := range lines {
-		l.write(w, p, len(f.families), width)
+		l.write(w, p, len(columns), width)
 	}
+}
+
+// columns returns the headings of the counters: one for each family, or only one
+// where a line has counters of both. Those of the lines become as many.
+func (f *flow) columns(lines []line) []string {
+	if len(f.families) > 1 && slices.ContainsFunc(lines, line.countsBoth) {
+		for i := range lines {
+			lines[i].sum()
+		}
+		return []string{"packets"}
+	}
+	var columns []string
+	for _, family := range f.families {
+		columns = append(columns, family.String()+" packets")
+	}
+	return columns
 }
 
 // line is a rule in a tree, or the policy at the end of a chain.
@@ -167,22 +186,44 @@ func (s *step) origin() string {
 	return first.String() + ", " + last.String()
 }
 
+// legend explains the "+" of counters, where there is one.
+func (f *flow) legend(lines []line) string {
+	if len(f.families) > 1 || !slices.ContainsFunc(lines, line.countsBoth) {
+		return ""
+	}
+	other := iptables.IPv4
+	if f.families[0] == other {
+		other = iptables.IPv6
+	}
+	return fmt.Sprintf(" (+ counts %s too)", other)
+}
+
+func (l line) countsBoth() bool { return len(l.counters) > 0 && l.counters[0].Both }
+
+// sum makes one of the counters of both families.
+func (l *line) sum() {
+	if len(l.counters) == 0 {
+		return
+	}
+	total := l.counters[0]
+	if !total.Both {
+		for _, c := range l.counters[1:] {
+			total.Packets += c.Packets
+			total.Bytes += c.Bytes
+		}
+	}
+	total.Both = false
+	l.counters = []iptables.Counters{total}
+}
+
 func (l *line) width() int {
 	return utf8.RuneCountInString(l.branch + l.what + arrow + l.verdict + l.note)
 }
 
-func (l *line) write(w io.Writer, p painter, families, width int) {
+func (l *line) write(w io.Writer, p painter, columns, width int) {
 	var b strings.Builder
-	for i := range families {
-		packets, bytes := "", ""
-		if l.counters != nil {
-			packets, bytes = quantity(l.counters[i].Packets), quantity(l.counters[i].Bytes)
-		}
-		column := fmt.Sprintf("%12s %6s  ", packets, bytes)
-		if l.counters != nil && l.counters[i] == (iptables.Counters{}) {
-			column = p.faint(column)
-		}
-		b.WriteString(column)
+	for i := range columns {
+		b.WriteString(l.column(p, i))
 	}
 	b.WriteString(p.faint(l.branch))
 	what, verdict := l.what+arrow, l.verdict
@@ -200,6 +241,23 @@ func (l *line) write(w io.Writer, p painter, families, width int) {
 		b.WriteString(p.faint("  # " + l.origin))
 	}
 	fmt.Fprintln(w, b.String())
+}
+
+// column returns the counters of a line in one column.
+func (l *line) column(p painter, i int) string {
+	if l.counters == nil {
+		return fmt.Sprintf("%12s %6s  ", "", "")
+	}
+	n := l.counters[i]
+	end := "  "
+	if n.Both {
+		end = "+ "
+	}
+	text := fmt.Sprintf("%12s %6s%s", quantity(n.Packets), quantity(n.Bytes), end)
+	if n.Packets == 0 && n.Bytes == 0 {
+		return p.faint(text)
+	}
+	return text
 }
 
 // quantity returns a number in at most 6 characters, as iptables --list does:

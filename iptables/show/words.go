@@ -2,6 +2,7 @@ package show
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -20,6 +21,9 @@ func conditions(same ...iptables.Rule) string {
 		words = append(words, not(r.Protocol.Not)+string(r.Protocol.Protocol))
 	}
 	for _, m := range r.Matches {
+		if isPlaced(&r, m) {
+			continue
+		}
 		if ports, ok := portWords(m); ok && len(words) > 0 {
 			// What the protocol's ports are belongs to it.
 			words[0] += ports
@@ -27,10 +31,10 @@ func conditions(same ...iptables.Rule) string {
 			words = append(words, extension(m)...)
 		}
 	}
-	words = append(words, throughInterface("in by ", r.In)...)
-	words = append(words, throughInterface("out by ", r.Out)...)
-	words = append(words, addresses("from ", same, func(r iptables.Rule) iptables.Address { return r.Source })...)
-	words = append(words, addresses("to ", same, func(r iptables.Rule) iptables.Address { return r.Destination })...)
+	words = append(words, throughInterface("in by ", &r, iptables.InInterface)...)
+	words = append(words, throughInterface("out by ", &r, iptables.OutInterface)...)
+	words = append(words, addresses("from ", same, iptables.SourceAddress)...)
+	words = append(words, addresses("to ", same, iptables.DestinationAddress)...)
 	if len(words) == 0 {
 		return "everything"
 	}
@@ -44,32 +48,51 @@ func not(not bool) string {
 	return ""
 }
 
-func throughInterface(direction string, i iptables.Interface) []string {
-	if i == (iptables.Interface{}) {
+func throughInterface(direction string, r *iptables.Rule, f iptables.SetField) []string {
+	if s, ok := setOf(r, f); ok {
+		return []string{not(s.Not) + direction + list(s)}
+	}
+	i := interfaceOf(r, f)
+	if *i == (iptables.Interface{}) {
 		return nil
 	}
 	return []string{not(i.Not) + direction + i.Name}
 }
 
-func addresses(direction string, same []iptables.Rule, of func(iptables.Rule) iptables.Address) []string {
+func addresses(direction string, same []iptables.Rule, f iptables.SetField) []string {
 	var names []string
 	for _, r := range same {
-		a := of(r)
-		if a == (iptables.Address{}) {
+		name, but := address(&r, f)
+		if name == "" {
 			return nil
 		}
-		name := a.Prefix.String()
-		if a.Prefix.IsSingleIP() {
-			name = a.Prefix.Addr().String()
+		if but && len(names) == 0 {
+			direction += "any address but "
 		}
 		if !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
-	if of(same[0]).Not {
-		direction += "any address but "
-	}
 	return []string{direction + strings.Join(names, " or ")}
+}
+
+// address returns the addresses that a rule is about, or with but is not about.
+func address(r *iptables.Rule, f iptables.SetField) (words string, but bool) {
+	if s, ok := setOf(r, f); ok {
+		return list(s), s.Not
+	}
+	a := *addressOf(r, f)
+	if a == (iptables.Address{}) {
+		return "", false
+	}
+	return prefix(a.Prefix), a.Not
+}
+
+func prefix(p netip.Prefix) string {
+	if p.IsSingleIP() {
+		return p.Addr().String()
+	}
+	return p.String()
 }
 
 // portWords returns what a match asks of ports, to be read after the protocol.
@@ -78,13 +101,16 @@ func portWords(m iptables.Match) (words string, ok bool) {
 	case iptables.Ports:
 		return port("from", m.Source) + port("to", m.Destination), true
 	case iptables.Multiport:
-		list := make([]string, len(m.Ports))
+		ports := make([]string, len(m.Ports))
 		for i, p := range m.Ports {
-			list[i] = p.String()
+			ports[i] = p.String()
 		}
 		return side(map[iptables.PortSide]string{
 			iptables.SourcePorts: "from", iptables.DestinationPorts: "to", iptables.EitherPorts: "from or to",
-		}[m.Side], m.Not) + strings.Join(list, ","), true
+		}[m.Side], m.Not) + strings.Join(ports, ","), true
+	case iptables.Set:
+		direction, ok := map[iptables.SetField]string{iptables.SourcePort: "from", iptables.DestinationPort: "to"}[m.Field]
+		return side(direction, m.Not) + list(m), ok
 	}
 	return "", false
 }
@@ -114,6 +140,10 @@ func extension(m iptables.Match) []string {
 		return []string{not(m.Not) + "marked " + masked(m.Value, m.Mask)}
 	case iptables.Connmark:
 		return []string{not(m.Not) + "of a connection marked " + masked(m.Value, m.Mask)}
+	case iptables.Set:
+		if who, ok := map[iptables.SetField]string{iptables.OwnerUID: "user", iptables.OwnerGID: "group"}[m.Field]; ok {
+			return []string{fmt.Sprintf("%sof %s %s", not(m.Not), who, list(m))}
+		}
 	}
 	// Its own words are better than none.
 	return []string{iptables.Rule{Matches: []iptables.Match{m}}.String()}

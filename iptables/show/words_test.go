@@ -1,6 +1,7 @@
 package show
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -43,6 +44,59 @@ func TestWords(t *testing.T) {
 			t.Errorf("%q: %q, want %q", rule, got, want)
 		}
 	}
+}
+
+func TestSetWords(t *testing.T) {
+	t.Parallel()
+	prefixes := func(list ...string) (intervals []iptables.Interval) {
+		for _, p := range list {
+			intervals = append(intervals, iptables.PrefixInterval(netip.MustParsePrefix(p)))
+		}
+		return intervals
+	}
+	ids := []iptables.Interval{iptables.IDInterval(1, 1), iptables.IDInterval(10, 12)}
+	names := []iptables.Interval{iptables.InterfaceInterval("eth1"), iptables.InterfaceInterval("tap+")}
+	var ports []iptables.Interval
+	for port := uint16(1); port < 20; port += 2 {
+		ports = append(ports, iptables.PortInterval(iptables.Port(port)))
+	}
+	nets := prefixes("10.0.0.1/32", "10.2.0.0/16")
+	for _, test := range []struct {
+		want string
+		rule iptables.Rule
+	}{
+		{"tcp to port 1,3,5", ruleOf(t, "-p tcp", iptables.NewSet(iptables.DestinationPort, false, ports[:3]))},
+		{"tcp to any port but 1,3,5", ruleOf(t, "-p tcp", iptables.NewSet(iptables.DestinationPort, true, ports[:3]))},
+		{"tcp from port 1,3,5,7,9,11,13,15,... (10 values)", ruleOf(t, "-p tcp", iptables.NewSet(iptables.SourcePort, false, ports))},
+		{"of user 1,10-12", ruleOf(t, "", iptables.NewSet(iptables.OwnerUID, false, ids))},
+		{"not of group 1,10-12", ruleOf(t, "", iptables.NewSet(iptables.OwnerGID, true, ids))},
+		{"udp, in by eth1,tap+", ruleOf(t, "-p udp", iptables.NewSet(iptables.InInterface, false, names))},
+		{"not out by eth1,tap+", ruleOf(t, "", iptables.NewSet(iptables.OutInterface, true, names))},
+		{"from 10.0.0.1,10.2.0.0/16", ruleOf(t, "", iptables.NewSet(iptables.SourceAddress, false, nets))},
+		{"to any address but 10.0.0.1,10.2.0.0/16", ruleOf(t, "", iptables.NewSet(iptables.DestinationAddress, true, nets))},
+		{"-d {10.0.0.1/32,10.2.0.0/16}, to any address but 10.2.0.1",
+			ruleOf(t, "! -d 10.2.0.1/32", iptables.NewSet(iptables.DestinationAddress, false, nets))},
+	} {
+		if got := conditions(test.rule); got != test.want {
+			t.Errorf("%s: %q, want %q", test.rule, got, test.want)
+		}
+	}
+	v4 := ruleOf(t, "", iptables.NewSet(iptables.DestinationAddress, false, nets))
+	v6 := iptables.Rule{Destination: iptables.MatchAddress(netip.MustParsePrefix("fd00::/8"))}
+	if got, want := conditions(v4, v6), "to 10.0.0.1,10.2.0.0/16 or fd00::/8"; got != want || shape(v4) != shape(v6) {
+		t.Errorf("%q, want %q; shapes %s and %s", got, want, shape(v4), shape(v6))
+	}
+	if all := ruleOf(t, ""); shape(all) == shape(v4) {
+		t.Error("a rule without an address has the shape of one that has some")
+	}
+}
+
+// ruleOf returns a rule with matches that iptables has no words for.
+func ruleOf(t *testing.T, rule string, sets ...iptables.Match) iptables.Rule {
+	t.Helper()
+	r := parseRule(t, rule)
+	r.Matches = append(r.Matches, sets...)
+	return r
 }
 
 func parseRule(t *testing.T, rule string) iptables.Rule {

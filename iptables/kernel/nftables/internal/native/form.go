@@ -80,6 +80,7 @@ func (r rule) text() string {
 // of returns the rule as one of a family's own, with native names of chains.
 func (r rule) of(f iptables.Family) iptables.Rule {
 	rule := r.rule
+	rule.Counters.Both = r.family == anyFamily
 	if t, ok := rule.Target.(iptables.TProxy); ok && t.IP.IsUnspecified() {
 		t.IP = f.Unspecified()
 		rule.Target = t

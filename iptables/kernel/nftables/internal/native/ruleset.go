@@ -26,19 +26,14 @@ func (t *Table) Ruleset() iptables.Ruleset {
 	if !t.inForce() {
 		return rs
 	}
-	seen := make(map[string]bool)
-	for _, f := range iptables.Families() {
-		reached := t.reached(f)
-		for _, c := range t.chains {
-			if reached[c.Name] {
-				seen[c.Name] = true
-				addChainTo(&rs, f, c)
-			}
-		}
-	}
+	v4, v6 := t.reached(iptables.IPv4), t.reached(iptables.IPv6)
 	for _, c := range t.chains {
-		if !seen[c.Name] && !c.Base {
-			addChainTo(&rs, iptables.IPv4, c)
+		both := v4[c.Name] && v6[c.Name]
+		if v4[c.Name] || !v6[c.Name] && !c.Base {
+			addChainTo(&rs, iptables.IPv4, c, both)
+		}
+		if v6[c.Name] {
+			addChainTo(&rs, iptables.IPv6, c, both)
 		}
 	}
 	rs.Sort()
@@ -83,7 +78,9 @@ func (c *installedChain) of(f iptables.Family) []iptables.Rule {
 	return rules
 }
 
-func addChainTo(rs *iptables.Ruleset, f iptables.Family, c *installedChain) {
+// addChainTo adds a chain to a family's table, which packets of that one or of both
+// reach.
+func addChainTo(rs *iptables.Ruleset, f iptables.Family, c *installedChain, both bool) {
 	name, chain := modelName(c.Name)
 	if rs.Table(f, name) == nil {
 		rs.Tables = append(rs.Tables, iptables.NewTable(f, name))
@@ -91,6 +88,7 @@ func addChainTo(rs *iptables.Ruleset, f iptables.Family, c *installedChain) {
 	rules := slices.Clone(c.of(f))
 	for i := range rules {
 		rules[i] = withModelName(rules[i])
+		rules[i].Counters.Both = both && rules[i].Counters.Both
 	}
 	rs.Table(f, name).Append(chain, rules...)
 }
