@@ -28,6 +28,8 @@ func parseMatch(name string, args []string) Match {
 		if value, mask, not, ok := parseMarkMatch(args); ok {
 			m = Connmark{value, mask, not}
 		}
+	case commentName:
+		m = parseComment(args)
 	}
 	// A second reading has to give the same, so a form that is not canonical
 	// stays as it is.
@@ -166,6 +168,17 @@ func parseMaskedMark(s string) (value, mask uint32, ok bool) {
 	v, err1 := strconv.ParseUint(first, 0, 32)
 	m, err2 := strconv.ParseUint(second, 0, 32)
 	return uint32(v), uint32(m), err1 == nil && err2 == nil
+}
+
+func parseComment(words []string) Match {
+	if len(words) != 2 || words[0] != "--comment" {
+		return nil
+	}
+	m := Comment{unquote(words[1])}
+	if m.Validate() != nil {
+		return nil
+	}
+	return m
 }
 
 // parseTarget reads the arguments of "-j NAME". A name without arguments that is

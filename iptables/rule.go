@@ -1,9 +1,6 @@
 package iptables
 
-import (
-	"fmt"
-	"net/netip"
-)
+import "net/netip"
 
 // Rule is one rule of a chain. The zero values of its fields match everything;
 // a packet has to meet all of them, then the Matches in order.
@@ -15,35 +12,10 @@ type Rule struct {
 	// Target is nil for a rule that only counts.
 	Target Target
 
-	// Origin tells which option the rule comes from. It is not stored in the
-	// kernel, so a rule that was read back has none.
+	// Origin tells which option the rule comes from. Only a comment of the rule
+	// tells the kernel, so a rule that was read back may have none.
 	Origin   Origin
 	Counters Counters
-}
-
-// Origin is the reason for a rule: the option, and the value of it, that put it
-// there, such as {"--excluded-ports", "15020"}. Value is empty for a rule that
-// the option's mere presence asks for. The zero value is that of a rule that was
-// not planned.
-type Origin struct {
-	Option, Value string
-}
-
-// BuiltIn is the Option of rules that are there whatever the options; their
-// Value says what they are for.
-const BuiltIn = "built-in"
-
-// String returns the option as it would be given on the command line, such as
-// "--excluded-ports=15020", or "built-in (loopback)".
-func (o Origin) String() string {
-	switch {
-	case o.Value == "":
-		return o.Option
-	case o.Option == BuiltIn:
-		return fmt.Sprintf("%s (%s)", o.Option, o.Value)
-	default:
-		return o.Option + "=" + o.Value
-	}
 }
 
 // Address matches the source or destination of a packet. The zero value

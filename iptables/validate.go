@@ -92,6 +92,8 @@ func (r *Rule) validateMatch(m Match) error {
 		if len(m.Elements) == 0 {
 			return fmt.Errorf("the set of %s is empty", m.Field)
 		}
+	case Comment:
+		return m.Validate()
 	}
 	return nil
 }

@@ -22,6 +22,9 @@ func TestValidate(t *testing.T) {
 		"many ports":      {Rule{Protocol: tcp, Matches: []Match{Multiport{Ports: make([]PortRange, 16)}}}, "1 to 15 ports"},
 		"many ranges":     {Rule{Protocol: tcp, Matches: []Match{Multiport{Ports: []PortRange{{1, 2}, {3, 4}, {5, 6}, {7, 8}, {9, 10}, {11, 12}, {13, 14}, {15, 16}}}}}, "1 to 15 ports"},
 		"multiport alone": {Rule{Matches: []Match{Multiport{Ports: make([]PortRange, 1)}}}, "needs -p tcp or -p udp"},
+		"longest comment": {Rule{Matches: []Match{Comment{strings.Repeat("x", MaxComment)}}}, ""},
+		"long comment":    {Rule{Matches: []Match{Comment{strings.Repeat("x", MaxComment+1)}}}, "longer than 255 bytes"},
+		"two lines":       {Rule{Matches: []Match{Comment{"x\ny"}}}, "a NUL or a newline"},
 		"other table":     {Rule{Target: TProxy{}}, "exists in table mangle only"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -42,7 +42,7 @@ func (o origins) add(r *iptables.Rule) {
 // valuesOf returns the items of an option's value. Those of a list that was too
 // long to be stored are taken from the rule itself.
 func valuesOf(r *iptables.Rule) []string {
-	if r.Origin.Value != "" && !compact.IsShortened(r.Origin.Value) {
+	if r.Origin.Value != "" && !r.Origin.IsShortened() {
 		return strings.Split(r.Origin.Value, ",")
 	}
 	var values []string

@@ -1,9 +1,7 @@
 package compact
 
 import (
-	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
 )
@@ -150,26 +148,13 @@ func (g *merged) finish() {
 		return
 	}
 	g.rule = restore(g.rest, iptables.NewSet(g.shape.field, false, g.values))
-	g.rule.Origin = iptables.Origin{Option: g.shape.option, Value: list(g.from)}
+	g.rule.Origin = iptables.Origin{Option: g.shape.option, Value: list(slices.Compact(g.from))}
 }
 
 // maxListed is how many values of an option are spelled out.
 const maxListed = 8
 
-func list(values []string) string {
-	values = slices.Compact(slices.Clone(values))
-	if len(values) <= maxListed {
-		return strings.Join(values, ",")
-	}
-	return fmt.Sprintf("%s,%s%d values)", strings.Join(values[:maxListed], ","), shortened, len(values))
-}
-
-// shortened stands in the value of an origin for what is left out.
-const shortened = "... ("
-
-// IsShortened reports whether the value of an origin is a list of which only the
-// beginning is spelled out.
-func IsShortened(value string) bool { return strings.Contains(value, shortened) }
+func list(values []string) string { return iptables.ShortList(values, maxListed) }
 
 func rulesOf(list []*merged) []iptables.Rule {
 	rules := make([]iptables.Rule, len(list))

@@ -15,7 +15,7 @@ func (w *walker) matches(r *iptables.Rule) (bool, error) {
 		!matchesProtocol(r.Protocol, p.Protocol) {
 		return false, nil
 	}
-	for _, m := range r.Matches {
+	for _, m := range r.Uncommented().Matches {
 		if matched, err := w.matchesExtension(m); err != nil || !matched {
 			return false, err
 		}
@@ -60,9 +60,6 @@ func (w *walker) matchesExtension(m iptables.Match) (bool, error) {
 	case iptables.Set:
 		return matchesSet(m, p)
 	case iptables.UnknownMatch:
-		if m.Name == "comment" {
-			return true, nil
-		}
 		return false, fmt.Errorf("unknown match %s", strings.TrimSpace(m.Name+" "+strings.Join(m.Args, " ")))
 	}
 	return false, fmt.Errorf("unknown match %T", m)

@@ -72,7 +72,7 @@ func matchesAllOf(rule, r iptables.Rule) bool {
 			return false
 		}
 	}
-	return len(rule.Matches) == 0
+	return len(rule.Uncommented().Matches) == 0
 }
 
 // maxDepth bounds the chains that are followed, as the kernel does

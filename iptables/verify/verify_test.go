@@ -71,6 +71,11 @@ func TestRules(t *testing.T) {
 		"shadowed for TCP": {[]string{"-A PREROUTING -p tcp -j ISTIO_INBOUND", "-A PREROUTING -p tcp -j ACCEPT\n-A PREROUTING -j ISTIO_INBOUND"},
 			"nat PREROUTING - 2: -j ISTIO_INBOUND\nnat PREROUTING + 1: -p tcp -j ISTIO_INBOUND\n" +
 				"nat PREROUTING ! 2: -j ISTIO_INBOUND\n    sees no packet for the proxy, behind the foreign rule 1: -p tcp -j ACCEPT"},
+		"commented": {[]string{"--dport 2 -j", "--dport 2 -m comment --comment \"--excluded-ports=2\" -j"},
+			"nat ISTIO_INBOUND - 2: -p tcp -m tcp --dport 2 -m comment --comment \"--excluded-ports=2\" -j RETURN\n" +
+				"nat ISTIO_INBOUND + 2: -p tcp -m tcp --dport 2 -j RETURN"},
+		"shadowed, with a comment": {[]string{"-A PREROUTING", "-A PREROUTING -m comment --comment \"all of it\" -j ACCEPT\n-A PREROUTING"},
+			"nat PREROUTING ! 2: -p tcp -j ISTIO_INBOUND\n    sees no packet for the proxy, behind the foreign rule 1: -m comment --comment \"all of it\" -j ACCEPT"},
 		"not shadowed by UDP": {[]string{"-A PREROUTING -p tcp", "-A PREROUTING -p udp -j ACCEPT\n-A PREROUTING -p tcp"}, ""},
 		"shadowed by a chain": {[]string{":ISTIO_INBOUND", ":OTHER - [0:0]\n:ISTIO_INBOUND",
 			"-A PREROUTING", "-A PREROUTING -p tcp -j OTHER\n-A OTHER -p tcp\n-A OTHER -j REDIRECT --to-ports 1\n-A PREROUTING"},

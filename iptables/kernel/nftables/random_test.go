@@ -57,7 +57,12 @@ func everyForm(family iptables.Family, name string) iptables.Table {
 
 func check(t testing.TB, family iptables.Family, table, chain string, r iptables.Rule) {
 	t.Helper()
-	args := append([]string{"-t", table, "-C", chain}, strings.Fields(r.String())...)
+	args := append([]string{"-t", table, "-C", chain}, strings.Fields(r.Uncommented().String())...)
+	for _, m := range r.Matches {
+		if c, ok := m.(iptables.Comment); ok {
+			args = append(args, "-m", "comment", "--comment", c.Text)
+		}
+	}
 	if out, err := exec.Command(family.Command()+"-nft", args...).CombinedOutput(); err != nil {
 		t.Errorf("%s-nft %q: %v\n%s", family.Command(), args, err, out)
 	}
@@ -193,6 +198,20 @@ func (g generator) mark() (value, mask uint32) {
 	return g.Uint32() & mask, mask
 }
 
+// comment returns text of any bytes that a comment can have, most of them such as
+// have a meaning to somebody.
+func (g generator) comment() string {
+	const meaning = "\\\"' \t=-!#*()[]:.,jt"
+	b := make([]byte, g.IntN(iptables.MaxComment+1))
+	for i := range b {
+		b[i] = meaning[g.IntN(len(meaning))]
+		if c := byte(g.Uint32()); g.IntN(4) == 0 && c != 0 && c != '\n' {
+			b[i] = c
+		}
+	}
+	return string(b)
+}
+
 // matches returns one of every match that goes with a protocol.
 func (g generator) matches(protocol iptables.Protocol) []iptables.Match {
 	value, mask := g.mark()
@@ -205,6 +224,7 @@ func (g generator) matches(protocol iptables.Protocol) []iptables.Match {
 		iptables.Conntrack{States: 1 << g.UintN(5), Not: g.bool()},
 		iptables.Mark{Value: value, Mask: mask, Not: g.bool()},
 		iptables.Connmark{Value: value, Mask: mask, Not: g.bool()},
+		iptables.Comment{Text: g.comment()},
 	}
 	if protocol == "" {
 		return list

@@ -26,7 +26,7 @@ type TraceStep struct {
 	// Position counts the rules of the chain that packets of the family meet,
 	// from 1; 0 is its policy, or a rule of a table that is of neither form.
 	Position int
-	// Rule is as iptables-save prints it, or empty.
+	// Rule is as iptables-save prints it, but for our own comments, or empty.
 	Rule string
 	// Policy says that this is a chain's policy, not a rule.
 	Policy bool

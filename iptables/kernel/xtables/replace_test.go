@@ -297,3 +297,25 @@ func TestIncompatibleTable(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// Comments are what they were, whatever is in them.
+func TestComments(t *testing.T) {
+	t.Parallel()
+	eachVariant(t, func(t *testing.T, b *Backend) {
+		want := parse(t, redirect, redirect)
+		for i, text := range []string{
+			"--tunnel-port=15008", "", "-j", "!", "*nat", "#", "COMMIT", ` "it's" a \ `, "\t", "é\xff\x01", strings.Repeat("x", iptables.MaxComment),
+		} {
+			for _, table := range want.Tables {
+				r := &table.Chain("ISTIO_OUTPUT").Rules[0]
+				r.Matches = []iptables.Match{iptables.Comment{Text: text}}
+				if i%2 == 0 {
+					// The jump is found again, to be deleted.
+					table.Chain(iptables.Output).Rules[0].Matches = r.Matches
+				}
+			}
+			replace(t, b, want)
+		}
+		replace(t, b, iptables.Ruleset{})
+	})
+}

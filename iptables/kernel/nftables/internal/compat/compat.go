@@ -121,7 +121,7 @@ func (s *Tables) Find(key tables.Key, chain string, handle uint64) (position int
 	if c := t.chain(chain); c != nil {
 		for i, r := range c.rules {
 			if r.handle == handle {
-				return i + 1, r.rule, true
+				return i + 1, iptables.ReadComment(chain, r.rule), true
 			}
 		}
 	}

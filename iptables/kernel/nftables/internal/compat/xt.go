@@ -108,6 +108,8 @@ func decodeMatch(e extension) (m iptables.Match, ok bool) {
 		m = decodeConntrack(f)
 	case e.is("mark", 1):
 		m = iptables.Mark{Value: f.u32(0), Mask: f.u32(4), Not: f.u8(8) != 0}
+	case e.is("comment", 0):
+		m = decodeComment(e.info)
 	case e.is("connmark", 1):
 		m = iptables.Connmark{Value: f.u32(0), Mask: f.u32(4), Not: f.u8(8) != 0}
 	default:
@@ -133,6 +135,8 @@ func encodeMatch(m iptables.Match) (extension, error) {
 		return encodeMark("mark", m.Value, m.Mask, m.Not), nil
 	case iptables.Connmark:
 		return encodeMark("connmark", m.Value, m.Mask, m.Not), nil
+	case iptables.Comment:
+		return encodeComment(m)
 	case iptables.UnknownMatch:
 		return unknownExtension(m.Name, m.Args)
 	default:

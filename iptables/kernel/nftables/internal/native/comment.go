@@ -1,8 +1,6 @@
 package native
 
 import (
-	"strings"
-
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 )
@@ -12,12 +10,7 @@ import (
 const maxComment = 128
 
 // commentOf tells which option a rule comes from.
-func commentOf(o iptables.Origin) string {
-	if s := o.String(); len(s) < maxComment {
-		return s
-	}
-	return o.Option
-}
+func commentOf(o iptables.Origin) string { return o.Comment(maxComment - 1) }
 
 // commentTLV writes a comment as libnftnl does: type 0, length, text
 // (NFTNL_UDATA_RULE_COMMENT).
@@ -30,12 +23,6 @@ func originOf(userdata []byte) (o iptables.Origin) {
 	if len(userdata) < 3 || userdata[0] != 0 {
 		return o
 	}
-	comment := netlink.ReadString(userdata[2:])
-	if what, ok := strings.CutPrefix(comment, iptables.BuiltIn+" ("); ok {
-		return iptables.Origin{Option: iptables.BuiltIn, Value: strings.TrimSuffix(what, ")")}
-	}
-	if strings.HasPrefix(comment, "--") {
-		o.Option, o.Value, _ = strings.Cut(comment, "=")
-	}
+	o, _ = iptables.ParseOrigin(netlink.ReadString(userdata[2:]))
 	return o
 }

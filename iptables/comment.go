@@ -1,0 +1,147 @@
+package iptables
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Comment is the match "comment": every packet meets it, and people read it.
+type Comment struct {
+	// Text is up to [MaxComment] bytes without NUL and newline.
+	Text string
+}
+
+// MaxComment is the length in bytes of the longest comment: XT_MAX_COMMENT_LEN
+// (linux/netfilter/xt_comment.h) less its NUL.
+const MaxComment = 255
+
+// commentName is the match's name, also where it is an [UnknownMatch].
+const commentName = "comment"
+
+func (m Comment) appendSave(words []string) []string {
+	return append(words, "-m", commentName, "--comment", quote(m.Text))
+}
+
+// Validate returns an error for text that no comment can have.
+func (m Comment) Validate() error {
+	if len(m.Text) > MaxComment {
+		return fmt.Errorf("the comment is longer than %d bytes", MaxComment)
+	}
+	// iptables-save would print a newline as it is, in the middle of a rule.
+	if strings.ContainsAny(m.Text, "\x00\n") {
+		return errors.New("the comment has a NUL or a newline")
+	}
+	return nil
+}
+
+// isComment reports whether a match asks nothing of packets.
+func isComment(m Match) bool {
+	if u, ok := m.(UnknownMatch); ok {
+		return u.Name == commentName
+	}
+	_, ok := m.(Comment)
+	return ok
+}
+
+// Uncommented returns the rule without its comments: all that it means to packets.
+func (r Rule) Uncommented() Rule {
+	if slices.ContainsFunc(r.Matches, isComment) {
+		r.Matches = slices.DeleteFunc(slices.Clone(r.Matches), isComment)
+	}
+	return r
+}
+
+// Commented returns the rule with its origin as its only comment, which comes
+// after all other matches. A rule without an origin has none.
+func (r Rule) Commented() Rule {
+	r = r.Uncommented()
+	if r.Origin != (Origin{}) {
+		r.Matches = append(slices.Clip(r.Matches), Comment{r.Origin.Comment(MaxComment)})
+	}
+	return r
+}
+
+// Commented returns the ruleset with every rule [Rule.Commented].
+func (rs *Ruleset) Commented() Ruleset {
+	return rs.mapRules(func(_ *Chain, r Rule) Rule { return r.Commented() })
+}
+
+// Uncommented returns the ruleset with every rule [Rule.Uncommented].
+func (rs *Ruleset) Uncommented() Ruleset {
+	return rs.mapRules(func(_ *Chain, r Rule) Rule { return r.Uncommented() })
+}
+
+// HasComments reports whether any rule has a comment.
+func (rs *Ruleset) HasComments() bool {
+	return slices.ContainsFunc(rs.Tables, func(t Table) bool {
+		return slices.ContainsFunc(t.Chains, func(c Chain) bool {
+			return slices.ContainsFunc(c.Rules, func(r Rule) bool { return slices.ContainsFunc(r.Matches, isComment) })
+		})
+	})
+}
+
+// ReadComments returns the ruleset with what [Rule.Commented] wrote to rules of
+// ours undone: the comment is taken out of the rule and, unless the rule has an
+// origin already, read as one. All other comments stay.
+func (rs *Ruleset) ReadComments() Ruleset {
+	return rs.mapRules(func(c *Chain, r Rule) Rule { return ReadComment(c.Name, r) })
+}
+
+// ReadComment is [Ruleset.ReadComments] for one rule of the chain of that name.
+func ReadComment(chain string, r Rule) Rule {
+	if to, _ := r.JumpsTo(); !IsOwn(chain) && !IsOwn(to) {
+		return r
+	}
+	matches := slices.Clone(r.Matches)
+	r.Matches = slices.DeleteFunc(matches, func(m Match) bool {
+		comment, ok := m.(Comment)
+		if !ok {
+			return false
+		}
+		o, ok := ParseOrigin(comment.Text)
+		if ok && r.Origin == (Origin{}) {
+			r.Origin = o
+		}
+		return ok
+	})
+	return r
+}
+
+// mapRules returns a ruleset with other rules in the places of these.
+func (rs *Ruleset) mapRules(to func(*Chain, Rule) Rule) Ruleset {
+	mapped := Ruleset{Tables: slices.Clone(rs.Tables)}
+	for i := range mapped.Tables {
+		t := &mapped.Tables[i]
+		t.Chains = slices.Clone(t.Chains)
+		for j := range t.Chains {
+			c := &t.Chains[j]
+			c.Rules = slices.Clone(c.Rules)
+			for k, r := range c.Rules {
+				c.Rules[k] = to(c, r)
+			}
+		}
+	}
+	return mapped
+}
+
+// quote writes a string as iptables-save does (xtables_save_string in
+// libxtables/xtables.c).
+func quote(s string) string {
+	plain := func(r rune) bool {
+		return r == '_' || r == '-' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return `"` + strings.NewReplacer(`"`, `\"`, `\`, `\\`, `'`, `\'`).Replace(s) + `"`
+}
+
+// unquote undoes quote.
+func unquote(s string) string {
+	if len(s) < 2 || s[0] != '"' {
+		return s
+	}
+	return strings.NewReplacer(`\"`, `"`, `\\`, `\`, `\'`, `'`).Replace(s[1 : len(s)-1])
+}

@@ -1,0 +1,92 @@
+package iptables
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Origin is the reason for a rule: the option, and the value of it, that put it
+// there, such as {"--excluded-ports", "15020"}. Value is empty for a rule that
+// the option's mere presence asks for. The zero value is that of a rule that was
+// not planned.
+type Origin struct {
+	Option, Value string
+}
+
+// BuiltIn is the Option of rules that are there whatever the options; their
+// Value says what they are for.
+const BuiltIn = "built-in"
+
+// String returns the option as it would be given on the command line, such as
+// "--excluded-ports=15020", or "built-in (loopback)".
+func (o Origin) String() string {
+	switch {
+	case o.Value == "":
+		return o.Option
+	case o.Option == BuiltIn:
+		return fmt.Sprintf("%s (%s)", o.Option, o.Value)
+	default:
+		return o.Option + "=" + o.Value
+	}
+}
+
+// ParseOrigin undoes [Origin.String]. It is not ok for text that no origin has.
+func ParseOrigin(text string) (o Origin, ok bool) {
+	if what, ok := strings.CutPrefix(text, BuiltIn+" ("); ok {
+		o = Origin{BuiltIn, strings.TrimSuffix(what, ")")}
+	} else if strings.HasPrefix(text, "--") {
+		o.Option, o.Value, _ = strings.Cut(text, "=")
+	}
+	if o == (Origin{}) || o.String() != text {
+		return Origin{}, false
+	}
+	return o, true
+}
+
+// Comment returns the origin as text of no more than limit bytes: as String
+// does, or with as many items of a list as there is room for; see [ShortList].
+func (o Origin) Comment(limit int) string {
+	if s := o.String(); len(s) <= limit {
+		return s
+	}
+	items, total := splitList(o.Value)
+	for n := len(items) - 1; n > 0; n-- {
+		if s := (Origin{o.Option, shortList(items[:n], total)}).String(); len(s) <= limit {
+			return s
+		}
+	}
+	return o.Option[:min(len(o.Option), limit)]
+}
+
+// ShortList returns the value of an option that is a list, of which no more than
+// the first n items are spelled out: "80,443", or "80,443,... (30 values)".
+func ShortList(items []string, n int) string {
+	if len(items) <= n {
+		return strings.Join(items, ",")
+	}
+	return shortList(items[:n], len(items))
+}
+
+// IsShortened reports whether the value is a list that [ShortList] cut off.
+func (o Origin) IsShortened() bool { return strings.Contains(o.Value, listGoesOn) }
+
+const (
+	listGoesOn = ",... ("
+	listEnd    = " values)"
+)
+
+func shortList(first []string, total int) string {
+	return strings.Join(first, ",") + listGoesOn + strconv.Itoa(total) + listEnd
+}
+
+// splitList returns the items that a list spells out, and how many it has.
+func splitList(value string) (items []string, total int) {
+	first, rest, short := strings.Cut(value, listGoesOn)
+	items = strings.Split(first, ",")
+	total, err := strconv.Atoi(strings.TrimSuffix(rest, listEnd))
+	if !short || err != nil {
+		total = len(items)
+	}
+	return items, total
+}
