@@ -47,6 +47,7 @@ func (a arguments) generate() []string {
 		{"--loopback-cidr", a.oneOf("127.0.0.1/32", "127.0.0.0/8", "127.1.0.0/16")},
 		{"--drop-invalid", a.oneOf("true", "false")},
 		{"--ipv6", a.oneOf("auto", "on", "off")},
+		{"--comments", a.oneOf("true", "false")},
 	} {
 		if a.IntN(2) == 0 {
 			args = append(args, o.name+"="+o.value())

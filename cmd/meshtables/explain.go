@@ -68,7 +68,7 @@ type subject struct {
 func (c *command) subject(ctx context.Context) (s subject, status int) {
 	if !c.live && !c.trace {
 		p, status := c.plan()
-		s.Config, s.Host, s.addresses, s.rules = p.cfg, p.facts, p.facts.Addresses, p.Rules
+		s.Config, s.Host, s.addresses, s.rules = p.cfg, p.facts, p.facts.Addresses, p.Rules.ReadComments()
 		return s, status
 	}
 	c.warnUnused()

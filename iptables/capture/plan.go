@@ -3,8 +3,8 @@
 //
 // [Plan] is a pure function. Each rule carries the option that it comes from,
 // and each decision its reason in a comment. In REDIRECT mode without interface
-// options the rules are the reference's (istio-iptables), to the letter; where
-// they are not, they do the same to every packet.
+// options and --comments the rules are the reference's (istio-iptables), to the
+// letter; where they are not, they do the same to every packet.
 package capture
 
 import (
@@ -45,6 +45,9 @@ func Plan(cfg config.Config, h host.Host) Capture {
 	for _, f := range families {
 		p := newPlanner(cfg, f, dns.servers(f))
 		c.Rules.Tables = append(c.Rules.Tables, p.tables()...)
+	}
+	if cfg.Comments {
+		c.Rules = c.Rules.Commented()
 	}
 	c.Rules.Sort()
 	return c

@@ -14,8 +14,9 @@ type Recognised struct {
 	Config config.Config
 	// Host has the name servers that are captured, and nothing else.
 	Host host.Host
-	// Rules are the given ones, foreign ones included, with the origins of
-	// those that are as [Plan] would have them in the same chain.
+	// Rules are the given ones, foreign ones included, without our comments and
+	// with the origins of those that are as [Plan] would have them in the same
+	// chain.
 	Rules iptables.Ruleset
 	// Complete reports whether that is all that is ours, in the same order.
 	Complete bool
@@ -28,6 +29,7 @@ type Recognised struct {
 //
 // form makes of a plan what is written, and read back, in the form of the rules.
 func Recognise(rs iptables.Ruleset, form func(plan iptables.Ruleset) iptables.Ruleset) Recognised {
+	rs = rs.ReadComments()
 	var r recogniser
 	for _, f := range iptables.Families() {
 		var one recogniser

@@ -15,7 +15,7 @@ func (r *recogniser) family(rs *iptables.Ruleset, f iptables.Family) {
 	rules := func(table, chain string) []iptables.Rule {
 		if t := rs.Table(f, table); t != nil {
 			if c := t.Chain(chain); c != nil {
-				return c.Rules
+				return compact.Ungroup(c.Rules)
 			}
 		}
 		return nil

@@ -69,6 +69,24 @@ func TestRecogniseNative(t *testing.T) {
 	}
 }
 
+// Grouped ports are recognised, with the options of each group.
+func TestRecogniseGrouped(t *testing.T) {
+	cfg := config.Default()
+	cfg.IPv6, cfg.ExcludedPorts = config.IPv6Off, nil
+	for i := range uint16(compact.LongList + 1) {
+		cfg.ExcludedPorts = append(cfg.ExcludedPorts, iptables.Port(1000+2*i))
+		cfg.ExcludedOutboundPorts = append(cfg.ExcludedOutboundPorts, iptables.Port(2000+2*i))
+	}
+	grouped := compact.Multiport(capture.Plan(cfg, host.Host{}).Rules)
+	found := capture.Recognise(withoutOrigins(t, grouped), compact.Multiport)
+	if diff := cmp.Diff(describe(grouped), describe(found.Rules)); diff != "" {
+		t.Errorf("planned (-), recognised (+):\n%s", diff)
+	}
+	if diff := cmp.Diff(cfg.Args(), found.Config.Args()); diff != "" {
+		t.Errorf("options given (-), recognised (+):\n%s", diff)
+	}
+}
+
 // Lists that are too long to be stored with a rule are read from the rule.
 func TestRecogniseNativeLongLists(t *testing.T) {
 	cfg := config.Default()

@@ -37,6 +37,7 @@ func TestPacketsFareAsPlanned(t *testing.T) {
 
 func faresAsPlanned(t *testing.T, plan iptables.Ruleset, seed uint64, packets int) {
 	sets, multiport := compact.Sets(plan), compact.Multiport(plan)
+	commentsMakeNoDifference(t, plan, sets, multiport)
 	for _, rs := range []iptables.Ruleset{plan, sets, multiport} {
 		if err := rs.Validate(); err != nil {
 			t.Fatal(err)
@@ -58,6 +59,24 @@ func faresAsPlanned(t *testing.T, plan iptables.Ruleset, seed uint64, packets in
 				}
 			}
 		}
+	}
+}
+
+// commentsMakeNoDifference compares the forms of a plan with those of the same plan
+// with comments: of the one form they are dropped, of the other they are about what
+// the grouped rules come from.
+func commentsMakeNoDifference(t *testing.T, plan, sets, multiport iptables.Ruleset) {
+	t.Helper()
+	commented := plan.Commented()
+	if got := compact.Sets(commented); !got.Equal(&sets) {
+		t.Error("with comments the form with sets is another")
+	}
+	got, want := compact.Multiport(commented), multiport.Commented()
+	if !got.Equal(&want) {
+		t.Errorf("grouped with comments:\n%s\ngrouped, then with comments:\n%s", got.Save(iptables.IPv4), want.Save(iptables.IPv4))
+	}
+	if err := got.Validate(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -1,6 +1,8 @@
 package compact
 
 import (
+	"slices"
+
 	"github.com/meshtables/meshtables/iptables"
 )
 
@@ -17,8 +19,14 @@ const multiportSlots = 15
 // Multiport returns the ruleset with the ports of lists that are longer than
 // [LongList] grouped: up to 15 ports, a range counting for two, are one rule with
 // "-m multiport". All other rules stay as they are and where they are, to the
-// letter.
+// letter. Comments are those of the rules that result.
 func Multiport(rs iptables.Ruleset) iptables.Ruleset {
+	if rs.HasComments() {
+		// They tell rules apart that only differ in what they come from.
+		plain := rs.Uncommented()
+		grouped := Multiport(plain)
+		return grouped.Commented()
+	}
 	var grouped iptables.Ruleset
 	for i := range rs.Tables {
 		t := &rs.Tables[i]
@@ -33,6 +41,37 @@ func Multiport(rs iptables.Ruleset) iptables.Ruleset {
 		grouped.Tables = append(grouped.Tables, g)
 	}
 	return grouped
+}
+
+// Ungroup undoes what [Multiport] does to the rules of a chain: it returns one rule
+// for each of their ports.
+func Ungroup(rules []iptables.Rule) []iptables.Rule {
+	var single []iptables.Rule
+	for _, r := range rules {
+		at := slices.IndexFunc(r.Matches, isGroup)
+		if at < 0 {
+			single = append(single, r)
+			continue
+		}
+		group := r.Matches[at].(iptables.Multiport)
+		for _, p := range group.Ports {
+			port := iptables.PortMatch{Range: p, Set: true}
+			m := iptables.Ports{Protocol: r.Protocol.Protocol, Destination: port}
+			if group.Side == iptables.SourcePorts {
+				m.Source, m.Destination = m.Destination, m.Source
+			}
+			one := r
+			one.Matches = slices.Clone(r.Matches)
+			one.Matches[at] = m
+			single = append(single, one)
+		}
+	}
+	return single
+}
+
+func isGroup(m iptables.Match) bool {
+	group, ok := m.(iptables.Multiport)
+	return ok && !group.Not && group.Side != iptables.EitherPorts
 }
 
 var portFields = [...]iptables.SetField{iptables.SourcePort, iptables.DestinationPort}

@@ -11,9 +11,11 @@ import (
 // out. Chains that had to be split have a further part, such as
 // ISTIO_OUTPUT_2.
 //
-// The result holds what is ours only.
+// The result holds what is ours only, and no comments: those of the native form
+// are beside the rules, not in them, and always there.
 func Sets(rs iptables.Ruleset) iptables.Ruleset {
 	own := rs.Own()
+	own = own.Uncommented()
 	var native iptables.Ruleset
 	for i := range own.Tables {
 		t := nativeTable(&own.Tables[i])

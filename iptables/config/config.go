@@ -82,6 +82,9 @@ type Config struct {
 
 	// IPv6 tells whether IPv6 is captured.
 	IPv6 IPv6
+
+	// Comments gives each rule a comment with the option that it comes from.
+	Comments bool
 }
 
 // Mode is how inbound connections get to the proxy.

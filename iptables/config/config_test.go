@@ -198,7 +198,7 @@ func TestArgsOfDefault(t *testing.T) {
 		"--tproxy-mark=1337", "--tproxy-table=133",
 		"--redirect-dns=false", "--capture-all-dns=false", "--dns-port=15053",
 		"--included-groups=*", "--excluded-groups=",
-		"--loopback-cidr=127.0.0.1/32", "--drop-invalid=false", "--ipv6=auto",
+		"--loopback-cidr=127.0.0.1/32", "--drop-invalid=false", "--ipv6=auto", "--comments=false",
 	}
 	if diff := cmp.Diff(want, Default().Args()); diff != "" {
 		t.Errorf("wrong arguments (-want +got):\n%s", diff)

@@ -94,6 +94,8 @@ func optionTests() []optionTest {
 			"T", func(c *Config) { c.DropInvalid = true }},
 		{"ipv6", "", "", []string{"IPV6"}, "",
 			"off", func(c *Config) { c.IPv6 = IPv6Off }},
+		{"comments", "", "", []string{"COMMENTS"}, "",
+			"true", func(c *Config) { c.Comments = true }},
 		{"dual-stack", "dual-stack", "", []string{"DUAL_STACK", "ISTIO_DUAL_STACK"}, "",
 			"true", func(c *Config) { c.IPv6 = IPv6On }},
 	}

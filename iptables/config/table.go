@@ -122,6 +122,10 @@ func captureOptions() []captureOption {
 			Usage: "capture IPv6: on, off, or auto for on where the namespace has a global IPv6 address",
 		}, func(d *draft) pflag.Value { return ChoiceValue("when", &d.IPv6, IPv6Auto, IPv6On, IPv6Off) }},
 		{Option{
+			Name: "comments", Default: "false",
+			Usage: "give each rule a comment that says which option it comes from",
+		}, func(d *draft) pflag.Value { return BoolValue(&d.Comments) }},
+		{Option{
 			Name: "dual-stack", Env: []string{"ISTIO_DUAL_STACK"}, Default: "false", Hidden: true,
 			Usage: "as --ipv6=on",
 		}, func(d *draft) pflag.Value { return BoolValue(&d.dualStack) }},
