@@ -48,9 +48,9 @@ func Recognise(rs iptables.Ruleset, form func(plan iptables.Ruleset) iptables.Ru
 	return found
 }
 
-// withOrigins returns the rules, of which those without an origin have that of the
-// one planned for the same chain: of equal ones the first has the origin of the
-// first, and so on; those that are too many have the origin of the last.
+// withOrigins returns the rules with the origins of those planned for the same
+// chain: of equal ones the first has the origin of the first, and so on; those
+// that are too many have the origin of the last. What is not planned keeps its own.
 func withOrigins(rs iptables.Ruleset, planned *iptables.Ruleset) iptables.Ruleset {
 	var result iptables.Ruleset
 	for _, t := range rs.Tables {
@@ -79,7 +79,7 @@ func copyOrigins(to, from []iptables.Rule) {
 	for i := range to {
 		text := to[i].String()
 		left := origins[text]
-		if len(left) > 0 && to[i].Origin == (iptables.Origin{}) {
+		if len(left) > 0 {
 			to[i].Origin = left[0]
 		}
 		if len(left) > 1 {
