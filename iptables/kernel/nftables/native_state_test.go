@@ -76,6 +76,7 @@ func TestNativeTampering(t *testing.T) {
 		"a policy":                "add chain inet meshtables OUTPUT { policy drop; }",
 		"a verdict map":           "add rule inet meshtables ISTIO_OUTPUT tcp dport vmap { 1: drop, 2: jump ISTIO_REDIRECT }",
 		"another attachment":      "delete table inet meshtables; add table inet meshtables; add chain inet meshtables OUTPUT { type filter hook output priority 7; }",
+		"a rule in a base chain":  "insert rule inet meshtables OUTPUT tcp dport 22 counter accept",
 		"an object":               "add counter inet meshtables c; add rule inet meshtables ISTIO_OUTPUT counter name c",
 	} {
 		t.Run(name, func(t *testing.T) {

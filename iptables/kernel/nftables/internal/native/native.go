@@ -5,7 +5,6 @@ package native
 import (
 	"bytes"
 	"errors"
-	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
@@ -119,31 +118,4 @@ func (t *Table) list(c *netlink.Conn, kind uint16, purpose netlink.Purpose,
 		return netlink.ErrChanged
 	}
 	return err
-}
-
-// isSound reports whether the table is made as we make it: nothing in it keeps
-// the rules from doing what they say, or would be in the way of changing them.
-func (t *Table) isSound() bool {
-	return t.inForce() && !slices.ContainsFunc(t.chains, func(c *installedChain) bool {
-		_, name := modelName(c.Name)
-		return !c.Base && !iptables.IsOwn(name)
-	})
-}
-
-// inForce reports whether packets meet the rules of the built-in chains, and
-// nothing but chains is in the table.
-func (t *Table) inForce() bool {
-	// The table's use counts sets and other objects too, but not anonymous sets
-	// (nf_tables_commit in net/netfilter/nf_tables_api.c).
-	if t.flags != 0 || t.use != len(t.chains) {
-		return false
-	}
-	for _, c := range t.chains {
-		table, name := modelName(c.Name)
-		a, isBuiltin := attachmentOf(table, name)
-		if c.Base != isBuiltin || c.Base && (c.Attached != a || c.Policy != "ACCEPT") {
-			return false
-		}
-	}
-	return true
 }

@@ -7,10 +7,6 @@ import (
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 )
 
-// foreignChain stands for what is in the table and not of our making, so that
-// the table is not taken for what is wanted. There is no such chain.
-const foreignChain = iptables.OwnPrefix + "FOREIGN"
-
 // Ruleset returns the table as tables of both families. A chain is there for the
 // families whose packets reach it. What none reach is shown with IPv4, so that it
 // is noticed.
@@ -19,11 +15,11 @@ func (t *Table) Ruleset() iptables.Ruleset {
 	if !t.found {
 		return rs
 	}
-	if !t.isSound() {
+	if foreign := slices.Concat(t.faults(), t.foreignRules()); len(foreign) > 0 {
 		rs.Tables = append(rs.Tables, iptables.NewTable(iptables.IPv4, iptables.Nat))
-		rs.Tables[0].Append(foreignChain)
+		rs.Tables[0].Append(foreignChain, notes(foreign)...)
 	}
-	if !t.inForce() {
+	if t.isDormant() {
 		return rs
 	}
 	v4, v6 := t.reached(iptables.IPv4), t.reached(iptables.IPv6)
@@ -60,7 +56,7 @@ func (t *Table) reached(f iptables.Family) map[string]bool {
 		}
 	}
 	for _, c := range t.chains {
-		if c.Base {
+		if c.Base && c.isAttached() {
 			visit(c)
 		}
 	}
@@ -91,6 +87,9 @@ func addChainTo(rs *iptables.Ruleset, f iptables.Family, c *installedChain, both
 		rules[i].Counters.Both = both && rules[i].Counters.Both
 	}
 	rs.Table(f, name).Append(chain, rules...)
+	if c.Base {
+		rs.Table(f, name).Chain(chain).Policy = c.Policy
+	}
 }
 
 // withModelName returns a rule with the model's name of the chain that it jumps to.
