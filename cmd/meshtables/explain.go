@@ -13,6 +13,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/kernel"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables"
 )
 
 // explain tells what becomes of a connection, or without one in general what is
@@ -87,7 +88,9 @@ func (c *command) subject(ctx context.Context) (s subject, status int) {
 		}
 	}
 	s.rules, s.addresses = s.Rules, addresses
-	c.warnLive(&s)
+	if err := c.warnLive(ctx, &s); err != nil {
+		return s, c.failed(err)
+	}
 	return s, exitDone
 }
 
@@ -131,30 +134,39 @@ func (c *command) liveRules(ctx context.Context) (live kernel.Installed, err err
 }
 
 // warnLive tells of what --live does not take into account.
-func (c *command) warnLive(s *subject) {
+func (c *command) warnLive(ctx context.Context, s *subject) error {
 	if own := s.rules.Own(); len(own.Tables) == 0 {
 		c.log.Warn("there are no rules of meshtables here")
 	} else if !s.Complete {
 		c.log.Warn("some rules are such as no options make, so it cannot be told where each comes from")
 	}
-	for _, t := range s.rules.Tables {
-		if n := ignoredRules(&t); n > 0 {
+	c.warnIgnored(&s.rules, func(t *iptables.Table, chain string) bool {
+		return isWalked(t.Name) && (chain == iptables.Prerouting || chain == iptables.Output)
+	})
+	if s.backend != kernel.Native {
+		return nil
+	}
+	beside, err := nftables.New().Load(ctx)
+	if err != nil {
+		return err
+	}
+	c.warnIgnored(&beside, func(*iptables.Table, string) bool { return false })
+	return nil
+}
+
+// warnIgnored tells of tables with rules in built-in chains that are not walked.
+func (c *command) warnIgnored(rules *iptables.Ruleset, walked func(t *iptables.Table, chain string) bool) {
+	for _, t := range rules.Tables {
+		n := 0
+		for _, chain := range t.Chains {
+			if chain.Policy != "" && !walked(&t, chain.Name) {
+				n += len(chain.Rules)
+			}
+		}
+		if n > 0 {
 			c.log.Warn(fmt.Sprintf("%s table %s has rules that are not looked at (%d), which may drop or change packets too", t.Family, t.Name, n))
 		}
 	}
-}
-
-// ignoredRules returns how many rules packets meet after the chains that are
-// walked.
-func ignoredRules(t *iptables.Table) int {
-	n := 0
-	for _, c := range t.Chains {
-		walked := isWalked(t.Name) && (c.Name == iptables.Prerouting || c.Name == iptables.Output)
-		if c.Policy != "" && !walked {
-			n += len(c.Rules)
-		}
-	}
-	return n
 }
 
 func isWalked(table string) bool {

@@ -25,6 +25,24 @@ func Values(r iptables.Rule, f iptables.SetField) (values []iptables.Interval, n
 	return values, not, ok
 }
 
+// Named returns the values that a rule's conditions on a field name, those that a
+// packet may not have too.
+func Named(r iptables.Rule, f iptables.SetField) []iptables.Interval {
+	var all []iptables.Interval
+	if a := addressOf(&r, f); a != nil && *a != (iptables.Address{}) {
+		all = append(all, iptables.PrefixInterval(a.Prefix))
+	}
+	if i := interfaceOf(&r, f); i != nil && *i != (iptables.Interface{}) {
+		all = append(all, iptables.InterfaceInterval(i.Name))
+	}
+	for _, m := range r.Matches {
+		if _, _, intervals, ok := extractMatch(m, f); ok {
+			all = append(all, intervals...)
+		}
+	}
+	return all
+}
+
 // extract takes the match on a field out of a rule. It is ok if there is exactly
 // one, and what is left has a hole in its place.
 func extract(r iptables.Rule, f iptables.SetField) (rest iptables.Rule, not bool, values []iptables.Interval, ok bool) {

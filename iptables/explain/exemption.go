@@ -11,7 +11,7 @@ import (
 // exempt tells why the rule of a step lets the packet go, by the option that the
 // rule comes from.
 func (q *inquiry) exempt(s Step) Reason {
-	p, o := q.packet, s.Rule.Origin
+	p, o := q.packet, item(&s.Rule, q.packet)
 	takeOut := func(what, item string) Reason {
 		return Reason{Why: fmt.Sprintf("%s is excluded by %s", what, o), Change: fmt.Sprintf("take %s out of %s", item, o.Option)}
 	}
@@ -62,7 +62,7 @@ func (q *inquiry) builtIn(s Step) Reason {
 // proxyTraffic is about the rules around the proxy's user or group: those that
 // let go whatever it sends, and those that leave lo to everybody else.
 func (q *inquiry) proxyTraffic(s Step) Reason {
-	p, o := q.packet, s.Rule.Origin
+	p, o := q.packet, item(&s.Rule, q.packet)
 	if s.Rule.Out != (iptables.Interface{}) {
 		return final(fmt.Sprintf("the pod talks to itself, of which only what the proxy (%s) sends to the pod's address comes in again", o),
 			"connect by the address of a service")
@@ -78,7 +78,7 @@ func (q *inquiry) proxyTraffic(s Step) Reason {
 // ofVirtualMachine is about what a virtual machine behind the pod sends: it counts
 // as outbound only.
 func (q *inquiry) ofVirtualMachine(s Step) Reason {
-	p, o := q.packet, s.Rule.Origin
+	p, o := q.packet, item(&s.Rule, q.packet)
 	if slices.Contains(q.given("--included-cidrs"), "*") {
 		return final(fmt.Sprintf("what comes in by %s is outbound traffic (%s)", p.In, o), "")
 	}
@@ -98,14 +98,8 @@ func (q *inquiry) notInbound() Reason {
 	case slices.Contains(ports, "*"):
 		return final(fmt.Sprintf("destination %s is the pod itself", p.Destination), "")
 	}
-	return Reason{Why: fmt.Sprintf("port %d is not in --included-ports=%s", p.DestinationPort, longest(ports)),
+	return Reason{Why: fmt.Sprintf("port %d is not in --included-ports=%s", p.DestinationPort, strings.Join(ports, ",")),
 		Change: fmt.Sprintf("add %d to --included-ports", p.DestinationPort)}
-}
-
-// longest returns the value of an option whose rules are about one item each and
-// about all of them.
-func longest(values []string) string {
-	return slices.MaxFunc(values, func(a, b string) int { return len(a) - len(b) })
 }
 
 // notDNS is about a query to a name server that is none of those captured.

@@ -58,7 +58,7 @@ func (w *walker) matchesExtension(m iptables.Match) (bool, error) {
 	case iptables.Connmark:
 		return (w.result.ConnMark&m.Mask == m.Value) != m.Not, nil
 	case iptables.Set:
-		return matchesSet(m, p)
+		return matchesSet(m, p), nil
 	case iptables.UnknownMatch:
 		return false, fmt.Errorf("unknown match %s", strings.TrimSpace(m.Name+" "+strings.Join(m.Args, " ")))
 	}
@@ -92,34 +92,34 @@ func matchesID(m iptables.IDMatch, id uint32) bool {
 
 // matchesSet looks a field up. A packet without an owner has no id that could be
 // in a set, nor one that could be outside of it.
-func matchesSet(m iptables.Set, p *Packet) (bool, error) {
-	var value iptables.Interval
-	switch m.Field {
-	case iptables.SourceAddress, iptables.DestinationAddress:
-		a := p.Source
-		if m.Field == iptables.DestinationAddress {
-			a = p.Destination
-		}
-		value = iptables.PrefixInterval(netip.PrefixFrom(a, a.BitLen()))
-	case iptables.InInterface:
-		value = iptables.InterfaceInterval(p.In)
-	case iptables.OutInterface:
-		value = iptables.InterfaceInterval(p.Out)
-	case iptables.SourcePort:
-		value = iptables.PortInterval(iptables.Port(p.SourcePort))
-	case iptables.DestinationPort:
-		value = iptables.PortInterval(iptables.Port(p.DestinationPort))
-	case iptables.OwnerUID, iptables.OwnerGID:
-		if p.Owner == nil {
-			return false, nil
-		}
-		id := p.Owner.UID
-		if m.Field == iptables.OwnerGID {
-			id = p.Owner.GID
-		}
-		value = iptables.IDInterval(id, id)
-	default:
-		return false, fmt.Errorf("unknown field %s of a set", m.Field)
+func matchesSet(m iptables.Set, p *Packet) bool {
+	value, ok := valueOf(m.Field, p)
+	return ok && m.Contains(value) != m.Not
+}
+
+// valueOf returns what a packet has in a field, if it has it.
+func valueOf(f iptables.SetField, p *Packet) (v iptables.Value, ok bool) {
+	owner := p.Owner
+	if owner == nil {
+		owner = &Owner{}
 	}
-	return m.Contains(value.First) != m.Not, nil
+	switch f {
+	case iptables.SourceAddress:
+		return iptables.Value(p.Source.AsSlice()), true
+	case iptables.DestinationAddress:
+		return iptables.Value(p.Destination.AsSlice()), true
+	case iptables.InInterface:
+		return iptables.InterfaceInterval(p.In).First, true
+	case iptables.OutInterface:
+		return iptables.InterfaceInterval(p.Out).First, true
+	case iptables.SourcePort:
+		return iptables.PortInterval(iptables.Port(p.SourcePort)).First, true
+	case iptables.DestinationPort:
+		return iptables.PortInterval(iptables.Port(p.DestinationPort)).First, true
+	case iptables.OwnerUID:
+		return iptables.IDInterval(owner.UID, owner.UID).First, p.Owner != nil
+	case iptables.OwnerGID:
+		return iptables.IDInterval(owner.GID, owner.GID).First, p.Owner != nil
+	}
+	return "", false
 }

@@ -13,9 +13,7 @@ func OrdinaryID(rs *iptables.Ruleset) uint32 {
 		for _, c := range t.Chains {
 			for _, r := range c.Rules {
 				for _, m := range r.Matches {
-					if m, ok := m.(iptables.Owner); ok {
-						named = append(named, m.UID, m.GID)
-					}
+					named = append(named, ids(m)...)
 				}
 			}
 		}
@@ -28,4 +26,23 @@ func OrdinaryID(rs *iptables.Ruleset) uint32 {
 		}
 	}
 	return id
+}
+
+// ids returns the users and groups that a match names.
+func ids(m iptables.Match) []iptables.IDMatch {
+	switch m := m.(type) {
+	case iptables.Owner:
+		return []iptables.IDMatch{m.UID, m.GID}
+	case iptables.Set:
+		if m.Field != iptables.OwnerUID && m.Field != iptables.OwnerGID {
+			return nil
+		}
+		var all []iptables.IDMatch
+		for _, e := range m.Elements {
+			first, last := e.IDs()
+			all = append(all, iptables.IDMatch{First: first, Last: last, Set: true})
+		}
+		return all
+	}
+	return nil
 }

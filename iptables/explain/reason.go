@@ -3,6 +3,7 @@ package explain
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
 )
@@ -124,8 +125,8 @@ func (q *inquiry) takesIn(table, hook string) bool {
 	})
 }
 
-// given returns the values of an option that has rules in the packet's family,
-// each once, in order.
+// given returns the items of an option that has rules in the packet's family, each
+// once, in order.
 func (q *inquiry) given(option string) []string {
 	var values []string
 	for _, t := range q.rules.Tables {
@@ -134,8 +135,13 @@ func (q *inquiry) given(option string) []string {
 		}
 		for _, c := range t.Chains {
 			for _, r := range c.Rules {
-				if r.Origin.Option == option && !slices.Contains(values, r.Origin.Value) {
-					values = append(values, r.Origin.Value)
+				if r.Origin.Option != option {
+					continue
+				}
+				for value := range strings.SplitSeq(r.Origin.Value, ",") {
+					if !slices.Contains(values, value) {
+						values = append(values, value)
+					}
 				}
 			}
 		}
@@ -143,12 +149,22 @@ func (q *inquiry) given(option string) []string {
 	return values
 }
 
-// without returns the rules less the one of a step.
+// without returns the rules less the one of a step. The native form has "not from
+// these" as "from these: go on there, and the rest is let go" (compact.Sets): what
+// is not let go any more goes on there too.
 func without(rs *iptables.Ruleset, f iptables.Family, s Step) *iptables.Ruleset {
 	less := iptables.Ruleset{Tables: slices.Clone(rs.Tables)}
 	t := less.Table(f, s.Table)
 	t.Chains = slices.Clone(t.Chains)
 	c := t.Chain(s.Chain)
-	c.Rules = slices.Delete(slices.Clone(c.Rules), s.Position-1, s.Position)
+	c.Rules = slices.Clone(c.Rules)
+	at := s.Position - 1
+	if at > 0 && c.Rules[at-1].Origin == c.Rules[at].Origin {
+		if exception, ok := c.Rules[at-1].Target.(iptables.Goto); ok {
+			c.Rules[at] = iptables.Rule{Target: exception, Origin: c.Rules[at].Origin}
+			return &less
+		}
+	}
+	c.Rules = slices.Delete(c.Rules, at, at+1)
 	return &less
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/compact"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/tests/recorded"
@@ -33,8 +34,15 @@ func query(server string) explain.Packet {
 	return p
 }
 
-// Every exemption is told with its option, and the change that is named captures
-// the connection: args with the change in place of what it is about.
+// forms are those that a plan is written in.
+var forms = map[string]func(iptables.Ruleset) iptables.Ruleset{
+	"plan":      func(rs iptables.Ruleset) iptables.Ruleset { return rs },
+	"multiport": compact.Multiport,
+	"sets":      compact.Sets,
+}
+
+// Every exemption is told with its option, whatever the form, and the change that is
+// named captures the connection: args with the change in place of what it is about.
 func TestReasons(t *testing.T) {
 	by := func(uid, gid uint32) explain.Packet {
 		p := packet()
@@ -56,15 +64,15 @@ func TestReasons(t *testing.T) {
 		"not listed":    {inbound(), "-b 8080,443", "port 80 is not in --included-ports=8080,443 / add 80 to --included-ports", "-b 8080,443,80"},
 		"one listed":    {inbound(), "-b 443", "port 80 is not in --included-ports=443 / add 80 to --included-ports", "-b 443,80"},
 		"off":           {inbound(), "--included-ports=", "no inbound port is captured: --included-ports is empty / add 80 to --included-ports, or make it *", "-b 80"},
-		"client":        {inbound(), "--excluded-source-cidrs 10.0.0.0/8", "client 10.0.0.1 is excluded by --excluded-source-cidrs=10.0.0.0/8 / take 10.0.0.0/8 out of --excluded-source-cidrs", "--excluded-ports="},
-		"interface":     {inbound(), "-c eth0 -d 80 -m TPROXY", "interface eth0 is excluded by --excluded-interfaces=eth0 / take eth0 out of --excluded-interfaces; port 80 is excluded by --excluded-ports=80 / take 80 out of --excluded-ports", "-m TPROXY"},
-		"machine":       {inbound(), "-k eth0 -i 10.1.0.0/16", "what comes in by eth0 is outbound traffic (--virtual-interfaces=eth0), and destination 10.0.0.2 is not in --included-cidrs=10.1.0.0/16 / add 10.0.0.2 to --included-cidrs", "-k eth0 -i 10.1.0.0/16,10.0.0.2"},
+		"client":        {inbound(), "--excluded-source-cidrs 192.168.0.0/16,10.0.0.0/8", "client 10.0.0.1 is excluded by --excluded-source-cidrs=10.0.0.0/8 / take 10.0.0.0/8 out of --excluded-source-cidrs", "--excluded-ports="},
+		"interface":     {inbound(), "-c eth0,net+ -d 80,22 -m TPROXY", "interface eth0 is excluded by --excluded-interfaces=eth0 / take eth0 out of --excluded-interfaces; port 80 is excluded by --excluded-ports=80 / take 80 out of --excluded-ports", "-m TPROXY"},
+		"machine":       {inbound(), "-k tap0,eth0 -i 10.1.0.0/16", "what comes in by eth0 is outbound traffic (--virtual-interfaces=eth0), and destination 10.0.0.2 is not in --included-cidrs=10.1.0.0/16 / add 10.0.0.2 to --included-cidrs", "-k eth0 -i 10.1.0.0/16,10.0.0.2"},
 		"outbound port": {packet(), "-o 80", "port 80 is excluded by --excluded-outbound-ports=80 / take 80 out of --excluded-outbound-ports", "--excluded-outbound-ports="},
-		"destination":   {packet(), "-x 10.0.0.0/24", "destination 10.0.0.2 is excluded by --excluded-cidrs=10.0.0.0/24 / take 10.0.0.0/24 out of --excluded-cidrs", "--excluded-cidrs="},
+		"destination":   {packet(), "-x 192.168.0.0/16,10.0.0.0/24", "destination 10.0.0.2 is excluded by --excluded-cidrs=10.0.0.0/24 / take 10.0.0.0/24 out of --excluded-cidrs", "--excluded-cidrs="},
 		"not included":  {packet(), "-i 10.1.0.0/16,10.2.0.0/16 -q 443", "destination 10.0.0.2 is not in --included-cidrs=10.1.0.0/16,10.2.0.0/16 and port 80 not in --included-outbound-ports=443 / add 10.0.0.2 to --included-cidrs, or 80 to --included-outbound-ports", "-i 10.1.0.0/16 -q 443,80"},
 		"two":           {packet(), "-o 80 -x 10.0.0.0/24", "port 80 is excluded by --excluded-outbound-ports=80 / take 80 out of --excluded-outbound-ports; destination 10.0.0.2 is excluded by --excluded-cidrs=10.0.0.0/24 / take 10.0.0.0/24 out of --excluded-cidrs", "--excluded-outbound-ports="},
-		"user":          {packet(), "--excluded-uids 1000", "traffic of user 1000 is excluded by --excluded-uids=1000 / take 1000 out of --excluded-uids", "--excluded-outbound-ports="},
-		"group":         {packet(), "--excluded-groups 1000", "group 1000 is excluded by --excluded-groups=1000 / take 1000 out of --excluded-groups", "--excluded-outbound-ports="},
+		"user":          {packet(), "--excluded-uids 5,1000,2000-3000", "traffic of user 1000 is excluded by --excluded-uids=1000 / take 1000 out of --excluded-uids", "--excluded-outbound-ports="},
+		"group":         {packet(), "--excluded-groups 7,1000", "group 1000 is excluded by --excluded-groups=1000 / take 1000 out of --excluded-groups", "--excluded-outbound-ports="},
 		"no group":      {packet(), "--included-groups 7,8", "group 1000 is not in --included-groups=7,8 / add 1000 to --included-groups", "--included-groups 7,8,1000"},
 		"proxy":         {by(1337, 1000), "", "user 1337 is the proxy's (--proxy-uid=1337): captured, its traffic would go round in circles / if this is not the proxy, run it as another user", ""},
 		"proxy's group": {by(1000, 1337), "", "group 1337 is the proxy's (--proxy-gid=1337): captured, its traffic would go round in circles / if this is not the proxy, run it as another group", ""},
@@ -74,17 +82,10 @@ func TestReasons(t *testing.T) {
 		"other server":  {query("8.8.8.8"), "--redirect-dns", "name server 8.8.8.8 is not in resolv.conf, which has 10.96.0.10 (--redirect-dns) / ask 10.96.0.10, name 8.8.8.8 in resolv.conf and apply again, or give --capture-all-dns", "--redirect-dns --capture-all-dns"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rules := plan(t, strings.Fields(test.args)...)
-			result, err := explain.Walk(rules, test.packet)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var got []string
-			for _, r := range explain.Reasons(rules, test.packet, result) {
-				got = append(got, r.Why+" / "+r.Change)
-			}
-			if diff := cmp.Diff(test.want, strings.Join(got, "; ")); diff != "" {
-				t.Error(diff)
+			for form, of := range forms {
+				if diff := cmp.Diff(test.want, reasons(t, of(*plan(t, strings.Fields(test.args)...)), test.packet)); diff != "" {
+					t.Errorf("%s: %s", form, diff)
+				}
 			}
 			if test.changed == "" {
 				return
@@ -93,6 +94,39 @@ func TestReasons(t *testing.T) {
 				t.Errorf("after the change: %s, %v", result.Verdict, err)
 			}
 		})
+	}
+}
+
+// reasons returns the reasons and changes as one line.
+func reasons(t *testing.T, rules iptables.Ruleset, p explain.Packet) string {
+	t.Helper()
+	result, err := explain.Walk(&rules, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, r := range explain.Reasons(&rules, p, result) {
+		all = append(all, r.Why+" / "+r.Change)
+	}
+	return strings.Join(all, "; ")
+}
+
+// A rule for a list names the items that the packet is about, of those that are
+// spelled out.
+func TestReasonsOfLists(t *testing.T) {
+	long := "--excluded-cidrs=192.168.0.0/32,192.168.2.0/32,192.168.4.0/32,192.168.6.0/32,192.168.8.0/32," +
+		"192.168.10.0/32,192.168.12.0/32,192.168.14.0/32,10.0.0.0/24,10.0.1.0/24"
+	for args, want := range map[string]string{
+		"-x 10.0.0.0/8,192.168.0.0/16,10.0.0.0/24": "destination 10.0.0.2 is excluded by --excluded-cidrs=10.0.0.0/8,10.0.0.0/24" +
+			" / take 10.0.0.0/8,10.0.0.0/24 out of --excluded-cidrs",
+		// The list is cut short, and the set has the two as one.
+		long: "destination 10.0.0.2 is excluded by --excluded-cidrs=10.0.0.0/23 / take 10.0.0.0/23 out of --excluded-cidrs",
+		"-i 10.1.0.0/16,10.2.0.0/16 --excluded-groups 7,8": "destination 10.0.0.2 is not in --included-cidrs=10.1.0.0/16,10.2.0.0/16" +
+			" / add 10.0.0.2 to --included-cidrs, or 80 to --included-outbound-ports",
+	} {
+		if diff := cmp.Diff(want, reasons(t, compact.Sets(*plan(t, strings.Fields(args)...)), packet())); diff != "" {
+			t.Errorf("%s: %s", args, diff)
+		}
 	}
 }
 
@@ -116,10 +150,13 @@ func TestReasonsOfEveryBypass(t *testing.T) {
 
 func TestOrdinaryID(t *testing.T) {
 	for args, want := range map[string]uint32{
-		"": 1000, "-u 1000": 1001, "-u 1001,1000 -g 1002": 1003, "--excluded-uids 1000-1999": 2000, "-u 999": 1000,
+		"": 1000, "-u 1000": 1001, "-u 1001,1000 -g 1002": 1003, "--excluded-uids 1000-1999": 2000, "-u 999": 1000, "--excluded-uids 1000,1002": 1001,
 	} {
-		if got := explain.OrdinaryID(plan(t, strings.Fields(args)...)); got != want {
-			t.Errorf("%q: got %d, want %d", args, got, want)
+		for form, of := range forms {
+			rules := of(*plan(t, strings.Fields(args)...))
+			if got := explain.OrdinaryID(&rules); got != want {
+				t.Errorf("%q, %s: got %d, want %d", args, form, got, want)
+			}
 		}
 	}
 }

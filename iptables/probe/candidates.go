@@ -7,6 +7,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/compact"
 )
 
 // maxCandidates bounds how many values of one kind are looked at: options may list
@@ -38,26 +39,24 @@ func (p *planner) destinations() []netip.Addr {
 		all[0] = netip.MustParseAddr("2001:db8::1")
 	}
 	p.each(func(r iptables.Rule) {
-		d := r.Destination
-		if _, decides := r.Target.(iptables.Verdict); decides || d == (iptables.Address{}) || d.Not {
+		captured, not, ok := compact.Values(r, iptables.DestinationAddress)
+		if _, decides := r.Target.(iptables.Verdict); decides || !ok || not {
 			return
 		}
-		for _, a := range []netip.Addr{d.Prefix.Addr(), d.Prefix.Addr().Next(), last(d.Prefix)} {
-			if d.Prefix.Contains(a) && !a.IsUnspecified() && !a.IsMulticast() {
-				all = appendNew(all, a)
+		for _, i := range captured {
+			first, last := addressOf(i.First), addressOf(i.Last)
+			for _, a := range []netip.Addr{first, first.Next(), last} {
+				if a.Compare(last) <= 0 && !a.IsUnspecified() && !a.IsMulticast() {
+					all = appendNew(all, a)
+				}
 			}
 		}
 	})
 	return all
 }
 
-// last returns the last address of a prefix.
-func last(p netip.Prefix) netip.Addr {
-	b := p.Addr().AsSlice()
-	for i := p.Bits(); i < len(b)*8; i++ {
-		b[i/8] |= 0x80 >> (i % 8)
-	}
-	a, _ := netip.AddrFromSlice(b)
+func addressOf(v iptables.Value) netip.Addr {
+	a, _ := netip.AddrFromSlice([]byte(v))
 	return a
 }
 
@@ -66,13 +65,12 @@ func last(p netip.Prefix) netip.Addr {
 func (p *planner) ports() []uint16 {
 	all := []uint16{80, 8080, 1024, 3000, 49151}
 	p.each(func(r iptables.Rule) {
-		if _, decides := r.Target.(iptables.Verdict); decides {
+		captured, not, ok := compact.Values(r, iptables.DestinationPort)
+		if _, decides := r.Target.(iptables.Verdict); decides || !ok || not {
 			return
 		}
-		for _, m := range r.Matches {
-			if m, ok := m.(iptables.Ports); ok && m.Destination.Set && !m.Destination.Not {
-				all = appendNew(all, m.Destination.Range.First)
-			}
+		for _, i := range captured {
+			all = appendNew(all, i.Ports().First)
 		}
 	})
 	return all
@@ -92,16 +90,13 @@ func (p *planner) sources() []netip.Addr {
 
 // users returns those that rules mention.
 func (p *planner) users() []uint32 {
-	var all []uint32
-	p.eachOwner(func(o iptables.Owner) { all = appendID(all, o.UID) })
-	return all
+	return p.appendOwners(nil, iptables.OwnerUID)
 }
 
 // ordinary returns users and groups that may be captured. Rules may capture only
 // some groups.
 func (p *planner) ordinary() []identity {
-	groups := []uint32{ordinaryID, ordinaryID - 1}
-	p.eachOwner(func(o iptables.Owner) { groups = appendID(groups, o.GID) })
+	groups := p.appendOwners([]uint32{ordinaryID, ordinaryID - 1}, iptables.OwnerGID)
 	proxy := p.users()
 	var all []identity
 	for _, uid := range []uint32{ordinaryID, ordinaryID - 1} {
@@ -115,21 +110,15 @@ func (p *planner) ordinary() []identity {
 	return all
 }
 
-func (p *planner) eachOwner(f func(iptables.Owner)) {
+// appendOwners appends the users or groups that rules mention, of a range the first.
+func (p *planner) appendOwners(all []uint32, f iptables.SetField) []uint32 {
 	p.each(func(r iptables.Rule) {
-		for _, m := range r.Matches {
-			if o, ok := m.(iptables.Owner); ok {
-				f(o)
-			}
+		for _, i := range compact.Named(r, f) {
+			id, _ := i.IDs()
+			all = appendNew(all, id)
 		}
 	})
-}
-
-func appendID(all []uint32, id iptables.IDMatch) []uint32 {
-	if !id.Set {
-		return all
-	}
-	return appendNew(all, id.First)
+	return all
 }
 
 func appendNew[T comparable](all []T, x T) []T {

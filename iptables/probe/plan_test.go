@@ -10,11 +10,13 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/compact"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
 )
 
-// What is tried follows from the rules, whatever they capture.
+// What is tried follows from the rules, whatever they capture and whatever their
+// form.
 func TestPlan(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -58,10 +60,25 @@ func TestPlan(t *testing.T) {
 			inbound tcp outside 10.1.0.7:443 2
 			proxy to itself tcp 1337:65534 10.1.0.7:80 2
 			proxy to application tcp 1337:65534 127.0.0.6 10.1.0.7:0`},
+		"long lists": {func(c *config.Config) {
+			c.IncludedPorts = config.PortSelection{}
+			for port := uint16(5000); port < 5100; port += 2 {
+				c.IncludedPorts.Ports = append(c.IncludedPorts.Ports, iptables.Port(port))
+			}
+			c.IncludedCIDRs = config.CIDRSelection{CIDRs: []netip.Prefix{
+				netip.MustParsePrefix("198.51.100.0/28"), netip.MustParsePrefix("203.0.113.0/24"),
+			}}
+			c.IncludedGroups = config.GroupSelection{Groups: []uint32{50, 52}}
+		}, `
+			outbound tcp 65534:50 198.51.100.0:80 15001
+			proxy's outbound tcp 1337:65534 198.51.100.0:80 not 15001
+			inbound tcp outside 10.1.0.7:5000 15006
+			proxy to itself tcp 1337:65534 10.1.0.7:80 15006
+			proxy to application tcp 1337:65534 127.0.0.6 10.1.0.7:0`},
 		"ports only, user nobody is the proxy": {func(c *config.Config) {
 			c.IncludedPorts, c.IncludedCIDRs = config.PortSelection{}, config.CIDRSelection{}
 			c.IncludedOutboundPorts = []iptables.PortRange{iptables.Port(5432)}
-			c.ProxyUIDs = []uint32{65534, 7}
+			c.ProxyUIDs = []uint32{65534, 70000}
 		}, `
 			outbound tcp 65533:65534 192.0.2.1:5432 15001
 			proxy's outbound tcp 65534:65534 192.0.2.1:5432 not 15001
@@ -85,13 +102,16 @@ func TestPlan(t *testing.T) {
 				Addresses:   []netip.Prefix{netip.MustParsePrefix("127.0.0.1/8"), netip.MustParsePrefix("10.1.0.7/24")},
 				NameServers: []netip.Addr{netip.MustParseAddr("10.96.0.10")},
 			}
-			got := "\n"
-			for _, a := range plan(Want{Rules: capture.Plan(cfg, h).Rules, Addresses: h.Addresses}) {
-				got += describe(a) + "\n"
-			}
 			want := strings.ReplaceAll(test.want, "\t", "") + "\n"
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("want (-), got (+):\n%s", diff)
+			planned := capture.Plan(cfg, h).Rules
+			for _, rules := range []iptables.Ruleset{planned, compact.Multiport(planned), compact.Sets(planned)} {
+				got := "\n"
+				for _, a := range plan(Want{Rules: rules, Addresses: h.Addresses}) {
+					got += describe(a) + "\n"
+				}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("want (-), got (+):\n%s\n%s", diff, rules.Save(iptables.IPv4))
+				}
 			}
 		})
 	}
