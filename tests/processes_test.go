@@ -18,7 +18,7 @@ func TestRunsNothing(t *testing.T) {
 	if _, err := exec.LookPath("strace"); err != nil {
 		missing(t, err.Error())
 	}
-	for _, backend := range []string{"auto", "iptables-nft"} {
+	for _, backend := range []string{"auto", "iptables-nft", native} {
 		t.Run(backend, func(t *testing.T) {
 			t.Parallel()
 			p := newPod(t, "iptables-nft")
