@@ -173,6 +173,28 @@ func (c *Chain) ownJumps() []Rule {
 	return jumps
 }
 
+// Len returns the number of rules. A rule that is one for both families counts once.
+func (rs *Ruleset) Len() int {
+	n := 0
+	for _, t := range rs.Tables {
+		for _, c := range t.Chains {
+			for _, r := range c.Rules {
+				if !r.Counters.Both || t.Family == IPv4 {
+					n++
+				}
+			}
+		}
+	}
+	return n
+}
+
+// Families returns the families that there are tables of.
+func (rs *Ruleset) Families() []Family {
+	return slices.DeleteFunc(Families(), func(f Family) bool {
+		return !slices.ContainsFunc(rs.Tables, func(t Table) bool { return t.Family == f })
+	})
+}
+
 // Own returns what is ours of every table, in canonical order, and leaves out
 // the tables in which nothing is.
 func (rs *Ruleset) Own() Ruleset {

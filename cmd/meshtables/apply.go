@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
@@ -61,6 +60,9 @@ func (c *command) printPlan() int {
 	if status != exitDone {
 		return status
 	}
+	if c.backend == kernel.Native {
+		c.log.Info("--dry-run prints rules as iptables-nft has them; those of nftables look different, and do the same to every packet")
+	}
 	p.Rules = compact.Multiport(p.Rules)
 	rules, err := newPlannedRules(p.Capture)
 	if err != nil {
@@ -74,7 +76,7 @@ func (c *command) apply(ctx context.Context) int {
 	if status != exitDone {
 		return status
 	}
-	answer := outcome{Result: "not applied", Families: familyNames(p.Rules), Rules: countRules(p.Rules)}
+	answer := outcome{Result: "not applied", Families: familyNames(p.Rules), Rules: p.Rules.Len()}
 	if !c.skipRuleApply {
 		if err := checkIDs(p.cfg); err != nil {
 			return c.usageError(err)
@@ -110,6 +112,7 @@ func (c *command) install(ctx context.Context, p plan, answer *outcome) error {
 		return err
 	}
 	answer.Backend, answer.Result = choice.Backend.Name(), "unchanged"
+	answer.Rules = choice.Rules.Len()
 	if report.Changed {
 		answer.Result = "applied"
 	}
@@ -129,7 +132,7 @@ func (c *command) refuseHost(p plan) error {
 		"%d rules would have sent the machine's own connections (%s) to a proxy\n"+
 		hintPrefix+"name a pod's namespace with --network-namespace, or show the rules with --dry-run; "+
 		"--host-network applies them here all the same",
-		countRules(p.Rules), strings.Join(familyNames(p.Rules), " and "))
+		p.Rules.Len(), strings.Join(familyNames(p.Rules), " and "))
 }
 
 func (c *command) choose(ctx context.Context, want iptables.Ruleset) (kernel.Choice, error) {
@@ -180,23 +183,11 @@ func (c *command) cleanup(ctx context.Context) int {
 	return c.print(answer)
 }
 
-func countRules(rs iptables.Ruleset) int {
-	n := 0
-	for _, t := range rs.Tables {
-		for _, c := range t.Chains {
-			n += len(c.Rules)
-		}
-	}
-	return n
-}
-
 // familyNames returns the families that a ruleset has rules for.
 func familyNames(rs iptables.Ruleset) []string {
 	var names []string
-	for _, f := range iptables.Families() {
-		if slices.ContainsFunc(rs.Tables, func(t iptables.Table) bool { return t.Family == f }) {
-			names = append(names, f.String())
-		}
+	for _, f := range rs.Families() {
+		names = append(names, f.String())
 	}
 	return names
 }

@@ -103,8 +103,9 @@ func (o *options) rows() []row {
 		}, config.StringValue("file", &o.annotations)},
 		{config.Option{
 			Name: "backend",
-			Usage: "where rules are: iptables-nft (over netlink, as iptables-nft writes them), iptables-legacy or " +
-				"iptables (by these programs), or auto for the first that works",
+			Usage: "form of the rules, and who writes them: iptables-nft (over netlink, listed by iptables), nftables " +
+				"(over netlink, nf_tables' own form, listed by nft), iptables-legacy or iptables (by these programs), " +
+				"or auto for the first that works",
 		}, config.ChoiceValue("name", &o.backend, kernel.Names()...)},
 		{config.Option{
 			Name:  "network-namespace",
@@ -136,7 +137,7 @@ func (o *options) rows() []row {
 		}, config.ChoiceValue("variant", &o.forceBinary, "nft", "legacy", "")},
 		{config.Option{
 			Name: "native-nftables", Hidden: true,
-			Usage: "rules without xtables extensions: not available in this version",
+			Usage: "as --backend=nftables",
 		}, config.BoolValue(&o.nativeNft)},
 		{config.Option{
 			Name: "log_as_json", Hidden: true,
@@ -149,7 +150,7 @@ func (o *applyOptions) rows() []row {
 	return []row{
 		{config.Option{
 			Name: "dry-run", Letter: "n",
-			Usage: "print what iptables-save would print after applying, and change nothing",
+			Usage: "print what iptables-save would print after applying by iptables-nft, and change nothing",
 		}, config.BoolValue(&o.dryRun)},
 		{config.Option{
 			Name:  "cleanup-only",

@@ -44,9 +44,10 @@ func (c *command) show(ctx context.Context) int {
 	}
 	a := shown{Result: "installed", Backends: []shownBackend{}, Routing: []shownRouting{}, colour: c.colour()}
 	for _, i := range installed {
-		b := show.Backend{Name: i.Backend.Name(), Rules: capture.Recognise(i.Rules, i.Backend.Form).Rules}
+		name := i.Backend.Name()
+		b := show.Backend{Name: name, Form: formOf(name), Rules: capture.Recognise(i.Rules, i.Backend.Form).Rules}
 		a.backends = append(a.backends, b)
-		a.Backends = append(a.Backends, shownBackend{b.Name, show.Tables(&b.Rules)})
+		a.Backends = append(a.Backends, shownBackend{b.Name, b.Form, show.Tables(&b.Rules)})
 	}
 	for _, o := range routing {
 		a.Routing = append(a.Routing, shownRouting{o.Family.String(), o.String()})
@@ -63,6 +64,18 @@ func (c *command) show(ctx context.Context) int {
 		return exitDone
 	}
 	return c.print(a)
+}
+
+// formOf says in which form the rules of a backend are, by the program that lists
+// them.
+func formOf(backend string) string {
+	switch backend {
+	case kernel.Native:
+		return "in nf_tables' own form, listed by nft"
+	case kernel.Legacy:
+		return "listed by iptables-legacy"
+	}
+	return "listed by iptables"
 }
 
 // installed returns the backends that hold rules of ours, the chosen one first.
@@ -121,8 +134,10 @@ type shown struct {
 }
 
 type shownBackend struct {
-	Backend string       `json:"backend"`
-	Tables  []show.Table `json:"tables"`
+	Backend string `json:"backend"`
+	// Form is that of the rules; see formOf.
+	Form   string       `json:"form"`
+	Tables []show.Table `json:"tables"`
 }
 
 // shownRouting is an address, a route or a rule in the words of ip(8).

@@ -17,45 +17,12 @@ import (
 type Backend struct {
 	// Name is what --backend calls it.
 	Name string
+	// Form says in words in which form the rules are, such as "listed by
+	// iptables".
+	Form string
 	// Rules are all that it holds, foreign ones included, with origins where
 	// these can be told.
 	Rules iptables.Ruleset
-}
-
-// own returns how many rules are ours, one for both families counted once, and
-// for which families.
-func (b *Backend) own() (rules int, families []iptables.Family) {
-	own := b.Rules.Own()
-	for _, f := range iptables.Families() {
-		n := 0
-		for _, t := range own.Tables {
-			if t.Family != f {
-				continue
-			}
-			n++
-			for _, c := range t.Chains {
-				rules += len(c.Rules)
-				if f == iptables.IPv6 {
-					rules -= shared(c.Rules)
-				}
-			}
-		}
-		if n > 0 {
-			families = append(families, f)
-		}
-	}
-	return rules, families
-}
-
-// shared returns how many of the rules are for both families.
-func shared(rules []iptables.Rule) int {
-	n := 0
-	for _, r := range rules {
-		if r.Counters.Both {
-			n++
-		}
-	}
-	return n
 }
 
 func familyNames(families []iptables.Family) string {

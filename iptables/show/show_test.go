@@ -153,18 +153,18 @@ func TestGolden(t *testing.T) {
 			t.Run(name+"."+form, func(t *testing.T) {
 				t.Parallel()
 				var got bytes.Buffer
-				draw(&got, []show.Backend{{Name: backendOf(name), Rules: rules}})
+				draw(&got, []show.Backend{backendOf(name, rules)})
 				compare(t, filepath.Join("testdata", name+"."+form), got.Bytes())
 			})
 		}
 	}
 }
 
-func backendOf(name string) string {
+func backendOf(name string, rules iptables.Ruleset) show.Backend {
 	if strings.HasPrefix(name, "native") {
-		return "nftables"
+		return show.Backend{Name: "nftables", Form: "listed by nft", Rules: rules}
 	}
-	return "iptables-nft"
+	return show.Backend{Name: "iptables-nft", Form: "listed by iptables", Rules: rules}
 }
 
 func compare(t *testing.T, path string, got []byte) {

@@ -24,8 +24,8 @@ func Text(w io.Writer, backends []Backend, colour bool) {
 		if i > 0 {
 			fmt.Fprintln(w)
 		}
-		rules, families := b.own()
-		fmt.Fprintf(w, "%s: %d rules for %s\n", p.bold(b.Name), rules, familyNames(families))
+		own := b.Rules.Own()
+		fmt.Fprintf(w, "%s: %d rules for %s, %s\n", p.bold(b.Name), own.Len(), familyNames(own.Families()), b.Form)
 		for _, f := range flows(&b.Rules) {
 			fmt.Fprintln(w)
 			f.write(w, p)

@@ -27,7 +27,7 @@ func TestImage(t *testing.T) {
 			expect(t, n.run(t, &pod, ofRules), 0, "unchanged: "+rules)
 			expect(t, n.run(t, &pod, ofRules, "verify"), 0, "as wanted ("+backend+")\n")
 			checkArrived(t, n.run(t, &pod, ofValidation))
-			expect(t, n.run(t, &pod, ofRules, "--dry-run"), 0, "# iptables-save (IPv4)\n", "--dport 9090 ")
+			expect(t, n.run(t, &pod, ofRules, "--dry-run", "--backend=auto"), 0, "# iptables-save (IPv4)\n", "--dport 9090 ")
 			expect(t, n.run(t, &pod, ofRules, "--cleanup-only"), 0, "removed\n")
 			expect(t, n.run(t, &pod, ofRules, "verify"), 3, "different ("+backend+")\n")
 			if r := n.run(t, &pod, ofValidation); r.status != 126 {

@@ -30,6 +30,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/compact"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/native"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 )
@@ -62,7 +63,7 @@ func (b *Backend) Name() string {
 // Load returns.
 func (b *Backend) Form(plan iptables.Ruleset) iptables.Ruleset {
 	if b.native {
-		return compact.Sets(plan)
+		return native.Form(plan)
 	}
 	return compact.Multiport(plan)
 }
