@@ -151,15 +151,15 @@ var failures = []struct {
 	{regexp.MustCompile("Chain '([^']*)' does not exist"),
 		ErrMissing, "there is no chain or target ${1}", ""},
 	{regexp.MustCompile("(?:unable to|can't|[Cc]annot) initialize (?:ip6?tables )?table [`'](\\w+)'"),
-		ErrMissing, "the kernel has no table ${1}", "load its module (such as iptable_${1} or ip6table_${1}), or use --backend=iptables-nft"},
+		ErrMissing, "the kernel has no table ${1}", "load its module (such as iptable_${1} or ip6table_${1}), or use --backend=iptables-nft or --backend=nftables"},
 	{regexp.MustCompile(`Could not fetch rule set generation id|Failed to initialize nft`),
 		ErrMissing, "the kernel has no nf_tables", "load the module nf_tables, or use --backend=iptables-legacy"},
 	{regexp.MustCompile(`Extension (\w+) revision \d+ not supported, missing kernel module`),
-		ErrMissing, "the kernel has no extension ${1}", "load the module xt_${1}"},
+		ErrMissing, "the kernel has no extension ${1}", "load the module xt_${1}, or use --backend=nftables, which needs none"},
 	{regexp.MustCompile(`No chain/target/match by that name|RULE_\w+ failed \(No such file or directory\)`),
-		ErrMissing, "the kernel lacks an extension that this rule uses", "load the kernel modules of the extensions it names (xt_NAME)"},
+		ErrMissing, "the kernel lacks an extension that this rule uses", "load the kernel modules of the extensions it names (xt_NAME), or use --backend=nftables, which needs none"},
 	{regexp.MustCompile(`(?:RULE|CHAIN|TABLE)_\w+ failed \((?:Operation|Protocol) not supported\)`),
-		ErrMissing, "the kernel lacks what this needs in nf_tables", "load the modules nft_compat and nft_chain_nat, or use --backend=iptables-legacy"},
+		ErrMissing, "the kernel lacks what this needs in nf_tables", "load the modules nft_compat and nft_chain_nat, or use --backend=nftables, which needs no nft_compat, or --backend=iptables-legacy"},
 }
 
 // missingCapabilities returns the capabilities that the programs need and that
@@ -222,8 +222,9 @@ func excerpt(t edit, first, from, to int) string {
 // refused finds a hint in the refused line where the words gave none.
 func (e *Error) refused(line string) {
 	if e.Hint == "" && strings.Contains(line, " owner ") && strings.Contains(e.Stderr, "Invalid argument") {
-		// net/netfilter/xt_owner.c, owner_check: an id has to be mapped.
-		e.Hint = "in a user namespace, owner matches only ids that its uid_map and gid_map have"
+		// net/netfilter/xt_owner.c, owner_check.
+		e.Hint = "in a user namespace, owner matches only ids that its uid_map and gid_map have; " +
+			"from one that does not own the network namespace use --backend=nftables"
 	}
 	if e.Hint == "" && line == "COMMIT" {
 		e.Hint = "the kernel refused the table without saying why; its log (dmesg) may tell"

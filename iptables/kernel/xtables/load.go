@@ -90,7 +90,7 @@ func checkCompatible(family iptables.Family, text string) error {
 	for _, match := range incompatible.FindAllStringSubmatch(text, -1) {
 		if slices.Contains(writeOrder[:], match[1]) {
 			return fmt.Errorf("%w: %s table %s holds rules that iptables cannot show\n"+
-				"hint: see them with nft list ruleset", ErrIncompatible, family, match[1])
+				"hint: see them with nft list ruleset, or use --backend=nftables, which has a table of its own", ErrIncompatible, family, match[1])
 		}
 	}
 	return nil
