@@ -188,7 +188,7 @@ func outcomeOf(err error, stdout, stderr string) outcome {
 		return failed
 	}
 	end := succeeded
-	if stderr != "" {
+	if strings.Contains(stderr, "warning: ") {
 		end = partial
 	}
 	for line := range strings.Lines(stdout) {
