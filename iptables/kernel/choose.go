@@ -60,9 +60,9 @@ var ErrUnusable = errors.New("no usable backend")
 // Choose returns the backend of that name, one of [Names], for the rules that are
 // wanted. It reads no rules and makes nothing in any table.
 //
-// Auto takes nf_tables over netlink where the kernel has it and the xtables
-// extensions that the rules take: every iptables then lists the rules. Where only
-// the extensions are missing it takes the native form, which needs none. Where the
+// Auto takes nf_tables over netlink where the kernel has it and lets us use the
+// xtables extensions that the rules take: every iptables then lists the rules. Where
+// only the extensions are missing it takes the native form, which needs none. Where the
 // kernel has no nf_tables it takes the legacy programs. The choice is returned even
 // with an error, for its candidates.
 func Choose(ctx context.Context, name string, want iptables.Ruleset, options xtables.Options) (Choice, error) {
@@ -139,7 +139,7 @@ func (c chooser) first(ctx context.Context, choice Choice, names []string) (Choi
 		}
 	}
 	if choice.Backend == nil {
-		return choice, fmt.Errorf("%w:\n  %s\nhint: load the modules nf_tables, nft_compat and those of the extensions, "+
+		return choice, fmt.Errorf("%w:\n  %s\nhint: load the modules nf_tables, nft_chain_nat and nft_redir, "+
 			"or install the package iptables where the kernel has ip_tables instead", ErrUnusable, strings.Join(failures, "\n  "))
 	}
 	return choice, nil

@@ -90,6 +90,42 @@ func TestAutoMakesNothing(t *testing.T) {
 	}
 }
 
+// In a network namespace that belongs to another user namespace the match owner is
+// refused, and auto takes the form that needs none; rules without it can be of either.
+func TestAutoInOtherUserNamespace(t *testing.T) {
+	t.Parallel()
+	nstest.EnterShifted(t)
+	owner := iptables.Rule{Target: iptables.Return, Matches: []iptables.Match{iptables.Owner{UID: iptables.ID(1337)}}}
+	for name, c := range map[string]struct {
+		rule iptables.Rule
+		want string
+	}{
+		"with a user":    {owner, Native},
+		"without a user": {iptables.Rule{Target: iptables.Return}, NFT},
+	} {
+		plan := natRules(iptables.Return)
+		for i := range plan.Tables {
+			plan.Tables[i].Append("ISTIO_OUTPUT", c.rule)
+		}
+		choice, err := Choose(t.Context(), Auto, plan, xtables.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := choice.Backend.Name(); got != c.want {
+			t.Errorf("%s: got %s, want %s\n%s", name, got, c.want, fates(choice))
+		}
+		if _, err := Install(t.Context(), choice, iptables.Routing{}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := Remove(t.Context(), choose(t, Auto)); err != nil {
+		t.Error(err)
+	}
+	if left := nstest.Run(t, "nft", "list", "ruleset"); left != "" {
+		t.Errorf("left over:\n%s", left)
+	}
+}
+
 // A name is taken at its word.
 func TestByName(t *testing.T) {
 	t.Parallel()

@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+
+	"github.com/vishvananda/netns"
 )
 
 // Enter moves the calling test into a new network namespace whose loopback
@@ -75,4 +77,42 @@ func namespace(t testing.TB, process string) (inode uint64) {
 		t.Fatalf("cannot tell the network namespace of process %s: %v", process, err)
 	}
 	return s.Ino
+}
+
+// ShiftedIDs is what the users and groups of the user namespace of [EnterShifted]
+// are outside it, beyond what they are inside.
+const ShiftedIDs = 100_000
+
+// EnterShifted moves the calling test into a network namespace as [Enter] does, which
+// belongs to another user namespace than the test: the one of a pod that a node works
+// on from outside.
+func EnterShifted(t testing.TB) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		Missing(t, "a user namespace with shifted ids needs root")
+	}
+	owner := exec.Command("sleep", "600")
+	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: ShiftedIDs, Size: 65536}}
+	owner.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
+		UidMappings: ids, GidMappings: ids,
+		Pdeathsig: syscall.SIGKILL,
+	}
+	runtime.LockOSThread()
+	if err := owner.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = owner.Process.Kill()
+		_ = owner.Wait()
+	})
+	ns, err := netns.GetFromPid(owner.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ns.Close()
+	if err := netns.Set(ns); err != nil {
+		t.Fatal(err)
+	}
+	Run(t, "ip", "link", "set", "lo", "up")
 }

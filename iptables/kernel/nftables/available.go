@@ -12,19 +12,23 @@ import (
 
 // Available returns nil if the kernel, as it is seen from the calling thread's
 // network namespace, can hold the rules: if it lets us use nf_tables and
-// nft_compat and has every xt match and target that they take. Otherwise the
-// error is the reason.
+// nft_compat, has every xt match and target that they take, and lets us match the
+// users and groups. Otherwise the error is the reason.
 //
 // For the native form it has the kernel check the rules without taking them, as nft
-// --check does. For the other it only asks (NFNL_MSG_COMPAT_GET,
-// linux/netfilter/nf_tables_compat.h), and makes no table, chain or rule. The kernel
-// may load the modules that it is asked about.
+// --check does. For the other it asks for matches and targets (NFNL_MSG_COMPAT_GET,
+// linux/netfilter/nf_tables_compat.h), and has the kernel check those of users and
+// groups. It makes no table, chain or rule. The kernel may load the modules that it is
+// asked about.
 func (b *Backend) Available(ctx context.Context, rs iptables.Ruleset) error {
 	return b.connected(func(c *netlink.Conn) error {
 		if b.native {
 			return native.Check(c, rs)
 		}
-		return requirementsMet(ctx, c, rs)
+		if err := requirementsMet(ctx, c, rs); err != nil {
+			return err
+		}
+		return compat.CheckOwners(c, rs)
 	})
 }
 

@@ -76,14 +76,14 @@ func kernelError(refusal *netlink.Refusal, missing []compat.Requirement) *Error 
 	case errno == unix.ENOENT || errno == unix.EOPNOTSUPP:
 		e.Kind = ErrMissing
 		e.meaning = "the kernel lacks what this needs in nf_tables"
-		e.Hint = "load the modules nft_compat and nft_chain_nat, or use another --backend"
+		e.Hint = "load the modules nft_compat and nft_chain_nat, or use --backend=nftables, which takes no xt modules"
 		if o.Name != "" && o.Family == tables.Inet {
 			e.Hint = "load the modules " + strings.Join(native.Modules(o.Rule), ", ") + ", or use another --backend"
 		}
 	case o.Rule != nil && errno == unix.EINVAL && hasOwner(o.Rule):
 		// owner_check in net/netfilter/xt_owner.c.
 		e.meaning = "the match owner takes only ids that are mapped in the user namespace, and only from the one that owns the network namespace"
-		e.Hint = "use ids that the uid_map and gid_map of the user namespace have"
+		e.Hint = "use ids that the uid_map and gid_map of the user namespace have; from outside of it, --backend=nftables"
 	case errno == unix.EBUSY && o.Chain != "":
 		e.meaning = "something that is no plain jump still refers to the chain"
 		e.Hint = "see it with nft list ruleset"
@@ -101,7 +101,8 @@ func lacks(missing []compat.Requirement) (meaning, hint string) {
 	}
 	slices.Sort(modules)
 	meaning = "the kernel has no " + strings.Join(words, ", no ") + " for nf_tables"
-	hint = "load the modules nft_compat and " + strings.Join(slices.Compact(modules), ", ") + ", or use another --backend"
+	hint = "load the modules nft_compat and " + strings.Join(slices.Compact(modules), ", ") +
+		", or use --backend=nftables, which takes no xt modules"
 	return meaning, hint
 }
 

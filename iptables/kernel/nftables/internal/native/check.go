@@ -36,7 +36,7 @@ func Check(c *netlink.Conn, want iptables.Ruleset) error {
 // chain; nf_tables itself has the other expressions.
 func Modules(r *iptables.Rule) []string {
 	if r == nil {
-		return []string{"nf_tables_inet", "nft_chain_nat"}
+		return []string{"nf_tables", "nft_chain_nat"}
 	}
 	var modules []string
 	for _, m := range r.Matches {
