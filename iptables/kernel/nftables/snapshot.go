@@ -39,13 +39,23 @@ func (b *Backend) forms(s *snapshot) (own, other form) {
 // changed the rules meanwhile. Each time that program got on by one transaction.
 const maxAttempts = 100
 
-// takeSnapshot reads everything at one generation.
-func takeSnapshot(ctx context.Context, c *netlink.Conn) (*snapshot, error) {
+// detail is how much of the native table is read: its sets can be large, and whoever
+// removes it, or is about the other form, does without them.
+type detail bool
+
+const (
+	withoutSets detail = false
+	withSets    detail = true
+)
+
+// takeSnapshot reads everything at one generation, or everything but the rules of the
+// native table.
+func takeSnapshot(ctx context.Context, c *netlink.Conn, sets detail) (*snapshot, error) {
 	for range maxAttempts {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		s, err := readOnce(c)
+		s, err := readOnce(c, sets)
 		if err == nil || !isTransient(err) {
 			return s, err
 		}
@@ -54,13 +64,13 @@ func takeSnapshot(ctx context.Context, c *netlink.Conn) (*snapshot, error) {
 }
 
 // readOnce fails with [netlink.ErrChanged] unless what it read is one generation.
-func readOnce(c *netlink.Conn) (*snapshot, error) {
+func readOnce(c *netlink.Conn, sets detail) (*snapshot, error) {
 	generation, err := c.Generation()
 	if err != nil {
 		return nil, err
 	}
 	s := &snapshot{generation: generation}
-	if err := s.read(c); err != nil {
+	if err := s.read(c, sets); err != nil {
 		return nil, err
 	}
 	if after, err := c.Generation(); err != nil {
@@ -71,7 +81,7 @@ func readOnce(c *netlink.Conn) (*snapshot, error) {
 	return s, nil
 }
 
-func (s *snapshot) read(c *netlink.Conn) error {
+func (s *snapshot) read(c *netlink.Conn, sets detail) error {
 	found := false
 	err := list(c, unix.NFT_MSG_GETTABLE, "list the tables", func(m netlink.Message) {
 		found = s.addTable(m) || found
@@ -84,6 +94,9 @@ func (s *snapshot) read(c *netlink.Conn) error {
 	}
 	if err := list(c, unix.NFT_MSG_GETRULE, "list the rules", s.addRule); err != nil {
 		return err
+	}
+	if sets == withoutSets {
+		return nil
 	}
 	return s.native.LoadSets(c)
 }

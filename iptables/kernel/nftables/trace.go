@@ -49,7 +49,7 @@ func traceTable() string { return fmt.Sprintf("meshtables_trace_%d", os.Getpid()
 // its own, which is gone when Trace returns and also if the program is killed.
 func (b *Backend) Trace(ctx context.Context, f iptables.Family, what iptables.Rule, send func() (io.Closer, error)) (steps []TraceStep, err error) {
 	err = b.connected(func(c *netlink.Conn) error {
-		s, err := takeSnapshot(ctx, c)
+		s, err := takeSnapshot(ctx, c, withSets)
 		if err != nil {
 			return err
 		}
