@@ -28,6 +28,12 @@ func Random(seed uint64) iptables.Ruleset {
 	}
 	cfg.ExcludedCIDRs = g.prefixes(12)
 	if g.in(2) {
+		cfg.ExcludedSourceCIDRs, cfg.ExcludedUIDs = g.prefixes(6), g.users(5)
+	}
+	if g.in(4) {
+		cfg.LoopbackCIDR = netip.MustParsePrefix("127.0.0.0/8")
+	}
+	if g.in(2) {
 		cfg.Mode = config.ModeTProxy
 	}
 	if g.in(3) {
@@ -71,6 +77,21 @@ func (g generator) ids(most int) []uint32 {
 		ids[i] = 1337 + g.Uint32N(6)
 	}
 	return ids
+}
+
+// users are all that they send, or what they send by a protocol or to some ports.
+func (g generator) users(most int) []config.UserTraffic {
+	users := make([]config.UserTraffic, 1+g.IntN(most))
+	for i := range users {
+		u := &users[i]
+		u.First = 1335 + g.Uint32N(6)
+		u.Last = u.First + g.Uint32N(3)
+		u.Protocol = []iptables.Protocol{"", iptables.TCP, iptables.UDP}[g.IntN(3)]
+		if g.in(2) {
+			u.Ports = iptables.Port(uint16(1000 + g.UintN(200)))
+		}
+	}
+	return users
 }
 
 func (g generator) ports(most int) []iptables.PortRange {
