@@ -6,6 +6,7 @@ package tests
 
 import (
 	"bytes"
+	"cmp"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -27,6 +28,9 @@ type pod struct {
 	backend     string
 	env         []string
 	nameServers []netip.Addr
+	// program is a copy of the program that everybody may run, where not only
+	// root does.
+	program string
 }
 
 // newPod makes a lab for one test, which is skipped where none can be made, or
@@ -91,7 +95,7 @@ func meshtables(t testing.TB, p pod, args ...string) string {
 // do: no option comes from this process's environment.
 func (p pod) command(args ...string) lab.Command {
 	return lab.Command{
-		Path:        built.Program(),
+		Path:        cmp.Or(p.program, built.Program()),
 		Args:        args,
 		Env:         slices.Concat([]string{"PATH=" + os.Getenv("PATH")}, p.env),
 		NameServers: p.nameServers,

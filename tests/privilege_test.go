@@ -110,17 +110,23 @@ func TestPrivileges(t *testing.T) {
 // privilegedPod is a pod in which the program runs as an account.
 type privilegedPod struct {
 	pod
-	who account
-	// dir holds the program and the lock of the iptables programs, and is open to
-	// all: folders of tests are root's alone.
-	dir   string
+	who   account
 	state state
 }
 
 func newPrivilegedPod(t *testing.T, backend string, who account) *privilegedPod {
 	t.Helper()
-	p := &privilegedPod{pod: newPod(t, backend), who: who, dir: t.TempDir(), state: clean}
-	for _, dir := range []string{p.dir, filepath.Dir(p.dir)} {
+	p := &privilegedPod{pod: newPod(t, backend), who: who, state: clean}
+	p.program = publicProgram(t)
+	return p
+}
+
+// publicProgram returns a copy of the program in a folder of its own that is open to
+// all: folders of tests are root's alone.
+func publicProgram(t *testing.T) string {
+	t.Helper()
+	own := t.TempDir()
+	for _, dir := range []string{own, filepath.Dir(own)} {
 		if err := os.Chmod(dir, 0o777); err != nil {
 			t.Fatal(err)
 		}
@@ -129,11 +135,16 @@ func newPrivilegedPod(t *testing.T, backend string, who account) *privilegedPod 
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(p.dir, "meshtables"), program, 0o755); err != nil {
+	path := filepath.Join(own, "meshtables")
+	if err := os.WriteFile(path, program, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return p
+	return path
 }
+
+// lockBeside returns where the iptables programs can have their lock, whoever runs
+// them.
+func lockBeside(program string) string { return filepath.Join(filepath.Dir(program), "lock") }
 
 // establish finds out what operations need.
 func (p *privilegedPod) establish(t *testing.T, found *needs) {
@@ -158,11 +169,11 @@ func (p *privilegedPod) run(t *testing.T, op operation, has []string) outcome {
 		apply(t, p.pod, op.from.args()...)
 		p.state = op.from
 	}
-	lock := filepath.Join(p.dir, "lock")
+	lock := lockBeside(p.program)
 	var stdout, stderr bytes.Buffer
 	err := p.Pod.Run(t.Context(), lab.Command{
 		Path:   "setpriv",
-		Args:   slices.Concat(p.who.setpriv(has), []string{filepath.Join(p.dir, "meshtables")}, op.args, []string{"--backend=" + p.backend}),
+		Args:   slices.Concat(p.who.setpriv(has), []string{p.program}, op.args, []string{"--backend=" + p.backend}),
 		Env:    []string{"PATH=" + os.Getenv("PATH"), "XTABLES_LOCKFILE=" + lock},
 		Stdout: &stdout, Stderr: &stderr,
 	})

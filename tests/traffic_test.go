@@ -136,6 +136,13 @@ func (s scenario) run(t *testing.T, backend string) {
 	if s.extend != nil {
 		s.extend(t, p)
 	}
+	s.runIn(t, p)
+}
+
+// runIn makes all connections before the rules are applied, with them, and after
+// they are removed.
+func (s scenario) runIn(t *testing.T, p pod) {
+	t.Helper()
 	serveProxy(t, p, s.transparent)
 	s.serve(t, p)
 	s.checkAll(t, p, "before", false)

@@ -36,11 +36,11 @@ type Command struct {
 	Stdout, Stderr io.Writer
 }
 
-// Run runs a program in the namespace, as root, with an /etc/resolv.conf of its
+// Run runs a program in the namespace, as root there, with an /etc/resolv.conf of its
 // own, and waits for it. The error is that of [exec.Cmd.Run]. When ctx is done the
 // program is killed.
 func (n *Namespace) Run(ctx context.Context, c Command) error {
-	cmd := exec.CommandContext(ctx, c.Path, c.Args...)
+	cmd := n.ids.command(ctx, c.Path, c.Args)
 	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Env, c.Stdin, c.Stdout, c.Stderr
 	// A child of the program that holds its output open must not hold us up.
 	cmd.WaitDelay = time.Second

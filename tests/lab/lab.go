@@ -98,17 +98,29 @@ func Available() error {
 
 // New makes a lab: Pod and Peer, joined by eth0 in both. It lasts until Close;
 // when ctx is done its servers stop and it can do nothing more.
-func New(ctx context.Context) (*Lab, error) {
+func New(ctx context.Context) (*Lab, error) { return makeLab(ctx, newNamespace) }
+
+// NewWithIDs is New with a pod whose network namespace belongs to a user namespace
+// of its own, as that of a Kubernetes pod with hostUsers: false: its users and
+// groups, from 0 to 65535, are outside those from first on. Programs run in the pod
+// as the pod's root, who outside is nobody special.
+func NewWithIDs(ctx context.Context, first uint32) (*Lab, error) {
+	return makeLab(ctx, func(ctx context.Context, name string) (*Namespace, error) {
+		return makeNamespace(ctx, name, func(n *Namespace) error { return n.openWithIDs(first) })
+	})
+}
+
+func makeLab(ctx context.Context, newPod func(context.Context, string) (*Namespace, error)) (*Lab, error) {
 	l := &Lab{}
-	if err := l.build(ctx); err != nil {
+	if err := l.build(ctx, newPod); err != nil {
 		return nil, errors.Join(fmt.Errorf("failed to make a lab: %w", err), l.Close())
 	}
 	return l, nil
 }
 
-func (l *Lab) build(ctx context.Context) error {
+func (l *Lab) build(ctx context.Context, newPod func(context.Context, string) (*Namespace, error)) error {
 	var err error
-	if l.Pod, err = newNamespace(ctx, "pod"); err != nil {
+	if l.Pod, err = newPod(ctx, "pod"); err != nil {
 		return err
 	}
 	if l.Peer, err = newNamespace(ctx, "peer"); err != nil {

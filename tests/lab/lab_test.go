@@ -197,3 +197,34 @@ func threadIDs() (uid, gid uintptr) {
 	gid, _, _ = unix.RawSyscall(unix.SYS_GETGID, 0, 0, 0)
 	return uid, gid
 }
+
+// In a lab with ids of its own a program is root, and who opens a socket is as the
+// pod has it: that is what the kernel tells in the pod's own user namespace.
+func TestIDsOfAPod(t *testing.T) {
+	t.Parallel()
+	newLab(t) // where none can be made, neither can this
+	l, err := lab.NewWithIDs(t.Context(), 100_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	how := lab.Socket{As: lab.Identity{UID: 1337, GID: 1338}}
+	if err := l.Pod.ServeTCP("server", how, lab.Addr{V4: netip.IPv4Unspecified()}.Port(lab.IPv4, 8080)); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	script := "id -u; cat /proc/self/uid_map; ss --tcp --listening --no-header --extended"
+	if err := l.Pod.Run(t.Context(), lab.Command{Path: "sh", Args: []string{"-c", script}, Stdout: &out, Stderr: &out}); err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	got := strings.Join(strings.Fields(out.String()), " ")
+	for _, want := range []string{"0 0 100000 65536 ", " uid:1337 "} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is missing in %s", want, got)
+		}
+	}
+}

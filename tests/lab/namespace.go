@@ -24,6 +24,9 @@ type Namespace struct {
 	// machine identifies the namespaces that nothing may run in.
 	machine     []string
 	nameServers []netip.Addr
+	// ids is the user namespace that the network namespace belongs to, nil if
+	// that is the machine's.
+	ids *userNamespace
 
 	// alive ends when Close is called; servers counts what it then waits for.
 	alive   context.Context
@@ -38,8 +41,18 @@ var (
 )
 
 func newNamespace(ctx context.Context, name string) (*Namespace, error) {
+	return makeNamespace(ctx, name, func(n *Namespace) (err error) {
+		n.handle, err = netns.New()
+		return err
+	})
+}
+
+// makeNamespace has open make a network namespace, on a thread that is not used
+// for anything else.
+func makeNamespace(ctx context.Context, name string, open func(*Namespace) error) (*Namespace, error) {
 	n := &Namespace{
 		name:        name,
+		handle:      netns.None(),
 		nameServers: []netip.Addr{Resolver.V4, Resolver.V6},
 	}
 	err := onThread(func() (bool, error) {
@@ -47,11 +60,10 @@ func newNamespace(ctx context.Context, name string) (*Namespace, error) {
 		if n.machine, err = machineNamespaces(); err != nil {
 			return false, err
 		}
-		n.handle, err = netns.New()
-		return false, err
+		return false, open(n)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("failed to make network namespace %s: %w", name, err)
+		return nil, fmt.Errorf("failed to make network namespace %s: %w", name, errors.Join(err, n.ids.close()))
 	}
 	n.alive, n.end = context.WithCancel(ctx)
 	if err := n.prepare(); err != nil {
@@ -81,6 +93,10 @@ func (n *Namespace) prepare() error {
 	return n.bringUp("lo")
 }
 
+// File returns a file of the namespace, for programs that enter it by themselves. It
+// is there until Close.
+func (n *Namespace) File() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), n.handle) }
+
 // Do calls f on an operating system thread that is in the namespace and runs
 // nothing else meanwhile. f must not hand work to other goroutines if that work
 // belongs into the namespace too, nor end its goroutine (testing.T.FailNow).
@@ -100,13 +116,13 @@ func (n *Namespace) Do(f func() error) error {
 }
 
 // As is Do with the user and group who, of which the kernel then takes what f
-// opens to be.
+// opens to be. In a lab of [NewWithIDs], who is as the pod has it.
 func (n *Namespace) As(who Identity, f func() error) error {
 	return onThread(func() (bool, error) {
 		if err := n.enter(); err != nil {
 			return false, err
 		}
-		if err := who.assume(); err != nil {
+		if err := n.ids.outside(who).assume(); err != nil {
 			return false, err
 		}
 		return false, f()
@@ -203,5 +219,5 @@ func (n *Namespace) Close() error {
 	}
 	n.end()
 	n.servers.Wait()
-	return n.handle.Close()
+	return errors.Join(n.ids.close(), n.handle.Close())
 }

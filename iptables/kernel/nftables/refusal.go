@@ -83,7 +83,7 @@ func kernelError(refusal *netlink.Refusal, missing []compat.Requirement) *Error 
 	case o.Rule != nil && errno == unix.EINVAL && hasOwner(o.Rule):
 		// owner_check in net/netfilter/xt_owner.c.
 		e.meaning = "the match owner takes only ids that are mapped in the user namespace, and only from the one that owns the network namespace"
-		e.Hint = "use ids that the uid_map and gid_map of the user namespace have; from outside of it, --backend=nftables"
+		e.Hint = "use ids that the uid_map and gid_map of the user namespace have; from outside of it use --backend=nftables"
 	case errno == unix.EBUSY && o.Chain != "":
 		e.meaning = "something that is no plain jump still refers to the chain"
 		e.Hint = "see it with nft list ruleset"
