@@ -1,7 +1,6 @@
 package tests
 
 import (
-	"bytes"
 	"strings"
 	"testing"
 
@@ -78,32 +77,40 @@ func TestTrafficInUserNamespace(t *testing.T) {
 
 // A node agent writes rules for such a pod from outside its user namespace. The match
 // owner of xtables refuses that (owner_check in net/netfilter/xt_owner.c); what
-// nf_tables has itself takes the pod's ids.
+// nf_tables has itself takes the pod's ids, and left to itself the program takes
+// that.
 func TestTrafficInUserNamespaceOfAnother(t *testing.T) {
 	t.Parallel()
-	forEachBackend(t, func(t *testing.T, backend string) {
-		p := newPodWithIDs(t, backend)
-		if backend != native {
-			p.refusedFromOutside(t)
-			return
+	for _, backend := range append(backends(), "auto") {
+		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
+			trafficFromOutside(t, backend)
+		})
+	}
+}
+
+func trafficFromOutside(t *testing.T, backend string) {
+	p := newPodWithIDs(t, backend)
+	if backend != native && backend != "auto" {
+		p.refusedFromOutside(t)
+		return
+	}
+	s := inUserNamespace()
+	serveProxy(t, p, false)
+	s.serve(t, p)
+	s.checkAll(t, p, "before", false)
+	for _, run := range [][]string{append([]string{"--backend=" + backend}, argsInUserNamespace...), {"--cleanup-only"}} {
+		if stdout, stderr, err := p.fromNode(t, p.Pod.File(), run...); err != nil || stderr != "" {
+			t.Fatalf("%v\n%s%s", err, stdout, stderr)
 		}
-		s := inUserNamespace()
-		serveProxy(t, p, false)
-		s.serve(t, p)
-		s.checkAll(t, p, "before", false)
-		for _, run := range [][]string{append([]string{"--backend=" + backend}, argsInUserNamespace...), {"--cleanup-only"}} {
-			if stdout, stderr, err := p.fromOutside(t, run...); err != nil || stderr != "" {
-				t.Fatalf("%v\n%s%s", err, stdout, stderr)
-			}
-			s.checkAll(t, p, strings.Join(run, " "), run[0] != "--cleanup-only")
-		}
-	})
+		s.checkAll(t, p, strings.Join(run, " "), run[0] != "--cleanup-only")
+	}
 }
 
 func (p pod) refusedFromOutside(t *testing.T) {
 	t.Helper()
 	before := ownState(t, p)
-	stdout, stderr, err := p.fromOutside(t, "--backend="+p.backend)
+	stdout, stderr, err := p.fromNode(t, p.Pod.File(), "--backend="+p.backend)
 	if err == nil || stdout != "" || !strings.Contains(stderr, "the rules that stood before still stand") {
 		t.Errorf("%v\n%s%s", err, stdout, stderr)
 	}
@@ -114,15 +121,4 @@ func (p pod) refusedFromOutside(t *testing.T) {
 	if diff := cmp.Diff(before, ownState(t, p)); diff != "" {
 		t.Errorf("before (-), after it was refused (+):\n%s", diff)
 	}
-}
-
-// fromOutside runs the program in another network namespace, as the machine's root,
-// for the pod.
-func (p pod) fromOutside(t *testing.T, args ...string) (stdout, stderr string, err error) {
-	t.Helper()
-	var out, messages bytes.Buffer
-	c := p.command(append([]string{"--network-namespace=" + p.Pod.File()}, args...)...)
-	c.Stdout, c.Stderr = &out, &messages
-	err = p.Peer.Run(t.Context(), c)
-	return out.String(), messages.String(), err
 }
