@@ -25,9 +25,10 @@ test: ## everything; needs root, installs what it needs
 check: ## gofmt, go vet, staticcheck, govulncheck where it can be reached, race detector
 	@scripts/check
 
-bench: build ## what it costs, beside the iptables programs in the same run
+bench: build ## what it costs, beside the iptables programs in the same run, and connections per second
 	@scripts/install-programs
 	@$(GO) run ./scripts/bench bin/meshtables
+	$(GO) test -run none -bench Connections -benchtime 1x ./tests
 
 fuzz: ## every fuzz target for FUZZTIME
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz
