@@ -3,11 +3,14 @@ package lab
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Answer is what a server tells each client: who it is and what it sees.
@@ -129,9 +132,15 @@ func (n *Namespace) HandleUDP(how Socket, at netip.AddrPort, handle func(query [
 // OpenUDP opens a socket bound to at. The caller closes it.
 func (n *Namespace) OpenUDP(how Socket, at netip.AddrPort) (*net.UDPConn, error) {
 	var conn *net.UDPConn
-	err := n.As(how.As, func() error {
-		var err error
-		conn, err = how.listenUDP(n.alive, at)
+	err := n.As(how.As, func() (err error) {
+		// A socket that was closed here is open until each program that was
+		// being started at that moment has got rid of its copy.
+		for range 100 {
+			if conn, err = how.listenUDP(n.alive, at); !errors.Is(err, unix.EADDRINUSE) {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
 		return err
 	})
 	if err != nil {
