@@ -3,8 +3,6 @@ package show
 import (
 	"fmt"
 	"io"
-	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -89,22 +87,6 @@ func (f *flow) write(w io.Writer, p painter) {
 	}
 }
 
-// columns returns the headings of the counters: one for each family, or only one
-// where a line has counters of both. Those of the lines become as many.
-func (f *flow) columns(lines []line) []string {
-	if len(f.families) > 1 && slices.ContainsFunc(lines, line.countsBoth) {
-		for i := range lines {
-			lines[i].sum()
-		}
-		return []string{"packets"}
-	}
-	var columns []string
-	for _, family := range f.families {
-		columns = append(columns, family.String()+" packets")
-	}
-	return columns
-}
-
 // line is a rule in a tree, or the policy at the end of a chain.
 type line struct {
 	counters []iptables.Counters // nil where nothing is counted
@@ -186,36 +168,6 @@ func (s *step) origin() string {
 	return first.String() + ", " + last.String()
 }
 
-// legend explains the "+" of counters, where there is one.
-func (f *flow) legend(lines []line) string {
-	if len(f.families) > 1 || !slices.ContainsFunc(lines, line.countsBoth) {
-		return ""
-	}
-	other := iptables.IPv4
-	if f.families[0] == other {
-		other = iptables.IPv6
-	}
-	return fmt.Sprintf(" (+ counts %s too)", other)
-}
-
-func (l line) countsBoth() bool { return len(l.counters) > 0 && l.counters[0].Both }
-
-// sum makes one of the counters of both families.
-func (l *line) sum() {
-	if len(l.counters) == 0 {
-		return
-	}
-	total := l.counters[0]
-	if !total.Both {
-		for _, c := range l.counters[1:] {
-			total.Packets += c.Packets
-			total.Bytes += c.Bytes
-		}
-	}
-	total.Both = false
-	l.counters = []iptables.Counters{total}
-}
-
 func (l *line) width() int {
 	return utf8.RuneCountInString(l.branch + l.what + arrow + l.verdict + l.note)
 }
@@ -241,35 +193,4 @@ func (l *line) write(w io.Writer, p painter, columns, width int) {
 		b.WriteString(p.faint("  # " + l.origin))
 	}
 	fmt.Fprintln(w, b.String())
-}
-
-// column returns the counters of a line in one column.
-func (l *line) column(p painter, i int) string {
-	if l.counters == nil {
-		return fmt.Sprintf("%12s %6s  ", "", "")
-	}
-	n := l.counters[i]
-	end := "  "
-	if n.Both {
-		end = "+ "
-	}
-	text := fmt.Sprintf("%12s %6s%s", quantity(n.Packets), quantity(n.Bytes), end)
-	if n.Packets == 0 && n.Bytes == 0 {
-		return p.faint(text)
-	}
-	return text
-}
-
-// quantity returns a number in at most 6 characters, as iptables --list does:
-// beyond five digits in thousands, and so on.
-func quantity(n uint64) string {
-	const digits = 100_000
-	unit := ""
-	for _, next := range []string{"K", "M", "G", "T", "P"} {
-		if n < digits {
-			break
-		}
-		n, unit = n/1000+n%1000/500, next
-	}
-	return strconv.FormatUint(n, 10) + unit
 }
