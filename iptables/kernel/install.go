@@ -61,35 +61,37 @@ func Install(ctx context.Context, choice Choice, routing iptables.Routing) (Repo
 // change returns the steps from what stands in the chosen backend and in others to
 // rules that stand in the chosen one only.
 func change(chosen Backend, have, rules iptables.Ruleset, others []Installed) []step {
-	var steps []step
-	haveOwn, want := have.Own(), rules.Own()
-	differ := !haveOwn.Equal(&want)
-	together := differ && len(others) > 0 && len(rules.Tables) > 0
-	first := rules
-	if together {
-		first = sociable(rules)
+	if own, want := have.Own(), rules.Own(); own.Equal(&want) {
+		return remove(others)
 	}
+	if len(others) == 0 {
+		return rewrite(chosen, have, rules)
+	}
+	var steps []step
+	first := sociable(rules)
 	if from, native, ok := movable(chosen, others, rules); ok {
 		steps = append(steps, move(from, native, have, first))
 		others = slices.DeleteFunc(others, func(o Installed) bool { return o.Backend == from.Backend })
-	} else if differ {
+	} else {
 		for i := range others {
-			if o := &others[i]; together {
+			if o := &others[i]; len(rules.Tables) > 0 {
 				now := sociable(o.Rules)
 				steps = append(steps, between(o.Backend, o.Rules, now.Own())...)
 				o.Rules = now
 			}
 		}
-		if held, ok := handover(have, first); ok {
-			steps = append(steps, replace(chosen, have, held))
-			have = held
-		}
-		steps = append(steps, replace(chosen, have, first))
+		steps = append(steps, rewrite(chosen, have, first)...)
 	}
-	for _, other := range others {
-		steps = append(steps, replace(other.Backend, other.Rules, iptables.Ruleset{}))
-	}
+	steps = append(steps, remove(others)...)
 	return append(steps, between(chosen, first, rules)...)
+}
+
+// rewrite returns the steps from one to the other within a backend.
+func rewrite(b Backend, have, want iptables.Ruleset) []step {
+	if held, ok := handover(have, want); ok {
+		return []step{replace(b, have, held), replace(b, held, want)}
+	}
+	return []step{replace(b, have, want)}
 }
 
 // between returns the step from one to the other, if they differ.
@@ -98,6 +100,14 @@ func between(b Backend, have, want iptables.Ruleset) []step {
 		return nil
 	}
 	return []step{replace(b, have, want)}
+}
+
+func remove(all []Installed) []step {
+	var steps []step
+	for _, i := range all {
+		steps = append(steps, replace(i.Backend, i.Rules, iptables.Ruleset{}))
+	}
+	return steps
 }
 
 // Remove removes everything that is ours, from every backend.
