@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -150,7 +151,7 @@ func (s *summariser) outbound() []Line {
 	s.exemptList("by interface %s", "excluded-interfaces", join(c.ExcludedInterfaces, same))
 	s.exemptList("tcp and udp to port %s", "excluded-outbound-ports", joinPorts(c.ExcludedOutboundPorts))
 	s.proxy()
-	s.exemptList("by user %s", "excluded-uids", join(c.ExcludedUIDs, config.UserTraffic.String))
+	s.excludedUsers()
 	if c.IncludedGroups.All {
 		s.exemptList("by group %s", "excluded-groups", join(c.ExcludedGroups, number))
 	} else {
@@ -181,6 +182,34 @@ func (s *summariser) proxy() {
 		s.exempt("by anyone else to the pod itself", "does not leave the pod")
 	}
 	s.exempt(fmt.Sprintf("by user %s or group %s", words(uids), words(gids)), "the proxy's: "+who)
+}
+
+// excludedUsers adds a line for each run of users whose traffic of one kind is exempt.
+func (s *summariser) excludedUsers() {
+	all := s.cfg.ExcludedUIDs
+	for len(all) > 0 {
+		n := 1
+		for n < len(all) && all[n].Protocol == all[0].Protocol && all[n].Ports == all[0].Ports {
+			n++
+		}
+		users := join(all[:n], func(t config.UserTraffic) string {
+			return config.UserTraffic{First: t.First, Last: t.Last}.String()
+		})
+		s.exempt(trafficWords(all[0])+"by user "+words(users), option("excluded-uids", join(all[:n], config.UserTraffic.String)))
+		all = all[n:]
+	}
+}
+
+// trafficWords returns which traffic it is, such as "udp to port 53 ", or nothing for
+// all.
+func trafficWords(t config.UserTraffic) string {
+	switch {
+	case t.Ports != (iptables.PortRange{}):
+		return cmp.Or(string(t.Protocol), "tcp and udp") + " to port " + t.Ports.String() + " "
+	case t.Protocol != "":
+		return string(t.Protocol) + " "
+	}
+	return ""
 }
 
 func (s *summariser) dnsQueries() {
