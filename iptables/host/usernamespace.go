@@ -2,12 +2,12 @@ package host
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/meshtables/meshtables/iptables/internal/userns"
 )
 
 // IDMaps are the users and groups that exist where a network namespace belongs.
@@ -19,28 +19,24 @@ type IDMaps struct {
 	From string
 }
 
-// nsGetUserNS is NS_GET_USERNS of linux/nsfs.h (ioctl_ns(2)).
-const nsGetUserNS = 0xb701
-
 // MappedIDs returns the users and groups of the user namespace that owns the
 // calling thread's network namespace: by these the kernel knows who sends a packet
 // in it. They are not known if that user namespace is out of this one's sight, or
 // no process is in it.
 func MappedIDs() (IDMaps, error) {
-	owner, err := owningUserNamespace()
+	owner, err := userns.Owner()
 	if err != nil || owner == nil {
 		return IDMaps{}, err
 	}
-	const own = "/proc/thread-self"
-	if isUserNamespaceOf(own, owner) {
-		return readIDMaps(own)
+	if userns.IsOf(userns.Thread, owner) {
+		return readIDMaps(userns.Thread)
 	}
 	processes, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		return IDMaps{}, err
 	}
 	for _, p := range processes {
-		if !isUserNamespaceOf(p, owner) {
+		if !userns.IsOf(p, owner) {
 			continue
 		}
 		maps, err := readIDMaps(p)
@@ -51,30 +47,6 @@ func MappedIDs() (IDMaps, error) {
 		return maps, err
 	}
 	return IDMaps{}, nil
-}
-
-// owningUserNamespace returns what identifies it, or nil where it is an outer one.
-func owningUserNamespace() (os.FileInfo, error) {
-	network, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		return nil, fmt.Errorf("failed to identify the network namespace: %w", err)
-	}
-	defer network.Close()
-	fd, err := unix.IoctlRetInt(int(network.Fd()), nsGetUserNS)
-	if errors.Is(err, unix.EPERM) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("failed to find the user namespace of the network namespace: %w", err)
-	}
-	owner := os.NewFile(uintptr(fd), "user namespace")
-	defer owner.Close()
-	return owner.Stat()
-}
-
-func isUserNamespaceOf(process string, owner os.FileInfo) bool {
-	info, err := os.Stat(process + "/ns/user")
-	return err == nil && os.SameFile(info, owner)
 }
 
 func readIDMaps(process string) (IDMaps, error) {

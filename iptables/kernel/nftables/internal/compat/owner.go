@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/internal/userns"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 )
@@ -14,10 +15,14 @@ import (
 const checkName = "meshtables-check"
 
 // CheckOwners returns nil if the kernel takes the rules' matches on users and groups.
-// It does so only from the user namespace that owns the network namespace, and only
-// for ids that are mapped there (owner_check in net/netfilter/xt_owner.c), so it is
-// made to check them without taking them; see [netlink.Conn.Check].
+// It does so only from the user namespace that owns the network namespace (owner_check
+// in net/netfilter/xt_owner.c). From another one it is made to check them without
+// taking them; see [netlink.Conn.Check]. That takes some milliseconds, because it waits
+// for all packets that are on their way.
 func CheckOwners(c *netlink.Conn, rs iptables.Ruleset) error {
+	if owner, err := userns.Owner(); err == nil && userns.IsOf(userns.Thread, owner) {
+		return nil
+	}
 	generation, err := c.Generation()
 	if err != nil {
 		return err

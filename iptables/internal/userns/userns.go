@@ -1,0 +1,44 @@
+// Package userns tells which user namespace a network namespace belongs to: by that
+// one's ids the kernel knows who sends a packet (user_namespaces(7)).
+package userns
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Thread is the calling thread as a process in procfs, see [IsOf].
+const Thread = "/proc/thread-self"
+
+// getUserNS is NS_GET_USERNS of linux/nsfs.h (ioctl_ns(2)).
+const getUserNS = 0xb701
+
+// Owner returns what identifies the user namespace that owns the calling thread's
+// network namespace, or nil if that is none of the thread's own or within it.
+func Owner() (os.FileInfo, error) {
+	network, err := os.Open(Thread + "/ns/net")
+	if err != nil {
+		return nil, fmt.Errorf("failed to identify the network namespace: %w", err)
+	}
+	defer network.Close()
+	fd, err := unix.IoctlRetInt(int(network.Fd()), getUserNS)
+	if errors.Is(err, unix.EPERM) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("failed to find the user namespace of the network namespace: %w", err)
+	}
+	owner := os.NewFile(uintptr(fd), "user namespace")
+	defer owner.Close()
+	return owner.Stat()
+}
+
+// IsOf reports whether a process, as a directory of procfs, is in a user namespace
+// that Owner has returned.
+func IsOf(process string, namespace os.FileInfo) bool {
+	info, err := os.Stat(process + "/ns/user")
+	return err == nil && namespace != nil && os.SameFile(info, namespace)
+}
