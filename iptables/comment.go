@@ -65,12 +65,12 @@ func (r Rule) Commented() Rule {
 
 // Commented returns the ruleset with every rule [Rule.Commented].
 func (rs *Ruleset) Commented() Ruleset {
-	return rs.mapRules(func(_ *Chain, r Rule) Rule { return r.Commented() })
+	return rs.Map(func(_ *Chain, r Rule) Rule { return r.Commented() })
 }
 
 // Uncommented returns the ruleset with every rule [Rule.Uncommented].
 func (rs *Ruleset) Uncommented() Ruleset {
-	return rs.mapRules(func(_ *Chain, r Rule) Rule { return r.Uncommented() })
+	return rs.Map(func(_ *Chain, r Rule) Rule { return r.Uncommented() })
 }
 
 // HasComments reports whether any rule has a comment.
@@ -86,7 +86,7 @@ func (rs *Ruleset) HasComments() bool {
 // ours undone: the comment is taken out of the rule and, unless the rule has an
 // origin already, read as one. All other comments stay.
 func (rs *Ruleset) ReadComments() Ruleset {
-	return rs.mapRules(func(c *Chain, r Rule) Rule { return ReadComment(c.Name, r) })
+	return rs.Map(func(c *Chain, r Rule) Rule { return ReadComment(c.Name, r) })
 }
 
 // ReadComment is [Ruleset.ReadComments] for one rule of the chain of that name.
@@ -107,23 +107,6 @@ func ReadComment(chain string, r Rule) Rule {
 		return ok
 	})
 	return r
-}
-
-// mapRules returns a ruleset with other rules in the places of these.
-func (rs *Ruleset) mapRules(to func(*Chain, Rule) Rule) Ruleset {
-	mapped := Ruleset{Tables: slices.Clone(rs.Tables)}
-	for i := range mapped.Tables {
-		t := &mapped.Tables[i]
-		t.Chains = slices.Clone(t.Chains)
-		for j := range t.Chains {
-			c := &t.Chains[j]
-			c.Rules = slices.Clone(c.Rules)
-			for k, r := range c.Rules {
-				c.Rules[k] = to(c, r)
-			}
-		}
-	}
-	return mapped
 }
 
 // quote writes a string as iptables-save does (xtables_save_string in

@@ -195,6 +195,24 @@ func (rs *Ruleset) Families() []Family {
 	})
 }
 
+// Map returns a ruleset in which each rule is replaced by what to makes of it; to
+// must not change the chain.
+func (rs *Ruleset) Map(to func(*Chain, Rule) Rule) Ruleset {
+	mapped := Ruleset{Tables: slices.Clone(rs.Tables)}
+	for i := range mapped.Tables {
+		t := &mapped.Tables[i]
+		t.Chains = slices.Clone(t.Chains)
+		for j := range t.Chains {
+			c := &t.Chains[j]
+			c.Rules = slices.Clone(c.Rules)
+			for k, r := range c.Rules {
+				c.Rules[k] = to(c, r)
+			}
+		}
+	}
+	return mapped
+}
+
 // Own returns what is ours of every table, in canonical order, and leaves out
 // the tables in which nothing is.
 func (rs *Ruleset) Own() Ruleset {

@@ -36,6 +36,30 @@ const (
 	OwnerGID           SetField = "--gid-owner"
 )
 
+// Address returns where the rule itself has the field, if that is an address; else
+// nil.
+func (r *Rule) Address(f SetField) *Address {
+	switch f {
+	case SourceAddress:
+		return &r.Source
+	case DestinationAddress:
+		return &r.Destination
+	}
+	return nil
+}
+
+// Interface returns where the rule itself has the field, if that is an interface;
+// else nil.
+func (r *Rule) Interface(f SetField) *Interface {
+	switch f {
+	case InInterface:
+		return &r.In
+	case OutInterface:
+		return &r.Out
+	}
+	return nil
+}
+
 // Interval is an inclusive range of values.
 type Interval struct {
 	First, Last Value

@@ -53,9 +53,9 @@ func faresAsPlanned(t *testing.T, plan iptables.Ruleset, seed uint64, packets in
 			p := values.Packet(random)
 			want := walk(t, plan, p)
 			for name, rs := range map[string]iptables.Ruleset{"sets": sets, "multiport": multiport} {
-				if got := walk(t, rs, p); fate(got) != fate(want) {
+				if got := walk(t, rs, p); packettest.Fate(got) != packettest.Fate(want) {
 					t.Fatalf("%+v (owner %+v)\nplanned: %s\n%s%s: %s\n%s\n%s", p, p.Owner,
-						fate(want), path(want), name, fate(got), path(got), rs.Save(f))
+						packettest.Fate(want), packettest.Path(want), name, packettest.Fate(got), packettest.Path(got), rs.Save(f))
 				}
 			}
 		}
@@ -87,17 +87,4 @@ func walk(t *testing.T, rs iptables.Ruleset, p explain.Packet) explain.Result {
 		t.Fatal(err)
 	}
 	return r
-}
-
-// fate is all that a walk does to a packet.
-func fate(r explain.Result) string {
-	return fmt.Sprintf("%s port %d, mark %#x, connection mark %#x, zone %d", r.Verdict, r.Port, r.Mark, r.ConnMark, r.Zone)
-}
-
-func path(r explain.Result) string {
-	var text string
-	for _, s := range r.Path {
-		text += fmt.Sprintf("  %s %s %d: %s\n", s.Table, s.Chain, s.Position, s.Rule)
-	}
-	return text
 }

@@ -29,10 +29,10 @@ func Values(r iptables.Rule, f iptables.SetField) (values []iptables.Interval, n
 // packet may not have too.
 func Named(r iptables.Rule, f iptables.SetField) []iptables.Interval {
 	var all []iptables.Interval
-	if a := addressOf(&r, f); a != nil && *a != (iptables.Address{}) {
+	if a := r.Address(f); a != nil && *a != (iptables.Address{}) {
 		all = append(all, iptables.PrefixInterval(a.Prefix))
 	}
-	if i := interfaceOf(&r, f); i != nil && *i != (iptables.Interface{}) {
+	if i := r.Interface(f); i != nil && *i != (iptables.Interface{}) {
 		all = append(all, iptables.InterfaceInterval(i.Name))
 	}
 	for _, m := range r.Matches {
@@ -57,11 +57,11 @@ func extract(r iptables.Rule, f iptables.SetField) (rest iptables.Rule, not bool
 		not, values = negated, intervals
 		rest.Matches = append(rest.Matches, hole)
 	}
-	if a := addressOf(&rest, f); a != nil && *a != (iptables.Address{}) {
+	if a := rest.Address(f); a != nil && *a != (iptables.Address{}) {
 		take(a.Not, iptables.PrefixInterval(a.Prefix))
 		*a = iptables.Address{}
 	}
-	if i := interfaceOf(&rest, f); i != nil && *i != (iptables.Interface{}) {
+	if i := rest.Interface(f); i != nil && *i != (iptables.Interface{}) {
 		take(i.Not, iptables.InterfaceInterval(i.Name))
 		*i = iptables.Interface{}
 	}
@@ -80,10 +80,10 @@ func extract(r iptables.Rule, f iptables.SetField) (rest iptables.Rule, not bool
 
 // asks reports whether a rule asks anything of a field.
 func asks(r *iptables.Rule, f iptables.SetField) bool {
-	if a := addressOf(r, f); a != nil && *a != (iptables.Address{}) {
+	if a := r.Address(f); a != nil && *a != (iptables.Address{}) {
 		return true
 	}
-	if i := interfaceOf(r, f); i != nil && *i != (iptables.Interface{}) {
+	if i := r.Interface(f); i != nil && *i != (iptables.Interface{}) {
 		return true
 	}
 	return slices.ContainsFunc(r.Matches, func(m iptables.Match) bool {
@@ -174,14 +174,14 @@ func matchFor(r *iptables.Rule, s iptables.Set) iptables.Match {
 		return s
 	}
 	only := s.Elements[0]
-	if a := addressOf(r, s.Field); a != nil {
+	if a := r.Address(s.Field); a != nil {
 		if p, ok := only.Prefix(); ok {
 			*a = iptables.Address{Prefix: p, Not: s.Not}
 			return nil
 		}
 		return s
 	}
-	if i := interfaceOf(r, s.Field); i != nil {
+	if i := r.Interface(s.Field); i != nil {
 		if name, ok := only.Interface(); ok {
 			*i = iptables.Interface{Name: name, Not: s.Not}
 			return nil
@@ -212,25 +212,4 @@ func join(a, b iptables.Match) (iptables.Match, bool) {
 	}
 	source.Destination = destination.Destination
 	return source, true
-}
-
-// addressOf and interfaceOf return where a rule itself has a field, or nil.
-func addressOf(r *iptables.Rule, f iptables.SetField) *iptables.Address {
-	switch f {
-	case iptables.SourceAddress:
-		return &r.Source
-	case iptables.DestinationAddress:
-		return &r.Destination
-	}
-	return nil
-}
-
-func interfaceOf(r *iptables.Rule, f iptables.SetField) *iptables.Interface {
-	switch f {
-	case iptables.InInterface:
-		return &r.In
-	case iptables.OutInterface:
-		return &r.Out
-	}
-	return nil
 }

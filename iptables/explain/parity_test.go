@@ -1,7 +1,6 @@
 package explain_test
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -55,21 +54,8 @@ func compare(t *testing.T, want, planned *iptables.Ruleset, p explain.Packet) ex
 	if err != nil {
 		t.Fatalf("planned: %v", err)
 	}
-	if fate(a) != fate(b) {
-		t.Fatalf("%+v (owner %+v)\nrecorded: %s\n%s\nplanned: %s\n%s", p, p.Owner, fate(a), path(a), fate(b), path(b))
+	if packettest.Fate(a) != packettest.Fate(b) {
+		t.Fatalf("%+v (owner %+v)\nrecorded: %s\n%s\nplanned: %s\n%s", p, p.Owner, packettest.Fate(a), packettest.Path(a), packettest.Fate(b), packettest.Path(b))
 	}
 	return a.Verdict
-}
-
-// fate is all that a walk does to a packet.
-func fate(r explain.Result) string {
-	return fmt.Sprintf("%s port %d, mark %#x, connection mark %#x, zone %d", r.Verdict, r.Port, r.Mark, r.ConnMark, r.Zone)
-}
-
-func path(r explain.Result) string {
-	var text string
-	for _, s := range r.Path {
-		text += fmt.Sprintf("  %s %s %d: %s\n", s.Table, s.Chain, s.Position, s.Rule)
-	}
-	return text
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/internal/packettest"
 )
 
 func ruleset(t *testing.T, text string) *iptables.Ruleset {
@@ -68,7 +69,7 @@ func TestWalk(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := fate(result); got != test.want {
+			if got := packettest.Fate(result); got != test.want {
 				t.Errorf("got %s\nwant %s", got, test.want)
 			}
 		})
@@ -106,7 +107,7 @@ COMMIT
 		t.Fatal(err)
 	}
 	want := "  nat OUTPUT 2: -p tcp -j A\n  nat A 1: -p tcp\n  nat A 2: -p tcp -j REDIRECT --to-ports 9\n"
-	if got := path(result); got != want {
+	if got := packettest.Path(result); got != want {
 		t.Errorf("got:\n%swant:\n%s", got, want)
 	}
 }

@@ -3,7 +3,6 @@ package kernel
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
@@ -49,19 +48,10 @@ func move(from Installed, native *nftables.Backend, have, want iptables.Ruleset)
 // sends to the application comes by loopback, so as long as there are two sets,
 // marks of nothing else are saved.
 func sociable(rules iptables.Ruleset) iptables.Ruleset {
-	changed := iptables.Ruleset{Tables: slices.Clone(rules.Tables)}
-	for i := range changed.Tables {
-		t := &changed.Tables[i]
-		t.Chains = slices.Clone(t.Chains)
-		for j := range t.Chains {
-			c := &t.Chains[j]
-			c.Rules = slices.Clone(c.Rules)
-			for k := range c.Rules {
-				if _, saves := c.Rules[k].Target.(iptables.SaveMark); saves && iptables.IsOwn(c.Name) {
-					c.Rules[k].In = iptables.Interface{Name: "lo"}
-				}
-			}
+	return rules.Map(func(c *iptables.Chain, r iptables.Rule) iptables.Rule {
+		if _, saves := r.Target.(iptables.SaveMark); saves && iptables.IsOwn(c.Name) {
+			r.In = iptables.Interface{Name: "lo"}
 		}
-	}
-	return changed
+		return r
+	})
 }

@@ -139,7 +139,7 @@ func sameShape(a, b *iptables.Table, name string, seen map[string]bool) bool {
 // shape returns a rule with one address in the place of all others.
 func shape(r iptables.Rule) string {
 	for _, f := range []iptables.SetField{iptables.SourceAddress, iptables.DestinationAddress} {
-		a := addressOf(&r, f)
+		a := r.Address(f)
 		if s, ok := setOf(&r, f); ok {
 			*a = iptables.Address{Prefix: anyPrefix, Not: s.Not}
 			r.Matches = slices.DeleteFunc(slices.Clone(r.Matches), func(m iptables.Match) bool { return isSetOf(m, f) })

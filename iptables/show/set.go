@@ -7,34 +7,12 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// addressOf returns what a rule asks of an address, or nil for other fields.
-func addressOf(r *iptables.Rule, f iptables.SetField) *iptables.Address {
-	switch f {
-	case iptables.SourceAddress:
-		return &r.Source
-	case iptables.DestinationAddress:
-		return &r.Destination
-	}
-	return nil
-}
-
-// interfaceOf returns what a rule asks of an interface, or nil for other fields.
-func interfaceOf(r *iptables.Rule, f iptables.SetField) *iptables.Interface {
-	switch f {
-	case iptables.InInterface:
-		return &r.In
-	case iptables.OutInterface:
-		return &r.Out
-	}
-	return nil
-}
-
 // setOf returns the set that a rule's one condition on an address or interface is.
 func setOf(r *iptables.Rule, f iptables.SetField) (s iptables.Set, ok bool) {
-	if a := addressOf(r, f); a != nil && *a != (iptables.Address{}) {
+	if a := r.Address(f); a != nil && *a != (iptables.Address{}) {
 		return s, false
 	}
-	if i := interfaceOf(r, f); i != nil && *i != (iptables.Interface{}) {
+	if i := r.Interface(f); i != nil && *i != (iptables.Interface{}) {
 		return s, false
 	}
 	for _, m := range r.Matches {
@@ -57,7 +35,7 @@ func isSetOf(m iptables.Match, f iptables.SetField) bool {
 // conditions on addresses and interfaces.
 func isPlaced(r *iptables.Rule, m iptables.Match) bool {
 	s, ok := m.(iptables.Set)
-	if !ok || addressOf(r, s.Field) == nil && interfaceOf(r, s.Field) == nil {
+	if !ok || r.Address(s.Field) == nil && r.Interface(s.Field) == nil {
 		return false
 	}
 	_, ok = setOf(r, s.Field)
@@ -81,7 +59,7 @@ func list(s iptables.Set) string {
 }
 
 func element(f iptables.SetField, e iptables.Interval) string {
-	if addressOf(&iptables.Rule{}, f) != nil {
+	if new(iptables.Rule).Address(f) != nil {
 		if p, ok := e.Prefix(); ok {
 			return prefix(p)
 		}

@@ -52,7 +52,7 @@ func throughInterface(direction string, r *iptables.Rule, f iptables.SetField) [
 	if s, ok := setOf(r, f); ok {
 		return []string{not(s.Not) + direction + list(s)}
 	}
-	i := interfaceOf(r, f)
+	i := r.Interface(f)
 	if *i == (iptables.Interface{}) {
 		return nil
 	}
@@ -81,7 +81,7 @@ func address(r *iptables.Rule, f iptables.SetField) (words string, but bool) {
 	if s, ok := setOf(r, f); ok {
 		return list(s), s.Not
 	}
-	a := *addressOf(r, f)
+	a := *r.Address(f)
 	if a == (iptables.Address{}) {
 		return "", false
 	}

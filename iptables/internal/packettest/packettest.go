@@ -3,9 +3,11 @@
 package packettest
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
@@ -193,3 +195,17 @@ func (v *Values) Packet(random *rand.Rand) explain.Packet {
 }
 
 func pick[T any](random *rand.Rand, from []T) T { return from[random.IntN(len(from))] }
+
+// Fate is all that a walk does to a packet.
+func Fate(r explain.Result) string {
+	return fmt.Sprintf("%s port %d, mark %#x, connection mark %#x, zone %d", r.Verdict, r.Port, r.Mark, r.ConnMark, r.Zone)
+}
+
+// Path is the way of a packet, a line for each rule.
+func Path(r explain.Result) string {
+	var text strings.Builder
+	for _, s := range r.Path {
+		fmt.Fprintf(&text, "  %s %s %d: %s\n", s.Table, s.Chain, s.Position, s.Rule)
+	}
+	return text.String()
+}
