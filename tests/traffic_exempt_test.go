@@ -3,6 +3,7 @@ package tests
 import (
 	"testing"
 
+	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/tests/lab"
 )
 
@@ -44,4 +45,30 @@ func TestTrafficOfExemptUsers(t *testing.T) {
 			{name: "application, UDP query", from: app(), to: to(lab.Resolver, 53), udp: true, want: proxyDNS},
 		},
 	}})
+}
+
+// The answers to exempt users belong to the connections of their queries: a filter
+// that lets in nothing else lets them in.
+func TestTrafficOfExemptUsersBehindFilter(t *testing.T) {
+	t.Parallel()
+	forEachBackend(t, func(t *testing.T, backend string) {
+		p := newPod(t, backend)
+		serveProxy(t, p, false)
+		apply(t, p, "--redirect-dns", "--excluded-uids=6000,udp:6001,50-60:6002")
+		for _, f := range lab.Families() {
+			serve(t, p, to(lab.Resolver, 53), true, f)
+		}
+		for _, f := range iptables.Families() {
+			const filter = "*filter\n-A INPUT ! -i lo -p udp -m conntrack --ctstate NEW -j DROP\nCOMMIT\n"
+			program(t, p, filter, programOf(backend, f, "restore"), "--noflush")
+		}
+		for _, f := range lab.Families() {
+			for uid := uint32(6000); uid <= 6002; uid++ {
+				c := check{from: user(uid, 5000), to: to(lab.Resolver, 53), udp: true, want: peers}
+				if err := (scenario{}).check(t, p, c, f, true); err != nil {
+					t.Errorf("user %d, %s: %v", uid, f, err)
+				}
+			}
+		}
+	})
 }

@@ -102,11 +102,25 @@ func (p *planner) dnsZones(raw *iptables.Table) {
 	if len(p.dns.prefixes) == 0 {
 		return
 	}
+	p.exemptUsersZone(raw)
 	raw.Append(iptables.Prerouting, why.rule(iptables.Jump{Chain: chainInbound}))
 	for _, server := range p.dns.prefixes {
 		raw.Append(chainOutputDNS, p.dnsOrigin(server).rule(zone(applicationZone),
 			destination(server), toPort(iptables.UDP, dnsPort)))
 		raw.Append(chainInbound, p.dnsOrigin(server).rule(zone(upstreamZone),
 			source(server), fromPort(iptables.UDP, dnsPort)))
+	}
+}
+
+// exemptUsersZone puts the queries of users that do without the proxy into the zone
+// that the answers come in, as those of the proxy: whoever drops what is not part of
+// a known connection would drop the answers otherwise.
+func (p *planner) exemptUsersZone(raw *iptables.Table) {
+	for _, t := range p.cfg.ExcludedUIDs {
+		if t.Protocol == iptables.TCP || t.Ports != (iptables.PortRange{}) && (t.Ports.First > dnsPort || t.Ports.Last < dnsPort) {
+			continue
+		}
+		raw.Append(chainOutputDNS, from("--excluded-uids", t).rule(iptables.CTZone{Zone: upstreamZone},
+			toPort(iptables.UDP, dnsPort), users(t)))
 	}
 }

@@ -67,4 +67,14 @@ func TestExcludedUsers(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
+	got = slices.DeleteFunc(rules(c, iptables.IPv4, iptables.Raw, "ISTIO_OUTPUT_DNS"), func(line string) bool {
+		return !strings.Contains(line, "excluded-uids")
+	})
+	want = []string{
+		"-p udp -m udp --dport 53 -m owner --uid-owner 1000 -j CT --zone 1 # --excluded-uids=1000",
+		"-p udp -m udp --dport 53 -m owner --uid-owner 1001 -j CT --zone 1 # --excluded-uids=udp:53:1001",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/config"
 )
 
 // natOutput writes OUTPUT and ISTIO_OUTPUT of nat. The first rule that decides
@@ -94,7 +95,7 @@ func (p *planner) includesLoopback() bool {
 // Their DNS queries are exempt with the rest, or alone, by protocol and port.
 func (p *planner) excludedUsers(nat *iptables.Table) {
 	for _, t := range p.cfg.ExcludedUIDs {
-		who := match(iptables.Owner{UID: iptables.IDMatch{First: t.First, Last: t.Last, Set: true}})
+		who := users(t)
 		why := from("--excluded-uids", t)
 		if t.Ports == (iptables.PortRange{}) {
 			conditions := []condition{who}
@@ -110,6 +111,10 @@ func (p *planner) excludedUsers(nat *iptables.Table) {
 			}
 		}
 	}
+}
+
+func users(t config.UserTraffic) condition {
+	return match(iptables.Owner{UID: iptables.IDMatch{First: t.First, Last: t.Last, Set: true}})
 }
 
 // ownerGroups lets traffic of other groups than the captured ones go.

@@ -93,7 +93,7 @@ func warnings(cfg config.Config, dns dnsPlan, families []iptables.Family) []stri
 		w = append(w, "--redirect-dns has no effect: resolv.conf names no server, and --capture-all-dns is not given")
 	}
 	if !slices.Contains(families, iptables.IPv6) && cfg.IPv6 == config.IPv6Auto {
-		for _, p := range slices.Concat(cfg.IncludedCIDRs.CIDRs, cfg.ExcludedCIDRs) {
+		for _, p := range slices.Concat(cfg.IncludedCIDRs.CIDRs, cfg.ExcludedCIDRs, cfg.ExcludedSourceCIDRs) {
 			if p.Addr().Is6() {
 				w = append(w, fmt.Sprintf("%s has no effect: the namespace has no global IPv6 address, so IPv6 is not captured (--ipv6=on captures it all the same)", p))
 			}

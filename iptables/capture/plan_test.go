@@ -129,8 +129,8 @@ func TestWarnings(t *testing.T) {
 			[]string{"--redirect-dns has no effect: resolv.conf names no server"}},
 		"DNS without servers, all": {nil, []string{"--redirect-dns", "--capture-all-dns"}, nil},
 		"DNS with a server":        {[]string{"10.96.0.10"}, []string{"--redirect-dns"}, nil},
-		"IPv6 CIDRs": {nil, []string{"--included-cidrs=2001:db8::/32,10.0.0.0/8", "--excluded-cidrs=2001:db8:1::/48"},
-			[]string{"2001:db8::/32 has no effect", "2001:db8:1::/48 has no effect"}},
+		"IPv6 CIDRs": {nil, []string{"--included-cidrs=2001:db8::/32,10.0.0.0/8", "--excluded-cidrs=2001:db8:1::/48", "--excluded-source-cidrs=2001:db8:2::/48"},
+			[]string{"2001:db8::/32 has no effect", "2001:db8:1::/48 has no effect", "2001:db8:2::/48 has no effect"}},
 		"IPv6 CIDRs, on": {nil, []string{"--included-cidrs=2001:db8::/32", "--ipv6=on"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

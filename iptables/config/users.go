@@ -124,7 +124,7 @@ func (t UserTraffic) String() string {
 }
 
 func parseID(word, who string, find lookup) (uint32, error) {
-	if strings.Trim(word, "0123456789") != "" {
+	if word == "" || strings.Trim(word, "0123456789") != "" {
 		id, err := find(word)
 		if err != nil {
 			return 0, fmt.Errorf("is not known as a %s: %w", who, err)
