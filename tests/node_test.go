@@ -97,3 +97,18 @@ func (p pod) fromNode(t *testing.T, place string, args ...string) (stdout, stder
 	err = p.Peer.Run(t.Context(), c)
 	return out.String(), messages.String(), err
 }
+
+// Whoever holds the lock of the programs on the node does not keep a pod waiting.
+func TestNodeLockIsTheNodes(t *testing.T) {
+	t.Parallel()
+	p := newPod(t, "iptables-legacy")
+	var out, messages bytes.Buffer
+	c := p.command("--backend="+p.backend, "--network-namespace="+p.Pod.File())
+	// The mounts are those of this run alone.
+	script := "mount -t tmpfs tmpfs /run && exec 9>/run/xtables.lock && flock 9 && exec 8>&9 9>&- && exec \"$@\""
+	c.Path, c.Args = "sh", slices.Concat([]string{"-c", script, "sh", c.Path}, c.Args)
+	c.Stdout, c.Stderr = &out, &messages
+	if err := p.Peer.Run(t.Context(), c); err != nil || !strings.HasPrefix(out.String(), "applied: ") {
+		t.Errorf("%v\n%s%s", err, &out, &messages)
+	}
+}

@@ -11,7 +11,6 @@ import (
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/kernel"
-	"github.com/meshtables/meshtables/iptables/kernel/xtables"
 	"github.com/meshtables/meshtables/iptables/verify"
 )
 
@@ -136,7 +135,7 @@ func (c *command) refuseHost(p plan) error {
 }
 
 func (c *command) choose(ctx context.Context, want iptables.Ruleset) (kernel.Choice, error) {
-	choice, err := kernel.Choose(ctx, c.backend, want, xtables.Options{})
+	choice, err := kernel.Choose(ctx, c.backend, want, c.place.programOptions())
 	for _, candidate := range choice.Candidates {
 		c.log.Debug(candidate.String())
 	}

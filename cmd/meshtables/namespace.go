@@ -10,6 +10,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/kernel/xtables"
 )
 
 // place is where the work is done: the calling thread's own namespace, or the one
@@ -61,6 +62,18 @@ func (p place) resolvConf() string {
 		return fmt.Sprintf("/proc/%d/root%s", p.pid, host.ResolvConf)
 	}
 	return host.ResolvConf
+}
+
+// programOptions keep the programs that work on a pod from waiting for those that work
+// on the node: the usual lock, /run/xtables.lock, is the node's. Copies of this program
+// lock the namespace themselves, and the kernel refuses to replace a table that
+// somebody has changed meanwhile (do_replace in net/ipv4/netfilter/ip_tables.c). What
+// stands in the lock's place is a file that each program has to itself.
+func (p place) programOptions() xtables.Options {
+	if p.path == "" {
+		return xtables.Options{}
+	}
+	return xtables.Options{LockFile: "/proc/self/net/dev"}
 }
 
 // checkIDs refuses users and groups that nobody can be in the network namespace,

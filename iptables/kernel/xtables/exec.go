@@ -29,13 +29,25 @@ type command struct {
 	input string
 }
 
-type realExecer struct{}
+type realExecer struct{ lockFile string }
+
+// lockFileVariable names the file of the programs' lock (iptables(8)).
+const lockFileVariable = "XTABLES_LOCKFILE"
+
+// environment is that of a program. Errors are recognised by their words.
+func (x realExecer) environment() []string {
+	env := append(os.Environ(), "LC_ALL=C")
+	if x.lockFile != "" && os.Getenv(lockFileVariable) == "" {
+		env = append(env, lockFileVariable+"="+x.lockFile)
+	}
+	return env
+}
 
 func (realExecer) find(name string) (string, error) { return lookPath(name) }
 
-func (realExecer) run(ctx context.Context, c command) (string, error) {
+func (x realExecer) run(ctx context.Context, c command) (string, error) {
 	cmd := exec.CommandContext(ctx, c.path, c.args...)
-	cmd.Env = append(os.Environ(), "LC_ALL=C") // errors are recognised by their words
+	cmd.Env = x.environment()
 	cmd.Stdin = strings.NewReader(c.input)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

@@ -51,7 +51,7 @@ func Find(ctx context.Context, v Variant, o Options) (*Backend, error) {
 		missing:  make(map[iptables.Family]error),
 	}
 	if b.execer == nil {
-		b.execer = realExecer{}
+		b.execer = realExecer{o.LockFile}
 	}
 	if b.lockWait <= 0 {
 		b.lockWait = DefaultLockWait

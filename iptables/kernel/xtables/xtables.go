@@ -37,6 +37,8 @@ type Options struct {
 	// the environment names. It is rounded up to seconds; 0 is
 	// [DefaultLockWait].
 	LockWait time.Duration
+	// LockFile is used in its place, unless XTABLES_LOCKFILE is set.
+	LockFile string
 
 	execer execer // where tests inject faults
 }
