@@ -28,8 +28,13 @@ func (c *command) plan() (p plan, status int) {
 	if p.cfg, err = c.line.readConfig(c.options, c.env, c.log); err != nil {
 		return p, c.usageError(err)
 	}
-	if p.facts, err = host.Discover(c.place.resolvConf()); err != nil {
+	resolvConf, known := c.place.resolvConf()
+	if p.facts, err = host.Discover(resolvConf); err != nil {
 		return p, c.failed(err)
+	}
+	if !known && p.cfg.RedirectDNS && !p.cfg.CaptureAllDNS {
+		c.log.Warn(fmt.Sprintf("the captured name servers are this machine's (%s), as no process in the network namespace tells of others\n"+
+			hintPrefix+"name a process of the pod with --network-namespace, or capture the queries to all servers with --capture-all-dns", resolvConf))
 	}
 	p.Capture = capture.Plan(p.cfg, p.facts)
 	for _, w := range p.Warnings {

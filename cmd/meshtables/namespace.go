@@ -55,13 +55,20 @@ func (p place) enter(value string) error {
 	return nil
 }
 
-// resolvConf returns the file that the place's name servers are in. Of a network
-// namespace alone nobody knows it: there it is the one of this machine.
-func (p place) resolvConf() string {
-	if p.pid != 0 {
-		return fmt.Sprintf("/proc/%d/root%s", p.pid, host.ResolvConf)
+// resolvConf returns the file that the place's name servers are in: that of a process
+// there. Of a network namespace alone nobody knows it: there it is the one of this
+// machine, which is not known to be the right one.
+func (p place) resolvConf() (path string, known bool) {
+	switch {
+	case p.path == "":
+		return host.ResolvConf, true
+	case p.pid != 0:
+		return fmt.Sprintf("/proc/%d/root%s", p.pid, host.ResolvConf), true
 	}
-	return host.ResolvConf
+	if path, ok := host.FindResolvConf(); ok {
+		return path, true
+	}
+	return host.ResolvConf, false
 }
 
 // programOptions keep the programs that work on a pod from waiting for those that work

@@ -8,8 +8,11 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/meshtables/meshtables/iptables/internal/userns"
 )
 
 // ResolvConf is where resolvers look for their name servers (resolv.conf(5)).
@@ -57,4 +60,28 @@ func parseResolvConf(r io.Reader) ([]netip.Addr, error) {
 		}
 	}
 	return servers, lines.Err()
+}
+
+// FindResolvConf returns [ResolvConf] as a process sees it that is in the calling
+// thread's network namespace and not this one, as a path in procfs; it is not ok if
+// there is no such process.
+func FindResolvConf() (path string, ok bool) {
+	here, err := os.Stat(userns.Thread + "/ns/net")
+	if err != nil {
+		return "", false
+	}
+	processes, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return "", false
+	}
+	for _, p := range processes {
+		there, err := os.Stat(p + "/ns/net")
+		if err != nil || !os.SameFile(here, there) || p == fmt.Sprintf("/proc/%d", os.Getpid()) {
+			continue
+		}
+		if _, err := os.Stat(p + "/root" + ResolvConf); err == nil {
+			return p + "/root" + ResolvConf, true
+		}
+	}
+	return "", false
 }

@@ -86,7 +86,7 @@ func TestExample(t *testing.T) {
 	t.Parallel()
 	fs := onDisk(t)
 	spec := podSpec(t, build(t, fs, "example"), "Deployment")
-	if got := initContainer(t, &spec, applying).Image; got != "registry.example/meshtables:v1.0.0" {
+	if got := initContainer(t, &spec, applying).Image; got != "registry.example/meshtables:v0.1.0" {
 		t.Errorf("image %s", got)
 	}
 }

@@ -84,7 +84,7 @@ func TestPodSecurity(t *testing.T) {
 		},
 		api.LevelRestricted: {
 			`unrestricted capabilities: containers "meshtables", "meshtables-validation" must not include "NET_ADMIN", "SETGID", "SETUID" in securityContext.capabilities.add`,
-			`runAsNonRoot != true: pod or container "meshtables-validation" must set securityContext.runAsNonRoot=true`,
+			`runAsNonRoot != true: container "meshtables-validation" must not set securityContext.runAsNonRoot=false`,
 			`runAsUser=0: container "meshtables-validation" must not set runAsUser=0`,
 		},
 	}
