@@ -68,16 +68,17 @@ func (c Choice) beside(ctx context.Context) ([]Backend, error) {
 // legacy returns the backend for legacy tables, or nil where there are none.
 func (c Choice) legacy(ctx context.Context) (Backend, error) {
 	var tables []string
-	var errs []error
 	for _, family := range iptables.Families() {
 		names, err := xtables.LegacyTables(family)
-		errs = append(errs, err)
+		if err != nil {
+			return nil, err
+		}
 		for _, name := range names {
 			tables = append(tables, family.String()+" "+name)
 		}
 	}
-	if err := errors.Join(errs...); err != nil || len(tables) == 0 {
-		return nil, err
+	if len(tables) == 0 {
+		return nil, nil
 	}
 	programs, err := xtables.Find(ctx, xtables.Legacy, c.options)
 	if err != nil {

@@ -66,7 +66,9 @@ func LegacyTables(family iptables.Family) ([]string, error) {
 		return nil, nil
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		return nil, fmt.Errorf("%w\nhint: %s", err, hintPermission)
+		// The file belongs to root's group too (xt_proto_init in
+		// net/netfilter/x_tables.c).
+		return nil, fmt.Errorf("cannot see whether there are legacy tables: %w\nhint: run with the group 0, in a pod runAsGroup: 0", err)
 	}
 	if err != nil {
 		return nil, err
