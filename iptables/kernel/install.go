@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables"
+	"github.com/meshtables/meshtables/iptables/kernel/xtables"
 	"github.com/meshtables/meshtables/iptables/routes"
 )
 
@@ -122,7 +124,9 @@ type step struct {
 	do, undo func(context.Context) error
 }
 
-// take makes all changes or, where one fails, takes back those before it.
+// take makes all changes or, where one fails, takes back those before it. Where one of
+// these cannot be taken back, those before it stay too: what they have put there may
+// be all that captures connections now.
 func take(ctx context.Context, steps []step) error {
 	for i, s := range steps {
 		err := s.do(ctx)
@@ -132,12 +136,28 @@ func take(ctx context.Context, steps []step) error {
 		errs := []error{err}
 		for ; i > 0; i-- {
 			if undoErr := steps[i-1].undo(context.WithoutCancel(ctx)); undoErr != nil {
-				errs = append(errs, fmt.Errorf("failed to take back an earlier change: %w", undoErr))
+				errs[0] = cause(err)
+				errs = append(errs, fmt.Errorf("new rules stand beside old ones or in their place, for an earlier change could not be taken back: %w", cause(undoErr)))
+				break
 			}
 		}
 		return errors.Join(errs...)
 	}
 	return nil
+}
+
+// cause returns why rules could not be replaced, without what is said of the rules that
+// stood before: here those have been replaced already.
+func cause(err error) error {
+	var overNetlink *nftables.ReplaceError
+	var byPrograms *xtables.ReplaceError
+	switch {
+	case errors.As(err, &overNetlink):
+		return overNetlink.Err
+	case errors.As(err, &byPrograms):
+		return byPrograms.Err
+	}
+	return err
 }
 
 func replace(b Backend, have, want iptables.Ruleset) step {

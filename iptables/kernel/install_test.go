@@ -136,6 +136,29 @@ func TestFailureChangesNothing(t *testing.T) {
 	unchanged(t)
 }
 
+// What cannot be taken back stays, and so does what was done before it.
+func TestFailedUndoKeepsRules(t *testing.T) {
+	t.Parallel()
+	errBusy, errStuck := errors.New("busy"), errors.New("stuck")
+	var undone []string
+	done := func(name string, undo error) step {
+		return step{
+			do:   func(context.Context) error { return nil },
+			undo: func(context.Context) error { undone = append(undone, name); return undo },
+		}
+	}
+	err := take(t.Context(), []step{
+		done("first", nil), done("second", errStuck), done("third", nil),
+		{do: func(context.Context) error { return errBusy }},
+	})
+	if !errors.Is(err, errBusy) || !errors.Is(err, errStuck) || !strings.Contains(err.Error(), "new rules stand") {
+		t.Errorf("got %v", err)
+	}
+	if got := strings.Join(undone, " "); got != "third second" {
+		t.Errorf("taken back: %s", got)
+	}
+}
+
 // Rules move between the two forms of nf_tables, whatever else changes with them,
 // and back where a later step fails.
 func TestRulesMoveBetweenForms(t *testing.T) {

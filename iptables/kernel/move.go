@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"context"
-	"errors"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
@@ -32,9 +31,11 @@ func move(from Installed, native *nftables.Backend, have, want iptables.Ruleset)
 	return step{
 		do: func(ctx context.Context) error { return native.Take(ctx, want) },
 		undo: func(ctx context.Context) error {
-			return errors.Join(
-				from.Backend.Replace(ctx, iptables.Ruleset{}, from.Rules.Own()),
-				native.Replace(ctx, want, have.Own()))
+			// The new rules go only when the old ones are back.
+			if err := from.Backend.Replace(ctx, iptables.Ruleset{}, from.Rules.Own()); err != nil {
+				return err
+			}
+			return native.Replace(ctx, want, have.Own())
 		},
 	}
 }

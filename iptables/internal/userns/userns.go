@@ -5,6 +5,7 @@ package userns
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -17,15 +18,19 @@ const Thread = "/proc/thread-self"
 const getUserNS = 0xb701
 
 // Owner returns what identifies the user namespace that owns the calling thread's
-// network namespace, or nil if that is none of the thread's own or within it.
+// network namespace. It is nil if that cannot be told: if it is neither the thread's own
+// nor within that, or in sandboxes without /proc or without the call.
 func Owner() (os.FileInfo, error) {
 	network, err := os.Open(Thread + "/ns/net")
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("failed to identify the network namespace: %w", err)
 	}
 	defer network.Close()
 	fd, err := unix.IoctlRetInt(int(network.Fd()), getUserNS)
-	if errors.Is(err, unix.EPERM) {
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOTTY) {
 		return nil, nil
 	}
 	if err != nil {
