@@ -28,17 +28,14 @@ type profile struct {
 	}
 }
 
-// defaultSeccomp returns the profile for a container with these capabilities, or
-// nil where there is none on this machine and that may be.
+// defaultSeccomp returns the profile for a container with these capabilities. A
+// test without it is skipped: it would show less than it says. skopeo's package
+// depends on that of the file.
 func defaultSeccomp(t *testing.T, capabilities []string) *specs.LinuxSeccomp {
 	t.Helper()
 	text, err := os.ReadFile(seccompProfile)
 	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Logf("run without seccomp: %v", err)
-		return nil
+		missing(t, err.Error())
 	}
 	var p profile
 	if err := json.Unmarshal(text, &p); err != nil {
