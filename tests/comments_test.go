@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/tests/lab"
 )
 
 // commentArgs are options whose rules between them are of every kind.
@@ -210,8 +211,12 @@ func ask(t *testing.T, p pod, args ...string) string {
 // run returns the exit status of a run and all that it prints.
 func run(t *testing.T, p pod, args ...string) (status int, output string) {
 	t.Helper()
+	return runCommand(t, p, p.command(args...))
+}
+
+func runCommand(t *testing.T, p pod, c lab.Command) (status int, output string) {
+	t.Helper()
 	var out bytes.Buffer
-	c := p.command(args...)
 	c.Stdout, c.Stderr = &out, &out
 	err := p.Pod.Run(t.Context(), c)
 	var exit *exec.ExitError
