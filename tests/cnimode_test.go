@@ -87,7 +87,7 @@ func TestProxyUserInCNIMode(t *testing.T) {
 		// The mount is seen by nobody else.
 		c := p.command(slices.Concat([]string{"--mount", "sh", "-c", script, passwd, built.Program(), "--dry-run"}, args)...)
 		c.Path = "unshare"
-		status, out := runCommand(t, p, c)
+		status, out := runIn(t, p.Pod, c)
 		if status != 0 || !strings.Contains(out, "--uid-owner "+want) || !strings.Contains(out, "--gid-owner "+want) {
 			t.Errorf("%q: the proxy is not %s:\n%s", args, want, out)
 		}

@@ -211,14 +211,15 @@ func ask(t *testing.T, p pod, args ...string) string {
 // run returns the exit status of a run and all that it prints.
 func run(t *testing.T, p pod, args ...string) (status int, output string) {
 	t.Helper()
-	return runCommand(t, p, p.command(args...))
+	return runIn(t, p.Pod, p.command(args...))
 }
 
-func runCommand(t *testing.T, p pod, c lab.Command) (status int, output string) {
+// runIn is run for any command, anywhere.
+func runIn(t *testing.T, where *lab.Namespace, c lab.Command) (status int, output string) {
 	t.Helper()
 	var out bytes.Buffer
 	c.Stdout, c.Stderr = &out, &out
-	err := p.Pod.Run(t.Context(), c)
+	err := where.Run(t.Context(), c)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		return exit.ExitCode(), out.String()
