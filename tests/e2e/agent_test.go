@@ -13,7 +13,7 @@ import (
 // proxy's user on the status port, which is not captured, that asks the application
 // in the kubelet's place. It comes from 127.0.0.6, or the question would be taken
 // for one that has yet to come in, and be sent to the sidecar.
-func serveAgent(t *testing.T, p *pod) {
+func serveAgent(t testing.TB, p *pod) {
 	t.Helper()
 	asker := caller{from: p.Namespace, Client: lab.Client{
 		Socket: proxyUser,
@@ -21,7 +21,7 @@ func serveAgent(t *testing.T, p *pod) {
 	}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /app-health/livez", func(w http.ResponseWriter, r *http.Request) {
-		body, err := asker.get(r.Context(), fmt.Sprintf("http://%s/healthz", p.addr.Port(lab.IPv4, webPort)))
+		body, err := asker.get(r.Context(), fmt.Sprintf("http://%s/healthz", p.agentAsks()))
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
@@ -30,3 +30,9 @@ func serveAgent(t *testing.T, p *pod) {
 	})
 	serveHTTP(t, p.Namespace, proxyUser, statusPort, mux)
 }
+
+// agentAsks is where the agent asks the application.
+func (p *pod) agentAsks() netip.AddrPort { return p.addr.Port(lab.IPv4, webPort) }
+
+// agentOut asks what becomes of the agent's connection.
+func (p *pod) agentOut() question { return p.proxyOut(p.agentAsks()).from(passthrough) }

@@ -26,14 +26,14 @@ type reply struct {
 const secret = "for the mesh only"
 
 // serve runs the pod's application on a port.
-func (p *pod) serve(t *testing.T, port uint16) (stop func()) {
+func (p *pod) serve(t testing.TB, port uint16) (stop func()) {
 	t.Helper()
 	return serveApplication(t, p.Namespace, p.name, port)
 }
 
 // serveApplication runs a plain HTTP server that knows nothing of meshes, over both
 // families, as an ordinary user, until stop is called or the test ends.
-func serveApplication(t *testing.T, in *lab.Namespace, name string, port uint16) (stop func()) {
+func serveApplication(t testing.TB, in *lab.Namespace, name string, port uint16) (stop func()) {
 	t.Helper()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
@@ -64,7 +64,7 @@ func echo(w http.ResponseWriter, _ *http.Request) {
 }
 
 // serveHTTP runs an HTTP server. stop ends it with all its connections.
-func serveHTTP(t *testing.T, in *lab.Namespace, as lab.Socket, port uint16, handler http.Handler) (stop func()) {
+func serveHTTP(t testing.TB, in *lab.Namespace, as lab.Socket, port uint16, handler http.Handler) (stop func()) {
 	t.Helper()
 	server := &http.Server{Handler: handler}
 	var stops []func()

@@ -23,7 +23,7 @@ type authority struct {
 }
 
 // newAuthority makes an authority that lives as long as the test.
-func newAuthority(t *testing.T) *authority {
+func newAuthority(t testing.TB) *authority {
 	t.Helper()
 	a := &authority{dir: t.TempDir()}
 	template := certificateOf("the mesh", 1)
@@ -40,7 +40,7 @@ func (a *authority) file() string { return filepath.Join(a.dir, "ca.pem") }
 
 // issue makes a certificate that is good for both ends of a connection, and
 // returns the file that it is in, with its key: what HAProxy's crt wants.
-func (a *authority) issue(t *testing.T, name string, serial int64) string {
+func (a *authority) issue(t testing.TB, name string, serial int64) string {
 	t.Helper()
 	template := certificateOf(name, serial)
 	template.KeyUsage = x509.KeyUsageDigitalSignature
@@ -56,7 +56,7 @@ func (a *authority) issue(t *testing.T, name string, serial int64) string {
 	return file
 }
 
-func (a *authority) sign(t *testing.T, template, parent *x509.Certificate, of crypto.PublicKey) *x509.Certificate {
+func (a *authority) sign(t testing.TB, template, parent *x509.Certificate, of crypto.PublicKey) *x509.Certificate {
 	t.Helper()
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, of, a.key)
 	if err != nil {
@@ -78,7 +78,7 @@ func certificateOf(name string, serial int64) *x509.Certificate {
 	}
 }
 
-func newKey(t *testing.T) crypto.Signer {
+func newKey(t testing.TB) crypto.Signer {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -91,7 +91,7 @@ func pemOf(kind string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
-func write(t *testing.T, file string, content []byte) {
+func write(t testing.TB, file string, content []byte) {
 	t.Helper()
 	if err := os.WriteFile(file, content, 0o600); err != nil {
 		t.Fatal(err)

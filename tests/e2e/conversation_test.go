@@ -18,12 +18,13 @@ type conversation struct {
 	said   int
 }
 
-// converse opens a conversation.
+// converse opens a conversation. It is over when ctx is done.
 func (c caller) converse(ctx context.Context, to netip.AddrPort) (*conversation, error) {
 	conn, err := c.from.Dial(ctx, "tcp", c.Client, to)
 	if err != nil {
 		return nil, err
 	}
+	context.AfterFunc(ctx, func() { conn.Close() })
 	talk := &conversation{Conn: conn, reader: bufio.NewReader(conn)}
 	if err := talk.begin(to); err != nil {
 		conn.Close()

@@ -67,7 +67,7 @@ const sidecarStart = 20 * time.Second
 
 // startSidecar runs HAProxy in a pod until the test ends. It returns as soon as
 // clients can connect.
-func (m *mesh) startSidecar(t *testing.T, p *pod, ca *authority) {
+func (m *mesh) startSidecar(t testing.TB, p *pod, ca *authority) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "haproxy.cfg")
 	write(t, file, m.sidecarConfig(t, p, ca))
@@ -90,13 +90,13 @@ func (m *mesh) startSidecar(t *testing.T, p *pod, ca *authority) {
 	})
 	for _, port := range []uint16{15001, 15006} {
 		for _, f := range lab.Families() {
-			waitForListener(t, p, lab.Loopback.Port(f, port))
+			m.waitForListener(t, p, lab.Loopback.Port(f, port))
 		}
 	}
 }
 
 // sidecarConfig returns what HAProxy reads.
-func (m *mesh) sidecarConfig(t *testing.T, p *pod, ca *authority) []byte {
+func (m *mesh) sidecarConfig(t testing.TB, p *pod, ca *authority) []byte {
 	t.Helper()
 	with := settings{
 		CA:           ca.file(),
@@ -115,7 +115,7 @@ func (m *mesh) sidecarConfig(t *testing.T, p *pod, ca *authority) []byte {
 }
 
 // waitForListener waits until a sidecar accepts connections at an address.
-func waitForListener(t *testing.T, p *pod, at netip.AddrPort) {
+func (m *mesh) waitForListener(t testing.TB, p *pod, at netip.AddrPort) {
 	t.Helper()
 	deadline := time.Now().Add(sidecarStart)
 	for {
@@ -126,7 +126,7 @@ func waitForListener(t *testing.T, p *pod, at netip.AddrPort) {
 		}
 		// With an alert HAProxy gives up.
 		if time.Now().After(deadline) || strings.Contains(p.sidecar.logged(), "[ALERT]") {
-			t.Fatalf("the %s's sidecar does not listen at %s: %v\n%s", p.name, at, err, p.sidecar.logged())
+			m.fatalf(t, []question{p.outAs(lab.Identity{}, at)}, "the %s's sidecar does not listen at %s: %v", p.name, at, err)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

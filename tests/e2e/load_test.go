@@ -34,15 +34,14 @@ const (
 )
 
 // start begins the traffic, which ends with the test at the latest.
-func (l *load) start(t *testing.T, m *mesh) {
+func (l *load) start(t testing.TB, m *mesh) {
 	t.Helper()
 	var err error
 	if l.talk, err = l.caller.converse(t.Context(), l.to); err == nil {
 		err = l.talk.exchange()
 	}
 	if err != nil {
-		m.errorf(t, l.about, "%s: %v", l.name, err)
-		t.FailNow()
+		m.fatalf(t, l.about, "%s: %v", l.name, err)
 	}
 	ctx, end := context.WithCancel(t.Context())
 	l.end = end
@@ -76,7 +75,7 @@ func (l *load) add(err error) {
 }
 
 // more waits until calls have been made that were begun after now.
-func (l *load) more(t *testing.T, m *mesh) {
+func (l *load) more(t testing.TB, m *mesh) {
 	t.Helper()
 	made := func() int {
 		l.mu.Lock()
@@ -84,18 +83,17 @@ func (l *load) more(t *testing.T, m *mesh) {
 		return l.calls
 	}
 	const several = 10
-	enough, deadline := made()+several, time.Now().Add(several*callTimeout)
+	enough := made() + several
 	for made() < enough {
-		if time.Now().After(deadline) {
-			m.errorf(t, l.about, "%s: no %d calls in %s", l.name, several, several*callTimeout)
-			t.FailNow()
+		if err := t.Context().Err(); err != nil {
+			m.fatalf(t, l.about, "%s: no %d calls more: %v", l.name, several, err)
 		}
 		time.Sleep(loadPause)
 	}
 }
 
 // stop ends the traffic and fails the test if any of it was lost.
-func (l *load) stop(t *testing.T, m *mesh) {
+func (l *load) stop(t testing.TB, m *mesh) {
 	t.Helper()
 	l.end()
 	l.over.Wait()

@@ -9,9 +9,11 @@
 package e2e
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"testing"
+	"time"
 
 	"github.com/meshtables/meshtables/tests/built"
 	"github.com/meshtables/meshtables/tests/lab"
@@ -24,21 +26,40 @@ func TestMain(m *testing.M) {
 // backends are the ways to write rules that every story is told with.
 func backends() []string { return []string{"iptables-nft", "nftables", "iptables-legacy", "iptables"} }
 
-// forEachBackend tells a story once for each way to write rules.
-func forEachBackend(t *testing.T, story func(t *testing.T, m *mesh)) {
+// storyTimeout bounds a story, which takes a second or two.
+const storyTimeout = 30 * time.Second
+
+// forEachBackend tells a story once for each way to write rules. It fails the test
+// if that takes longer than storyTimeout.
+func forEachBackend(t *testing.T, story func(t testing.TB, m *mesh)) {
 	t.Helper()
 	t.Parallel()
 	for _, backend := range backends() {
 		t.Run(backend, func(t *testing.T) {
 			t.Parallel()
-			story(t, newMesh(t, backend))
+			m := newMesh(t, backend)
+			ctx, end := context.WithTimeout(t.Context(), storyTimeout)
+			defer end()
+			story(bounded{t, ctx}, m)
+			if ctx.Err() != nil {
+				t.Errorf("the story takes longer than %s", storyTimeout)
+			}
 		})
 	}
 }
 
+// bounded is a test whose context ends before the test does, so that what went wrong
+// can still be explained.
+type bounded struct {
+	*testing.T
+	ctx context.Context
+}
+
+func (b bounded) Context() context.Context { return b.ctx }
+
 // needPrograms skips the test where it cannot run, or fails it where nothing may
 // be missing.
-func needPrograms(t *testing.T, backend string) {
+func needPrograms(t testing.TB, backend string) {
 	t.Helper()
 	err := lab.Available()
 	for _, program := range []string{backend, "haproxy"} {

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"net/netip"
 	"os"
 	"strings"
@@ -55,7 +56,7 @@ type pod struct {
 }
 
 // newMesh makes the node. Its pods are as they are before meshtables runs.
-func newMesh(t *testing.T, backend string) *mesh {
+func newMesh(t testing.TB, backend string) *mesh {
 	t.Helper()
 	needPrograms(t, backend)
 	node, err := lab.NewNode(t.Context())
@@ -85,13 +86,13 @@ func (m *mesh) pods() []*pod { return []*pod{m.client, m.server} }
 
 // join makes both pods part of the mesh, in a pod's order: meshtables as the init
 // container, then the sidecar.
-func (m *mesh) join(t *testing.T, args ...string) {
+func (m *mesh) join(t testing.TB, args ...string) {
 	t.Helper()
 	m.joinWith(t, args, args)
 }
 
 // joinWith is join with other arguments for each pod.
-func (m *mesh) joinWith(t *testing.T, client, server []string) {
+func (m *mesh) joinWith(t testing.TB, client, server []string) {
 	t.Helper()
 	ca := newAuthority(t)
 	for i, args := range [][]string{client, server} {
@@ -101,19 +102,18 @@ func (m *mesh) joinWith(t *testing.T, client, server []string) {
 }
 
 // apply runs meshtables in a pod, which must succeed.
-func (m *mesh) apply(t *testing.T, p *pod, args ...string) {
+func (m *mesh) apply(t testing.TB, p *pod, args ...string) {
 	t.Helper()
 	args = append([]string{"--backend=" + m.backend}, args...)
-	if out, err := m.meshtables(t, p, args...); err != nil {
+	if out, err := m.meshtables(t.Context(), p, args...); err != nil {
 		t.Fatalf("meshtables %s in the %s's pod: %v\n%s", strings.Join(args, " "), p.name, err, out)
 	}
 }
 
 // meshtables runs the program in a pod and returns all that it says.
-func (m *mesh) meshtables(t *testing.T, p *pod, args ...string) (string, error) {
-	t.Helper()
+func (m *mesh) meshtables(ctx context.Context, p *pod, args ...string) (string, error) {
 	var out bytes.Buffer
-	err := p.Run(t.Context(), lab.Command{
+	err := p.Run(ctx, lab.Command{
 		Path: built.Program(),
 		Args: args,
 		// Nothing of this process's environment may set an option.

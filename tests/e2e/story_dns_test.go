@@ -14,7 +14,7 @@ import (
 // the question comes to its sidecar, which asks the server in turn and knows from
 // then on what the names stand for.
 func TestCallByName(t *testing.T) {
-	forEachBackend(t, func(t *testing.T, m *mesh) {
+	forEachBackend(t, func(t testing.TB, m *mesh) {
 		m.server.serve(t, webPort)
 		peer := m.server.addr.Port(lab.IPv4, webPort)
 		upstream := m.serveNames(t, zone{
@@ -39,7 +39,7 @@ func TestCallByName(t *testing.T) {
 // What is neither TCP nor DNS goes its way: the server sees the client's own
 // address and port, and no sidecar is asked.
 func TestUDPServiceIsUntouched(t *testing.T) {
-	forEachBackend(t, func(t *testing.T, m *mesh) {
+	forEachBackend(t, func(t testing.TB, m *mesh) {
 		const port = 5353
 		for _, f := range lab.Families() {
 			if err := m.server.ServeUDP(m.server.name, appUser, m.server.addr.Port(f, port)); err != nil {
@@ -63,7 +63,7 @@ func TestUDPServiceIsUntouched(t *testing.T) {
 var nameServer = lab.Resolver.Port(lab.IPv4, 53)
 
 // serveNames runs the cluster's name server, which counts what it is asked.
-func (m *mesh) serveNames(t *testing.T, z zone) *atomic.Int32 {
+func (m *mesh) serveNames(t testing.TB, z zone) *atomic.Int32 {
 	t.Helper()
 	asked := new(atomic.Int32)
 	err := m.Host.HandleUDP(lab.Socket{}, nameServer, func(query []byte, _ netip.AddrPort) []byte {
@@ -78,14 +78,14 @@ func (m *mesh) serveNames(t *testing.T, z zone) *atomic.Int32 {
 
 // forwardNames runs the part of a pod's sidecar that answers for DNS: as the
 // proxy's user it asks the name server for the application. HAProxy has none.
-func (m *mesh) forwardNames(t *testing.T, p *pod) *atomic.Int32 {
+func (m *mesh) forwardNames(t testing.TB, p *pod) *atomic.Int32 {
 	t.Helper()
 	asked := new(atomic.Int32)
 	forward := func(query []byte, _ netip.AddrPort) []byte {
 		asked.Add(1)
 		response, err := p.ExchangeUDP(t.Context(), lab.Client{Socket: proxyUser}, nameServer, query)
 		if err != nil {
-			t.Errorf("the %s's sidecar asks the name server: %v", p.name, err)
+			m.errorf(t, []question{p.proxyOut(nameServer).udp()}, "the %s's sidecar asks the name server: %v", p.name, err)
 		}
 		return response
 	}

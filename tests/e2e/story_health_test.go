@@ -16,7 +16,7 @@ import (
 // however well the application is. It asks on the status port instead, which is not
 // captured. A TCP probe reaches the sidecar, which says nothing of the application.
 func TestHealthProbes(t *testing.T) {
-	forEachBackend(t, func(t *testing.T, m *mesh) {
+	forEachBackend(t, func(t testing.TB, m *mesh) {
 		stop := m.server.serve(t, webPort)
 		serveAgent(t, m.server)
 		for _, f := range lab.Families() {
@@ -50,17 +50,21 @@ const excludedPort = 15021
 
 // wantProbe makes the kubelet's HTTP probe and fails the test unless it is answered
 // with a status; 0 for that of success.
-func (m *mesh) wantProbe(t *testing.T, to netip.AddrPort, path string, want statusError) {
+func (m *mesh) wantProbe(t testing.TB, to netip.AddrPort, path string, want statusError) {
 	t.Helper()
 	_, err := m.kubelet().get(t.Context(), fmt.Sprintf("http://%s%s", to, path))
 	var got statusError
 	if err != nil && !errors.As(err, &got) || got != want {
-		m.errorf(t, []question{m.server.inward(to)}, "HTTP probe of %s%s: got %v, want status %d", to, path, err, want)
+		about := []question{m.server.inward(to)}
+		if to.Port() == statusPort {
+			about = append(about, m.server.agentOut())
+		}
+		m.errorf(t, about, "HTTP probe of %s%s: got %v, want status %d", to, path, err, want)
 	}
 }
 
 // wantTCPProbe makes the kubelet's TCP probe, which only connects.
-func (m *mesh) wantTCPProbe(t *testing.T, to netip.AddrPort, want error) {
+func (m *mesh) wantTCPProbe(t testing.TB, to netip.AddrPort, want error) {
 	t.Helper()
 	conn, err := m.kubelet().dial(t.Context(), "tcp", to.String())
 	if err == nil {

@@ -17,7 +17,7 @@ import (
 // on the wire between the two anybody can read before the pods join the mesh, and
 // nobody afterwards.
 func TestMutualTLS(t *testing.T) {
-	forEachBackend(t, func(t *testing.T, m *mesh) {
+	forEachBackend(t, func(t testing.TB, m *mesh) {
 		m.server.serve(t, webPort)
 		for _, f := range lab.Families() {
 			m.wantPlainCall(t, m.server.addr.Port(f, webPort), m.client.addr.In(f))
@@ -35,7 +35,7 @@ func TestMutualTLS(t *testing.T) {
 
 // wantCertificateRequired has the kubelet speak TLS and fails the test unless the
 // server's sidecar refuses who shows no certificate.
-func (m *mesh) wantCertificateRequired(t *testing.T, to netip.AddrPort) {
+func (m *mesh) wantCertificateRequired(t testing.TB, to netip.AddrPort) {
 	t.Helper()
 	conn, err := m.kubelet().dial(t.Context(), "tcp", to.String())
 	if err != nil {
@@ -61,12 +61,13 @@ func (m *mesh) wantCertificateRequired(t *testing.T, to netip.AddrPort) {
 
 // wantPlainCall has the client's application call an address and fails the test
 // unless the application there answers to the pod itself, in plain text.
-func (m *mesh) wantPlainCall(t *testing.T, to netip.AddrPort, client netip.Addr) {
+func (m *mesh) wantPlainCall(t testing.TB, to netip.AddrPort, client netip.Addr) {
 	t.Helper()
+	about := []question{m.client.out(to), m.server.inward(to)}
 	stop := m.tap(t, m.server)
 	got, err := m.client.application().call(t.Context(), to.String())
 	if err != nil || got.Client.Addr() != client || got.Peer != "" {
-		m.errorf(t, nil, "%s before the pods joined: got %+v, %v", to, got, err)
+		m.errorf(t, about, "%s before the pods joined: got %+v, %v", to, got, err)
 	}
-	wantPlain(t, stop(), to)
+	m.wantPlain(t, stop(), to, about)
 }

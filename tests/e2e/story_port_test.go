@@ -14,7 +14,7 @@ import (
 // speak TLS to every pod, get errors that nobody understands. Adding it to the list,
 // on the pod as it runs, is the end of both; no other connection notices.
 func TestMissingPort(t *testing.T) {
-	forEachBackend(t, func(t *testing.T, m *mesh) {
+	forEachBackend(t, func(t testing.TB, m *mesh) {
 		m.server.serve(t, webPort)
 		m.server.serve(t, adminPort)
 		m.server.serve(t, metricsPort)
@@ -28,7 +28,7 @@ func TestMissingPort(t *testing.T) {
 		m.wantNoHandshake(t, admin)
 		plain, err := m.kubelet().converse(t.Context(), admin)
 		if err != nil {
-			t.Fatal(err)
+			m.fatalf(t, []question{m.server.inward(admin)}, "a connection to %s: %v", admin, err)
 		}
 		defer plain.Close()
 		others := m.otherTraffic()
@@ -82,7 +82,7 @@ func (m *mesh) otherTraffic() []*load {
 
 // wantNoHandshake has the client's application call an address and fails the test
 // unless its sidecar gives up: what answers there knows no TLS.
-func (m *mesh) wantNoHandshake(t *testing.T, to netip.AddrPort) {
+func (m *mesh) wantNoHandshake(t testing.TB, to netip.AddrPort) {
 	t.Helper()
 	got, err := m.client.application().call(t.Context(), to.String())
 	if err == nil || errors.Is(err, context.DeadlineExceeded) {

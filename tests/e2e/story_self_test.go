@@ -11,7 +11,7 @@ import (
 // the application would be asked in TLS, by nobody it knows. None of it leaves the
 // pod.
 func TestOwnServiceAddress(t *testing.T) {
-	forEachBackend(t, func(t *testing.T, m *mesh) {
+	forEachBackend(t, func(t testing.TB, m *mesh) {
 		m.client.serve(t, webPort)
 		m.server.serve(t, webPort)
 		m.join(t)
@@ -32,7 +32,7 @@ func TestOwnServiceAddress(t *testing.T) {
 
 // wantOwnAddressIsDirect fails the test if a sidecar is on the way of a call to the
 // pod's own address.
-func (m *mesh) wantOwnAddressIsDirect(t *testing.T) {
+func (m *mesh) wantOwnAddressIsDirect(t testing.TB) {
 	t.Helper()
 	for _, f := range lab.Families() {
 		own := m.client.addr.Port(f, webPort)

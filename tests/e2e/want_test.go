@@ -26,7 +26,7 @@ type meshCall struct {
 
 // wantMeshCall makes the call and fails the test unless both sidecars were on its
 // way: the caller's has shown its certificate, the other has asked the application.
-func (m *mesh) wantMeshCall(t *testing.T, c meshCall) {
+func (m *mesh) wantMeshCall(t testing.TB, c meshCall) {
 	t.Helper()
 	host := cmp.Or(c.host, c.called.String())
 	got, err := c.from.application().call(t.Context(), host)
@@ -45,7 +45,7 @@ func (m *mesh) wantMeshCall(t *testing.T, c meshCall) {
 
 // wantRefused has the kubelet make a plain request and fails the test unless the
 // connection is accepted, by the server's sidecar, and ended without an answer.
-func (m *mesh) wantRefused(t *testing.T, to netip.AddrPort, path string) {
+func (m *mesh) wantRefused(t testing.TB, to netip.AddrPort, path string) {
 	t.Helper()
 	body, err := m.kubelet().get(t.Context(), fmt.Sprintf("http://%s%s", to, path))
 	if err == nil || isDialling(err) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, new(statusError)) {
@@ -61,7 +61,7 @@ func isDialling(err error) bool {
 
 // wantStatus has the client's application call an address and fails the test unless
 // it is answered, by a sidecar, with a status.
-func (m *mesh) wantStatus(t *testing.T, to netip.AddrPort, want statusError) {
+func (m *mesh) wantStatus(t testing.TB, to netip.AddrPort, want statusError) {
 	t.Helper()
 	if _, err := m.client.application().call(t.Context(), to.String()); !errors.Is(err, want) {
 		m.errorf(t, []question{m.client.out(to), m.server.inward(to)}, "request to %s: got %v, want %v", to, err, want)
@@ -70,14 +70,15 @@ func (m *mesh) wantStatus(t *testing.T, to netip.AddrPort, want statusError) {
 
 // wantPastTheSidecar has the kubelet make a plain request and fails the test unless
 // the application itself answers it.
-func (m *mesh) wantPastTheSidecar(t *testing.T, f lab.Family, port uint16) {
+func (m *mesh) wantPastTheSidecar(t testing.TB, f lab.Family, port uint16) {
 	t.Helper()
 	to := m.server.addr.Port(f, port)
+	about := []question{m.server.inward(to)}
 	stop := m.tap(t, m.server)
 	got, err := m.kubelet().call(t.Context(), to.String())
 	want := reply{m.server.name, netip.AddrPortFrom(lab.NodeAddr.In(f), got.Client.Port()), ""}
 	if err != nil || got != want {
-		m.errorf(t, []question{m.server.inward(to)}, "plain request to %s: got %+v, %v; want %+v", to, got, err, want)
+		m.errorf(t, about, "plain request to %s: got %+v, %v; want %+v", to, got, err, want)
 	}
-	wantPlain(t, stop(), to)
+	m.wantPlain(t, stop(), to, about)
 }

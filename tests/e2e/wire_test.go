@@ -14,7 +14,7 @@ import (
 type stream struct{ from, to netip.AddrPort }
 
 // tap listens on the way to a pod. stop returns what was said meanwhile.
-func (m *mesh) tap(t *testing.T, p *pod) (stop func() map[stream][]byte) {
+func (m *mesh) tap(t testing.TB, p *pod) (stop func() map[stream][]byte) {
 	t.Helper()
 	tap, err := m.Host.Tap(p.link)
 	if err != nil {
@@ -89,7 +89,7 @@ func isPlain(said []byte) bool {
 
 // wantTLS fails the test unless something was said to and from an address of the
 // server, all of it TLS.
-func (m *mesh) wantTLS(t *testing.T, said map[stream][]byte, at netip.AddrPort) {
+func (m *mesh) wantTLS(t testing.TB, said map[stream][]byte, at netip.AddrPort) {
 	t.Helper()
 	about := []question{m.client.out(at), m.server.inward(at)}
 	to, from := 0, 0
@@ -114,12 +114,12 @@ func (m *mesh) wantTLS(t *testing.T, said map[stream][]byte, at netip.AddrPort) 
 
 // wantPlain fails the test unless plain text was said from an address: what a tap
 // is good for.
-func wantPlain(t *testing.T, said map[stream][]byte, at netip.AddrPort) {
+func (m *mesh) wantPlain(t testing.TB, said map[stream][]byte, at netip.AddrPort, about []question) {
 	t.Helper()
 	for s, text := range said {
 		if s.from == at && isPlain(text) {
 			return
 		}
 	}
-	t.Errorf("the wire carries no plain text from %s", at)
+	m.errorf(t, about, "the wire carries no plain text from %s", at)
 }
