@@ -28,9 +28,9 @@ type attempt struct {
 	instead uint16
 	// listener is who listens there.
 	listener identity
-	// in is the interface by which someone outside comes in; it is empty where
-	// the connection is of the namespace itself.
-	in string
+	// by is how someone outside comes in; it is the zero value where the
+	// connection is of the namespace itself.
+	by linkOutside
 	// transparent is for what arrives by TPROXY, mark is that of what the proxy
 	// sends from an address that is not its own.
 	transparent bool
@@ -41,6 +41,8 @@ type attempt struct {
 	// err is why it cannot be tried.
 	err error
 }
+
+func (a *attempt) isOutside() bool { return a.by != linkOutside{} }
 
 // listen makes the listener that the attempt needs.
 func (a *attempt) listen(p *post) (err error) {

@@ -14,9 +14,6 @@ import (
 // thousands.
 const maxCandidates = 32
 
-// ordinaryID is the user and group nobody, which are neither the proxy's nor root.
-const ordinaryID = 65534
-
 // each calls f for every rule of the family that is ours.
 func (p *planner) each(f func(iptables.Rule)) {
 	for _, t := range p.rules.Tables {
@@ -31,27 +28,56 @@ func (p *planner) each(f func(iptables.Rule)) {
 	}
 }
 
-// destinations returns addresses that may be captured: one from documentation
-// (RFC 5737, RFC 3849), as nobody has that, and those of rules that capture.
-func (p *planner) destinations() []netip.Addr {
-	all := []netip.Addr{netip.MustParseAddr("192.0.2.1")}
-	if p.family == iptables.IPv6 {
-		all[0] = netip.MustParseAddr("2001:db8::1")
-	}
-	p.each(func(r iptables.Rule) {
-		captured, not, ok := compact.Values(r, iptables.DestinationAddress)
-		if _, decides := r.Target.(iptables.Verdict); decides || !ok || not {
-			return
+// named returns the values of a field that rules name, be it to leave them alone.
+func (p *planner) named(f iptables.SetField) []iptables.Interval {
+	var all []iptables.Interval
+	p.each(func(r iptables.Rule) { all = append(all, compact.Named(r, f)...) })
+	return all
+}
+
+// listed returns the values of a field that capturing rules ask for.
+func (p *planner) listed(hook string, protocol iptables.Protocol, f iptables.SetField) []iptables.Interval {
+	var all []iptables.Interval
+	for _, r := range p.capturing(hook, protocol) {
+		if values, not, ok := compact.Values(r, f); ok && !not {
+			all = append(all, values...)
 		}
-		for _, i := range captured {
-			first, last := addressOf(i.First), addressOf(i.Last)
-			for _, a := range []netip.Addr{first, first.Next(), last} {
-				if a.Compare(last) <= 0 && !a.IsUnspecified() && !a.IsMulticast() {
-					all = appendNew(all, a)
-				}
+	}
+	return all
+}
+
+// documentation returns the networks that nobody has (RFC 5737; RFC 3849 and
+// RFC 9637).
+func documentation(f iptables.Family) []netip.Prefix {
+	if f == iptables.IPv6 {
+		return []netip.Prefix{netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("3fff::/20")}
+	}
+	return []netip.Prefix{
+		netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("203.0.113.0/24"),
+	}
+}
+
+// destinations returns addresses that may be captured: some that nobody has, as
+// those may be excluded, and of each network that rules capture the ends and what
+// follows an excluded part.
+func (p *planner) destinations(protocol iptables.Protocol) []netip.Addr {
+	var all []netip.Addr
+	for _, network := range documentation(p.family) {
+		all = append(all, network.Addr().Next())
+	}
+	named := p.named(iptables.DestinationAddress)
+	for _, i := range p.listed(iptables.Output, protocol, iptables.DestinationAddress) {
+		first, last := addressOf(i.First), addressOf(i.Last)
+		candidates := []netip.Addr{first, first.Next(), last}
+		for _, n := range named {
+			candidates = append(candidates, addressOf(n.Last).Next())
+		}
+		for _, a := range candidates {
+			if first.Compare(a) <= 0 && a.Compare(last) <= 0 && !a.IsUnspecified() && !a.IsMulticast() {
+				all = appendNew(all, a)
 			}
 		}
-	})
+	}
 	return all
 }
 
@@ -60,20 +86,44 @@ func addressOf(v iptables.Value) netip.Addr {
 	return a
 }
 
-// ports returns ports that may be captured: some, as those may be excluded, and
-// those of rules that capture.
-func (p *planner) ports() []uint16 {
-	all := []uint16{80, 8080, 1024, 3000, 49151}
-	p.each(func(r iptables.Rule) {
-		captured, not, ok := compact.Values(r, iptables.DestinationPort)
-		if _, decides := r.Target.(iptables.Verdict); decides || !ok || not {
-			return
+// ports returns ports that may be captured on a hook: one that no rule names, the
+// ends of those that rules capture, and what follows those that rules name.
+func (p *planner) ports(hook string) []uint16 {
+	var all []uint16
+	if port := p.unnamedPort(); port != 0 {
+		all = append(all, port)
+	}
+	for _, i := range p.listed(hook, iptables.TCP, iptables.DestinationPort) {
+		all = appendNew(appendNew(all, i.Ports().First), i.Ports().Last)
+	}
+	var following []uint16
+	for _, i := range p.named(iptables.DestinationPort) {
+		if last := i.Ports().Last; last < lastPort {
+			following = appendNew(following, last+1)
 		}
-		for _, i := range captured {
-			all = appendNew(all, i.Ports().First)
+	}
+	return append(all, following...)
+}
+
+const lastPort = 65535
+
+// unnamedPort returns the first port from that of HTTP on that no rule names, or 0
+// if they name all.
+func (p *planner) unnamedPort() uint16 {
+	const http = 80
+	named := iptables.NewSet(iptables.DestinationPort, false, p.named(iptables.DestinationPort))
+	for _, port := range []int{http, 1} {
+		// The elements are in order.
+		for _, e := range named.Elements {
+			if r := e.Ports(); int(r.First) <= port && port <= int(r.Last) {
+				port = int(r.Last) + 1
+			}
 		}
-	})
-	return all
+		if port <= lastPort {
+			return uint16(port)
+		}
+	}
+	return 0
 }
 
 // sources returns the single addresses of the machine itself that rules mention as
@@ -88,29 +138,22 @@ func (p *planner) sources() []netip.Addr {
 	return all
 }
 
-// users returns those that rules mention.
-func (p *planner) users() []uint32 {
-	return p.appendOwners(nil, iptables.OwnerUID)
-}
+// users returns those that rules name, of a range the first.
+func (p *planner) users() []uint32 { return p.appendOwners(nil, iptables.OwnerUID) }
 
-// ordinary returns users and groups that may be captured. Rules may capture only
+// applications returns identities that may be captured: a user whom no rule names,
+// in a group that none does, and in those that some do, as rules may capture only
 // some groups.
-func (p *planner) ordinary() []identity {
-	groups := p.appendOwners([]uint32{ordinaryID, ordinaryID - 1}, iptables.OwnerGID)
-	proxy := p.users()
+func (p *planner) applications() []identity {
 	var all []identity
-	for _, uid := range []uint32{ordinaryID, ordinaryID - 1} {
-		if slices.Contains(proxy, uid) {
-			continue
-		}
-		for _, gid := range groups {
-			all = append(all, identity{uid, gid})
-		}
+	for _, gid := range p.appendOwners([]uint32{p.ordinaryID}, iptables.OwnerGID) {
+		all = append(all, identity{p.ordinaryID, gid})
 	}
 	return all
 }
 
-// appendOwners appends the users or groups that rules mention, of a range the first.
+// appendOwners appends the users or groups that rules name, of a range the first,
+// in the order of the rules.
 func (p *planner) appendOwners(all []uint32, f iptables.SetField) []uint32 {
 	p.each(func(r iptables.Rule) {
 		for _, i := range compact.Named(r, f) {

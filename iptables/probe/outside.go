@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/explain"
 )
 
 // outside is a network namespace beside the one that is probed, joined to it by a
@@ -37,21 +38,38 @@ func outsideName() string {
 	return "probe" + hex.EncodeToString(b[:])
 }
 
-// The two ends have addresses for documentation (RFC 5737, RFC 3849), in networks
-// of just the two (RFC 3021, RFC 6164).
-func insideAddress(f iptables.Family) netip.Addr {
-	if f == iptables.IPv6 {
-		return netip.MustParseAddr("2001:db8::fe")
-	}
-	return netip.MustParseAddr("192.0.2.254")
+// linkOutside is the two interfaces of one family.
+type linkOutside struct {
+	name      string // that of both
+	near, far netip.Addr
 }
 
-func outsideAddress(f iptables.Family) netip.Addr { return insideAddress(f).Next() }
+// linksOutside returns those to choose from: rules may leave some clients alone.
+// The two ends have addresses that nobody else has, in networks of just the two
+// (RFC 3021, RFC 6164).
+func linksOutside(name string, f iptables.Family) []linkOutside {
+	var all []linkOutside
+	for _, network := range documentation(f) {
+		near := network.Addr().AsSlice()
+		near[len(near)-1] = 0xfe
+		a, _ := netip.AddrFromSlice(near)
+		all = append(all, linkOutside{name, a, a.Next()})
+	}
+	return all
+}
 
-// openOutside makes the namespace, and interfaces of that name here and there. It
-// takes CAP_SYS_ADMIN and CAP_NET_ADMIN. The error wraps errThread where the
+// received is the packet that comes in by the link for an address.
+func (l linkOutside) received(to netip.AddrPort) explain.Packet {
+	return explain.Packet{
+		Hook: iptables.Prerouting, In: l.name, Source: l.far, SourcePort: ephemeral,
+		Destination: to.Addr(), DestinationPort: to.Port(),
+	}
+}
+
+// openOutside makes the namespace, and a pair of interfaces with the addresses of
+// all links, which have one name. It takes CAP_SYS_ADMIN and CAP_NET_ADMIN. The error wraps errThread where the
 // calling thread, which must be locked, cannot be used any more.
-func openOutside(ctx context.Context, name string, families []iptables.Family) (*outside, error) {
+func openOutside(ctx context.Context, links []linkOutside) (*outside, error) {
 	here, err := netns.Get()
 	if err != nil {
 		return nil, err
@@ -68,7 +86,7 @@ func openOutside(ctx context.Context, name string, families []iptables.Family) (
 		err = backErr
 	}
 	if err == nil {
-		err = o.join(ctx, name, families)
+		err = o.join(ctx, links)
 	}
 	if err != nil {
 		o.close()
@@ -105,7 +123,8 @@ func (o *outside) close() {
 }
 
 // join makes the pair of interfaces.
-func (o *outside) join(ctx context.Context, name string, families []iptables.Family) error {
+func (o *outside) join(ctx context.Context, links []linkOutside) error {
+	name := links[0].name
 	pair := netlink.NewVeth(netlink.LinkAttrs{Name: name, TxQLen: -1})
 	pair.PeerName, pair.PeerNamespace = name, netlink.NsFd(o.there)
 	if err := netlink.LinkAdd(pair); err != nil {
@@ -131,28 +150,29 @@ func (o *outside) join(ctx context.Context, name string, families []iptables.Fam
 	if err := errors.Join(far.LinkSetUp(farLink), near.LinkSetUp(pair)); err != nil {
 		return fmt.Errorf("failed to bring up %s: %w", name, err)
 	}
-	for _, f := range families {
+	for _, l := range links {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
-		if err := o.address(near, far, farLink, f); err != nil {
-			return fmt.Errorf("failed to give %s %s addresses: %w", name, f, err)
+		if err := l.address(near, far, o.link, farLink); err != nil {
+			return fmt.Errorf("failed to give %s the addresses %s and %s: %w", name, l.near, l.far, err)
 		}
 	}
 	return nil
 }
 
 // address gives both ends an address, and the far one a route to everywhere.
-func (o *outside) address(near, far *netlink.Handle, farLink netlink.Link, f iptables.Family) error {
-	if err := near.AddrAdd(o.link, address(insideAddress(f))); err != nil {
+func (l linkOutside) address(near, far *netlink.Handle, nearLink, farLink netlink.Link) error {
+	if err := near.AddrAdd(nearLink, address(l.near)); err != nil {
 		return err
 	}
-	if err := far.AddrAdd(farLink, address(outsideAddress(f))); err != nil {
+	if err := far.AddrAdd(farLink, address(l.far)); err != nil {
 		return err
 	}
+	f := iptables.FamilyOf(l.far)
 	everywhere := &net.IPNet{IP: f.Unspecified().AsSlice(), Mask: net.CIDRMask(0, f.Unspecified().BitLen())}
 	return far.RouteAdd(&netlink.Route{
-		LinkIndex: farLink.Attrs().Index, Dst: everywhere, Gw: insideAddress(f).AsSlice(),
+		LinkIndex: farLink.Attrs().Index, Dst: everywhere, Gw: l.near.AsSlice(),
 	})
 }
 

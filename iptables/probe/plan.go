@@ -18,31 +18,38 @@ type planner struct {
 	family    iptables.Family
 	addresses []netip.Addr // of the namespace, of any family
 	outside   string       // the interface by which someone outside comes in
-	proxy     *identity    // nil where no rule tells who the proxy is
-	routes    map[netip.Addr]route
-	attempts  []*attempt
+	// ordinaryID is a user and group that no rule names.
+	ordinaryID uint32
+	proxy      *identity // nil where no rule tells who the proxy is
+	routes     map[netip.Addr]route
+	attempts   []*attempt
+	untried    []Step
 }
 
-func plan(want Want) []*attempt {
+// plan returns what to try, and steps for what the rules capture but nothing that
+// could be tried stands for.
+func plan(want Want) (attempts []*attempt, untried []Step) {
 	own := want.Rules.Own()
-	in := outsideName()
-	var all []*attempt
+	in, ordinaryID := outsideName(), explain.OrdinaryID(&own)
 	for _, f := range iptables.Families() {
-		p := planner{rules: &own, family: f, outside: in, routes: make(map[netip.Addr]route)}
+		p := planner{rules: &own, family: f, outside: in, ordinaryID: ordinaryID, routes: make(map[netip.Addr]route)}
 		for _, prefix := range want.Addresses {
 			p.addresses = append(p.addresses, prefix.Addr())
 		}
 		p.plan()
-		all = append(all, p.attempts...)
+		attempts = append(attempts, p.attempts...)
+		untried = append(untried, p.untried...)
 	}
-	return all
+	return attempts, untried
 }
 
 func (p *planner) plan() {
 	query, captured := p.capturedQuery()
 	to, who, port := p.capturedDestination(query.port)
 	p.proxy = p.findProxy(to, who)
-	if to.IsValid() {
+	if !to.IsValid() {
+		p.untriedIfCaptured("outbound", iptables.Output, iptables.TCP)
+	} else {
 		p.add(attempt{name: "outbound", to: to, who: who, want: port})
 		if p.proxy != nil {
 			p.add(attempt{name: "proxy's outbound", to: to, who: *p.proxy, instead: port})
@@ -52,7 +59,20 @@ func (p *planner) plan() {
 	p.planSelf()
 	if captured {
 		p.planDNS(query)
+	} else {
+		p.untriedIfCaptured("DNS", iptables.Output, iptables.UDP)
 	}
+}
+
+// untriedIfCaptured notes that nothing is tried, unless there is nothing to try.
+func (p *planner) untriedIfCaptured(name, hook string, protocol iptables.Protocol) {
+	if len(p.capturing(hook, protocol)) == 0 {
+		return
+	}
+	p.untried = append(p.untried, Step{
+		Name: name, Family: p.family.String(), Protocol: protocol, Outcome: Unknown,
+		Detail: "there are rules that capture, but none of the connections that come into question is captured by them",
+	})
 }
 
 func (p *planner) add(a attempt) {
@@ -60,76 +80,11 @@ func (p *planner) add(a attempt) {
 		a.protocol = iptables.TCP
 	}
 	a.family = p.family
-	a.listener = identity{ordinaryID, ordinaryID}
+	a.listener = identity{p.ordinaryID, p.ordinaryID}
 	if proxys := a.want != 0 || a.instead != 0; proxys && p.proxy != nil {
 		a.listener = *p.proxy
 	}
 	p.attempts = append(p.attempts, &a)
-}
-
-// planInbound plans a connection of someone outside to the first address and port
-// that are captured.
-func (p *planner) planInbound() {
-	own := ownAddress(p.addresses, p.family)
-	if !own.IsValid() {
-		own = insideAddress(p.family)
-	}
-	for _, port := range p.ports() {
-		to := netip.AddrPortFrom(own, port)
-		r := p.walk(explain.Packet{
-			Hook: iptables.Prerouting, In: p.outside, Source: outsideAddress(p.family), SourcePort: ephemeral,
-			Destination: own, DestinationPort: port,
-		})
-		if r.Verdict == explain.Redirected || r.Verdict == explain.TProxied {
-			p.add(attempt{
-				name: "inbound", to: to, in: p.outside, want: r.Port, transparent: r.Verdict == explain.TProxied,
-			})
-			if r.Verdict == explain.TProxied && p.isOwn(own) {
-				p.planClient(own, r.Mark)
-			}
-			return
-		}
-	}
-}
-
-// planClient plans what TPROXY needs routing for: the proxy, which is root there,
-// connects to the application as the client, with the client's address and the
-// mark, and the application's answers have to come back to it.
-func (p *planner) planClient(own netip.Addr, mark uint32) {
-	root, client := identity{0, ordinaryID}, outsideAddress(p.family)
-	packet := p.sent(iptables.TCP, client, netip.AddrPortFrom(own, 80), root, loopback)
-	packet.Mark = mark
-	if p.walk(packet).Verdict == explain.Bypassed {
-		p.add(attempt{name: "proxy as client", to: netip.AddrPortFrom(own, 0), who: root, from: client, mark: mark})
-	}
-}
-
-// planSelf plans what the proxy connects to in the namespace itself. An
-// application that calls itself by its service's address has the proxy do so from
-// the namespace's own address; that comes in again. The proxy's connections to the
-// application come from an address of their own and must not.
-func (p *planner) planSelf() {
-	own := ownAddress(p.addresses, p.family)
-	if p.proxy == nil || !own.IsValid() {
-		return
-	}
-	for _, port := range p.ports() {
-		to := netip.AddrPortFrom(own, port)
-		r := p.walk(p.sent(iptables.TCP, own, to, *p.proxy, loopback))
-		if r.Verdict != explain.Redirected {
-			continue
-		}
-		p.add(attempt{name: "proxy to itself", to: to, who: *p.proxy, want: r.Port})
-		for _, source := range p.sources() {
-			if p.walk(p.sent(iptables.TCP, source, to, *p.proxy, loopback)).Verdict == explain.Bypassed {
-				p.add(attempt{
-					name: "proxy to application", to: netip.AddrPortFrom(own, 0), who: *p.proxy, from: source,
-				})
-				return
-			}
-		}
-		return
-	}
 }
 
 // query is a DNS query that is captured.
@@ -144,8 +99,9 @@ const dnsPort = 53
 // capturedQuery returns a DNS query over UDP that the rules capture. No other
 // datagrams are.
 func (p *planner) capturedQuery() (q query, ok bool) {
-	for _, server := range p.destinations() {
-		for _, who := range p.ordinary() {
+	applications := p.applications()
+	for _, server := range p.destinations(iptables.UDP) {
+		for _, who := range applications {
 			if port := p.arrives(iptables.UDP, netip.AddrPortFrom(server, dnsPort), who); port != 0 {
 				return query{server, port, who}, true
 			}
@@ -168,12 +124,13 @@ func (p *planner) planDNS(q query) {
 // capturedDestination returns a place that the rules send to the proxy, not to
 // its DNS port, when an ordinary application connects to it.
 func (p *planner) capturedDestination(dns uint16) (to netip.AddrPort, who identity, port uint16) {
-	for _, a := range p.destinations() {
+	ports, applications := p.ports(iptables.Output), p.applications()
+	for _, a := range p.destinations(iptables.TCP) {
 		if a.IsLoopback() || p.isOwn(a) {
 			continue
 		}
-		for _, port := range p.ports() {
-			for _, who := range p.ordinary() {
+		for _, port := range ports {
+			for _, who := range applications {
 				to := netip.AddrPortFrom(a, port)
 				if at := p.arrives(iptables.TCP, to, who); at != 0 && at != dns {
 					return to, who, at
@@ -188,7 +145,7 @@ func (p *planner) capturedDestination(dns uint16) (to netip.AddrPort, who identi
 // captured where those of somebody else are.
 func (p *planner) findProxy(to netip.AddrPort, captured identity) *identity {
 	for _, uid := range p.users() {
-		who := identity{uid, ordinaryID}
+		who := identity{uid, p.ordinaryID}
 		if !to.IsValid() || uid != captured.uid && p.arrives(iptables.TCP, to, who) == 0 {
 			return &who
 		}
@@ -239,7 +196,7 @@ func (a *attempt) step() Step {
 		Name: a.name, Family: a.family.String(), Protocol: a.protocol,
 		Who: fmt.Sprintf("user %d", a.who.uid), From: a.from, To: a.to, Want: a.want,
 	}
-	if a.in != "" {
+	if a.isOutside() {
 		s.Who = "someone outside"
 	}
 	return s

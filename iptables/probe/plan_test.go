@@ -24,30 +24,30 @@ func TestPlan(t *testing.T) {
 		want   string
 	}{
 		"default": {func(*config.Config) {}, `
-			outbound tcp 65534:65534 192.0.2.1:80 15001
-			proxy's outbound tcp 1337:65534 192.0.2.1:80 not 15001
+			outbound tcp 1000:1000 192.0.2.1:80 15001
+			proxy's outbound tcp 1337:1000 192.0.2.1:80 not 15001
 			inbound tcp outside 10.1.0.7:80 15006
-			proxy to itself tcp 1337:65534 10.1.0.7:80 15006
-			proxy to application tcp 1337:65534 127.0.0.6 10.1.0.7:0`},
+			proxy to itself tcp 1337:1000 10.1.0.7:80 15006
+			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0`},
 		"DNS and TPROXY": {func(c *config.Config) { c.Mode, c.RedirectDNS = config.ModeTProxy, true }, `
-			outbound tcp 65534:65534 192.0.2.1:80 15001
-			proxy's outbound tcp 1337:65534 192.0.2.1:80 not 15001
+			outbound tcp 1000:1000 192.0.2.1:80 15001
+			proxy's outbound tcp 1337:1000 192.0.2.1:80 not 15001
 			inbound tcp outside 10.1.0.7:80 15006 transparent
-			proxy as client tcp 0:65534 192.0.2.255 10.1.0.7:0 mark 1337
-			proxy to itself tcp 1337:65534 10.1.0.7:80 15006
-			proxy to application tcp 1337:65534 127.0.0.6 10.1.0.7:0
-			DNS udp 65534:65534 10.96.0.10:53 15053
-			DNS tcp 65534:65534 10.96.0.10:53 15053
-			proxy's DNS udp 1337:65534 10.96.0.10:53 not 15053`},
+			proxy as client tcp 0:1000 192.0.2.255 10.1.0.7:0 mark 1337
+			proxy to itself tcp 1337:1000 10.1.0.7:80 15006
+			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0
+			DNS udp 1000:1000 10.96.0.10:53 15053
+			DNS tcp 1000:1000 10.96.0.10:53 15053
+			proxy's DNS udp 1337:1000 10.96.0.10:53 not 15053`},
 		"all DNS": {func(c *config.Config) { c.RedirectDNS, c.CaptureAllDNS = true, true }, `
-			outbound tcp 65534:65534 192.0.2.1:80 15001
-			proxy's outbound tcp 1337:65534 192.0.2.1:80 not 15001
+			outbound tcp 1000:1000 192.0.2.1:80 15001
+			proxy's outbound tcp 1337:1000 192.0.2.1:80 not 15001
 			inbound tcp outside 10.1.0.7:80 15006
-			proxy to itself tcp 1337:65534 10.1.0.7:80 15006
-			proxy to application tcp 1337:65534 127.0.0.6 10.1.0.7:0
-			DNS udp 65534:65534 192.0.2.1:53 15053
-			DNS tcp 65534:65534 192.0.2.1:53 15053
-			proxy's DNS udp 1337:65534 192.0.2.1:53 not 15053`},
+			proxy to itself tcp 1337:1000 10.1.0.7:80 15006
+			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0
+			DNS udp 1000:1000 192.0.2.1:53 15053
+			DNS tcp 1000:1000 192.0.2.1:53 15053
+			proxy's DNS udp 1337:1000 192.0.2.1:53 not 15053`},
 		"lists": {func(c *config.Config) {
 			c.IncludedPorts = config.PortSelection{Ports: []iptables.PortRange{{First: 443, Last: 445}}}
 			c.IncludedCIDRs = config.CIDRSelection{CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
@@ -55,11 +55,11 @@ func TestPlan(t *testing.T) {
 			c.IncludedGroups = config.GroupSelection{Groups: []uint32{50}}
 			c.OutboundPort, c.InboundPort = 1, 2
 		}, `
-			outbound tcp 65534:50 10.255.255.255:80 1
-			proxy's outbound tcp 1337:65534 10.255.255.255:80 not 1
+			outbound tcp 1000:50 10.255.255.255:80 1
+			proxy's outbound tcp 1337:1000 10.255.255.255:80 not 1
 			inbound tcp outside 10.1.0.7:443 2
-			proxy to itself tcp 1337:65534 10.1.0.7:80 2
-			proxy to application tcp 1337:65534 127.0.0.6 10.1.0.7:0`},
+			proxy to itself tcp 1337:1000 10.1.0.7:80 2
+			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0`},
 		"long lists": {func(c *config.Config) {
 			c.IncludedPorts = config.PortSelection{}
 			for port := uint16(5000); port < 5100; port += 2 {
@@ -70,29 +70,98 @@ func TestPlan(t *testing.T) {
 			}}
 			c.IncludedGroups = config.GroupSelection{Groups: []uint32{50, 52}}
 		}, `
-			outbound tcp 65534:50 198.51.100.0:80 15001
-			proxy's outbound tcp 1337:65534 198.51.100.0:80 not 15001
+			outbound tcp 1000:50 198.51.100.1:80 15001
+			proxy's outbound tcp 1337:1000 198.51.100.1:80 not 15001
 			inbound tcp outside 10.1.0.7:5000 15006
-			proxy to itself tcp 1337:65534 10.1.0.7:80 15006
-			proxy to application tcp 1337:65534 127.0.0.6 10.1.0.7:0`},
-		"ports only, user nobody is the proxy": {func(c *config.Config) {
+			proxy to itself tcp 1337:1000 10.1.0.7:80 15006
+			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0`},
+		"ports only, an ordinary user is the proxy": {func(c *config.Config) {
 			c.IncludedPorts, c.IncludedCIDRs = config.PortSelection{}, config.CIDRSelection{}
 			c.IncludedOutboundPorts = []iptables.PortRange{iptables.Port(5432)}
-			c.ProxyUIDs = []uint32{65534, 70000}
+			c.ProxyUIDs = []uint32{1000, 70000}
 		}, `
-			outbound tcp 65533:65534 192.0.2.1:5432 15001
-			proxy's outbound tcp 65534:65534 192.0.2.1:5432 not 15001
-			proxy to itself tcp 65534:65534 10.1.0.7:80 15006
-			proxy to application tcp 65534:65534 127.0.0.6 10.1.0.7:0`},
+			outbound tcp 1001:1001 192.0.2.1:5432 15001
+			proxy's outbound tcp 1000:1001 192.0.2.1:5432 not 15001
+			proxy to itself tcp 1000:1001 10.1.0.7:80 15006
+			proxy to application tcp 1000:1001 127.0.0.6 10.1.0.7:0`},
 		"DNS only": {func(c *config.Config) {
 			c.IncludedPorts, c.IncludedCIDRs = config.PortSelection{}, config.CIDRSelection{}
 			c.RedirectDNS = true
 		}, `
-			proxy to itself tcp 1337:65534 10.1.0.7:80 15006
-			proxy to application tcp 1337:65534 127.0.0.6 10.1.0.7:0
-			DNS udp 65534:65534 10.96.0.10:53 15053
-			DNS tcp 65534:65534 10.96.0.10:53 15053
-			proxy's DNS udp 1337:65534 10.96.0.10:53 not 15053`},
+			proxy to itself tcp 1337:1000 10.1.0.7:80 15006
+			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0
+			DNS udp 1000:1000 10.96.0.10:53 15053
+			DNS tcp 1000:1000 10.96.0.10:53 15053
+			proxy's DNS udp 1337:1000 10.96.0.10:53 not 15053`},
+		"many users exempt": {func(c *config.Config) {
+			c.ExcludedUIDs = []config.UserTraffic{{First: 1000, Last: 1999}, {First: 60000, Last: 65535}}
+		}, `
+			outbound tcp 2000:2000 192.0.2.1:80 15001
+			proxy's outbound tcp 1337:2000 192.0.2.1:80 not 15001
+			inbound tcp outside 10.1.0.7:80 15006
+			proxy to itself tcp 1337:2000 10.1.0.7:80 15006
+			proxy to application tcp 1337:2000 127.0.0.6 10.1.0.7:0`},
+		"usual proxies": {func(c *config.Config) { c.ProxyUIDs = []uint32{65534, 65533} }, `
+			outbound tcp 1000:1000 192.0.2.1:80 15001
+			proxy's outbound tcp 65534:1000 192.0.2.1:80 not 15001
+			inbound tcp outside 10.1.0.7:80 15006
+			proxy to itself tcp 65534:1000 10.1.0.7:80 15006
+			proxy to application tcp 65534:1000 127.0.0.6 10.1.0.7:0`},
+		"usual ports excluded": {func(c *config.Config) {
+			c.ExcludedPorts = ports(80, 8080, 1024, 3000, 49151)
+			c.ExcludedOutboundPorts = ports(81)
+		}, `
+			outbound tcp 1000:1000 192.0.2.1:82 15001
+			proxy's outbound tcp 1337:1000 192.0.2.1:82 not 15001
+			inbound tcp outside 10.1.0.7:82 15006
+			proxy to itself tcp 1337:1000 10.1.0.7:82 15006
+			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0`},
+		"every port named": {func(c *config.Config) {
+			c.ExcludedPorts = []iptables.PortRange{{First: 1, Last: 999}, {First: 2000, Last: 65535}}
+			c.ExcludedOutboundPorts = []iptables.PortRange{{First: 500, Last: 2500}}
+		}, `
+			outbound tcp 1000:1000 192.0.2.1:15009 15001
+			proxy's outbound tcp 1337:1000 192.0.2.1:15009 not 15001
+			inbound tcp outside 10.1.0.7:1000 15006
+			proxy to itself tcp 1337:1000 10.1.0.7:15009 15006
+			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0`},
+		"addresses excluded": {func(c *config.Config) {
+			c.Mode = config.ModeTProxy
+			c.ExcludedSourceCIDRs = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+			c.ExcludedCIDRs = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.0/24")}
+		}, `
+			outbound tcp 1000:1000 203.0.113.1:80 15001
+			proxy's outbound tcp 1337:1000 203.0.113.1:80 not 15001
+			inbound tcp outside 198.51.100.255 10.1.0.7:80 15006 transparent
+			proxy as client tcp 0:1000 198.51.100.255 10.1.0.7:0 mark 1337
+			proxy to itself tcp 1337:1000 10.1.0.7:80 15006
+			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0`},
+		"parts excluded": {func(c *config.Config) {
+			c.IncludedPorts = config.PortSelection{}
+			c.IncludedCIDRs = config.CIDRSelection{CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
+			c.ExcludedCIDRs = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16"), netip.MustParsePrefix("10.255.0.0/16")}
+		}, `
+			outbound tcp 1000:1000 10.1.0.0:80 15001
+			proxy's outbound tcp 1337:1000 10.1.0.0:80 not 15001
+			proxy to itself tcp 1337:1000 10.1.0.7:80 15006
+			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0`},
+		"nothing that could be tried": {func(c *config.Config) {
+			c.RedirectDNS = true
+			c.ExcludedSourceCIDRs = []netip.Prefix{netip.MustParsePrefix("128.0.0.0/1")}
+			c.ExcludedCIDRs = []netip.Prefix{netip.MustParsePrefix("192.0.0.0/8"), netip.MustParsePrefix("198.0.0.0/8"), netip.MustParsePrefix("203.0.0.0/8")}
+			c.ExcludedOutboundPorts = ports(53)
+		}, `
+			proxy to itself tcp 1337:1000 10.1.0.7:80 15006
+			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0
+			outbound tcp unknown
+			inbound tcp unknown
+			DNS udp unknown`},
+		"nothing but the proxy itself": {func(c *config.Config) {
+			c.IncludedPorts, c.IncludedCIDRs = config.PortSelection{}, config.CIDRSelection{}
+			c.VirtualInterfaces = []string{"vm0"}
+		}, `
+			proxy to itself tcp 1337:1000 10.1.0.7:80 15006
+			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -106,8 +175,12 @@ func TestPlan(t *testing.T) {
 			planned := capture.Plan(cfg, h).Rules
 			for _, rules := range []iptables.Ruleset{planned, compact.Multiport(planned), compact.Sets(planned)} {
 				got := "\n"
-				for _, a := range plan(Want{Rules: rules, Addresses: h.Addresses}) {
+				attempts, untried := plan(Want{Rules: rules, Addresses: h.Addresses})
+				for _, a := range attempts {
 					got += describe(a) + "\n"
+				}
+				for _, s := range untried {
+					got += fmt.Sprintf("%s %s %s\n", s.Name, s.Protocol, s.Outcome)
 				}
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("want (-), got (+):\n%s\n%s", diff, rules.Save(iptables.IPv4))
@@ -117,10 +190,21 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+func ports(all ...uint16) []iptables.PortRange {
+	var ranges []iptables.PortRange
+	for _, port := range all {
+		ranges = append(ranges, iptables.Port(port))
+	}
+	return ranges
+}
+
 func describe(a *attempt) string {
 	words := fmt.Sprintf("%s %s", a.name, a.protocol)
-	if a.in != "" {
+	if a.isOutside() {
 		words += " outside"
+		if a.by.far != netip.MustParseAddr("192.0.2.255") {
+			words += " " + a.by.far.String()
+		}
 	} else {
 		words += fmt.Sprintf(" %d:%d", a.who.uid, a.who.gid)
 	}
@@ -152,7 +236,7 @@ func TestPlanForeign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if attempts := plan(Want{Rules: iptables.Ruleset{Tables: tables}}); len(attempts) != 0 {
-		t.Errorf("plans %s", describe(attempts[0]))
+	if attempts, untried := plan(Want{Rules: iptables.Ruleset{Tables: tables}}); len(attempts)+len(untried) != 0 {
+		t.Errorf("plans %d attempts and leaves %d", len(attempts), len(untried))
 	}
 }

@@ -24,14 +24,14 @@ func prepare(ctx context.Context, attempts []*attempt, p *post) (*outside, error
 	}
 	for _, a := range attempts {
 		a.err = a.listenAs(p)
-		if a.in != "" && thereErr != nil {
+		if a.isOutside() && thereErr != nil {
 			a.err = thereErr
 		}
 	}
 	for _, a := range attempts {
 		switch {
 		case a.err != nil:
-		case a.in == "":
+		case !a.isOutside():
 			a.err = a.who.as(a.open)
 		default:
 			a.err = there.do(a.open)
@@ -46,18 +46,16 @@ func prepare(ctx context.Context, attempts []*attempt, p *post) (*outside, error
 // openOutsideFor returns the place outside for the attempts that come from there,
 // or nil where none does.
 func openOutsideFor(ctx context.Context, attempts []*attempt) (*outside, error) {
-	name := ""
-	var families []iptables.Family
+	var links []linkOutside
 	for _, a := range attempts {
-		if a.in != "" {
-			name = a.in
-			families = append(families, a.family)
+		if a.isOutside() && !slices.Contains(links, a.by) {
+			links = append(links, a.by)
 		}
 	}
-	if name == "" {
+	if len(links) == 0 {
 		return nil, nil
 	}
-	return openOutside(ctx, name, families)
+	return openOutside(ctx, links)
 }
 
 // listenAs makes the listener as the user that it stands for, about whose answers

@@ -41,7 +41,8 @@ const (
 	Unknown Outcome = "unknown"
 )
 
-// Step is one connection, or one datagram.
+// Step is one connection, or one datagram. Where one could not even be found, To is
+// the zero value and the outcome Unknown.
 type Step struct {
 	// Name tells what it is about, such as "outbound".
 	Name     string            `json:"name"`
@@ -49,9 +50,9 @@ type Step struct {
 	Protocol iptables.Protocol `json:"protocol"`
 	// Who connects: "user 1337", or "someone outside". From is set where it
 	// matters.
-	Who  string         `json:"who"`
+	Who  string         `json:"who,omitempty"`
 	From netip.Addr     `json:"from,omitzero"`
-	To   netip.AddrPort `json:"to"`
+	To   netip.AddrPort `json:"to,omitzero"`
 	// Want is the port where it has to arrive; 0 is for what must not arrive
 	// at the proxy.
 	Want uint16 `json:"want"`
@@ -68,6 +69,9 @@ func (s Step) Failed() bool { return s.Outcome == Failed }
 
 // String returns the step as a sentence.
 func (s Step) String() string {
+	if !s.To.IsValid() {
+		return fmt.Sprintf("%s %s: cannot tell: %s", s.Name, s.Family, s.Detail)
+	}
 	what := "connection"
 	if s.Protocol == iptables.UDP {
 		what = "datagram"
@@ -92,8 +96,9 @@ func (s Step) String() string {
 
 // Run tries what follows from the rules, per family: connections that they
 // capture, inbound, outbound and for DNS, and those that would go round in circles
-// if they did. It returns a step for each; where nothing is captured there is
-// none.
+// if they did. It returns a step for each, and one for each direction that rules
+// capture where no connection was found that they do; where nothing is captured
+// there is none.
 //
 // An error means that it was interrupted or, which is not to be expected, that the
 // calling thread could not go back to its network namespace and must not be used
@@ -104,7 +109,7 @@ func Run(interrupted context.Context, want Want) ([]Step, error) {
 	ctx, cancel := context.WithTimeout(interrupted, want.Timeout)
 	defer cancel()
 
-	attempts := plan(want)
+	attempts, untried := plan(want)
 	post := newPost()
 	defer post.close()
 	there, err := prepare(ctx, attempts, post)
@@ -128,5 +133,5 @@ func Run(interrupted context.Context, want Want) ([]Step, error) {
 	if interrupted.Err() != nil {
 		return nil, fmt.Errorf("the probe was interrupted: %w", context.Cause(interrupted))
 	}
-	return steps, nil
+	return append(steps, untried...), nil
 }

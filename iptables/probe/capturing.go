@@ -1,0 +1,90 @@
+package probe
+
+import (
+	"slices"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/compact"
+)
+
+// capturing returns the rules by which connections or datagrams that enter a hook
+// may come to the proxy: those that redirect them, and those that lead there. What
+// they capture depends on the rules between them too, of which this knows nothing;
+// so where there is none nothing is captured, and where there are some it takes a
+// packet to tell.
+//
+// Rules for one interface only are left out, such as those for lo, by which the
+// namespace talks to itself. For TCP, so are those that redirect to where queries
+// go.
+func (p *planner) capturing(hook string, protocol iptables.Protocol) []iptables.Rule {
+	s := search{protocol: protocol, leads: make(map[string]bool)}
+	if protocol == iptables.TCP {
+		for _, r := range p.capturing(hook, iptables.UDP) {
+			if t, ok := r.Target.(iptables.Redirect); ok {
+				s.queries = append(s.queries, t.Ports)
+			}
+		}
+	}
+	for i := range p.rules.Tables {
+		s.table = &p.rules.Tables[i]
+		if s.table.Family == p.family {
+			clear(s.leads)
+			s.follow(hook)
+		}
+	}
+	return s.found
+}
+
+// search looks for the rules that capture a protocol.
+type search struct {
+	protocol iptables.Protocol
+	queries  []iptables.PortRange // where DNS queries go
+	table    *iptables.Table
+	leads    map[string]bool // whether a chain of the table leads to the proxy
+	found    []iptables.Rule
+}
+
+// follow reports whether a chain leads to the proxy, and notes its rules that do.
+func (s *search) follow(name string) bool {
+	if leads, known := s.leads[name]; known {
+		return leads
+	}
+	// A chain that jumps back to itself leads nowhere by that.
+	s.leads[name] = false
+	chain := s.table.Chain(name)
+	if chain == nil {
+		return false
+	}
+	leads := false
+	for _, r := range chain.Rules {
+		if s.mayMatch(r) && s.captures(r.Target) {
+			s.found = append(s.found, r)
+			leads = true
+		}
+	}
+	s.leads[name] = leads
+	return leads
+}
+
+func (s *search) captures(t iptables.Target) bool {
+	switch t := t.(type) {
+	case iptables.Redirect:
+		return !slices.Contains(s.queries, t.Ports)
+	case iptables.TProxy:
+		return true
+	case iptables.Jump:
+		return s.follow(t.Chain)
+	case iptables.Goto:
+		return s.follow(t.Chain)
+	}
+	return false
+}
+
+func (s *search) mayMatch(r iptables.Rule) bool {
+	for _, f := range []iptables.SetField{iptables.InInterface, iptables.OutInterface} {
+		if _, not, ok := compact.Values(r, f); ok && !not {
+			return false
+		}
+	}
+	return r.Protocol == (iptables.ProtocolMatch{}) || (r.Protocol.Protocol == s.protocol) != r.Protocol.Not
+}
