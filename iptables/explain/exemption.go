@@ -54,7 +54,7 @@ func (q *inquiry) builtIn(s Step) Reason {
 	case s.Rule.Source != (iptables.Address{}):
 		return final(fmt.Sprintf("%s is where the proxy connects to the application from: captured, it would go round in circles", p.Source), "")
 	case p.Hook == iptables.Prerouting:
-		return final("what comes in by lo is the pod's own, and of that only what the proxy sends to the pod's address comes in again", "")
+		return final("what comes in by lo is a connection from the pod to itself, which is not captured unless the proxy makes it to the pod's own address", "")
 	}
 	return final(fmt.Sprintf("destination %s is the pod itself", p.Destination), "")
 }
@@ -64,7 +64,7 @@ func (q *inquiry) builtIn(s Step) Reason {
 func (q *inquiry) proxyTraffic(s Step) Reason {
 	p, o := q.packet, item(&s.Rule, q.packet)
 	if s.Rule.Out != (iptables.Interface{}) {
-		return final(fmt.Sprintf("the pod talks to itself, of which only what the proxy (%s) sends to the pod's address comes in again", o),
+		return final(fmt.Sprintf("connections from the pod to itself are not captured, unless the proxy (%s) makes them to the pod's own address", o),
 			"connect by the address of a service")
 	}
 	who, id := "user", p.Owner.UID

@@ -51,6 +51,8 @@ func TestReasons(t *testing.T) {
 	}
 	lo := packet()
 	lo.Out, lo.Destination = "lo", lo.Source
+	again := inbound()
+	again.In = "lo"
 	passthrough := lo
 	passthrough.Source = netip.MustParseAddr("127.0.0.6")
 	for name, test := range map[string]struct {
@@ -60,26 +62,27 @@ func TestReasons(t *testing.T) {
 		// changed are the arguments after the change; empty for none.
 		changed string
 	}{
-		"excluded port": {inbound(), "-d 22,80", "port 80 is excluded by --excluded-ports=80 / take 80 out of --excluded-ports", "-d 22"},
-		"not listed":    {inbound(), "-b 8080,443", "port 80 is not in --included-ports=8080,443 / add 80 to --included-ports", "-b 8080,443,80"},
-		"one listed":    {inbound(), "-b 443", "port 80 is not in --included-ports=443 / add 80 to --included-ports", "-b 443,80"},
-		"off":           {inbound(), "--included-ports=", "no inbound port is captured: --included-ports is empty / add 80 to --included-ports, or make it *", "-b 80"},
-		"client":        {inbound(), "--excluded-source-cidrs 192.168.0.0/16,10.0.0.0/8", "client 10.0.0.1 is excluded by --excluded-source-cidrs=10.0.0.0/8 / take 10.0.0.0/8 out of --excluded-source-cidrs", "--excluded-ports="},
-		"interface":     {inbound(), "-c eth0,net+ -d 80,22 -m TPROXY", "interface eth0 is excluded by --excluded-interfaces=eth0 / take eth0 out of --excluded-interfaces; port 80 is excluded by --excluded-ports=80 / take 80 out of --excluded-ports", "-m TPROXY"},
-		"machine":       {inbound(), "-k tap0,eth0 -i 10.1.0.0/16", "what comes in by eth0 is outbound traffic (--virtual-interfaces=eth0), and destination 10.0.0.2 is not in --included-cidrs=10.1.0.0/16 / add 10.0.0.2 to --included-cidrs", "-k eth0 -i 10.1.0.0/16,10.0.0.2"},
-		"outbound port": {packet(), "-o 80", "port 80 is excluded by --excluded-outbound-ports=80 / take 80 out of --excluded-outbound-ports", "--excluded-outbound-ports="},
-		"destination":   {packet(), "-x 192.168.0.0/16,10.0.0.0/24", "destination 10.0.0.2 is excluded by --excluded-cidrs=10.0.0.0/24 / take 10.0.0.0/24 out of --excluded-cidrs", "--excluded-cidrs="},
-		"not included":  {packet(), "-i 10.1.0.0/16,10.2.0.0/16 -q 443", "destination 10.0.0.2 is not in --included-cidrs=10.1.0.0/16,10.2.0.0/16 and port 80 not in --included-outbound-ports=443 / add 10.0.0.2 to --included-cidrs, or 80 to --included-outbound-ports", "-i 10.1.0.0/16 -q 443,80"},
-		"two":           {packet(), "-o 80 -x 10.0.0.0/24", "port 80 is excluded by --excluded-outbound-ports=80 / take 80 out of --excluded-outbound-ports; destination 10.0.0.2 is excluded by --excluded-cidrs=10.0.0.0/24 / take 10.0.0.0/24 out of --excluded-cidrs", "--excluded-outbound-ports="},
-		"user":          {packet(), "--excluded-uids 5,1000,2000-3000", "traffic of user 1000 is excluded by --excluded-uids=1000 / take 1000 out of --excluded-uids", "--excluded-outbound-ports="},
-		"group":         {packet(), "--excluded-groups 7,1000", "group 1000 is excluded by --excluded-groups=1000 / take 1000 out of --excluded-groups", "--excluded-outbound-ports="},
-		"no group":      {packet(), "--included-groups 7,8", "group 1000 is not in --included-groups=7,8 / add 1000 to --included-groups", "--included-groups 7,8,1000"},
-		"proxy":         {by(1337, 1000), "", "user 1337 is the proxy's (--proxy-uid=1337): captured, its traffic would go round in circles / if this is not the proxy, run it as another user", ""},
-		"proxy's group": {by(1000, 1337), "", "group 1337 is the proxy's (--proxy-gid=1337): captured, its traffic would go round in circles / if this is not the proxy, run it as another group", ""},
-		"itself":        {lo, "", "the pod talks to itself, of which only what the proxy (--proxy-uid=1337) sends to the pod's address comes in again / connect by the address of a service", ""},
-		"passthrough":   {passthrough, "", "127.0.0.6 is where the proxy connects to the application from: captured, it would go round in circles / ", ""},
-		"no DNS":        {query("8.8.8.8"), "", "DNS is not captured: --redirect-dns is not given / give --redirect-dns", "--redirect-dns --capture-all-dns"},
-		"other server":  {query("8.8.8.8"), "--redirect-dns", "name server 8.8.8.8 is not in resolv.conf, which has 10.96.0.10 (--redirect-dns) / ask 10.96.0.10, name 8.8.8.8 in resolv.conf and apply again, or give --capture-all-dns", "--redirect-dns --capture-all-dns"},
+		"excluded port":  {inbound(), "-d 22,80", "port 80 is excluded by --excluded-ports=80 / take 80 out of --excluded-ports", "-d 22"},
+		"not listed":     {inbound(), "-b 8080,443", "port 80 is not in --included-ports=8080,443 / add 80 to --included-ports", "-b 8080,443,80"},
+		"one listed":     {inbound(), "-b 443", "port 80 is not in --included-ports=443 / add 80 to --included-ports", "-b 443,80"},
+		"off":            {inbound(), "--included-ports=", "no inbound port is captured: --included-ports is empty / add 80 to --included-ports, or make it *", "-b 80"},
+		"client":         {inbound(), "--excluded-source-cidrs 192.168.0.0/16,10.0.0.0/8", "client 10.0.0.1 is excluded by --excluded-source-cidrs=10.0.0.0/8 / take 10.0.0.0/8 out of --excluded-source-cidrs", "--excluded-ports="},
+		"interface":      {inbound(), "-c eth0,net+ -d 80,22 -m TPROXY", "interface eth0 is excluded by --excluded-interfaces=eth0 / take eth0 out of --excluded-interfaces; port 80 is excluded by --excluded-ports=80 / take 80 out of --excluded-ports", "-m TPROXY"},
+		"machine":        {inbound(), "-k tap0,eth0 -i 10.1.0.0/16", "what comes in by eth0 is outbound traffic (--virtual-interfaces=eth0), and destination 10.0.0.2 is not in --included-cidrs=10.1.0.0/16 / add 10.0.0.2 to --included-cidrs", "-k eth0 -i 10.1.0.0/16,10.0.0.2"},
+		"outbound port":  {packet(), "-o 80", "port 80 is excluded by --excluded-outbound-ports=80 / take 80 out of --excluded-outbound-ports", "--excluded-outbound-ports="},
+		"destination":    {packet(), "-x 192.168.0.0/16,10.0.0.0/24", "destination 10.0.0.2 is excluded by --excluded-cidrs=10.0.0.0/24 / take 10.0.0.0/24 out of --excluded-cidrs", "--excluded-cidrs="},
+		"not included":   {packet(), "-i 10.1.0.0/16,10.2.0.0/16 -q 443", "destination 10.0.0.2 is not in --included-cidrs=10.1.0.0/16,10.2.0.0/16 and port 80 not in --included-outbound-ports=443 / add 10.0.0.2 to --included-cidrs, or 80 to --included-outbound-ports", "-i 10.1.0.0/16 -q 443,80"},
+		"two":            {packet(), "-o 80 -x 10.0.0.0/24", "port 80 is excluded by --excluded-outbound-ports=80 / take 80 out of --excluded-outbound-ports; destination 10.0.0.2 is excluded by --excluded-cidrs=10.0.0.0/24 / take 10.0.0.0/24 out of --excluded-cidrs", "--excluded-outbound-ports="},
+		"user":           {packet(), "--excluded-uids 5,1000,2000-3000", "traffic of user 1000 is excluded by --excluded-uids=1000 / take 1000 out of --excluded-uids", "--excluded-outbound-ports="},
+		"group":          {packet(), "--excluded-groups 7,1000", "group 1000 is excluded by --excluded-groups=1000 / take 1000 out of --excluded-groups", "--excluded-outbound-ports="},
+		"no group":       {packet(), "--included-groups 7,8", "group 1000 is not in --included-groups=7,8 / add 1000 to --included-groups", "--included-groups 7,8,1000"},
+		"proxy":          {by(1337, 1000), "", "user 1337 is the proxy's (--proxy-uid=1337): captured, its traffic would go round in circles / if this is not the proxy, run it as another user", ""},
+		"proxy's group":  {by(1000, 1337), "", "group 1337 is the proxy's (--proxy-gid=1337): captured, its traffic would go round in circles / if this is not the proxy, run it as another group", ""},
+		"itself":         {lo, "", "connections from the pod to itself are not captured, unless the proxy (--proxy-uid=1337) makes them to the pod's own address / connect by the address of a service", ""},
+		"comes in by lo": {again, "-m TPROXY", "what comes in by lo is a connection from the pod to itself, which is not captured unless the proxy makes it to the pod's own address / ", ""},
+		"passthrough":    {passthrough, "", "127.0.0.6 is where the proxy connects to the application from: captured, it would go round in circles / ", ""},
+		"no DNS":         {query("8.8.8.8"), "", "DNS is not captured: --redirect-dns is not given / give --redirect-dns", "--redirect-dns --capture-all-dns"},
+		"other server":   {query("8.8.8.8"), "--redirect-dns", "name server 8.8.8.8 is not in resolv.conf, which has 10.96.0.10 (--redirect-dns) / ask 10.96.0.10, name 8.8.8.8 in resolv.conf and apply again, or give --capture-all-dns", "--redirect-dns --capture-all-dns"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for form, of := range forms {
