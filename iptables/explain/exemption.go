@@ -106,7 +106,9 @@ func (q *inquiry) notInbound() Reason {
 func (q *inquiry) notDNS() Reason {
 	p := q.packet
 	if len(q.given("--redirect-dns")) == 0 && len(q.given("--capture-all-dns")) == 0 {
-		return Reason{Why: "DNS is not captured: --redirect-dns is not given", Change: "give --redirect-dns"}
+		// Which servers resolv.conf names, the rules do not tell.
+		return Reason{Why: "DNS is not captured: --redirect-dns is not given",
+			Change: fmt.Sprintf("give --redirect-dns, and --capture-all-dns too unless resolv.conf names %s", p.Destination)}
 	}
 	servers := slices.DeleteFunc(q.given("--redirect-dns"), func(v string) bool { return v == "" })
 	if len(servers) == 0 {

@@ -81,7 +81,8 @@ func TestReasons(t *testing.T) {
 		"itself":         {lo, "", "connections from the pod to itself are not captured, unless the proxy (--proxy-uid=1337) makes them to the pod's own address / connect by the address of a service", ""},
 		"comes in by lo": {again, "-m TPROXY", "what comes in by lo is a connection from the pod to itself, which is not captured unless the proxy makes it to the pod's own address / ", ""},
 		"passthrough":    {passthrough, "", "127.0.0.6 is where the proxy connects to the application from: captured, it would go round in circles / ", ""},
-		"no DNS":         {query("8.8.8.8"), "", "DNS is not captured: --redirect-dns is not given / give --redirect-dns", "--redirect-dns --capture-all-dns"},
+		"no DNS":         {query("8.8.8.8"), "", "DNS is not captured: --redirect-dns is not given / give --redirect-dns, and --capture-all-dns too unless resolv.conf names 8.8.8.8", "--redirect-dns --capture-all-dns"},
+		"no DNS, named":  {query("10.96.0.10"), "", "DNS is not captured: --redirect-dns is not given / give --redirect-dns, and --capture-all-dns too unless resolv.conf names 10.96.0.10", "--redirect-dns"},
 		"other server":   {query("8.8.8.8"), "--redirect-dns", "name server 8.8.8.8 is not in resolv.conf, which has 10.96.0.10 (--redirect-dns) / ask 10.96.0.10, name 8.8.8.8 in resolv.conf and apply again, or give --capture-all-dns", "--redirect-dns --capture-all-dns"},
 	} {
 		t.Run(name, func(t *testing.T) {
