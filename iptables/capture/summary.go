@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
@@ -37,18 +38,18 @@ type Line struct {
 
 // Summarise tells what [Plan] captures, and why not the rest.
 func Summarise(cfg config.Config, h host.Host) Summary {
-	s := summariser{cfg: cfg, dns: planDNS(cfg, h)}
-	families := []iptables.Family{iptables.IPv4}
+	s := summariser{cfg: cfg, dns: planDNS(cfg, h), families: []iptables.Family{iptables.IPv4}}
 	if capturesIPv6(cfg, h) {
-		families = append(families, iptables.IPv6)
+		s.families = append(s.families, iptables.IPv6)
 	}
-	return Summary{Families: families, Mode: cfg.Mode, Inbound: s.inbound(), Outbound: s.outbound()}
+	return Summary{Families: s.families, Mode: cfg.Mode, Inbound: s.inbound(), Outbound: s.outbound()}
 }
 
 type summariser struct {
-	cfg   config.Config
-	dns   dnsPlan
-	lines []Line
+	cfg      config.Config
+	dns      dnsPlan
+	families []iptables.Family
+	lines    []Line
 }
 
 func (s *summariser) captured(port uint16, what, why string) {
@@ -169,7 +170,7 @@ func (s *summariser) proxy() {
 	c := s.cfg
 	uids, gids := join(c.ProxyUIDs, number), join(c.ProxyGIDs, number)
 	who := option("proxy-uid", uids) + " " + option("proxy-gid", gids)
-	s.exempt("from 127.0.0.6 or ::6 to the pod itself", "the proxy's connections to the application")
+	s.exempt(fmt.Sprintf("from %s to the pod itself", s.passthrough()), "the proxy's connections to the application")
 	p := planner{cfg: c}
 	self := fmt.Sprintf("user %s or group %s", words(uids), words(gids))
 	if c.Mode == config.ModeRedirect && !p.includesLoopback() {
@@ -182,6 +183,16 @@ func (s *summariser) proxy() {
 		s.exempt("by anyone else to the pod itself", "does not leave the pod")
 	}
 	s.exempt(fmt.Sprintf("by user %s or group %s", words(uids), words(gids)), "the proxy's: "+who)
+}
+
+// passthrough returns where the proxy connects to the application from, in the
+// families that are captured.
+func (s *summariser) passthrough() string {
+	addresses := make([]string, len(s.families))
+	for i, f := range s.families {
+		addresses[i] = f.Passthrough().Addr().String()
+	}
+	return strings.Join(addresses, " or ")
 }
 
 // excludedUsers adds a line for each run of users whose traffic of one kind is exempt.
@@ -216,12 +227,16 @@ func (s *summariser) dnsQueries() {
 	if !s.dns.enabled {
 		return
 	}
-	servers := join(s.dns.named, netip.Addr.String)
-	what, why := "DNS queries to "+words(servers), "--redirect-dns"
 	if s.dns.all {
-		what, why = "DNS queries", "--redirect-dns --capture-all-dns"
+		s.captured(s.cfg.DNSPort, "DNS queries", "--redirect-dns --capture-all-dns")
+		return
 	}
-	s.captured(s.cfg.DNSPort, what, why)
+	servers := slices.DeleteFunc(slices.Clone(s.dns.named), func(a netip.Addr) bool {
+		return !slices.Contains(s.families, iptables.FamilyOf(a))
+	})
+	if len(servers) > 0 {
+		s.captured(s.cfg.DNSPort, "DNS queries to "+words(join(servers, netip.Addr.String)), "--redirect-dns")
+	}
 }
 
 func (s *summariser) destinations() {
