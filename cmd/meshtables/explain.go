@@ -5,15 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
-	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/kernel"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables"
 )
 
 // explain tells what becomes of a connection, or without one in general what is
@@ -94,21 +91,6 @@ func (c *command) subject(ctx context.Context) (s subject, status int) {
 	return s, exitDone
 }
 
-// warnUnused tells of options about what to capture, where the kernel is asked
-// what is captured.
-func (c *command) warnUnused() {
-	var given []string
-	for _, arg := range config.Default().Args() {
-		option, _, _ := strings.Cut(arg, "=")
-		if c.line.set.Changed(strings.TrimPrefix(option, "--")) {
-			given = append(given, option)
-		}
-	}
-	if given != nil {
-		c.log.Warn("without effect, as the installed rules are explained: " + strings.Join(given, ", "))
-	}
-}
-
 // liveRules returns the rules of the backend that holds ours, or of the one that
 // would.
 func (c *command) liveRules(ctx context.Context) (live kernel.Installed, err error) {
@@ -131,44 +113,4 @@ func (c *command) liveRules(ctx context.Context) (live kernel.Installed, err err
 	live.Backend = choice.Backend
 	live.Rules, err = choice.Backend.Load(ctx)
 	return live, err
-}
-
-// warnLive tells of what --live does not take into account.
-func (c *command) warnLive(ctx context.Context, s *subject) error {
-	if own := s.rules.Own(); len(own.Tables) == 0 {
-		c.log.Warn("there are no rules of meshtables here")
-	} else if !s.Complete {
-		c.log.Warn("some rules are such as no options make, so it cannot be told where each comes from")
-	}
-	c.warnIgnored(&s.rules, func(t *iptables.Table, chain string) bool {
-		return isWalked(t.Name) && (chain == iptables.Prerouting || chain == iptables.Output)
-	})
-	if s.backend != kernel.Native {
-		return nil
-	}
-	beside, err := nftables.New().Load(ctx)
-	if err != nil {
-		return err
-	}
-	c.warnIgnored(&beside, func(*iptables.Table, string) bool { return false })
-	return nil
-}
-
-// warnIgnored tells of tables with rules in built-in chains that are not walked.
-func (c *command) warnIgnored(rules *iptables.Ruleset, walked func(t *iptables.Table, chain string) bool) {
-	for _, t := range rules.Tables {
-		n := 0
-		for _, chain := range t.Chains {
-			if chain.Policy != "" && !walked(&t, chain.Name) {
-				n += len(chain.Rules)
-			}
-		}
-		if n > 0 {
-			c.log.Warn(fmt.Sprintf("%s table %s has rules that are not looked at (%d), which may drop or change packets too", t.Family, t.Name, n))
-		}
-	}
-}
-
-func isWalked(table string) bool {
-	return table == iptables.Raw || table == iptables.Mangle || table == iptables.Nat
 }

@@ -22,6 +22,7 @@ func (c *command) explainAll(ctx context.Context) int {
 		if own := s.rules.Own(); len(own.Tables) == 0 {
 			return c.print(overview{Inbound: []overviewLine{}, Outbound: []overviewLine{}})
 		}
+		c.warnForeign(&s.rules)
 	}
 	summary := capture.Summarise(s.Config, s.Host)
 	a := overview{Mode: summary.Mode, Inbound: overviewLines(summary.Inbound), Outbound: overviewLines(summary.Outbound)}

@@ -55,17 +55,26 @@ func (w *walker) redirect(t iptables.Redirect) {
 }
 
 // applyForeign knows the targets of others that need no look at their arguments:
-// those that only tell somebody (iptables-extensions(8)), and REJECT, for which a
-// connection is as dead as for DROP.
+// those that only tell somebody, and REJECT, for which a connection is as dead as for
+// DROP.
 func (w *walker) applyForeign(t iptables.UnknownTarget) (outcome, error) {
-	switch t.Name {
-	case "LOG", "NFLOG", "TRACE", "AUDIT":
+	switch {
+	case onlyTells(t):
 		return fellThrough, nil
-	case "REJECT":
+	case t.Name == "REJECT":
 		w.drop()
 		return decided, nil
 	}
 	return decided, fmt.Errorf("unknown target %s", strings.TrimSpace(t.Name+" "+strings.Join(t.Args, " ")))
+}
+
+// onlyTells reports whether a target leaves packets alone (iptables-extensions(8)).
+func onlyTells(t iptables.UnknownTarget) bool {
+	switch t.Name {
+	case "LOG", "NFLOG", "TRACE", "AUDIT":
+		return true
+	}
+	return false
 }
 
 func (w *walker) drop() { w.result.Verdict, w.result.Port = Dropped, 0 }

@@ -1,0 +1,52 @@
+package explain
+
+import (
+	"slices"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// FirstForeign returns the first rule of others that packets of a family meet before
+// the last jump to rules of ours, which it may keep them from. Rules that only count
+// or tell somebody keep them from nothing.
+func FirstForeign(rs *iptables.Ruleset, f iptables.Family) (Step, bool) {
+	for _, hook := range []string{iptables.Prerouting, iptables.Output} {
+		steps := stepsOf(rs, f, hook)
+		for len(steps) > 0 && !jumpsIntoOwn(steps[len(steps)-1].Rule) {
+			steps = steps[:len(steps)-1]
+		}
+		at := slices.IndexFunc(steps, func(s Step) bool { return !jumpsIntoOwn(s.Rule) && !isHarmless(s.Rule) })
+		if at >= 0 {
+			return steps[at], true
+		}
+	}
+	return Step{}, false
+}
+
+// stepsOf returns the rules of the built-in chains of a hook, in the order in which
+// [Walk] comes to them.
+func stepsOf(rs *iptables.Ruleset, f iptables.Family, hook string) []Step {
+	var steps []Step
+	for _, name := range []string{iptables.Raw, iptables.Mangle, iptables.Nat} {
+		t := rs.Table(f, name)
+		if t == nil {
+			continue
+		}
+		if c := t.Chain(hook); c != nil {
+			for i, r := range c.Rules {
+				steps = append(steps, Step{Hook: hook, Table: name, Chain: hook, Position: i + 1, Rule: r})
+			}
+		}
+	}
+	return steps
+}
+
+func jumpsIntoOwn(r iptables.Rule) bool {
+	to, ok := r.JumpsTo()
+	return ok && iptables.IsOwn(to)
+}
+
+func isHarmless(r iptables.Rule) bool {
+	t, ok := r.Target.(iptables.UnknownTarget)
+	return r.Target == nil || ok && onlyTells(t)
+}
