@@ -28,6 +28,9 @@ func (c *command) explain(ctx context.Context) int {
 	if status != exitDone {
 		return status
 	}
+	if c.live || c.trace {
+		c.warnElsewhere(&q, &s)
+	}
 	var answers []explanation
 	for _, p := range q.packets(s.addresses, &s.rules) {
 		result, err := explain.Walk(&s.rules, p)

@@ -81,3 +81,27 @@ func (c *command) warnForeign(rules *iptables.Ruleset) {
 			hintPrefix+"ask about one connection, such as explain out 203.0.113.10:443 --live", strings.Join(places, "; ")))
 	}
 }
+
+// warnElsewhere tells of an inbound connection to an address that the namespace does
+// not have: no such packet comes in, other than for virtual machines behind the pod.
+func (c *command) warnElsewhere(q *question, s *subject) {
+	to := q.to.Addr()
+	ofMachine := len(s.Config.VirtualInterfaces) > 0 && q.options.in != ""
+	if !q.inbound || !to.IsValid() || to.IsLoopback() || ofMachine {
+		return
+	}
+	var own []string
+	for _, p := range s.addresses {
+		a := p.Addr()
+		if a == to {
+			return
+		}
+		if iptables.FamilyOf(a) == iptables.FamilyOf(to) && iptables.IsReachable(a) {
+			own = append(own, a.String())
+		}
+	}
+	if own != nil {
+		c.log.Warn(fmt.Sprintf("%s is no address of this network namespace, which has %s\n"+
+			hintPrefix+"is this another pod, or %[1]s the address of a service?", to, strings.Join(own, ", ")))
+	}
+}
