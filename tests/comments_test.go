@@ -171,7 +171,7 @@ func TestCommentsChangeNoAnswer(t *testing.T) {
 		{"explain", "out", "203.0.113.10:443", "--live", "-O", "json"},
 		{"explain", "out", "10.96.0.10:53", "--proto=udp", "--live"},
 		{"explain", "out", "[2001:db8:113::10]:443", "--uid=1337", "--live"},
-		{"explain", "in", "10.244.1.7:8080", "--trace"},
+		{"explain", "in", "10.244.1.7:8080", "--from", "192.0.2.1:40000", "--trace"},
 	}
 	planned := [][]string{{"explain"}, {"explain", "in", ":8080"}, {"explain", "out", "10.1.2.3:443", "-O", "json"}}
 	forEachBackend(t, func(t *testing.T, backend string) {

@@ -81,6 +81,20 @@ func (w *witness) trace(t *testing.T, a attempt) error {
 	return nil
 }
 
+// A trace can be had again while the proxy has the connection of the last one, which
+// it answers.
+func TestTraceAgain(t *testing.T) {
+	t.Parallel()
+	p := newPod(t, "iptables-nft")
+	apply(t, p)
+	serveProxy(t, p, false)
+	for range 2 {
+		if out := ask(t, p, "explain", "in", ":8080", "--trace"); strings.Count(out, "met the same rules") != 2 || strings.Contains(out, "dropped") {
+			t.Error(out)
+		}
+	}
+}
+
 var ruleCounters = regexp.MustCompile(`counter packets \d+ bytes \d+`)
 
 // A trace that is killed leaves nothing behind.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
@@ -16,8 +17,9 @@ import (
 type traced struct {
 	// Agrees says that it met the rules that a packet as it was sent should.
 	Agrees bool `json:"agrees"`
-	// Dropped says that it ended at the last rule of the path.
+	// Dropped says that it ended at the last rule of the path, and Why why.
 	Dropped bool        `json:"dropped"`
+	Why     string      `json:"why,omitempty"`
 	Packet  askedPacket `json:"packet"`
 	Path    []pathStep  `json:"path"`
 }
@@ -61,8 +63,8 @@ func (c *command) traceAll(ctx context.Context, q *question, s *subject, answers
 		}
 		want := newExplanation(report.Sent, expected, nil)
 		t := &traced{Packet: want.Packet, Path: s.pathOf(report)}
-		if n := len(report.Path); n > 0 {
-			t.Dropped = report.Path[n-1].Dropped
+		if n := len(report.Path); n > 0 && report.Path[n-1].Dropped {
+			t.Dropped, t.Why = true, s.whyDropped(report, report.Path[n-1])
 		}
 		t.Agrees = samePath(want.Path, t.Path, t.Dropped && expected.Verdict == explain.TProxied)
 		answers[i].Trace = t
@@ -75,7 +77,10 @@ func (c *command) traceAll(ctx context.Context, q *question, s *subject, answers
 func (s *subject) pathOf(report trace.Report) []pathStep {
 	path := make([]pathStep, len(report.Path))
 	for i, step := range report.Path {
-		path[i] = pathStep{Table: step.Table, Chain: step.Chain, Position: step.Position, Rule: step.Rule, Origin: s.originOf(report, step)}
+		path[i] = pathStep{Table: step.Table, Chain: step.Chain, Position: step.Position, Rule: step.Rule}
+		if rule := s.ruleOf(report, step); rule != nil {
+			path[i].Origin = rule.Origin.String()
+		}
 		if step.Position == 0 && step.Policy {
 			path[i].Rule = "policy DROP"
 		}
@@ -83,16 +88,37 @@ func (s *subject) pathOf(report trace.Report) []pathStep {
 	return path
 }
 
-func (s *subject) originOf(report trace.Report, step nftables.TraceStep) string {
+// ruleOf returns the rule of a step, or nil if it is in no table that is walked, or is
+// a policy.
+func (s *subject) ruleOf(report trace.Report, step nftables.TraceStep) *iptables.Rule {
 	t := s.rules.Table(report.Sent.Family(), step.Table)
 	if t == nil {
-		return ""
+		return nil
 	}
 	chain := t.Chain(step.Chain)
 	if chain == nil || step.Position < 1 || step.Position > len(chain.Rules) {
-		return ""
+		return nil
 	}
-	return chain.Rules[step.Position-1].Origin.String()
+	return &chain.Rules[step.Position-1]
+}
+
+// whyDropped tells why the packet ended at a step: targets that hand packets on drop
+// those that they cannot.
+func (s *subject) whyDropped(report trace.Report, step nftables.TraceStep) string {
+	rule := s.ruleOf(report, step)
+	if rule == nil {
+		return "by what is not meshtables'"
+	}
+	switch rule.Target.(type) {
+	case iptables.TProxy:
+		return "TPROXY does that as long as no transparent socket listens on its port"
+	case iptables.Redirect:
+		return fmt.Sprintf("REDIRECT does that to what comes in by an interface without an %s address, as %s is here", report.Sent.Family(), report.Sent.In)
+	}
+	if rule.Origin == (iptables.Origin{}) {
+		return "by what is not meshtables'"
+	}
+	return "as " + rule.Origin.String() + " asks for"
 }
 
 // samePath compares the rules of the tables that are walked; the kernel reports
@@ -124,7 +150,7 @@ func (t *traced) text(w io.Writer) {
 	case t.Agrees:
 		fmt.Fprintln(w, "  met the same rules, in the same order")
 	case len(t.Path) == 0:
-		fmt.Fprintln(w, "  shows no rule at all: it may have had no route")
+		fmt.Fprintln(w, "  shows no rule at all: it may have had no route, or be of a connection that is open")
 	default:
 		fmt.Fprintln(w, "  differs from what is explained")
 	}
@@ -139,6 +165,6 @@ func (t *traced) text(w io.Writer) {
 		fmt.Fprintln(w, line)
 	}
 	if t.Dropped {
-		fmt.Fprintln(w, "  there it was dropped; TPROXY does that as long as no transparent socket listens on its port")
+		fmt.Fprintf(w, "  there it was dropped: %s\n", t.Why)
 	}
 }

@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
+	"net"
 	"os"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
 )
 
@@ -24,6 +27,8 @@ const interfaceName = "meshtables0"
 type injection struct {
 	fd int
 	p  explain.Packet
+	// address is that of the interface that was asked for, if it has one.
+	address *net.IPNet
 }
 
 func newInjection(p explain.Packet) (*injection, error) {
@@ -31,24 +36,60 @@ func newInjection(p explain.Packet) (*injection, error) {
 		return nil, errors.New("a packet that comes in has no mark")
 	}
 	if p.SourcePort == 0 {
-		p.SourcePort = ephemeralPort
+		p.SourcePort = ephemeralPort()
 	}
 	fd, err := unix.Open(tunDevice, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, cannotInject(&fs.PathError{Op: "open", Path: tunDevice, Err: err})
 	}
 	i := &injection{fd: fd, p: p}
-	if _, err := netlink.LinkByName(p.In); err == nil {
-		i.p.In = interfaceName
+	err = i.standInFor(p.In)
+	if err == nil {
+		err = i.bringUp()
 	}
-	if err := i.bringUp(); err != nil {
+	if err != nil {
 		return nil, errors.Join(cannotInject(err), i.Close())
 	}
 	return i, nil
 }
 
-// ephemeralPort is one as the kernel gives it to who connects.
-const ephemeralPort = 40000
+// ephemeralPort is one as the kernel gives it to who connects (ip_local_port_range in
+// Documentation/networking/ip-sysctl.rst), another each time: what is sent from the
+// same one again while somebody answers is of a connection that there is already.
+func ephemeralPort() uint16 {
+	const first, last = 32768, 60999
+	return uint16(first + rand.IntN(last-first+1))
+}
+
+// standInFor takes another name than an interface that exists, and its address.
+// REDIRECT sends what comes in to an address of the interface that it came in by, and
+// drops it where there is none (nf_nat_redirect_ipv4 in net/netfilter/nf_nat_redirect.c).
+func (i *injection) standInFor(name string) error {
+	link, err := netlink.LinkByName(name)
+	if errors.As(err, &netlink.LinkNotFoundError{}) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("failed to look for interface %s: %w", name, err)
+	}
+	i.p.In = interfaceName
+	family := netlink.FAMILY_V4
+	if i.p.Family() == iptables.IPv6 {
+		family = netlink.FAMILY_V6
+	}
+	addresses, err := netlink.AddrList(link, family)
+	if err != nil {
+		return fmt.Errorf("failed to list the addresses of interface %s: %w", name, err)
+	}
+	for _, a := range addresses {
+		if a.IP.IsGlobalUnicast() {
+			bits := 8 * len(a.IP)
+			i.address = &net.IPNet{IP: a.IP, Mask: net.CIDRMask(bits, bits)}
+			break
+		}
+	}
+	return nil
+}
 
 func cannotInject(err error) error {
 	return fmt.Errorf("cannot make a packet come in: %w\n"+
@@ -65,6 +106,10 @@ func (i *injection) bringUp() error {
 		return fmt.Errorf("failed to make interface %s: %w", i.p.In, err)
 	}
 	link, err := netlink.LinkByName(i.p.In)
+	if err == nil && i.address != nil {
+		// Nobody else has it on a link that nobody else is on.
+		err = netlink.AddrAdd(link, &netlink.Addr{IPNet: i.address, Flags: unix.IFA_F_NODAD})
+	}
 	if err == nil {
 		err = netlink.LinkSetUp(link)
 	}

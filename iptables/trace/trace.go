@@ -3,7 +3,9 @@
 //
 // What goes out is the first packet of a connection that is made, as the user and
 // with the mark of the packet in question; whoever is at the other end sees it.
-// What comes in is put into a TUN interface, which exists as long as that takes.
+// What comes in is put into a TUN interface, which exists as long as that takes and
+// has the address of the one that it stands in for; the proxy or the application that
+// listens answers.
 // Everything happens in the calling thread's network namespace, and takes
 // CAP_NET_ADMIN there; another user than one's own also CAP_SETUID and CAP_SETGID.
 package trace
