@@ -144,7 +144,7 @@ func TestCommentsAreVerified(t *testing.T) {
 			program(t, p, "", strings.TrimSuffix(programOf(backend, iptables.IPv4, ""), "-"), append([]string{"-t", "nat", "-R", "ISTIO_INBOUND", "1"}, rule...)...)
 
 			status, out := run(t, p, verify...)
-			want := "different (" + backend + ")\nIPv4 nat ISTIO_INBOUND\n" +
+			want := "different in comments only (" + backend + ")\n- installed, + wanted\nIPv4 nat ISTIO_INBOUND\n" +
 				"  - 1: -p tcp -m tcp --dport 15008 -m comment --comment \"by hand\" -j RETURN\n" +
 				"  + 1: -p tcp -m tcp --dport 15008 -m comment --comment \"--tunnel-port=15008\" -j RETURN  # --tunnel-port=15008\n"
 			if diff := cmp.Diff(want, out); status != 3 || diff != "" {

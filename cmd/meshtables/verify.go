@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/routes"
 	"github.com/meshtables/meshtables/iptables/verify"
 )
@@ -47,18 +49,46 @@ func (c *command) verify(ctx context.Context) int {
 		answer.Result = "different"
 		status = exitDifferent
 	}
+	if len(changes) == 0 {
+		answer.Only = onlyDifference(p.Rules, choice, have, others)
+	}
 	if failed := c.print(answer); failed != exitDone {
 		return failed
 	}
 	return status
 }
 
+// The values of verification.Only.
+const (
+	onlyBackend  = "backend"
+	onlyComments = "comments"
+)
+
+// onlyDifference returns the one thing in which the rules of the chosen backend and
+// of others are not the plan, or "" where it is more than one or another.
+func onlyDifference(plan iptables.Ruleset, choice kernel.Choice, have iptables.Ruleset, others []kernel.Installed) string {
+	switch {
+	case len(others) == 0 && verify.CommentsOnly(&choice.Rules, &have):
+		return onlyComments
+	case len(others) == 1 && len(have.Own().Tables) == 0:
+		want := others[0].Backend.Form(plan)
+		if len(verify.Rules(&want, &others[0].Rules)) == 0 {
+			return onlyBackend
+		}
+	}
+	return ""
+}
+
 // verification is the answer of verify.
 type verification struct {
 	// Result is "as wanted" or "different".
-	Result  string              `json:"result"`
-	Backend string              `json:"backend"`
-	Rules   []verify.Difference `json:"rules,omitempty"`
+	Result  string `json:"result"`
+	Backend string `json:"backend"`
+	// Only is the one thing that differs: "backend" where the wanted rules are
+	// complete in another one, "comments" where packets notice nothing. It is
+	// empty where more or something else does.
+	Only  string              `json:"only,omitempty"`
+	Rules []verify.Difference `json:"rules,omitempty"`
 	// Elsewhere are rules of ours in other backends, where none should be.
 	Elsewhere []misplaced `json:"elsewhere,omitempty"`
 	// Routing are the commands of ip(8) that would make it as wanted.
@@ -71,16 +101,40 @@ type misplaced struct {
 }
 
 func (v verification) text(w io.Writer) {
-	fmt.Fprintf(w, "%s (%s)\n", v.Result, v.Backend)
-	writeDifferences(w, "", v.Rules)
-	for _, m := range v.Elsewhere {
-		writeDifferences(w, m.Backend+" ", m.Rules)
+	switch v.Only {
+	case onlyBackend:
+		// Every rule would be listed twice, to say no more than this.
+		there := v.Elsewhere[0].Backend
+		fmt.Fprintf(w, "%s: the rules are in %s, not in %s\n", v.Result, there, v.Backend)
+		fmt.Fprintf(w, "%sverify with --backend=%s, or apply again to move them\n", hintPrefix, there)
+		return
+	case onlyComments:
+		fmt.Fprintf(w, "%s in comments only (%s)\n", v.Result, v.Backend)
+	default:
+		fmt.Fprintf(w, "%s (%s)\n", v.Result, v.Backend)
 	}
+	v.writeRules(w)
 	if len(v.Routing) > 0 {
 		fmt.Fprintln(w, "routing needs")
 		for _, command := range v.Routing {
 			fmt.Fprintf(w, "  %s\n", command)
 		}
+	}
+}
+
+// writeRules prints the differences of rules, and before them what their marks
+// mean.
+func (v verification) writeRules(w io.Writer) {
+	all := v.Rules
+	for _, m := range v.Elsewhere {
+		all = slices.Concat(all, m.Rules)
+	}
+	if len(all) > 0 {
+		fmt.Fprintln(w, verify.Legend(all))
+	}
+	writeDifferences(w, "", v.Rules)
+	for _, m := range v.Elsewhere {
+		writeDifferences(w, m.Backend+" ", m.Rules)
 	}
 }
 

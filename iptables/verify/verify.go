@@ -4,6 +4,7 @@ package verify
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/aymanbagabas/go-udiff/lcs"
 
@@ -60,6 +61,24 @@ func (d Difference) String() string {
 	return what
 }
 
+// Legend tells in one line what the marks mean that [Difference.String] puts before
+// some differences.
+func Legend(all []Difference) string {
+	marks := "- installed, + wanted"
+	is := func(shadowed bool) bool {
+		return slices.ContainsFunc(all, func(d Difference) bool { return (d.Kind == Shadowed) == shadowed })
+	}
+	switch {
+	case !is(true):
+		return marks
+	case !is(false):
+		return shadowedMark
+	}
+	return marks + ", " + shadowedMark
+}
+
+const shadowedMark = "! installed behind a foreign rule"
+
 // Rules returns the differences between what is ours of the installed rules and
 // the wanted ones, which hold nothing else. There are none exactly if packets
 // meet what is wanted, in its order.
@@ -72,6 +91,13 @@ func Rules(want, have *iptables.Ruleset) []Difference {
 		}
 	}
 	return all
+}
+
+// CommentsOnly reports whether the rules differ, but in nothing that a packet could
+// notice.
+func CommentsOnly(want, have *iptables.Ruleset) bool {
+	wanted, installed := want.Uncommented(), have.Uncommented()
+	return len(Rules(want, have)) > 0 && len(Rules(&wanted, &installed)) == 0
 }
 
 // tableNames returns the tables of a family in canonical order.

@@ -112,3 +112,42 @@ func TestOriginIsTold(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+func TestLegend(t *testing.T) {
+	t.Parallel()
+	for want, kinds := range map[string][]Kind{
+		"- installed, + wanted": {Missing},
+		"- installed, + wanted, ! installed behind a foreign rule": {Shadowed, Unexpected},
+		"! installed behind a foreign rule":                        {Shadowed},
+	} {
+		var all []Difference
+		for _, kind := range kinds {
+			all = append(all, Difference{Kind: kind})
+		}
+		if got := Legend(all); got != want {
+			t.Errorf("of %v got %q, want %q", kinds, got, want)
+		}
+	}
+}
+
+func TestCommentsOnly(t *testing.T) {
+	t.Parallel()
+	const rule, commented = "--dport 2 -j", "--dport 2 -m comment --comment \"by hand\" -j"
+	for name, test := range map[string]struct {
+		installed string
+		want      bool
+	}{
+		"nothing":            {wanted, false},
+		"a comment":          {strings.Replace(wanted, rule, commented, 1), true},
+		"a comment and more": {strings.Replace(wanted, rule, commented+" ACCEPT\n-A ISTIO_INBOUND -j", 1), false},
+		"a rule":             {strings.Replace(wanted, rule, "--dport 4 -j", 1), false},
+		"a foreign rule first": {
+			strings.NewReplacer(rule, commented, "-A PREROUTING", "-A PREROUTING -j ACCEPT\n-A PREROUTING").Replace(wanted), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := CommentsOnly(parse(t, wanted), parse(t, test.installed)); got != test.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
