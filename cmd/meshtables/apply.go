@@ -40,6 +40,9 @@ func (c *command) plan() (p plan, status int) {
 	for _, w := range p.Warnings {
 		c.log.Warn(w)
 	}
+	for _, line := range p.found(c.place.resolvConf()) {
+		c.log.Debug(line)
+	}
 	if err := p.Rules.Validate(); err != nil {
 		return p, c.failed(fmt.Errorf("nothing was changed, as the kernel would not take these rules: %w", err))
 	}
@@ -120,6 +123,7 @@ func (c *command) install(ctx context.Context, p plan, answer *outcome) error {
 	if report.Changed {
 		answer.Result = "applied"
 	}
+	answer.MovedFrom = report.RemovedFrom
 	return nil
 }
 

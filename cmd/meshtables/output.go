@@ -40,6 +40,8 @@ type outcome struct {
 	Backend  string   `json:"backend,omitempty"`
 	Families []string `json:"families,omitempty"`
 	Rules    int      `json:"rules,omitempty"`
+	// MovedFrom are the other backends that held rules until now.
+	MovedFrom []string `json:"movedFrom,omitempty"`
 	// Validation is what --run-validation found.
 	Validation []probe.Step `json:"validation,omitempty"`
 }
@@ -51,6 +53,9 @@ func (o outcome) text(w io.Writer) {
 	}
 	if o.Backend != "" {
 		fmt.Fprintf(w, ", by %s", o.Backend)
+	}
+	if len(o.MovedFrom) > 0 {
+		fmt.Fprintf(w, " (moved from %s)", strings.Join(o.MovedFrom, " and "))
 	}
 	fmt.Fprintln(w)
 	writeSteps(w, o.Validation)

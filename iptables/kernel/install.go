@@ -19,6 +19,9 @@ type Report struct {
 	// Before are the rules that stood in the chosen backend, foreign ones
 	// included.
 	Before iptables.Ruleset
+	// RemovedFrom are the names of the other backends that rules of ours were
+	// removed from.
+	RemovedFrom []string
 	// Unseen is about backends that may hold rules of ours but could not be
 	// asked, such as legacy tables without the programs that read them; nil if
 	// there is none.
@@ -48,6 +51,10 @@ func Install(ctx context.Context, choice Choice, routing iptables.Routing) (Repo
 	if err != nil {
 		return Report{}, unchanged(err)
 	}
+	report := Report{Before: have, Unseen: unseen}
+	for _, other := range others {
+		report.RemovedFrom = append(report.RemovedFrom, other.Backend.Name())
+	}
 
 	var steps []step
 	if additions := changes.Additions(); len(additions) > 0 {
@@ -57,7 +64,8 @@ func Install(ctx context.Context, choice Choice, routing iptables.Routing) (Repo
 	if removals := changes.Removals(); len(removals) > 0 {
 		steps = append(steps, route(removals))
 	}
-	return Report{Changed: len(steps) > 0, Before: have, Unseen: unseen}, take(ctx, steps)
+	report.Changed = len(steps) > 0
+	return report, take(ctx, steps)
 }
 
 // change returns the steps from what stands in the chosen backend and in others to

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -164,15 +165,17 @@ func TestFailedUndoKeepsRules(t *testing.T) {
 func TestRulesMoveBetweenForms(t *testing.T) {
 	nstest.Enter(t)
 	plan := savingMarks()
+	var before []string
 	for _, name := range []string{NFT, Native, NFT, Native, Legacy, Native, Legacy, NFT} {
 		report, err := Install(t.Context(), wanting(choose(t, name), plan), iptables.Routing{})
-		if err != nil || !report.Changed {
-			t.Fatalf("%s: got %v, %v", name, report.Changed, err)
+		if err != nil || !report.Changed || !slices.Equal(report.RemovedFrom, before) {
+			t.Fatalf("%s: got %v, %q, %v, want rules removed from %q", name, report.Changed, report.RemovedFrom, err, before)
 		}
 		report, err = Install(t.Context(), wanting(choose(t, name), plan), iptables.Routing{})
-		if err != nil || report.Changed {
-			t.Errorf("%s again: got %v, %v", name, report.Changed, err)
+		if err != nil || report.Changed || report.RemovedFrom != nil {
+			t.Errorf("%s again: got %v, %q, %v", name, report.Changed, report.RemovedFrom, err)
 		}
+		before = []string{name}
 		compatible := strings.Contains(nstest.Run(t, "iptables-nft-save"), "ISTIO_")
 		native := strings.Contains(nstest.Run(t, "nft", "list", "tables"), "inet meshtables")
 		legacy := strings.Contains(nstest.Run(t, "iptables-legacy-save"), "ISTIO_")
@@ -185,7 +188,7 @@ func TestRulesMoveBetweenForms(t *testing.T) {
 	if _, err := Install(t.Context(), wanting(choose(t, NFT), plan), iptables.Routing{}); err != nil {
 		t.Fatal(err)
 	}
-	before := observed(t)
+	held := observed(t)
 	choice := choose(t, Native)
 	others, err := choice.Others(t.Context())
 	if err != nil {
@@ -204,8 +207,8 @@ func TestRulesMoveBetweenForms(t *testing.T) {
 	if !errors.Is(err, errBusy) {
 		t.Errorf("got %v, want that it is busy", err)
 	}
-	if now := observed(t); now != before {
-		t.Errorf("before:\n%s\nafter:\n%s", before, now)
+	if now := observed(t); now != held {
+		t.Errorf("before:\n%s\nafter:\n%s", held, now)
 	}
 	if _, err := Remove(t.Context(), choice); err != nil {
 		t.Fatal(err)
