@@ -54,6 +54,17 @@ const (
 	outputJSON outputFormat = "json"
 )
 
+// outputValue is the form of what a verb prints that does not draw.
+type outputValue struct{ pflag.Value }
+
+func (v outputValue) Set(text string) error {
+	err := v.Value.Set(text)
+	if form := outputFormat(text); form == outputDot || form == outputMermaid {
+		return fmt.Errorf("%w: only show draws", err)
+	}
+	return err
+}
+
 type logFormat string
 
 const (
@@ -118,7 +129,7 @@ func (o *options) rows() []row {
 		{config.Option{
 			Name: "output", Letter: "O",
 			Usage: "form of what is printed: text or json",
-		}, config.ChoiceValue("form", &o.output, outputText, outputJSON)},
+		}, outputValue{config.ChoiceValue("form", &o.output, outputText, outputJSON)}},
 		{config.Option{
 			Name: "verbose", Letter: "v",
 			Usage: "say what is found and done",

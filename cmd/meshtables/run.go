@@ -36,7 +36,7 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	// Until the options are read, messages are text.
 	c := &command{line: line, env: env, stdout: stdout, log: newLogger(stderr, logText, slog.LevelInfo)}
 	if err := line.set.Parse(args); err != nil {
-		return c.usageError(err)
+		return c.usageError(line.withHint(v, err))
 	}
 	if line.help {
 		fmt.Fprint(stdout, v.help(line.set))
@@ -47,7 +47,7 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 		return exitDone
 	}
 	if !v.arguments {
-		if err := checkArguments(line.set.Args()); err != nil {
+		if err := checkArguments(line.set.Args(), args); err != nil {
 			return c.usageError(err)
 		}
 	}
@@ -64,18 +64,6 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 		return c.usageError(err)
 	}
 	return v.run(c, ctx)
-}
-
-// checkArguments refuses words that are no options.
-func checkArguments(args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	err := fmt.Errorf("unexpected argument %q\n%sall options start with - or --; a list is one word, with commas", args[0], hintPrefix)
-	if _, ok := verbNamed(args[0]); ok {
-		err = fmt.Errorf("unexpected argument %q\n%sit has to come first: meshtables %s [options]", args[0], hintPrefix, args[0])
-	}
-	return err
 }
 
 // checkConfig returns the errors of the capture options alone, so that they are

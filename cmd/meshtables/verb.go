@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -42,6 +43,34 @@ func verbNamed(name string) (verb, bool) {
 		}
 	}
 	return verb{}, false
+}
+
+// verbNames returns the names of all that --help lists.
+func verbNames() []string {
+	var names []string
+	for _, v := range verbs() {
+		if v.name != "" && v.usage != "" {
+			names = append(names, v.name)
+		}
+	}
+	return names
+}
+
+// verbsWith returns which verbs have an option of their own of that name, in words;
+// nil if none has.
+func verbsWith(option string) []string {
+	var names []string
+	for _, v := range verbs() {
+		if v.options == nil || v.usage == "" {
+			continue
+		}
+		for _, row := range v.options(&options{}) {
+			if row.Name == option {
+				names = append(names, cmp.Or(v.name, "applying"))
+			}
+		}
+	}
+	return names
 }
 
 // splitVerb takes the verb off the command line.

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// What is wrong with a command line, and what was likely meant by it.
+
+// checkArguments refuses words of the command line that are no options.
+func checkArguments(words, line []string) error {
+	if len(words) == 0 {
+		return nil
+	}
+	word := words[0]
+	hint := "all options start with - or --; a list is one word, with commas"
+	if _, ok := verbNamed(word); ok {
+		hint = "it has to come first: meshtables " + word + " [options]"
+	} else if word == line[0] {
+		hint = "the verbs are " + strings.Join(verbNames(), ", ") + "; without any it applies; to remove everything: --cleanup-only"
+	}
+	return fmt.Errorf("unexpected argument %q\n%s%s", word, hintPrefix, hint)
+}
+
+// withHint adds a hint to an error of parsing the verb's command line.
+func (c *commandLine) withHint(v verb, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	hint := "see " + strings.TrimSpace("meshtables "+v.name) + " --help"
+	if unknown.GetSpecifiedShortnames() == "" {
+		name := unknown.GetSpecifiedName()
+		if others := verbsWith(name); others != nil {
+			hint = "it is an option of " + strings.Join(others, " and ")
+		} else if near := c.flags.Nearest(name); near != "" {
+			hint = "did you mean --" + near + "?"
+		}
+	}
+	return fmt.Errorf("%w\n%s%s", err, hintPrefix, hint)
+}
