@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/meshtables/meshtables/iptables/config"
 )
 
 // verb is what the program can be told to do, by the first word of the command
@@ -71,6 +73,20 @@ func verbsWith(option string) []string {
 		}
 	}
 	return names
+}
+
+// ownOptions returns the options that not every verb has.
+func ownOptions() []config.Option {
+	var own []config.Option
+	for _, v := range verbs() {
+		if v.options == nil {
+			continue
+		}
+		for _, row := range v.options(&options{}) {
+			own = append(own, row.Option)
+		}
+	}
+	return own
 }
 
 // splitVerb takes the verb off the command line.

@@ -13,8 +13,8 @@ import (
 type file map[string]given
 
 // parseFile reads a YAML mapping from names of options to their values: text,
-// numbers, booleans, or lists of these. known tells which options there are.
-func parseFile(name string, text []byte, known func(string) bool) (file, []error) {
+// numbers, booleans, or lists of these. checkKey returns what is wrong with a name.
+func parseFile(name string, text []byte, checkKey func(string) error) (file, []error) {
 	f := make(file)
 	var document yaml.Node
 	err := yaml.Unmarshal(text, &document)
@@ -34,9 +34,10 @@ func parseFile(name string, text []byte, known func(string) bool) (file, []error
 		source := fmt.Sprintf("configuration file %s, line %d, %s", name, key.Line, key.Value)
 		_, twice := f[key.Value]
 		text, ok := fileText(value)
+		err := checkKey(key.Value)
 		switch {
-		case !known(key.Value):
-			errs = append(errs, &ValueError{source, text, errors.New("there is no such option")})
+		case err != nil:
+			errs = append(errs, &ValueError{source, text, err})
 		case twice:
 			errs = append(errs, &ValueError{source, text, errors.New("must not be given again")})
 		case !ok:

@@ -13,6 +13,7 @@ func readFile(t *testing.T, text string, args []string, src Sources) (Config, er
 	t.Helper()
 	fs := pflag.NewFlagSet("test", pflag.ContinueOnError)
 	flags := NewFlags(fs)
+	flags.Mention([]Option{{Name: "dry-run"}, {Name: "live", FlagOnly: true}})
 	if err := fs.Parse(args); err != nil {
 		t.Fatal(err)
 	}
@@ -80,14 +81,21 @@ func TestErrorsOfFile(t *testing.T) {
 	for name, test := range map[string]struct{ text, want string }{
 		"no YAML":        {"mode: [", "configuration file mesh.yaml: yaml: "},
 		"no mapping":     {"- mode", `configuration file mesh.yaml, line 1: must be options with their values, such as "mode: TPROXY"`},
-		"unknown":        {"\nexclude-ports: 80", `configuration file mesh.yaml, line 2, exclude-ports "80": there is no such option`},
-		"hidden":         {"dual-stack: true", `dual-stack "true": there is no such option`},
-		"reference name": {"envoy-port: 1", `envoy-port "1": there is no such option`},
+		"unknown":        {"\nexclude-ports: 80", `configuration file mesh.yaml, line 2, exclude-ports "80": there is no such option; did you mean excluded-ports?`},
+		"underscores":    {"included_ports: 80", `included_ports "80": there is no such option; did you mean included-ports?`},
+		"hidden":         {"dual-stack: true", `dual-stack "true": in a file give it as --ipv6=on`},
+		"reference name": {"envoy-port: 1", `envoy-port "1": in a file it is outbound-port`},
+		"letter":         {"p: 1", `p "1": in a file it is outbound-port`},
+		"variable":       {"INVALID_DROP: true", `INVALID_DROP "true": in a file it is drop-invalid`},
+		"annotation":     {"sidecar.istio.io/interceptionMode: TPROXY", `in a file it is mode`},
+		"no name":        {`"": 1`, `line 1,  "1": there is no such option`},
+		"flag only":      {"live: true", `live "true": it is only a flag`},
+		"another verb's": {"dry-run: true", `dry-run "true": it is not an option of this verb`},
 		"twice":          {"mode: TPROXY\nmode: REDIRECT", `line 2, mode "REDIRECT": must not be given again`},
 		"nested":         {"mode: {a: b}", `must be a value or a list of values`},
 		"nested list":    {"excluded-ports: [[80]]", `must be a value or a list of values`},
 		"bad value":      {"mode: BANANA", `configuration file mesh.yaml, line 1, mode "BANANA": must be REDIRECT or TPROXY`},
-		"several":        {"a: 1\nb: 2", "line 1, a \"1\": there is no such option\nconfiguration file mesh.yaml, line 2, b \"2\": there is no such option"},
+		"several":        {"a: 1\ny: 2", "line 1, a \"1\": there is no such option\nconfiguration file mesh.yaml, line 2, y \"2\": there is no such option"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := readFile(t, test.text, nil, Sources{})

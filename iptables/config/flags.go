@@ -3,7 +3,6 @@ package config
 import (
 	"cmp"
 	"errors"
-	"slices"
 
 	"github.com/spf13/pflag"
 )
@@ -21,6 +20,8 @@ type Flags struct {
 	file    file
 	// aliases leads from the reference's names to the flags.
 	aliases map[string]*flag
+	// others are options that these flags do not have.
+	others []Option
 }
 
 type captureFlag struct {
@@ -58,6 +59,10 @@ func (f *Flags) Register(o Option, value pflag.Value) {
 	f.plain = append(f.plain, plainFlag{f.add(o, value.Type()), value})
 }
 
+// Mention tells of options that other flag sets of the program have, so that an
+// error about one of them in a file can say so.
+func (f *Flags) Mention(others []Option) { f.others = others }
+
 // Options returns all options, with those that make a [Config] first.
 func (f *Flags) Options() []Option {
 	var options []Option
@@ -79,13 +84,8 @@ const FileOption = "config"
 // too. It is strict: the error has all keys that are no options (see
 // [errors.Join]), each a line. The values are read by Apply and Config.
 func (f *Flags) AddFile(name string, text []byte) error {
-	known := func(option string) bool {
-		return slices.ContainsFunc(f.Options(), func(o Option) bool {
-			return o.Name == option && !o.Hidden && option != FileOption
-		})
-	}
 	var errs []error
-	f.file, errs = parseFile(name, text, known)
+	f.file, errs = parseFile(name, text, f.checkKey)
 	return errors.Join(errs...)
 }
 

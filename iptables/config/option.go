@@ -28,8 +28,8 @@ type Option struct {
 	Default string
 	// Hidden options work, but --help does not list them.
 	Hidden bool
-	// FlagOnly options have no environment variable: they are part of a
-	// question, and UID=1000 in an environment asks none.
+	// FlagOnly options have no environment variable and are in no file: they
+	// are part of a question, and UID=1000 in an environment asks none.
 	FlagOnly bool
 }
 

@@ -1,0 +1,56 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// checkKey returns nil for the name of an option that a file can give. The error
+// for any other word tells what it is, or what was likely meant by it.
+func (f *Flags) checkKey(key string) error {
+	var names []string
+	for _, o := range f.Options() {
+		inFile := !o.Hidden && !o.FlagOnly && o.Name != FileOption
+		if o.Name != key && !o.isAlso(key) {
+			if inFile {
+				names = append(names, o.Name)
+			}
+			continue
+		}
+		switch {
+		case o.Hidden:
+			// Its usage is such as "as --ipv6=on".
+			return errors.New("in a file give it " + o.Usage)
+		case !inFile:
+			return errNotInFile(o)
+		case o.Name != key:
+			return errors.New("in a file it is " + o.Name)
+		}
+		return nil
+	}
+	if i := slices.IndexFunc(f.others, func(o Option) bool { return o.Name == key }); i >= 0 {
+		return errNotInFile(f.others[i])
+	}
+	if near := nearest(key, names); near != "" {
+		return fmt.Errorf("there is no such option; did you mean %s?", near)
+	}
+	return errors.New("there is no such option")
+}
+
+// errNotInFile tells why a file cannot give an option that there is.
+func errNotInFile(o Option) error {
+	switch {
+	case o.Name == FileOption:
+		return errors.New("a file cannot name another")
+	case o.FlagOnly:
+		return errors.New("it is only a flag")
+	}
+	return errors.New("it is not an option of this verb")
+}
+
+// isAlso reports whether a word is a name of the option besides its own.
+func (o Option) isAlso(word string) bool {
+	return word != "" && (word == o.Letter || word == o.Annotation ||
+		slices.Contains(o.Reference, word) || slices.Contains(o.Variables(), word))
+}
