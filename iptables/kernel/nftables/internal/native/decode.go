@@ -21,7 +21,11 @@ func decode(exprs []expression.Expression, sets map[string]*installedSet) rule {
 	d := decoder{expression.Decoder{Rest: exprs}, sets}
 	d.guard()
 	for len(d.Rest) > 0 {
-		if d.Rule.Target != nil || !d.Counted() && !d.condition() || d.Counted() && !d.target() {
+		read := d.condition
+		if d.Counted() {
+			read = d.target
+		}
+		if d.Rule.Target != nil || !read() {
 			d.Unknown()
 		}
 	}
