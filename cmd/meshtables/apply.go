@@ -40,7 +40,7 @@ func (c *command) plan() (p plan, status int) {
 	for _, w := range p.Warnings {
 		c.log.Warn(w)
 	}
-	for _, line := range p.found(c.place.resolvConf()) {
+	for _, line := range p.found(resolvConf) {
 		c.log.Debug(line)
 	}
 	if err := p.Rules.Validate(); err != nil {
