@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -20,14 +21,23 @@ type answer interface {
 
 func (c *command) print(a answer) int {
 	if c.output == outputText {
-		a.text(c.stdout)
-		return exitDone
+		return c.write(a.text)
 	}
-	encoder := json.NewEncoder(c.stdout)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(a); err != nil {
-		return c.failed(err)
+	return c.write(func(w io.Writer) {
+		encoder := json.NewEncoder(w)
+		encoder.SetIndent("", "  ")
+		encoder.SetEscapeHTML(false)
+		// Answers hold nothing that JSON has no form for, and w is a buffer.
+		_ = encoder.Encode(a)
+	})
+}
+
+// write prints an answer as a whole.
+func (c *command) write(answer func(io.Writer)) int {
+	var b bytes.Buffer
+	answer(&b)
+	if _, err := c.stdout.Write(b.Bytes()); err != nil {
+		return c.failed(fmt.Errorf("failed to print the answer: %w", err))
 	}
 	return exitDone
 }

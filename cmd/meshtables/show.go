@@ -57,11 +57,9 @@ func (c *command) show(ctx context.Context) int {
 	}
 	switch c.output {
 	case outputDot:
-		show.Dot(c.stdout, a.backends)
-		return exitDone
+		return c.write(func(w io.Writer) { show.Dot(w, a.backends) })
 	case outputMermaid:
-		show.Mermaid(c.stdout, a.backends)
-		return exitDone
+		return c.write(func(w io.Writer) { show.Mermaid(w, a.backends) })
 	}
 	return c.print(a)
 }
