@@ -5,14 +5,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
 
 	"github.com/meshtables/meshtables/iptables/config"
-	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/probe"
 )
@@ -81,6 +79,11 @@ const (
 	logError logLevel = "error"
 )
 
+// anyCase is a choice of words that may be in capitals.
+type anyCase struct{ pflag.Value }
+
+func (v anyCase) Set(text string) error { return v.Value.Set(strings.ToLower(text)) }
+
 // level returns the least severe level that is logged.
 func (o *options) level() slog.Level {
 	switch {
@@ -109,7 +112,7 @@ func (o *options) rows() []row {
 				"it goes after the environment and before annotations",
 		}, config.StringValue("file", &o.config)},
 		{config.Option{
-			Name:  "annotations",
+			Name:  annotationsOption,
 			Usage: "read the pod's annotations from this file, written by the downward API",
 		}, config.StringValue("file", &o.annotations)},
 		{config.Option{
@@ -141,7 +144,7 @@ func (o *options) rows() []row {
 		{config.Option{
 			Name:  "log-level",
 			Usage: "least severe messages to show: debug, info, warn or error",
-		}, config.ChoiceValue("level", &o.logLevel, logDebug, logInfo, logWarn, logError)},
+		}, anyCase{config.ChoiceValue("level", &o.logLevel, logDebug, logInfo, logWarn, logError)}},
 		{config.Option{
 			Name: "force-iptables-binary", Hidden: true,
 			Usage: "as --backend=iptables-nft or --backend=iptables-legacy",
@@ -165,7 +168,7 @@ func (o *applyOptions) rows() []row {
 		}, config.BoolValue(&o.dryRun)},
 		{config.Option{
 			Name:  "cleanup-only",
-			Usage: "remove everything that meshtables or istio-iptables wrote; needs no other option",
+			Usage: "remove everything that meshtables or istio-iptables wrote; needs no other option and reads no file",
 		}, config.BoolValue(&o.cleanupOnly)},
 		{config.Option{
 			Name:  "run-validation",
@@ -189,6 +192,9 @@ type commandLine struct {
 	help    bool
 	version bool
 	options options
+	// unread is the configuration file that is named in vain, with what names
+	// it; see addFile.
+	unread string
 }
 
 func newCommandLine(v verb) *commandLine {
@@ -266,20 +272,6 @@ func (c *commandLine) readOptions(env []string) (options, error) {
 	return o, errors.Join(errs...)
 }
 
-// addFile reads the configuration file, if one is named.
-func (c *commandLine) addFile(env []string) error {
-	// Only the file's name is wanted of it; errors come again with the rest.
-	_ = c.flags.Apply(env)
-	if c.options.config == "" {
-		return nil
-	}
-	text, err := os.ReadFile(c.options.config)
-	if err != nil {
-		return fmt.Errorf("--%s: %w", config.FileOption, err)
-	}
-	return c.flags.AddFile(c.options.config, text)
-}
-
 func (o *options) setBackend(option string, backend string) error {
 	if o.backend != kernel.Auto && o.backend != backend {
 		return fmt.Errorf("%s and --backend=%s: must be the same, because they are one option", option, o.backend)
@@ -300,27 +292,4 @@ func (c *commandLine) ignored() string {
 		return ""
 	}
 	return "accepted for istio-iptables' sake, without effect: " + strings.Join(given, ", ")
-}
-
-// readConfig reads what is to be captured.
-func (c *commandLine) readConfig(o options, env []string, log *slog.Logger) (config.Config, error) {
-	src := config.Sources{Env: env, Users: host.Users{}}
-	if o.cniMode {
-		src.Users = nil
-	}
-	if o.annotations != "" {
-		text, err := os.ReadFile(o.annotations)
-		if err != nil {
-			return config.Config{}, fmt.Errorf("--annotations: %w", err)
-		}
-		src.Annotations = text
-	}
-	cfg, warnings, err := c.flags.Config(src)
-	if err != nil {
-		return cfg, err
-	}
-	for _, w := range warnings {
-		log.Warn(w)
-	}
-	return cfg, nil
 }

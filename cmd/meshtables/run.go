@@ -59,6 +59,9 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	if ignored := line.ignored(); ignored != "" {
 		c.log.Info(ignored)
 	}
+	if line.unread != "" {
+		c.log.Warn(line.unread + " has no effect: --cleanup-only reads no file")
+	}
 	c.place = placeOf(c.networkNamespace)
 	if err := c.place.enter(c.networkNamespace); err != nil {
 		return c.usageError(err)

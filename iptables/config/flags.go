@@ -32,6 +32,8 @@ type captureFlag struct {
 type plainFlag struct {
 	*flag
 	value pflag.Value
+	// from is where Apply took the value from.
+	from given
 }
 
 // NewFlags registers the options that make a [Config] on fs. It sets the flag
@@ -56,7 +58,7 @@ func NewFlags(fs *pflag.FlagSet) *Flags {
 // the flag set already has is a panic of pflag's.
 func (f *Flags) Register(o Option, value pflag.Value) {
 	o.Default = value.String()
-	f.plain = append(f.plain, plainFlag{f.add(o, value.Type()), value})
+	f.plain = append(f.plain, plainFlag{flag: f.add(o, value.Type()), value: value})
 }
 
 // Mention tells of options that other flag sets of the program have, so that an
@@ -95,7 +97,8 @@ func (f *Flags) AddFile(name string, text []byte) error {
 func (f *Flags) Apply(env []string) error {
 	variables := parseEnvironment(env)
 	var errs []error
-	for _, p := range f.plain {
+	for i := range f.plain {
+		p := &f.plain[i]
 		all := p.given()
 		if all == nil {
 			all, _ = variables.given(p.option)
@@ -103,9 +106,24 @@ func (f *Flags) Apply(env []string) error {
 		if all == nil {
 			all = f.file.given(p.option)
 		}
+		if all != nil {
+			p.from = all[0]
+		}
 		errs = append(errs, assign(p.value, all)...)
 	}
 	return errors.Join(errs...)
+}
+
+// Given returns where Apply took the value of a registered option from, and the
+// value, as messages name them: --output "json" or environment variable OUTPUT
+// "json". It returns "" for an option that is not given.
+func (f *Flags) Given(option string) string {
+	for _, p := range f.plain {
+		if p.option.Name == option && p.from != (given{}) {
+			return p.from.String()
+		}
+	}
+	return ""
 }
 
 func (f *Flags) add(o Option, kind string) *flag {

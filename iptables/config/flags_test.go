@@ -110,3 +110,36 @@ func TestNormalizeIsComposed(t *testing.T) {
 		t.Error("the two names are not one flag")
 	}
 }
+
+func TestGiven(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		args, env []string
+		file      string
+		want      string
+	}{
+		"nowhere":  {},
+		"flag":     {args: []string{"--backend=auto"}, env: []string{"BACKEND=nft"}, file: "backend: legacy", want: `--backend "auto"`},
+		"variable": {env: []string{"BACKEND=nft"}, file: "backend: legacy", want: `environment variable BACKEND "nft"`},
+		"file":     {file: "backend: legacy", want: `configuration file f, line 1, backend "legacy"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fs, flags := newFlags()
+			var o own
+			o.register(flags)
+			if err := fs.Parse(test.args); err != nil {
+				t.Fatal(err)
+			}
+			if err := flags.AddFile("f", []byte(test.file)); err != nil {
+				t.Fatal(err)
+			}
+			if err := flags.Apply(test.env); err != nil {
+				t.Fatal(err)
+			}
+			if got := flags.Given("backend"); got != test.want {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+		})
+	}
+}
