@@ -1,17 +1,25 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"strconv"
+	"strings"
 
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/kernel/xtables"
 )
+
+const namespaceOption = "network-namespace"
 
 // place is where the work is done: the calling thread's own namespace, or the one
 // that --network-namespace names.
@@ -38,21 +46,44 @@ func placeOf(value string) place {
 }
 
 // enter moves the calling thread, and with it all that runs in this process from
-// now on, to the network namespace.
-func (p place) enter(value string) error {
+// now on, to the network namespace. Errors do not say which was named.
+func (p place) enter() error {
 	if p.path == "" {
 		return nil
 	}
 	runtime.LockOSThread()
 	ns, err := netns.GetFromPath(p.path)
 	if err != nil {
-		return fmt.Errorf("--network-namespace %q: must be a process id or the file of a network namespace: %w", value, err)
+		err = fmt.Errorf("must be a process id or the file of a network namespace: %w", err)
+		if file := namedNamespace(p.path); errors.Is(err, fs.ErrNotExist) && file != "" {
+			err = fmt.Errorf("%w\n%sdid you mean %s?", err, hintPrefix, file)
+		}
+		return err
 	}
 	defer ns.Close()
-	if err := netns.Set(ns); err != nil {
-		return fmt.Errorf("--network-namespace %q: failed to enter: %w", value, err)
+	switch err := netns.Set(ns); {
+	case errors.Is(err, unix.EINVAL):
+		// So setns(2) says of a file that is none, or of another kind.
+		return errors.New("is not a network namespace")
+	case err != nil:
+		return fmt.Errorf("failed to enter: %w", err)
 	}
 	return nil
+}
+
+// namedNamespace returns the file that ip-netns(8) has for a name, or "" if there
+// is none.
+func namedNamespace(name string) string {
+	if strings.Contains(name, "/") {
+		return ""
+	}
+	for _, folder := range []string{"/run/netns", "/var/run/netns"} {
+		file := filepath.Join(folder, name)
+		if _, err := os.Stat(file); err == nil {
+			return file
+		}
+	}
+	return ""
 }
 
 // resolvConf returns the file that the place's name servers are in: that of a process

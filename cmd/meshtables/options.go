@@ -122,7 +122,7 @@ func (o *options) rows() []row {
 				"or auto for the first that works",
 		}, config.ChoiceValue("name", &o.backend, kernel.Names()...)},
 		{config.Option{
-			Name:  "network-namespace",
+			Name:  namespaceOption,
 			Usage: "work in the network namespace of this process or file, such as /run/netns/NAME",
 		}, config.StringValue("pid|file", &o.networkNamespace)},
 		{config.Option{

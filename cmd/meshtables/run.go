@@ -63,8 +63,8 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 		c.log.Warn(line.unread + " has no effect: --cleanup-only reads no file")
 	}
 	c.place = placeOf(c.networkNamespace)
-	if err := c.place.enter(c.networkNamespace); err != nil {
-		return c.usageError(err)
+	if err := c.place.enter(); err != nil {
+		return c.usageError(fmt.Errorf("%s: %w", line.flags.Given(namespaceOption), err))
 	}
 	return v.run(c, ctx)
 }
