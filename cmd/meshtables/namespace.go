@@ -45,8 +45,9 @@ func placeOf(value string) place {
 	return p
 }
 
-// enter moves the calling thread, and with it all that runs in this process from
-// now on, to the network namespace. Errors do not say which was named.
+// enter moves the calling goroutine for good to the network namespace: what it does
+// from now on, and the programs that it starts, are there; other goroutines are not.
+// Errors do not say which was named.
 func (p place) enter() error {
 	if p.path == "" {
 		return nil

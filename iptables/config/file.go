@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -16,13 +17,17 @@ type file map[string]given
 // numbers, booleans, or lists of these. checkKey returns what is wrong with a name.
 func parseFile(name string, text []byte, checkKey func(string) error) (file, []error) {
 	f := make(file)
-	var document yaml.Node
-	err := yaml.Unmarshal(text, &document)
+	var document, more yaml.Node
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	err := decoder.Decode(&document)
 	if errors.Is(err, io.EOF) || err == nil && len(document.Content) == 0 {
 		return f, nil
 	}
 	if err != nil {
 		return nil, []error{fmt.Errorf("configuration file %s: %w", name, err)}
+	}
+	if err := decoder.Decode(&more); !errors.Is(err, io.EOF) {
+		return nil, []error{fmt.Errorf("configuration file %s: must be one document, without a second one after ---", name)}
 	}
 	root := document.Content[0]
 	if root.Kind != yaml.MappingNode {

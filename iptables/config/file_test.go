@@ -80,6 +80,7 @@ func TestAuthorityOfFile(t *testing.T) {
 func TestErrorsOfFile(t *testing.T) {
 	for name, test := range map[string]struct{ text, want string }{
 		"no YAML":        {"mode: [", "configuration file mesh.yaml: yaml: "},
+		"two documents":  {"mode: TPROXY\n---\nmode: REDIRECT", "configuration file mesh.yaml: must be one document, without a second one after ---"},
 		"no mapping":     {"- mode", `configuration file mesh.yaml, line 1: must be options with their values, such as "mode: TPROXY"`},
 		"unknown":        {"\nexclude-ports: 80", `configuration file mesh.yaml, line 2, exclude-ports "80": there is no such option; did you mean excluded-ports?`},
 		"underscores":    {"included_ports: 80", `included_ports "80": there is no such option; did you mean included-ports?`},
