@@ -37,7 +37,9 @@ func (c *command) explain(ctx context.Context) int {
 		if err != nil {
 			return c.failed(fmt.Errorf("cannot tell what becomes of the connection: %w", err))
 		}
-		answers = append(answers, newExplanation(p, result, explain.Reasons(&s.rules, p, result)))
+		answer := newExplanation(p, result, explain.Reasons(&s.rules, p, result))
+		answer.Packet.Assumed = q.assumed(&p, s.addresses)
+		answers = append(answers, answer)
 	}
 	status = exitDone
 	if c.trace {

@@ -46,6 +46,9 @@ type askedPacket struct {
 	Mark     uint32            `json:"mark"`
 	CTMark   uint32            `json:"ctmark"`
 	CTState  string            `json:"ctstate"`
+	// Assumed are the options, or parts of the question, that would have said
+	// what was assumed.
+	Assumed []string `json:"assumed,omitempty"`
 }
 
 // pathStep is a rule that the packet met.
@@ -140,6 +143,9 @@ func (p askedPacket) String() string {
 		if i.name != "" {
 			fmt.Fprintf(&b, ", %s by %s", i.way, i.name)
 		}
+	}
+	if len(p.Assumed) > 0 {
+		fmt.Fprintf(&b, " (assumed: %s)", strings.Join(p.Assumed, ", "))
 	}
 	return b.String()
 }

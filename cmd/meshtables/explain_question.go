@@ -223,8 +223,7 @@ const defaultInterface = "eth0"
 
 func (q *question) makeOutbound(p *explain.Packet, own netip.Addr, addresses []netip.Prefix, rules *iptables.Ruleset) {
 	p.Hook, p.Out, p.Source = iptables.Output, q.options.out, own
-	local := p.Destination.IsLoopback() ||
-		slices.ContainsFunc(addresses, func(a netip.Prefix) bool { return a.Addr() == p.Destination })
+	local := isLocal(p.Destination, addresses)
 	if local {
 		// Who connects to an address of the machine itself connects from it.
 		p.Source = p.Destination
