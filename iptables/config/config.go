@@ -21,7 +21,8 @@ import (
 type Config struct {
 	// OutboundPort is where the proxy accepts outbound connections,
 	// InboundPort where it accepts inbound ones, TunnelPort where it accepts
-	// tunnelled ones (HBONE), which are never redirected. None is 0.
+	// tunnelled ones (HBONE), which ModeRedirect leaves alone. In ModeTProxy
+	// only ExcludedPorts does. None is 0.
 	OutboundPort, InboundPort, TunnelPort uint16
 
 	// ProxyUIDs and ProxyGIDs are the users and groups whose traffic is the

@@ -17,7 +17,7 @@ func captureOptions() []captureOption {
 		}, func(d *draft) pflag.Value { return port(&d.InboundPort) }},
 		{Option{
 			Name: "tunnel-port", Reference: []string{"inbound-tunnel-port"}, Letter: "e", Default: "15008",
-			Usage: "where the proxy accepts tunnelled connections (HBONE), which are never redirected",
+			Usage: "where the proxy accepts tunnelled connections (HBONE), which REDIRECT leaves alone; with TPROXY name the port in --excluded-ports too",
 		}, func(d *draft) pflag.Value { return port(&d.TunnelPort) }},
 		{Option{
 			Name: "proxy-uid", Letter: "u",

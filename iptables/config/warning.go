@@ -18,6 +18,7 @@ func (r *reading) ineffective() []string {
 	r.warnOutboundPorts(&w)
 	r.warnIPv6(&w)
 	r.warnTProxy(&w)
+	r.warnTunnel(&w)
 	r.warnDNS(&w)
 	r.warnSamePort(&w)
 	r.warnAnnotations(&w)
@@ -94,6 +95,24 @@ func (r *reading) warnTProxy(w *warnings) {
 		if g, ok := r.given[option]; ok {
 			w.add("%v has no effect: the mode is %s", g, r.Mode)
 		}
+	}
+}
+
+// warnTunnel tells who moves the tunnel port that TPROXY takes what comes in by it,
+// as that of the reference does. The default is nobody's choice.
+func (r *reading) warnTunnel(w *warnings) {
+	if r.Mode != ModeTProxy || r.TunnelPort == Default().TunnelPort {
+		return
+	}
+	has := func(list []iptables.PortRange) bool {
+		return slices.ContainsFunc(list, func(p iptables.PortRange) bool { return p.Contains(r.TunnelPort) })
+	}
+	g := r.given["tunnel-port"]
+	switch {
+	case r.IncludedPorts.All && !has(r.ExcludedPorts):
+		w.add("%v does not exempt what comes in by that port: the mode is %s, where --excluded-ports has to name it", g, r.Mode)
+	case has(r.IncludedPorts.Ports):
+		w.add("%v does not exempt what comes in by that port: the mode is %s, and %v has it", g, r.Mode, r.given["included-ports"])
 	}
 }
 

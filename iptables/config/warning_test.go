@@ -54,6 +54,14 @@ func warningTests() map[string]warningTest {
 
 		"mark and table in mode REDIRECT": {args: []string{"-t", "1337", "-r", "134"},
 			want: []string{`--tproxy-mark "1337"` + redirect, `--tproxy-table "134"` + redirect}},
+		"tunnel port in mode TPROXY": {args: []string{"-m", "TPROXY", "-e", "15009"},
+			want: []string{`--tunnel-port "15009" does not exempt what comes in by that port: the mode is TPROXY, where --excluded-ports has to name it`}},
+		"listed tunnel port in mode TPROXY": {args: []string{"-m", "TPROXY", "-b", "80,15000-15010"}, env: []string{"INBOUND_TUNNEL_PORT=15009"},
+			want: []string{`environment variable INBOUND_TUNNEL_PORT "15009" does not exempt what comes in by that port: the mode is TPROXY, and --included-ports "80,15000-15010" has it`}},
+		"tunnel port in mode TPROXY, excluded":   {args: []string{"-m", "TPROXY", "-e", "15009", "-d", "15020,15009"}},
+		"tunnel port in mode TPROXY, not listed": {args: []string{"-m", "TPROXY", "-e", "15009", "-b", "80"}},
+		"tunnel port in mode TPROXY, default":    {args: []string{"-m", "TPROXY", "-e", "15008"}},
+		"tunnel port in mode REDIRECT":           {args: []string{"-e", "15009"}},
 		"DNS options without DNS": {args: []string{"--capture-all-dns", "--dns-port", "53"},
 			want: []string{`--capture-all-dns "true"` + noDNS, `--dns-port "53"` + noDNS}},
 
