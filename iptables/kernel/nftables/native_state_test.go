@@ -59,7 +59,8 @@ func TestFormsTakeOver(t *testing.T) {
 	}
 }
 
-// Whatever somebody does to our table, the next run notices and mends it.
+// Whatever somebody does to our table, the next run notices and mends it, also if it
+// first writes again what it found, as a run does whose change is taken back.
 func TestNativeTampering(t *testing.T) {
 	want := NewNative().Form(planOf(t, "sidecar-default-dual-stack"))
 	for name, script := range map[string]string{
@@ -69,7 +70,7 @@ func TestNativeTampering(t *testing.T) {
 		"a rule nobody knows":     "add rule inet meshtables ISTIO_INBOUND limit rate 5/second counter drop",
 		"a set replaced":          "flush chain inet meshtables ISTIO_INBOUND; add rule inet meshtables ISTIO_INBOUND tcp dport { 15020, 15021, 15091 } counter return",
 		"a jump is gone":          "flush chain inet meshtables OUTPUT",
-		"a chain of another":      "add chain inet meshtables other; add rule inet meshtables ISTIO_OUTPUT jump other",
+		"a chain of another":      "add chain inet meshtables other; add rule inet meshtables ISTIO_OUTPUT jump other; add rule inet meshtables ISTIO_OUTPUT counter jump other",
 		"a base chain of another": "add chain inet meshtables other { type filter hook input priority 0; policy drop; }",
 		"a set with a name":       "add set inet meshtables s { type ipv4_addr; }; add rule inet meshtables ISTIO_OUTPUT ip daddr @s drop",
 		"a chain of ours more":    "add chain inet meshtables ISTIO_OLD; add rule inet meshtables ISTIO_OLD drop",
@@ -78,6 +79,8 @@ func TestNativeTampering(t *testing.T) {
 		"a verdict map":           "add rule inet meshtables ISTIO_OUTPUT tcp dport vmap { 1: drop, 2: jump ISTIO_REDIRECT }",
 		"another attachment":      "delete table inet meshtables; add table inet meshtables; add chain inet meshtables OUTPUT { type filter hook output priority 7; }",
 		"a rule in a base chain":  "insert rule inet meshtables OUTPUT tcp dport 22 counter accept",
+		"a tproxy without a drop": "add rule inet meshtables ISTIO_INBOUND meta l4proto tcp counter tproxy to :9 meta mark set 9 accept",
+		"a jump from another":     "add chain inet meshtables other; add rule inet meshtables other counter jump ISTIO_OUTPUT",
 		"an object":               "add counter inet meshtables c; add rule inet meshtables ISTIO_OUTPUT counter name c",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -89,6 +92,12 @@ func TestNativeTampering(t *testing.T) {
 			rs := nativeLoad(t)
 			if own := rs.Own(); own.Equal(&want) || len(own.Tables) == 0 {
 				t.Errorf("not noticed:\n%s", text(own))
+			}
+			nativeReplace(t, rs.Own())
+			nativeReplace(t, iptables.Ruleset{})
+			nativeReplace(t, rs.Own())
+			if again := text(nativeLoad(t)); strings.Contains(again, "ISTIO_FOREIGN") {
+				t.Errorf("what is foreign was written again:\n%s", again)
 			}
 			nativeReplace(t, want)
 			if after := nstest.Run(t, "nft", "list", "table", "inet", "meshtables"); len(after) != len(before) {

@@ -74,6 +74,23 @@ func fromWords(name string, args []string) (e Expression, ok bool) {
 	return e, ok
 }
 
+// IsPartial reports whether the words of an unknown match or target cannot be written
+// again: they only describe what there is, or are those of an expression that names
+// something else in its table, such as an anonymous set, which goes with the rule that
+// looks it up.
+func IsPartial(name string, args []string) bool {
+	if name != Unknown {
+		return false
+	}
+	x, ok := fromWords(name, args)
+	switch x.Name {
+	case "lookup", "dynset", "objref", "flow_offload":
+		return true
+	}
+	v, _ := x.Verdict()
+	return !ok || v.Chain != ""
+}
+
 // HexWord returns bytes as one word, such as "0x0102".
 func HexWord(b []byte) string { return "0x" + hex.EncodeToString(b) }
 

@@ -15,7 +15,7 @@ import (
 // Chains stay where they are if they can, so that packets meet the old rules or
 // the new ones: of two chains at one hook, a packet might meet neither.
 func (t *Table) Changes(b *tables.Changes, want iptables.Ruleset) error {
-	chains, err := wantedChains(want)
+	chains, err := wantedChains(writable(want))
 	if err != nil {
 		return err
 	}
