@@ -41,10 +41,19 @@ func NotAddress(p netip.Prefix) Address {
 
 // Interface matches the name of the interface that a packet came in by or goes
 // out by. A trailing "+" in the name stands for any rest. The zero value matches
-// any interface.
+// any interface, and so does "+", which iptables does not even store;
+// [MatchInterface] makes the one into the other.
 type Interface struct {
 	Name string
 	Not  bool
+}
+
+// MatchInterface returns the match for a name, which may end in "+".
+func MatchInterface(name string) Interface {
+	if name == "+" {
+		return Interface{}
+	}
+	return Interface{Name: name}
 }
 
 // Protocol is a transport protocol by the name that iptables-save prints:

@@ -168,25 +168,32 @@ func isHole(m iptables.Match) bool {
 }
 
 // matchFor returns the plainest match for a set: one that iptables has, if there
-// is one. It returns nil if it could set a field of the rule itself.
+// is one. It returns nil if it could set a field of the rule itself, or leave it
+// unset, as every packet has an address and an interface's name, be it empty.
 func matchFor(r *iptables.Rule, s iptables.Set) iptables.Match {
 	if len(s.Elements) != 1 {
 		return s
 	}
 	only := s.Elements[0]
 	if a := r.Address(s.Field); a != nil {
-		if p, ok := only.Prefix(); ok {
-			*a = iptables.Address{Prefix: p, Not: s.Not}
-			return nil
+		p, ok := only.Prefix()
+		if !ok {
+			return s
 		}
-		return s
+		if *a = iptables.MatchAddress(p); s.Not {
+			*a = iptables.NotAddress(p)
+		}
+		return nil
 	}
 	if i := r.Interface(s.Field); i != nil {
-		if name, ok := only.Interface(); ok {
-			*i = iptables.Interface{Name: name, Not: s.Not}
-			return nil
+		name, ok := only.Interface()
+		if !ok {
+			return s
 		}
-		return s
+		if *i = iptables.MatchInterface(name); s.Not {
+			*i = iptables.Interface{Name: name, Not: true}
+		}
+		return nil
 	}
 	switch s.Field {
 	case iptables.SourcePort:

@@ -46,6 +46,14 @@ func TestSets(t *testing.T) {
 			[]string{"-d 10.0.0.0/9 -j RETURN", "-d 10.128.0.0/9 -j RETURN", "-d 10.1.0.0/16 -j RETURN", "-d 192.168.0.1/32 -j RETURN"},
 			[]string{"-d {10.0.0.0/8,192.168.0.1/32} -j RETURN"},
 		},
+		"both halves of all addresses": {
+			[]string{"-d 0.0.0.0/1 -p tcp -j RETURN", "-d 128.0.0.0/1 -p tcp -j RETURN", "-j ISTIO_B"},
+			[]string{"-p tcp -j RETURN", "-j ISTIO_B"},
+		},
+		"every interface": {
+			[]string{"-o eth0 -p tcp -j RETURN", "-o + -p tcp -j RETURN", "-j ISTIO_B"},
+			[]string{"-p tcp -j RETURN", "-j ISTIO_B"},
+		},
 		"another target between": {
 			[]string{"-d 10.0.0.1/32 -j RETURN", "-d 10.0.0.0/24 -j ISTIO_B", "-d 10.0.0.2/32 -j RETURN"},
 			[]string{"-d 10.0.0.1/32 -j RETURN", "-d 10.0.0.0/24 -j ISTIO_B", "-d 10.0.0.2/32 -j RETURN"},

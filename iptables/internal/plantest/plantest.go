@@ -13,7 +13,8 @@ import (
 )
 
 // Random returns the rules of a made-up configuration, the same for the same
-// seed. Lists have few values or some dozens, with some that are equal or overlap.
+// seed. Lists have few values or some dozens, with some that are equal, overlap or
+// touch: all addresses of a family may be there as two halves.
 func Random(seed uint64) iptables.Ruleset {
 	g := generator{rand.New(rand.NewPCG(seed, 5))}
 	cfg := config.Default()
@@ -120,6 +121,12 @@ func (g generator) prefixes(most int) []netip.Prefix {
 			a, bits = netip.AddrFrom16(b), 56+g.IntN(73)
 		}
 		prefixes[i] = netip.PrefixFrom(a, bits).Masked()
+	}
+	if g.in(4) {
+		halves := [][]string{{"0.0.0.0/1", "128.0.0.0/1"}, {"::/1", "8000::/1"}, {"10.64.0.0/11", "10.96.0.0/11"}}
+		for _, half := range halves[g.IntN(len(halves))] {
+			prefixes = append(prefixes, netip.MustParsePrefix(half))
+		}
 	}
 	return prefixes
 }

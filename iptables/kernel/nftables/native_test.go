@@ -2,12 +2,16 @@ package nftables
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 	"github.com/meshtables/meshtables/iptables/internal/plantest"
 	plans "github.com/meshtables/meshtables/tests/recorded"
@@ -117,6 +121,44 @@ func TestNativeOrigins(t *testing.T) {
 				if got != want {
 					t.Errorf("%s: got origin %s, want %s", r, got, want)
 				}
+			}
+		}
+	}
+}
+
+// A list of all addresses of a family is no condition on the address, but the rule
+// stays one of that family: the other one's packets are captured as before.
+func TestNativeAllAddressesOfAFamily(t *testing.T) {
+	nstest.Enter(t)
+	v4 := explain.Packet{Hook: iptables.Output, Protocol: iptables.TCP, State: iptables.StateNew, Out: "eth0",
+		Source: netip.MustParseAddr("10.0.0.1"), Destination: netip.MustParseAddr("203.0.113.9")}
+	v6 := v4
+	v6.Source, v6.Destination = netip.MustParseAddr("fd00::1"), netip.MustParseAddr("2001:db8::9")
+	for _, test := range []struct {
+		name     string
+		excluded []string
+		rule     string
+		v4, v6   explain.Verdict
+	}{
+		{"IPv4", []string{"0.0.0.0/1", "128.0.0.0/1", "fd00::/8"}, "meta nfproto ipv4 counter", explain.Bypassed, explain.Redirected},
+		{"IPv6", []string{"::/1", "8000::/1", "10.0.0.0/8"}, "meta nfproto ipv6 counter", explain.Redirected, explain.Bypassed},
+		{"both", []string{"0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1"}, "\t\tcounter", explain.Bypassed, explain.Bypassed},
+	} {
+		cfg := config.Default()
+		cfg.IPv6 = config.IPv6On
+		for _, cidr := range test.excluded {
+			cfg.ExcludedCIDRs = append(cfg.ExcludedCIDRs, netip.MustParsePrefix(cidr))
+		}
+		nativeTransition(t, test.name, capture.Plan(cfg, host.Host{}).Rules)
+		listing := nstest.Run(t, "nft", "list", "table", "inet", "meshtables")
+		line := test.rule + ` packets 0 bytes 0 return comment "--excluded-cidrs=`
+		if n := strings.Count(listing, line); n != 1 {
+			t.Errorf("%s: %q is there %d times in\n%s", test.name, line, n, listing)
+		}
+		loaded := nativeLoad(t)
+		for p, want := range map[*explain.Packet]explain.Verdict{&v4: test.v4, &v6: test.v6} {
+			if got, err := explain.Walk(&loaded, *p); err != nil || got.Verdict != want {
+				t.Errorf("%s: what goes to %s is %s (%v), want %s", test.name, p.Destination, got.Verdict, err, want)
 			}
 		}
 	}
