@@ -63,8 +63,9 @@ type subject struct {
 	capture.Recognised
 	rules     iptables.Ruleset
 	addresses []netip.Prefix
-	// backend is what holds installed rules.
-	backend string
+	// backend is what holds installed rules, form in which form; see
+	// kernel.FormOf.
+	backend, form string
 }
 
 // subject reads the options, or with --live or --trace the kernel.
@@ -83,6 +84,7 @@ func (c *command) subject(ctx context.Context) (s subject, status int) {
 	if err != nil {
 		return s, c.failed(err)
 	}
+	s.form = kernel.FormOf(live.Backend)
 	s.backend, s.Recognised = live.Backend.Name(), capture.Recognise(live.Rules, live.Backend.Form)
 	if c.trace {
 		if err := s.checkTrace(); err != nil {

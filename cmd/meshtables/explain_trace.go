@@ -26,17 +26,16 @@ type traced struct {
 
 // checkTrace refuses what cannot be traced.
 func (s *subject) checkTrace() error {
-	if s.backend == kernel.Legacy {
+	if s.form == kernel.Legacy {
 		return fmt.Errorf("--trace: rules of %s cannot be traced\n"+
 			hintPrefix+"nf_tables only reports the ways of packets; move the rules there with --backend=iptables-nft, or leave --trace out", s.backend)
 	}
 	return nil
 }
 
-// tracer returns the backend that knows the rules of a trace. The iptables programs
-// have the form of iptables-nft.
+// tracer returns the backend that knows the rules of a trace.
 func (s *subject) tracer() *nftables.Backend {
-	if s.backend == kernel.Native {
+	if s.form == kernel.Native {
 		return nftables.NewNative()
 	}
 	return nftables.New()

@@ -295,3 +295,18 @@ func TestChooseWithoutPrivilege(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// Programs by the plain name have the form of their variant.
+func TestFormOf(t *testing.T) {
+	for program, want := range map[string]string{nftProgram: NFT, legacyProgram: Legacy} {
+		onPath(t, program, "iptables", "ip6tables")
+		if got := FormOf(choose(t, Any).Backend); got != want {
+			t.Errorf("%s: got %s, want %s", program, got, want)
+		}
+	}
+	for _, name := range []string{NFT, Native} {
+		if got := FormOf(choose(t, name).Backend); got != name {
+			t.Errorf("got %s, want %s", got, name)
+		}
+	}
+}

@@ -41,16 +41,19 @@ func (c Choice) Others(ctx context.Context) ([]Installed, error) {
 	return others, errors.Join(errs...)
 }
 
+// FormOf returns the form in which a backend has rules, by the name of the backend that
+// has no other: for programs by the plain name, which is [NFT] or [Legacy].
+func FormOf(b Backend) string {
+	if programs, ok := b.(*xtables.Backend); ok {
+		return string(programs.Variant())
+	}
+	return b.Name()
+}
+
 // beside returns the backends beside the chosen one that are there: both forms of
 // nf_tables, whose compatible one the programs write too, and legacy tables.
 func (c Choice) beside(ctx context.Context) ([]Backend, error) {
-	chosen := c.Backend.Name()
-	if programs, ok := c.Backend.(*xtables.Backend); ok {
-		chosen = Legacy
-		if programs.Variant() == xtables.NFT {
-			chosen = NFT
-		}
-	}
+	chosen := FormOf(c.Backend)
 	var backends []Backend
 	if nftables.New().Exists() == nil {
 		backends = append(backends, nftables.New(), nftables.NewNative())
