@@ -68,8 +68,8 @@ func captureOptions() []captureOption {
 		}, func(d *draft) pflag.Value { return cidrs(&d.ExcludedSourceCIDRs) }},
 		{Option{
 			Name: "excluded-uids",
-			Usage: "users whose outbound traffic to leave alone, names, numbers or ranges of numbers; " +
-				"protocol and ports before one limit it to these: udp:53:1000",
+			Usage: "users whose outbound traffic to leave alone: [tcp:|udp:][ports:]user, such as udp:53:1000; " +
+				"a user is a name, a number or a range of numbers",
 		}, func(d *draft) pflag.Value { return userTraffic(&d.ExcludedUIDs, d.userID) }},
 		{Option{
 			Name: "excluded-interfaces", Reference: []string{"istio-exclude-interfaces"}, Letter: "c",
