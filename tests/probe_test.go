@@ -54,7 +54,6 @@ func TestProbe(t *testing.T) {
 		"tproxy":        {"--mode=TPROXY"},
 		"dns":           {"--redirect-dns"},
 		"all dns":       {"--redirect-dns", "--capture-all-dns", "--mode=TPROXY"},
-		"exempt":        {"--excluded-uids=1000,60000-65535", "-u", "65534,65533", "-d", "80,8080,1024,3000,49151", "--excluded-source-cidrs=192.0.2.0/24"},
 		"lists":         {"-b", "80,443", "-i", "203.0.113.0/24,2001:db8:113::/48"},
 		"groups":        {"--included-groups=50,51"},
 		"interfaces":    {"--excluded-interfaces=net1", "--mode=TPROXY"},

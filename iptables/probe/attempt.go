@@ -21,6 +21,7 @@ type attempt struct {
 	family   iptables.Family
 	protocol iptables.Protocol
 	who      identity
+	byGroup  bool       // who is captured for the group
 	from     netip.Addr // the zero value leaves the choice to the kernel
 	to       netip.AddrPort
 	want     uint16

@@ -10,8 +10,8 @@ import (
 	"github.com/meshtables/meshtables/iptables/compact"
 )
 
-// maxCandidates bounds how many values of one kind are looked at: options may list
-// thousands.
+// maxCandidates bounds how many addresses of one kind are looked at: options may
+// list thousands.
 const maxCandidates = 32
 
 // each calls f for every rule of the family that is ours.
@@ -57,25 +57,42 @@ func documentation(f iptables.Family) []netip.Prefix {
 	}
 }
 
-// destinations returns addresses that may be captured: some that nobody has, as
-// those may be excluded, and of each network that rules capture the ends and what
-// follows an excluded part.
-func (p *planner) destinations(protocol iptables.Protocol) []netip.Addr {
+// nobodys returns addresses that nobody has.
+func nobodys(f iptables.Family) []netip.Addr {
 	var all []netip.Addr
-	for _, network := range documentation(p.family) {
-		all = append(all, network.Addr().Next())
+	for _, prefix := range documentation(f) {
+		all = append(all, prefix.Addr().Next())
 	}
-	named := p.named(iptables.DestinationAddress)
+	return all
+}
+
+// networks returns those that rules list to capture what applications send there.
+func (p *planner) networks(protocol iptables.Protocol) []addresses {
+	var all []addresses
 	for _, i := range p.listed(iptables.Output, protocol, iptables.DestinationAddress) {
-		first, last := addressOf(i.First), addressOf(i.Last)
-		candidates := []netip.Addr{first, first.Next(), last}
-		for _, n := range named {
-			candidates = append(candidates, addressOf(n.Last).Next())
-		}
-		for _, a := range candidates {
-			if first.Compare(a) <= 0 && a.Compare(last) <= 0 && !a.IsUnspecified() && !a.IsMulticast() {
-				all = appendNew(all, a)
-			}
+		all = append(all, addresses{addressOf(i.First), addressOf(i.Last)})
+	}
+	return all
+}
+
+// addresses are those from first to last.
+type addresses struct{ first, last netip.Addr }
+
+func (i addresses) contains(a netip.Addr) bool {
+	return i.first.Compare(a) <= 0 && a.Compare(i.last) <= 0
+}
+
+// within returns addresses that may be captured where all are: the ends, and what
+// follows a part that is left alone.
+func (p *planner) within(i addresses) []netip.Addr {
+	candidates := []netip.Addr{i.first, i.first.Next(), i.last}
+	for _, part := range p.named(iptables.DestinationAddress) {
+		candidates = append(candidates, addressOf(part.Last).Next())
+	}
+	var all []netip.Addr
+	for _, a := range candidates {
+		if i.contains(a) && !a.IsUnspecified() && !a.IsMulticast() {
+			all = appendNew(all, a)
 		}
 	}
 	return all
@@ -84,46 +101,6 @@ func (p *planner) destinations(protocol iptables.Protocol) []netip.Addr {
 func addressOf(v iptables.Value) netip.Addr {
 	a, _ := netip.AddrFromSlice([]byte(v))
 	return a
-}
-
-// ports returns ports that may be captured on a hook: one that no rule names, the
-// ends of those that rules capture, and what follows those that rules name.
-func (p *planner) ports(hook string) []uint16 {
-	var all []uint16
-	if port := p.unnamedPort(); port != 0 {
-		all = append(all, port)
-	}
-	for _, i := range p.listed(hook, iptables.TCP, iptables.DestinationPort) {
-		all = appendNew(appendNew(all, i.Ports().First), i.Ports().Last)
-	}
-	var following []uint16
-	for _, i := range p.named(iptables.DestinationPort) {
-		if last := i.Ports().Last; last < lastPort {
-			following = appendNew(following, last+1)
-		}
-	}
-	return append(all, following...)
-}
-
-const lastPort = 65535
-
-// unnamedPort returns the first port from that of HTTP on that no rule names, or 0
-// if they name all.
-func (p *planner) unnamedPort() uint16 {
-	const http = 80
-	named := iptables.NewSet(iptables.DestinationPort, false, p.named(iptables.DestinationPort))
-	for _, port := range []int{http, 1} {
-		// The elements are in order.
-		for _, e := range named.Elements {
-			if r := e.Ports(); int(r.First) <= port && port <= int(r.Last) {
-				port = int(r.Last) + 1
-			}
-		}
-		if port <= lastPort {
-			return uint16(port)
-		}
-	}
-	return 0
 }
 
 // sources returns the single addresses of the machine itself that rules mention as
@@ -157,14 +134,15 @@ func (p *planner) applications() []identity {
 func (p *planner) appendOwners(all []uint32, f iptables.SetField) []uint32 {
 	p.each(func(r iptables.Rule) {
 		for _, i := range compact.Named(r, f) {
-			id, _ := i.IDs()
-			all = appendNew(all, id)
+			if id, _ := i.IDs(); !slices.Contains(all, id) {
+				all = append(all, id)
+			}
 		}
 	})
 	return all
 }
 
-func appendNew[T comparable](all []T, x T) []T {
+func appendNew(all []netip.Addr, x netip.Addr) []netip.Addr {
 	if len(all) == maxCandidates || slices.Contains(all, x) {
 		return all
 	}

@@ -7,31 +7,31 @@ import (
 	"github.com/meshtables/meshtables/iptables/explain"
 )
 
-// planInbound plans a connection of someone outside to the first port that is
-// captured.
+// planInbound plans a connection of someone outside that is captured, or where
+// rules list ports one for each of these.
 func (p *planner) planInbound() {
-	own, ports := ownAddress(p.addresses, p.family), p.ports(iptables.Prerouting)
-	for _, ends := range linksOutside(p.outside, p.family) {
+	own := ownAddress(p.addresses, p.family)
+	for _, by := range linksOutside(p.outside, p.family) {
 		a := own
 		if !a.IsValid() {
-			a = ends.near
+			a = by.near
 		}
-		for _, port := range ports {
-			if r := p.walk(ends.received(netip.AddrPortFrom(a, port))); r.Port != 0 {
-				p.addInbound(ends, netip.AddrPortFrom(a, port), r)
-				return
+		comesIn := func(port uint16) explain.Result { return p.walk(by.received(netip.AddrPortFrom(a, port))) }
+		ports := p.capturedPorts(iptables.Prerouting, func(port uint16) bool { return comesIn(port).Port != 0 })
+		for i, port := range ports.tried {
+			r := comesIn(port)
+			transparent := r.Verdict == explain.TProxied
+			p.add(attempt{name: "inbound", to: netip.AddrPortFrom(a, port), by: by, want: r.Port, transparent: transparent})
+			if i == 0 && transparent && p.isOwn(a) {
+				p.planClient(a, by.far, r.Mark)
 			}
+		}
+		if len(ports.tried) > 0 {
+			p.untriedOf("inbound", "ports", len(ports.tried), ports.all)
+			return
 		}
 	}
 	p.untriedIfCaptured("inbound", iptables.Prerouting, iptables.TCP)
-}
-
-func (p *planner) addInbound(by linkOutside, to netip.AddrPort, r explain.Result) {
-	transparent := r.Verdict == explain.TProxied
-	p.add(attempt{name: "inbound", to: to, by: by, want: r.Port, transparent: transparent})
-	if transparent && p.isOwn(to.Addr()) {
-		p.planClient(to.Addr(), by.far, r.Mark)
-	}
 }
 
 // planClient plans what TPROXY needs routing for: the proxy, which is root there,
@@ -55,21 +55,19 @@ func (p *planner) planSelf() {
 	if p.proxy == nil || !own.IsValid() {
 		return
 	}
-	for _, port := range p.ports(iptables.Output) {
-		to := netip.AddrPortFrom(own, port)
-		r := p.walk(p.sent(iptables.TCP, own, to, *p.proxy, loopback))
-		if r.Verdict != explain.Redirected {
-			continue
-		}
-		p.add(attempt{name: "proxy to itself", to: to, who: *p.proxy, want: r.Port})
-		for _, source := range p.sources() {
-			if p.walk(p.sent(iptables.TCP, source, to, *p.proxy, loopback)).Verdict == explain.Bypassed {
-				p.add(attempt{
-					name: "proxy to application", to: netip.AddrPortFrom(own, 0), who: *p.proxy, from: source,
-				})
-				return
-			}
-		}
+	again := func(port uint16) explain.Result {
+		return p.walk(p.sent(iptables.TCP, own, netip.AddrPortFrom(own, port), *p.proxy, loopback))
+	}
+	ports := p.capturedPorts(iptables.Output, func(port uint16) bool { return again(port).Verdict == explain.Redirected })
+	if len(ports.tried) == 0 {
 		return
+	}
+	to := netip.AddrPortFrom(own, ports.tried[0])
+	p.add(attempt{name: "proxy to itself", to: to, who: *p.proxy, want: again(to.Port()).Port})
+	for _, source := range p.sources() {
+		if p.walk(p.sent(iptables.TCP, source, to, *p.proxy, loopback)).Verdict == explain.Bypassed {
+			p.add(attempt{name: "proxy to application", to: netip.AddrPortFrom(own, 0), who: *p.proxy, from: source})
+			return
+		}
 	}
 }

@@ -22,6 +22,7 @@ type planner struct {
 	ordinaryID uint32
 	proxy      *identity // nil where no rule tells who the proxy is
 	routes     map[netip.Addr]route
+	ports      map[string]knownPorts // by hook
 	attempts   []*attempt
 	untried    []Step
 }
@@ -32,7 +33,10 @@ func plan(want Want) (attempts []*attempt, untried []Step) {
 	own := want.Rules.Own()
 	in, ordinaryID := outsideName(), explain.OrdinaryID(&own)
 	for _, f := range iptables.Families() {
-		p := planner{rules: &own, family: f, outside: in, ordinaryID: ordinaryID, routes: make(map[netip.Addr]route)}
+		p := planner{
+			rules: &own, family: f, outside: in, ordinaryID: ordinaryID,
+			routes: make(map[netip.Addr]route), ports: make(map[string]knownPorts),
+		}
 		for _, prefix := range want.Addresses {
 			p.addresses = append(p.addresses, prefix.Addr())
 		}
@@ -45,16 +49,7 @@ func plan(want Want) (attempts []*attempt, untried []Step) {
 
 func (p *planner) plan() {
 	query, captured := p.capturedQuery()
-	to, who, port := p.capturedDestination(query.port)
-	p.proxy = p.findProxy(to, who)
-	if !to.IsValid() {
-		p.untriedIfCaptured("outbound", iptables.Output, iptables.TCP)
-	} else {
-		p.add(attempt{name: "outbound", to: to, who: who, want: port})
-		if p.proxy != nil {
-			p.add(attempt{name: "proxy's outbound", to: to, who: *p.proxy, instead: port})
-		}
-	}
+	p.planOutbound(query.port)
 	p.planInbound()
 	p.planSelf()
 	if captured {
@@ -72,6 +67,17 @@ func (p *planner) untriedIfCaptured(name, hook string, protocol iptables.Protoco
 	p.untried = append(p.untried, Step{
 		Name: name, Family: p.family.String(), Protocol: protocol, Outcome: Unknown,
 		Detail: "there are rules that capture, but none of the connections that come into question is captured by them",
+	})
+}
+
+// untriedOf notes that not all of a list was tried.
+func (p *planner) untriedOf(name, what string, tried, all int) {
+	if tried == all {
+		return
+	}
+	p.untried = append(p.untried, Step{
+		Name: name, Family: p.family.String(), Protocol: iptables.TCP, Outcome: Unknown,
+		Detail: fmt.Sprintf("%d of %d listed %s tried", tried, all, what),
 	})
 }
 
@@ -99,8 +105,11 @@ const dnsPort = 53
 // capturedQuery returns a DNS query over UDP that the rules capture. No other
 // datagrams are.
 func (p *planner) capturedQuery() (q query, ok bool) {
-	applications := p.applications()
-	for _, server := range p.destinations(iptables.UDP) {
+	servers, applications := nobodys(p.family), p.applications()
+	for _, n := range p.networks(iptables.UDP) {
+		servers = append(servers, p.within(n)...)
+	}
+	for _, server := range servers {
 		for _, who := range applications {
 			if port := p.arrives(iptables.UDP, netip.AddrPortFrom(server, dnsPort), who); port != 0 {
 				return query{server, port, who}, true
@@ -119,26 +128,6 @@ func (p *planner) planDNS(q query) {
 	if p.proxy != nil && p.arrives(iptables.UDP, to, *p.proxy) == 0 {
 		p.add(attempt{name: "proxy's DNS", protocol: iptables.UDP, to: to, who: *p.proxy, instead: q.port})
 	}
-}
-
-// capturedDestination returns a place that the rules send to the proxy, not to
-// its DNS port, when an ordinary application connects to it.
-func (p *planner) capturedDestination(dns uint16) (to netip.AddrPort, who identity, port uint16) {
-	ports, applications := p.ports(iptables.Output), p.applications()
-	for _, a := range p.destinations(iptables.TCP) {
-		if a.IsLoopback() || p.isOwn(a) {
-			continue
-		}
-		for _, port := range ports {
-			for _, who := range applications {
-				to := netip.AddrPortFrom(a, port)
-				if at := p.arrives(iptables.TCP, to, who); at != 0 && at != dns {
-					return to, who, at
-				}
-			}
-		}
-	}
-	return netip.AddrPort{}, identity{}, 0
 }
 
 // findProxy returns the first user in the rules whose connections are not
@@ -195,6 +184,9 @@ func (a *attempt) step() Step {
 	s := Step{
 		Name: a.name, Family: a.family.String(), Protocol: a.protocol,
 		Who: fmt.Sprintf("user %d", a.who.uid), From: a.from, To: a.to, Want: a.want,
+	}
+	if a.byGroup {
+		s.Who += fmt.Sprintf(", group %d", a.who.gid)
 	}
 	if a.isOutside() {
 		s.Who = "someone outside"

@@ -58,6 +58,7 @@ func TestPlan(t *testing.T) {
 			outbound tcp 1000:50 10.255.255.255:80 1
 			proxy's outbound tcp 1337:1000 10.255.255.255:80 not 1
 			inbound tcp outside 10.1.0.7:443 2
+			inbound tcp outside 10.1.0.7:445 2
 			proxy to itself tcp 1337:1000 10.1.0.7:80 2
 			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0`},
 		"long lists": {func(c *config.Config) {
@@ -70,11 +71,56 @@ func TestPlan(t *testing.T) {
 			}}
 			c.IncludedGroups = config.GroupSelection{Groups: []uint32{50, 52}}
 		}, `
-			outbound tcp 1000:50 198.51.100.1:80 15001
-			proxy's outbound tcp 1337:1000 198.51.100.1:80 not 15001
-			inbound tcp outside 10.1.0.7:5000 15006
+			outbound tcp 1000:50 198.51.100.0:80 15001
+			proxy's outbound tcp 1337:1000 198.51.100.0:80 not 15001
+			outbound tcp 1000:50 203.0.113.0:80 15001
+			outbound tcp 1000:52 198.51.100.0:80 15001` +
+			inbound(5000, 2, 16) + `
+			proxy to itself tcp 1337:1000 10.1.0.7:80 15006
+			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0
+			inbound tcp unknown: 16 of 50 listed ports tried`},
+		"ranges": {func(c *config.Config) {
+			c.IncludedPorts = config.PortSelection{Ports: []iptables.PortRange{
+				iptables.Port(80), iptables.Port(81), iptables.Port(9000), {First: 15008, Last: 15010},
+			}}
+		}, `
+			outbound tcp 1000:1000 192.0.2.1:82 15001
+			proxy's outbound tcp 1337:1000 192.0.2.1:82 not 15001
+			inbound tcp outside 10.1.0.7:80 15006
+			inbound tcp outside 10.1.0.7:81 15006
+			inbound tcp outside 10.1.0.7:9000 15006
+			inbound tcp outside 10.1.0.7:15010 15006
+			proxy to itself tcp 1337:1000 10.1.0.7:82 15006
+			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0`},
+		"ports and networks": {func(c *config.Config) {
+			c.IncludedPorts = config.PortSelection{}
+			c.IncludedOutboundPorts = portList(5432, 6379)
+			c.IncludedCIDRs = config.CIDRSelection{CIDRs: []netip.Prefix{
+				netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.0.2.0/24"),
+			}}
+		}, `
+			outbound tcp 1000:1000 198.51.100.1:5432 15001
+			proxy's outbound tcp 1337:1000 198.51.100.1:5432 not 15001
+			outbound tcp 1000:1000 198.51.100.1:6379 15001
+			outbound tcp 1000:1000 10.0.0.0:80 15001
+			outbound tcp 1000:1000 172.16.0.0:80 15001
+			outbound tcp 1000:1000 192.0.2.0:80 15001
 			proxy to itself tcp 1337:1000 10.1.0.7:80 15006
 			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0`},
+		"long lists outbound": {func(c *config.Config) {
+			c.IncludedPorts, c.IncludedCIDRs = config.PortSelection{}, config.CIDRSelection{}
+			c.IncludedGroups = config.GroupSelection{}
+			for i := range uint16(20) {
+				c.IncludedOutboundPorts = append(c.IncludedOutboundPorts, iptables.Port(5000+2*i))
+				c.IncludedCIDRs.CIDRs = append(c.IncludedCIDRs.CIDRs, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(2 * i)}), 16))
+				c.IncludedGroups.Groups = append(c.IncludedGroups.Groups, uint32(50+2*i))
+			}
+		}, longOutbound() + `
+			proxy to itself tcp 1337:1000 10.1.0.7:80 15006
+			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0
+			outbound tcp unknown: 16 of 20 listed ports tried
+			outbound tcp unknown: 16 of 20 listed networks tried
+			outbound tcp unknown: 16 of 20 listed groups tried`},
 		"ports only, an ordinary user is the proxy": {func(c *config.Config) {
 			c.IncludedPorts, c.IncludedCIDRs = config.PortSelection{}, config.CIDRSelection{}
 			c.IncludedOutboundPorts = []iptables.PortRange{iptables.Port(5432)}
@@ -108,8 +154,8 @@ func TestPlan(t *testing.T) {
 			proxy to itself tcp 65534:1000 10.1.0.7:80 15006
 			proxy to application tcp 65534:1000 127.0.0.6 10.1.0.7:0`},
 		"usual ports excluded": {func(c *config.Config) {
-			c.ExcludedPorts = ports(80, 8080, 1024, 3000, 49151)
-			c.ExcludedOutboundPorts = ports(81)
+			c.ExcludedPorts = portList(80, 8080, 1024, 3000, 49151)
+			c.ExcludedOutboundPorts = portList(81)
 		}, `
 			outbound tcp 1000:1000 192.0.2.1:82 15001
 			proxy's outbound tcp 1337:1000 192.0.2.1:82 not 15001
@@ -149,13 +195,13 @@ func TestPlan(t *testing.T) {
 			c.RedirectDNS = true
 			c.ExcludedSourceCIDRs = []netip.Prefix{netip.MustParsePrefix("128.0.0.0/1")}
 			c.ExcludedCIDRs = []netip.Prefix{netip.MustParsePrefix("192.0.0.0/8"), netip.MustParsePrefix("198.0.0.0/8"), netip.MustParsePrefix("203.0.0.0/8")}
-			c.ExcludedOutboundPorts = ports(53)
+			c.ExcludedOutboundPorts = portList(53)
 		}, `
 			proxy to itself tcp 1337:1000 10.1.0.7:80 15006
 			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0
-			outbound tcp unknown
-			inbound tcp unknown
-			DNS udp unknown`},
+			outbound tcp unknown: there are rules that capture, but none of the connections that come into question is captured by them
+			inbound tcp unknown: there are rules that capture, but none of the connections that come into question is captured by them
+			DNS udp unknown: there are rules that capture, but none of the connections that come into question is captured by them`},
 		"nothing but the proxy itself": {func(c *config.Config) {
 			c.IncludedPorts, c.IncludedCIDRs = config.PortSelection{}, config.CIDRSelection{}
 			c.VirtualInterfaces = []string{"vm0"}
@@ -180,7 +226,7 @@ func TestPlan(t *testing.T) {
 					got += describe(a) + "\n"
 				}
 				for _, s := range untried {
-					got += fmt.Sprintf("%s %s %s\n", s.Name, s.Protocol, s.Outcome)
+					got += fmt.Sprintf("%s %s %s: %s\n", s.Name, s.Protocol, s.Outcome, s.Detail)
 				}
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("want (-), got (+):\n%s\n%s", diff, rules.Save(iptables.IPv4))
@@ -190,7 +236,32 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-func ports(all ...uint16) []iptables.PortRange {
+// inbound describes connections to so many ports.
+func inbound(port, step, n int) string {
+	text := ""
+	for i := range n {
+		text += fmt.Sprintf("\ninbound tcp outside 10.1.0.7:%d 15006", port+step*i)
+	}
+	return text
+}
+
+// longOutbound describes connections to 16 ports, to 16 networks and by 16 groups.
+func longOutbound() string {
+	const first = "192.0.2.1:5000"
+	text := "\noutbound tcp 1000:50 " + first + " 15001\nproxy's outbound tcp 1337:1000 " + first + " not 15001"
+	for i := 1; i < 16; i++ {
+		text += fmt.Sprintf("\noutbound tcp 1000:50 192.0.2.1:%d 15001", 5000+2*i)
+	}
+	for i := range 16 {
+		text += fmt.Sprintf("\noutbound tcp 1000:50 10.%d.0.0:80 15001", 2*i)
+	}
+	for i := 1; i < 16; i++ {
+		text += fmt.Sprintf("\noutbound tcp 1000:%d %s 15001", 50+2*i, first)
+	}
+	return text
+}
+
+func portList(all ...uint16) []iptables.PortRange {
 	var ranges []iptables.PortRange
 	for _, port := range all {
 		ranges = append(ranges, iptables.Port(port))

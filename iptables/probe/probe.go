@@ -48,7 +48,8 @@ type Step struct {
 	Name     string            `json:"name"`
 	Family   string            `json:"family"`
 	Protocol iptables.Protocol `json:"protocol"`
-	// Who connects: "user 1337", or "someone outside". From is set where it
+	// Who connects: "user 1337", "user 1000, group 50", or "someone outside".
+	// From is set where it
 	// matters.
 	Who  string         `json:"who,omitempty"`
 	From netip.Addr     `json:"from,omitzero"`
