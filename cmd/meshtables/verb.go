@@ -121,9 +121,10 @@ Usage:
 		}
 	}
 	b.WriteString(`
-Exit status: 0 done, unchanged or as wanted; 1 failed, nothing changed; 2 wrong
-option, nothing touched; 3 verify or explain --trace found a difference; 126
-connections did not go where they have to (probe, --run-validation).
+Exit status: 0 done, unchanged, as wanted, or it could not be told (probe,
+--run-validation); 1 failed, nothing changed; 2 wrong option, nothing touched; 3
+verify or explain --trace found a difference; 126 connections did not go where
+they have to (probe, --run-validation).
 
 Options (istio-iptables' names and letters are accepted for them, and as
 environment variables all names in capitals, with _ for -):
