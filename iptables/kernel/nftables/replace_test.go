@@ -176,6 +176,46 @@ func TestPutBack(t *testing.T) {
 	}
 }
 
+// A jump to our chains from one of somebody else is loaded with them, and stays where
+// it is if it is wanted again, as it is for a while where a run takes two steps.
+func TestJumpFromAnotherChain(t *testing.T) {
+	for name, chain := range map[string]string{
+		"a chain":      "add chain ip nat theirs",
+		"a base chain": "add chain ip nat theirs { type nat hook output priority 7; }",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			nstest.Enter(t)
+			replace(t, sidecar(t))
+			nstest.Run(t, "nft", chain+"; add rule ip nat theirs counter packets 7 bytes 8 jump ISTIO_REDIRECT; add rule ip nat theirs counter accept")
+			theirs := nstest.Run(t, "nft", "-a", "list", "chain", "ip", "nat", "theirs")
+			before := load(t)
+			want := before.Own()
+			for i := range want.Tables {
+				want.Tables[i].Append("ISTIO_MORE", iptables.Rule{Target: iptables.Return})
+			}
+			want.Sort()
+			replace(t, want)
+			installed(t, want)
+			if d := cmp.Diff(theirs, nstest.Run(t, "nft", "-a", "list", "chain", "ip", "nat", "theirs")); d != "" {
+				t.Errorf("the chain was changed:\n%s", d)
+			}
+			replace(t, sidecar(t))
+			installed(t, sidecar(t))
+		})
+	}
+}
+
+func TestNoSuchBuiltinChain(t *testing.T) {
+	nstest.Enter(t)
+	want := sidecar(t)
+	want.Tables[0].Append("NOBODYS", iptables.Rule{Target: iptables.Jump{Chain: "ISTIO_OUTPUT"}})
+	err := New().Replace(t.Context(), iptables.Ruleset{}, want)
+	if err == nil || !strings.Contains(err.Error(), "has no built-in chain NOBODYS") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // Replace refuses to write where the rules would not do what they say.
 func TestUnusableTables(t *testing.T) {
 	for name, tt := range map[string]struct{ command, want string }{

@@ -76,7 +76,8 @@ func (p *planner) table() error {
 	return nil
 }
 
-// usable refuses tables in which rules would not do what they say.
+// usable refuses tables in which rules would not do what they say. A chain that iptables
+// does not have is somebody else's, and its jumps to ours stay as they were loaded.
 func (p *planner) usable() error {
 	name := p.have.Key
 	switch {
@@ -89,11 +90,8 @@ func (p *planner) usable() error {
 		if len(w.Rules) == 0 || iptables.IsOwn(w.Name) {
 			continue
 		}
-		a, ok := tables.AttachmentOf(p.have.Name, w.Name)
-		if !ok {
-			return fmt.Errorf("table %s has no built-in chain %s", name, w.Name)
-		}
-		if c := p.have.chain(w.Name); c != nil && (!c.Base || c.Attached != a) {
+		a, isBuiltin := tables.AttachmentOf(p.have.Name, w.Name)
+		if c := p.have.chain(w.Name); c != nil && isBuiltin && (!c.Base || c.Attached != a) {
 			return fmt.Errorf("chain %s of table %s is not iptables': it is not of type %s at hook %d with priority %d",
 				w.Name, name, a.Kind, a.Hook, a.Priority)
 		}
@@ -200,8 +198,7 @@ func (p *planner) addChains() error {
 		case c == nil && len(w.Rules) > 0:
 			a, ok := tables.AttachmentOf(p.have.Name, w.Name)
 			if !ok {
-				return fmt.Errorf("table %s has no built-in chain %s",
-					p.have.Key, w.Name)
+				return fmt.Errorf("table %s has no built-in chain %s", p.have.Key, w.Name)
 			}
 			p.b.NewBaseChain(p.have.Key, w.Name, a)
 		}
