@@ -1,21 +1,13 @@
 package tests
 
 import (
-	"bytes"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
-
-	"github.com/meshtables/meshtables/tests/built"
-	"github.com/meshtables/meshtables/tests/lab"
 )
 
 // documents returns those whose blocks are checked, as paths from here.
@@ -25,7 +17,7 @@ func documents(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return append(paths, "../README.md", "../CHANGELOG.md")
+	return append(paths, "../README.md", "../CHANGELOG.md", "../deploy/README.md")
 }
 
 // TestDocuments runs every command of every document, those of one document one
@@ -36,7 +28,7 @@ func documents(t *testing.T) []string {
 // The languages of blocks are:
 //
 //	console  commands with their output
-//	sh       what the Makefile has to have, such as "make demo"
+//	sh       commands of make; see makeBlock
 //	yaml     has to be YAML, and arguments of meshtables in it have to be accepted
 //	text     has no command
 //
@@ -44,8 +36,9 @@ func documents(t *testing.T) []string {
 func TestDocuments(t *testing.T) {
 	t.Parallel()
 	for _, path := range documents(t) {
-		t.Run(filepath.Base(path), func(t *testing.T) {
+		t.Run(strings.TrimPrefix(path, "../"), func(t *testing.T) {
 			t.Parallel()
+			folder := t.TempDir()
 			text, err := os.ReadFile(path)
 			if err != nil {
 				t.Fatal(err)
@@ -64,7 +57,7 @@ func TestDocuments(t *testing.T) {
 					}
 					session = append(session, steps...)
 				case b.language == "sh":
-					wantTargets(t, b)
+					makeBlock(t, folder, b)
 				case b.language == "yaml":
 					session = append(session, yamlSteps(t, b)...)
 				case b.language == "text":
@@ -76,16 +69,16 @@ func TestDocuments(t *testing.T) {
 				}
 			}
 			if len(session) > 0 {
-				checkSession(t, path, session)
+				checkSession(t, folder, path, session)
 			}
 		})
 	}
 }
 
 // checkSession runs the steps and compares their outputs.
-func checkSession(t *testing.T, path string, session []step) {
+func checkSession(t *testing.T, folder, path string, session []step) {
 	t.Helper()
-	results := runSession(t, session)
+	results := runSession(t, folder, session)
 	replaced := make(map[int][]string)
 	for i, s := range session {
 		r := results[i]
@@ -121,95 +114,6 @@ func rewrite(t *testing.T, path string, session []step, replaced map[int][]strin
 	}
 	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o644); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// result is what a command printed, on both outputs, and how it ended.
-type result struct {
-	output string
-	status int
-}
-
-// endOfStep is printed after each command, with its status.
-var endOfStep = regexp.MustCompile("\x01(\\d+)\n")
-
-// runSession runs the commands of a document by one shell, in a pod and in a folder
-// that is empty but for the program.
-func runSession(t *testing.T, session []step) []result {
-	t.Helper()
-	p := newPod(t, "iptables-nft")
-	folder := t.TempDir()
-	// As in a clone, after make build.
-	if err := os.Mkdir(filepath.Join(folder, "bin"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(built.Program(), filepath.Join(folder, "bin", "meshtables")); err != nil {
-		t.Fatal(err)
-	}
-	var script strings.Builder
-	fmt.Fprintf(&script, "exec 2>&1 </dev/null\ncd '%s'\n", folder)
-	for _, s := range session {
-		script.WriteString(s.command + "\nstatus=$?; printf '\\001%d\\n' $status; (exit $status)\n")
-	}
-	file := filepath.Join(t.TempDir(), "session.sh")
-	if err := os.WriteFile(file, []byte(script.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var printed bytes.Buffer
-	err := p.Pod.Run(t.Context(), lab.Command{
-		Path: "sh", Args: []string{file},
-		Env:    []string{"PATH=" + strings.Join([]string{clusterTools(t), filepath.Dir(built.Program()), os.Getenv("PATH")}, ":")},
-		Stdout: &printed, Stderr: &printed,
-	})
-	ends := endOfStep.FindAllStringSubmatchIndex(printed.String(), -1)
-	if len(ends) != len(session) {
-		t.Fatalf("%d of %d commands were run: %v\n%s", len(ends), len(session), err, &printed)
-	}
-	results := make([]result, len(session))
-	begin := 0
-	for i, end := range ends {
-		status, err := strconv.Atoi(printed.String()[end[2]:end[3]])
-		if err != nil {
-			t.Fatal(err)
-		}
-		results[i] = result{printed.String()[begin:end[0]], status}
-		begin = end[1]
-	}
-	return results
-}
-
-// clusterTools returns a folder with programs that stand in for those of a cluster:
-// kubectl runs the command of a container in this pod, crictl tells the number of a
-// process in it.
-func clusterTools(t *testing.T) string {
-	t.Helper()
-	folder := t.TempDir()
-	for name, script := range map[string]string{
-		"kubectl": "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\nshift\nexec \"$@\"\n",
-		"crictl":  "#!/bin/sh\necho $PPID\n",
-	} {
-		if err := os.WriteFile(filepath.Join(folder, name), []byte(script), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return folder
-}
-
-// wantTargets fails the test unless the Makefile knows how to make what the lines
-// of the block say.
-func wantTargets(t *testing.T, b block) {
-	t.Helper()
-	for i, line := range b.text {
-		command, _, _ := strings.Cut(line, "#")
-		args := strings.Fields(command)
-		if len(args) == 0 || args[0] != "make" {
-			t.Errorf("line %d: %q is no make command", b.line+i, line)
-			continue
-		}
-		out, err := exec.Command("make", append([]string{"-C", "..", "--dry-run"}, args[1:]...)...).CombinedOutput()
-		if err != nil {
-			t.Errorf("line %d: %s: %v\n%s", b.line+i, command, err, out)
-		}
 	}
 }
 
