@@ -58,7 +58,7 @@ func (b *Backend) Trace(ctx context.Context, f iptables.Family, what iptables.Ru
 			return err
 		}
 		defer reports.Close()
-		if err := markForTracing(ctx, c, f, what); err != nil {
+		if err := markForTracing(c, f, what); err != nil {
 			return err
 		}
 		sent, err := send()
@@ -83,22 +83,14 @@ func dialTrace() (*netlink.KernelSocket, error) {
 	return reports, nil
 }
 
-// markForTracing makes the table, unless somebody keeps changing the rules.
-func markForTracing(ctx context.Context, c *netlink.Conn, f iptables.Family, what iptables.Rule) error {
-	for attempt := 1; ; attempt++ {
-		generation, err := c.Generation()
-		if err != nil {
-			return err
-		}
-		b := tables.NewChanges(c, generation)
-		traceRules(b, f, &what)
-		if err := b.Err(); err != nil {
-			return err
-		}
-		if err = c.Commit(b.Batch); err == nil || !isTransient(err) || attempt == maxAttempts || !pause(ctx, attempt) {
-			return err
-		}
+// markForTracing makes the table, whatever others do to theirs.
+func markForTracing(c *netlink.Conn, f iptables.Family, what iptables.Rule) error {
+	b := tables.NewChanges(c, netlink.AnyGeneration)
+	traceRules(b, f, &what)
+	if err := b.Err(); err != nil {
+		return err
 	}
+	return c.Commit(b.Batch)
 }
 
 func traceRules(b *tables.Changes, f iptables.Family, what *iptables.Rule) {

@@ -6,30 +6,22 @@ import (
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 )
 
-// checkKey is a table that never exists: the rules that are only checked are
-// written into it.
-var checkKey = tables.Key{Family: tables.Inet, Name: "meshtables-check"}
-
-// Check returns nil if the kernel takes the rules. It has the kernel check them
-// without taking them; see [netlink.Conn.Check].
+// Check returns nil if the kernel takes the rules; see [tables.Check].
 func Check(c *netlink.Conn, want iptables.Ruleset) error {
-	generation, err := c.Generation()
+	chains, err := wantedChains(want)
 	if err != nil {
 		return err
 	}
-	chains, err := wantedChains(want)
-	if err != nil || len(chains) == 0 {
-		return err
-	}
-	changes := tables.NewChanges(c, generation)
-	changes.NewTable(checkKey)
-	p := planner{b: changes, key: checkKey, have: &Table{}, want: chains}
-	p.addChains()
-	p.addRules()
-	if err := changes.Err(); err != nil {
-		return err
-	}
-	return c.Check(changes.Batch)
+	return tables.Check(c, func(changes *tables.Changes) {
+		if len(chains) == 0 {
+			return
+		}
+		key := tables.Key{Family: tables.Inet, Name: tables.CheckName}
+		changes.NewTable(key)
+		p := planner{b: changes, key: key, have: &Table{}, want: chains}
+		p.addChains()
+		p.addRules()
+	})
 }
 
 // Modules returns the modules that a rule takes, or for nil a built-in

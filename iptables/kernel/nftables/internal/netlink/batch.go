@@ -19,9 +19,13 @@ type Batch struct {
 	purposes    []fmt.Stringer // by sequence number, from first on
 }
 
+// AnyGeneration is that of a transaction which does not depend on what the kernel holds
+// (nf_tables_valid_genid in net/netfilter/nf_tables_api.c).
+const AnyGeneration = 0
+
 // NewBatch starts a transaction, which has to be the next thing that the
 // connection sends. It fails with ERESTART unless the kernel's rules are of the
-// given generation: unless nobody has changed them since.
+// given generation, or [AnyGeneration]: unless nobody has changed them since.
 func (c *Conn) NewBatch(generation uint32) *Batch {
 	first := c.sequence + 1
 	b := &Batch{first: first, last: first, purposes: []fmt.Stringer{Purpose("change the rules")}}
