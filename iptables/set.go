@@ -15,7 +15,8 @@ import (
 type Set struct {
 	Field SetField
 	Not   bool
-	// Elements are in order, and neither overlap nor touch; see [NewSet].
+	// Elements are in order and do not overlap, nor touch unless they are of
+	// interfaces; see [NewSet].
 	Elements []Interval
 }
 
@@ -183,19 +184,23 @@ func (i Interval) Text(f SetField) string {
 }
 
 // NewSet returns the set of all values in the intervals, which may overlap and
-// come in any order.
+// come in any order. It joins those that overlap or touch; of names of interfaces
+// only the former, as what "veth0+" and "veth1+" stand for touches, and nft has no
+// words for both in one.
 func NewSet(field SetField, not bool, intervals []Interval) Set {
-	return Set{Field: field, Not: not, Elements: union(intervals)}
+	names := field == InInterface || field == OutInterface
+	return Set{Field: field, Not: not, Elements: union(intervals, !names)}
 }
 
-// union sorts intervals and makes one of those that overlap or touch.
-func union(intervals []Interval) []Interval {
+// union sorts intervals and makes one of those that overlap, and with touching of
+// those that touch.
+func union(intervals []Interval, touching bool) []Interval {
 	sorted := slices.SortedFunc(slices.Values(intervals), func(a, b Interval) int {
 		return strings.Compare(string(a.First), string(b.First))
 	})
 	merged := sorted[:0]
 	for _, i := range sorted {
-		if n := len(merged) - 1; n >= 0 && (i.First <= merged[n].Last || i.First == next(merged[n].Last)) {
+		if n := len(merged) - 1; n >= 0 && (i.First <= merged[n].Last || touching && i.First == next(merged[n].Last)) {
 			merged[n].Last = max(merged[n].Last, i.Last)
 			continue
 		}

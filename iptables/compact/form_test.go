@@ -50,6 +50,10 @@ func TestSets(t *testing.T) {
 			[]string{"-d 0.0.0.0/1 -p tcp -j RETURN", "-d 128.0.0.0/1 -p tcp -j RETURN", "-j ISTIO_B"},
 			[]string{"-p tcp -j RETURN", "-j ISTIO_B"},
 		},
+		"wildcards that touch": {
+			[]string{"-o veth1+ -j RETURN", "-o veth0+ -j RETURN", "-o veth0a -j RETURN", "-j ISTIO_B"},
+			[]string{"-o {veth0+,veth1+} -j RETURN", "-j ISTIO_B"},
+		},
 		"every interface": {
 			[]string{"-o eth0 -p tcp -j RETURN", "-o + -p tcp -j RETURN", "-j ISTIO_B"},
 			[]string{"-p tcp -j RETURN", "-j ISTIO_B"},

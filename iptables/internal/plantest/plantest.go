@@ -14,7 +14,8 @@ import (
 
 // Random returns the rules of a made-up configuration, the same for the same
 // seed. Lists have few values or some dozens, with some that are equal, overlap or
-// touch: all addresses of a family may be there as two halves.
+// touch: all addresses of a family may be there as two halves, and so may "tap1+" and
+// "tap2+".
 func Random(seed uint64) iptables.Ruleset {
 	g := generator{rand.New(rand.NewPCG(seed, 5))}
 	cfg := config.Default()
@@ -132,7 +133,7 @@ func (g generator) prefixes(most int) []netip.Prefix {
 }
 
 func (g generator) interfaces() []string {
-	names := []string{"eth0", "eth+", "net1", "tap0", "abcdefghijklmno"}
+	names := []string{"eth0", "eth+", "net1", "tap0", "tap1+", "tap2+", "abcdefghijklmno"}
 	g.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
-	return names[:1+g.IntN(3)]
+	return names[:1+g.IntN(4)]
 }

@@ -126,6 +126,21 @@ func TestNativeOrigins(t *testing.T) {
 	}
 }
 
+// The names that one wildcard stands for end where those of the next one begin; each
+// is an element by itself, so that people, and nft itself, can read the list.
+func TestNativeConsecutiveWildcards(t *testing.T) {
+	nstest.Enter(t)
+	cfg := config.Default()
+	cfg.ExcludedInterfaces = []string{"veth1+", "veth0+", "veth00", "veth3+"}
+	nativeTransition(t, "wildcards", capture.Plan(cfg, host.Host{}).Rules)
+	got := nstest.Run(t, "nft", "list", "table", "inet", "meshtables")
+	for _, want := range []string{`iifname { "veth0*", "veth1*", "veth3*" }`, `oifname { "veth0*", "veth1*", "veth3*" }`} {
+		if n := strings.Count(got, want); n != 1 {
+			t.Errorf("%q is there %d times in\n%s", want, n, got)
+		}
+	}
+}
+
 // A list of all addresses of a family is no condition on the address, but the rule
 // stays one of that family: the other one's packets are captured as before.
 func TestNativeAllAddressesOfAFamily(t *testing.T) {

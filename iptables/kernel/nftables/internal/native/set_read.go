@@ -25,7 +25,15 @@ func (s *installedSet) decode(f iptables.SetField, size int, hostOrder bool) (se
 	}
 	var intervals []iptables.Interval
 	sorted := slices.SortedStableFunc(slices.Values(s.elements), func(a, b element) int {
-		return strings.Compare(string(inOrder(a.key, hostOrder)), string(inOrder(b.key, hostOrder)))
+		order := strings.Compare(string(inOrder(a.key, hostOrder)), string(inOrder(b.key, hostOrder)))
+		switch {
+		case order != 0 || a.end == b.end:
+			return order
+		case a.end:
+			// It ends the interval before the one that b begins.
+			return -1
+		}
+		return 1
 	})
 	for i, x := range sorted {
 		first := inOrder(x.key, hostOrder)
