@@ -77,8 +77,8 @@ func (p PortMatch) appendSave(words []string, option string) []string {
 	return append(appendNot(words, p.Not), option, p.Range.String())
 }
 
-// Multiport is the match "multiport": up to 15 ports, where a range counts for
-// two (XT_MULTI_PORTS in linux/netfilter/xt_multiport.h).
+// Multiport is the match "multiport": up to [MaxMultiport] ports, where a range
+// counts for two.
 type Multiport struct {
 	Side  PortSide
 	Not   bool

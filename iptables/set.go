@@ -71,8 +71,20 @@ type Interval struct {
 // 16 for addresses, 2 for ports, 4 for ids and 16 (IFNAMSIZ) for interface names.
 type Value string
 
+// Next returns the value after v; there is none after the greatest.
+func (v Value) Next() (next Value, ok bool) {
+	b := []byte(v)
+	for i := len(b) - 1; i >= 0; i-- {
+		b[i]++
+		if b[i] != 0 {
+			return Value(b), true
+		}
+	}
+	return "", false
+}
+
 // interfaceNameSize is IFNAMSIZ (linux/if.h).
-const interfaceNameSize = maxInterfaceName + 1
+const interfaceNameSize = MaxInterfaceName + 1
 
 // PrefixInterval returns the addresses of a prefix.
 func PrefixInterval(p netip.Prefix) Interval {
@@ -118,6 +130,12 @@ func InterfaceInterval(name string) Interval {
 
 // Contains reports whether a value lies in the interval.
 func (i Interval) Contains(v Value) bool { return i.First <= v && v <= i.Last }
+
+// touches reports whether the first value of j is the one after the last of i.
+func (i Interval) touches(j Interval) bool {
+	after, ok := i.Last.Next()
+	return ok && j.First == after
+}
 
 // Prefix returns the prefix that an interval of addresses is, if it is one.
 func (i Interval) Prefix() (p netip.Prefix, ok bool) {
@@ -200,25 +218,13 @@ func union(intervals []Interval, touching bool) []Interval {
 	})
 	merged := sorted[:0]
 	for _, i := range sorted {
-		if n := len(merged) - 1; n >= 0 && (i.First <= merged[n].Last || touching && i.First == next(merged[n].Last)) {
+		if n := len(merged) - 1; n >= 0 && (i.First <= merged[n].Last || touching && merged[n].touches(i)) {
 			merged[n].Last = max(merged[n].Last, i.Last)
 			continue
 		}
 		merged = append(merged, i)
 	}
 	return slices.Clip(merged)
-}
-
-// next returns the value after v; after the greatest comes the least.
-func next(v Value) Value {
-	b := []byte(v)
-	for i := len(b) - 1; i >= 0; i-- {
-		b[i]++
-		if b[i] != 0 {
-			break
-		}
-	}
-	return Value(b)
 }
 
 // Contains reports whether a value is one of the set's elements, Not aside.

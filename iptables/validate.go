@@ -10,10 +10,12 @@ const (
 	// maxChainName is the length of a chain's name: XT_EXTENSION_MAXNAMELEN
 	// (linux/netfilter/x_tables.h) less its NUL.
 	maxChainName = 28
-	// maxInterfaceName is IFNAMSIZ (linux/if.h) less its NUL.
-	maxInterfaceName = 15
-	// maxMultiport is XT_MULTI_PORTS (linux/netfilter/xt_multiport.h).
-	maxMultiport = 15
+	// MaxInterfaceName is the length of an interface's name in bytes: IFNAMSIZ
+	// (linux/if.h) less its NUL.
+	MaxInterfaceName = 15
+	// MaxMultiport is how many ports a [Multiport] takes, a range counting for
+	// two: XT_MULTI_PORTS (linux/netfilter/xt_multiport.h).
+	MaxMultiport = 15
 )
 
 // Validate returns everything about the ruleset that the kernel would refuse, or
@@ -52,8 +54,8 @@ func (t *Table) validateRule(r *Rule) error {
 		}
 	}
 	for _, i := range []Interface{r.In, r.Out} {
-		if len(i.Name) > maxInterfaceName {
-			return fmt.Errorf("the interface name %q is longer than %d bytes", i.Name, maxInterfaceName)
+		if len(i.Name) > MaxInterfaceName {
+			return fmt.Errorf("the interface name %q is longer than %d bytes", i.Name, MaxInterfaceName)
 		}
 	}
 	for _, m := range r.Matches {
@@ -78,8 +80,8 @@ func (r *Rule) validateMatch(m Match) error {
 				n++
 			}
 		}
-		if n == 0 || n > maxMultiport {
-			return fmt.Errorf("the match multiport takes 1 to %d ports, a range counting for two", maxMultiport)
+		if n == 0 || n > MaxMultiport {
+			return fmt.Errorf("the match multiport takes 1 to %d ports, a range counting for two", MaxMultiport)
 		}
 		if r.Protocol.Not || r.Protocol.Protocol != TCP && r.Protocol.Protocol != UDP {
 			return errors.New("the match multiport needs -p tcp or -p udp")

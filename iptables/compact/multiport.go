@@ -14,9 +14,6 @@ import (
 // 97 to 98 %, and 4000 leave 66 to 69 %.
 const LongList = 32
 
-// multiportSlots is XT_MULTI_PORTS (linux/netfilter/xt_multiport.h).
-const multiportSlots = 15
-
 // Multiport returns the ruleset with the ports of lists that are longer than
 // [LongList] grouped: up to 15 ports, a range counting for two, are one rule with
 // "-m multiport". All other rules stay as they are and where they are, to the
@@ -123,7 +120,7 @@ func groups(s iptables.Set) [][]iptables.PortRange {
 		}
 		if need > free {
 			all = append(all, nil)
-			free = multiportSlots
+			free = iptables.MaxMultiport
 		}
 		all[len(all)-1] = append(all[len(all)-1], ports)
 		free -= need

@@ -144,15 +144,12 @@ func interfaces(target *[]string) pflag.Value {
 	}
 }
 
-// maxInterfaceName is IFNAMSIZ in linux/if.h without the final zero.
-const maxInterfaceName = 15
-
 // parseInterface follows dev_valid_name in net/core/dev.c and refuses besides
 // what would end or change a word of iptables-restore's input.
 func parseInterface(name string) (string, error) {
 	switch {
-	case len(name) > maxInterfaceName:
-		return "", fmt.Errorf("is longer than %d bytes", maxInterfaceName)
+	case len(name) > iptables.MaxInterfaceName:
+		return "", fmt.Errorf("is longer than %d bytes", iptables.MaxInterfaceName)
 	case name == "." || name == "..":
 		return "", errors.New("is not a name")
 	case name == "+":

@@ -68,9 +68,6 @@ func portMatch(first, last uint16, not bool) iptables.PortMatch {
 	return iptables.PortMatch{Range: r, Not: not, Set: true}
 }
 
-// multiportSlots is XT_MULTI_PORTS (linux/netfilter/xt_multiport.h).
-const multiportSlots = 15
-
 // multiportSides is enum xt_multiport_flags (linux/netfilter/xt_multiport.h).
 var multiportSides = [...]iptables.PortSide{
 	iptables.SourcePorts, iptables.DestinationPorts, iptables.EitherPorts,
@@ -86,8 +83,8 @@ var multiportSides = [...]iptables.PortSide{
 //
 // where pflags is 1 for a port that begins a range and so has its end after it.
 func encodeMultiport(m iptables.Multiport) (extension, error) {
-	var ports [multiportSlots]uint16
-	var begins [multiportSlots]byte
+	var ports [iptables.MaxMultiport]uint16
+	var begins [iptables.MaxMultiport]byte
 	side, count := -1, 0
 	for i, s := range multiportSides {
 		if s == m.Side {
@@ -99,8 +96,8 @@ func encodeMultiport(m iptables.Multiport) (extension, error) {
 	}
 	for _, p := range m.Ports {
 		isRange := p.First != p.Last
-		if need := count + 1; need > multiportSlots || isRange && need+1 > multiportSlots {
-			return extension{}, fmt.Errorf("multiport takes no more than %d ports", multiportSlots)
+		if need := count + 1; need > iptables.MaxMultiport || isRange && need+1 > iptables.MaxMultiport {
+			return extension{}, fmt.Errorf("multiport takes no more than %d ports", iptables.MaxMultiport)
 		}
 		ports[count] = p.First
 		if isRange {
@@ -116,7 +113,7 @@ func encodeMultiport(m iptables.Multiport) (extension, error) {
 
 func decodeMultiport(f fields) iptables.Match {
 	side, count := int(f.u8(0)), int(f.u8(1))
-	if side >= len(multiportSides) || count > multiportSlots {
+	if side >= len(multiportSides) || count > iptables.MaxMultiport {
 		return iptables.Multiport{}
 	}
 	m := iptables.Multiport{Side: multiportSides[side], Not: f.u8(47) != 0}

@@ -43,8 +43,8 @@ func boundsOf(s iptables.Set, size int) []element {
 	}
 	for _, x := range s.Elements {
 		elements = append(elements, element{[]byte(x.First), false})
-		if after, ok := increment([]byte(x.Last)); ok {
-			elements = append(elements, element{after, true})
+		if after, ok := x.Last.Next(); ok {
+			elements = append(elements, element{[]byte(after), true})
 		}
 	}
 	return elements
@@ -56,18 +56,6 @@ func inOrder(v []byte, host bool) []byte {
 		return native32(binary.BigEndian.Uint32(v))
 	}
 	return v
-}
-
-// increment returns the value after v; it is not ok if v is the greatest.
-func increment(v []byte) (after []byte, ok bool) {
-	after = slices.Clone(v)
-	for i := len(after) - 1; i >= 0; i-- {
-		after[i]++
-		if after[i] != 0 {
-			return after, true
-		}
-	}
-	return after, false
 }
 
 func decrement(v []byte) []byte {
