@@ -37,6 +37,14 @@ const (
 	OwnerGID           SetField = "--gid-owner"
 )
 
+// SetFields returns all fields that can be looked up in a set.
+func SetFields() []SetField {
+	return []SetField{
+		SourceAddress, DestinationAddress, InInterface, OutInterface,
+		SourcePort, DestinationPort, OwnerUID, OwnerGID,
+	}
+}
+
 // Address returns where the rule itself has the field, if that is an address; else
 // nil.
 func (r *Rule) Address(f SetField) *Address {

@@ -10,9 +10,9 @@ import (
 // conditions are what a rule asks of a packet, in a form that can be compared.
 type conditions struct {
 	protocol iptables.ProtocolMatch
-	// fields holds, in the order of the package's fields, the values that
-	// each may have.
-	fields [len(fields)]constraint
+	// fields holds, in the order of iptables.SetFields, the values that each
+	// may have.
+	fields []constraint
 	// states are those that the rule takes.
 	states iptables.CTState
 	// others can only be compared as text. Of these a packet's marks may
@@ -33,7 +33,8 @@ const anyState = iptables.StateInvalid | iptables.StateNew | iptables.StateRelat
 	iptables.StateEstablished | iptables.StateUntracked
 
 func conditionsOf(r iptables.Rule) conditions {
-	c := conditions{protocol: r.Protocol, states: anyState}
+	fields := iptables.SetFields()
+	c := conditions{protocol: r.Protocol, fields: make([]constraint, len(fields)), states: anyState}
 	for i, f := range fields {
 		rest, not, values, ok := extract(r, f)
 		if !ok {
@@ -62,13 +63,13 @@ func conditionsOf(r iptables.Rule) conditions {
 
 // of returns what is asked of a field.
 func (c *conditions) of(f iptables.SetField) *constraint {
-	return &c.fields[slices.Index(fields[:], f)]
+	return &c.fields[slices.Index(iptables.SetFields(), f)]
 }
 
 // unconditional reports whether every packet meets the conditions.
 func (c *conditions) unconditional() bool {
 	return c.protocol == (iptables.ProtocolMatch{}) && c.states == anyState && len(c.others) == 0 &&
-		!slices.ContainsFunc(c.fields[:], func(k constraint) bool { return k.given })
+		!slices.ContainsFunc(c.fields, func(k constraint) bool { return k.given })
 }
 
 // imply reports whether a packet that meets c surely meets d, as long as its

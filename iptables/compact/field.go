@@ -6,14 +6,6 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// fields are those of which the values of several rules can become one set.
-var fields = [...]iptables.SetField{
-	iptables.SourceAddress, iptables.DestinationAddress,
-	iptables.InInterface, iptables.OutInterface,
-	iptables.SourcePort, iptables.DestinationPort,
-	iptables.OwnerUID, iptables.OwnerGID,
-}
-
 // hole stands in a rule for the match that was taken out of it.
 var hole = iptables.UnknownMatch{Args: []string{"any of"}}
 

@@ -39,7 +39,7 @@ func nativeTable(t *iptables.Table) iptables.Table {
 		for before := -1; before != len(rules); {
 			before = len(rules)
 			absorb(rules, e)
-			rules = withoutDead(merge(rules, e, fields[:], anyShape))
+			rules = withoutDead(merge(rules, e, iptables.SetFields(), anyShape))
 		}
 		native.Chains = append(native.Chains, withoutNegatedOwners(t, c.Name, rules)...)
 	}

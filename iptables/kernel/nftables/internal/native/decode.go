@@ -75,10 +75,7 @@ func (d *decoder) lookup() bool {
 	if !ok {
 		return false
 	}
-	for _, f := range []iptables.SetField{
-		iptables.SourceAddress, iptables.DestinationAddress, iptables.InInterface, iptables.OutInterface,
-		iptables.SourcePort, iptables.DestinationPort, iptables.OwnerUID, iptables.OwnerGID,
-	} {
+	for _, f := range iptables.SetFields() {
 		field, err := setFieldOf(f, expression.SourceOf(d.Family).Size)
 		if err != nil || !d.loads(field) || network && !field.host {
 			continue
