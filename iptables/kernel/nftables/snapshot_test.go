@@ -6,50 +6,80 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/internal/plantest"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/compat"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/native"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 	"golang.org/x/sys/unix"
 )
 
-// Whatever bytes come, reading them neither fails badly nor loses a rule.
+// Whatever bytes come, they can be read as rules of either form.
 func FuzzRead(f *testing.F) {
-	var sent []byte
-	c := netlink.NewConn(&faulty{onSend: func(request []byte) []byte {
-		sent = bytes.Clone(request)
-		return refusal(sequenceOf(request), unix.EPERM)
-	}})
-	changes := tables.NewChanges(c, 1)
 	table := everyForm(iptables.IPv4, iptables.Mangle)
 	table.Chains = table.Chains[len(table.Chains)-2:]
-	if err := new(compat.Tables).Changes(changes, iptables.Ruleset{Tables: []iptables.Table{table}}); err != nil {
-		f.Fatal(err)
-	}
-	if err := c.Commit(changes.Batch); !errors.Is(err, unix.EPERM) {
-		f.Fatal(err)
-	}
-	// Tables and chains first, so that the rule has its place.
-	var head []byte
-	for m := range split(sent) {
-		if kindOf(m) != netlink.NFTables(unix.NFT_MSG_NEWRULE) {
-			head = append(head, m...)
-			continue
-		}
-		f.Add(append(head[:len(head):len(head)], m...))
-	}
+	addSeeds(f, new(compat.Tables), iptables.Ruleset{Tables: []iptables.Table{table}})
+	planned := NewNative().Form(planOf(f, "tproxy-dual-stack"))
+	planned.Tables[0].Append("ISTIO_COUNT", iptables.Rule{}) // a rule that only counts
+	addSeeds(f, new(native.Table), planned)
+	addSeeds(f, new(native.Table), NewNative().Form(plantest.Random(1)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := &snapshot{}
 		for m, err := range netlink.Messages(data) {
 			if err != nil {
 				break
 			}
-			s.addTable(m)
-			s.addChain(m)
-			s.addRule(m)
+			switch m.Kind {
+			case netlink.NFTables(unix.NFT_MSG_NEWTABLE):
+				s.addTable(m)
+			case netlink.NFTables(unix.NFT_MSG_NEWCHAIN):
+				s.addChain(m)
+			case netlink.NFTables(unix.NFT_MSG_NEWRULE):
+				s.addRule(m)
+			case netlink.NFTables(unix.NFT_MSG_NEWSET):
+				s.native.AddSet(m)
+			case netlink.NFTables(unix.NFT_MSG_NEWSETELEM):
+				s.native.AddElements(m)
+			}
 		}
+		s.native.DecodeRules()
 		for _, f := range []form{&s.compat, &s.native} {
 			rs := f.Ruleset()
-			_ = rs.Save(iptables.IPv4)
+			_ = text(rs)
 		}
 	})
+}
+
+// addSeeds adds each rule of a batch that makes everything, after all tables and chains
+// and the sets that it looks up, so that it has its place.
+func addSeeds(f *testing.F, empty form, want iptables.Ruleset) {
+	var head, sets []byte
+	for m := range split(batchOf(f, empty, want)) {
+		switch kindOf(m) {
+		case netlink.NFTables(unix.NFT_MSG_NEWSET), netlink.NFTables(unix.NFT_MSG_NEWSETELEM):
+			sets = append(sets, m...)
+		case netlink.NFTables(unix.NFT_MSG_NEWRULE):
+			f.Add(bytes.Join([][]byte{head, sets, m}, nil))
+			sets = nil
+		default:
+			head = append(head, m...)
+		}
+	}
+}
+
+// batchOf returns the messages that make want of nothing.
+func batchOf(t testing.TB, empty form, want iptables.Ruleset) (sent []byte) {
+	t.Helper()
+	c := netlink.NewConn(&faulty{onSend: func(request []byte) []byte {
+		sent = bytes.Clone(request)
+		return refusal(sequenceOf(request), unix.EPERM)
+	}})
+	changes := tables.NewChanges(c, netlink.AnyGeneration)
+	if err := empty.Changes(changes, want); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Commit(changes.Batch); !errors.Is(err, unix.EPERM) {
+		t.Fatal(err)
+	}
+	return sent
 }

@@ -14,7 +14,8 @@ import (
 )
 
 // Table is the table as the kernel has it. The zero value is none; what the kernel
-// lists is added to it: the table first, then chains, then rules, then sets.
+// lists is added to it: the table first, then chains, then rules, then sets and their
+// elements. [Table.DecodeRules] comes last.
 type Table struct {
 	found  bool
 	flags  uint32
@@ -72,23 +73,28 @@ func (t *Table) chain(name string) *installedChain {
 	return nil
 }
 
-// LoadSets reads the sets with their elements, and then the rules that look them
-// up. Before it the table has no rules.
+// LoadSets adds the sets with their elements, and decodes the rules that look them up.
 func (t *Table) LoadSets(c *netlink.Conn) error {
 	if !t.found {
 		return nil
 	}
-	err := t.list(c, unix.NFT_MSG_GETSET, "list the sets", unix.NFTA_SET_TABLE, nil, t.addSet)
+	err := t.list(c, unix.NFT_MSG_GETSET, "list the sets", unix.NFTA_SET_TABLE, nil, t.AddSet)
 	if err != nil {
 		return err
 	}
-	for name, set := range t.sets {
+	for name := range t.sets {
 		of := func(b *netlink.Builder) { b.PutString(unix.NFTA_SET_ELEM_LIST_SET, name) }
-		err := t.list(c, unix.NFT_MSG_GETSETELEM, "list a set", unix.NFTA_SET_ELEM_LIST_TABLE, of, set.addElements)
+		err := t.list(c, unix.NFT_MSG_GETSETELEM, "list a set", unix.NFTA_SET_ELEM_LIST_TABLE, of, t.AddElements)
 		if err != nil {
 			return err
 		}
 	}
+	t.DecodeRules()
+	return nil
+}
+
+// DecodeRules decodes the rules that have been added. Before it the table has none.
+func (t *Table) DecodeRules() {
 	for _, chain := range t.chains {
 		for _, text := range chain.texts {
 			r := decode(text.exprs, t.sets)
@@ -98,7 +104,6 @@ func (t *Table) LoadSets(c *netlink.Conn) error {
 		}
 		chain.rules = joinTProxy(chain.rules)
 	}
-	return nil
 }
 
 // list reads what there is of a kind in the table, which the attribute table names;

@@ -55,8 +55,9 @@ func (s *installedSet) decode(f iptables.SetField, size int, hostOrder bool) (se
 	return iptables.NewSet(f, false, intervals), len(intervals) > 0
 }
 
-// addSet reads NFT_MSG_NEWSET (enum nft_set_attributes).
-func (t *Table) addSet(m netlink.Message) {
+// AddSet adds a set if it is of this table. It reads NFT_MSG_NEWSET (enum
+// nft_set_attributes).
+func (t *Table) AddSet(m netlink.Message) {
 	var name, table string
 	set := &installedSet{}
 	for kind, value := range m.Attributes() {
@@ -69,20 +70,32 @@ func (t *Table) addSet(m netlink.Message) {
 			set.flags = netlink.ReadUint32(value)
 		}
 	}
-	if table == tableKey.Name {
+	if t.found && table == tableKey.Name {
 		t.sets[name] = set
 	}
 }
 
-// addElements reads NFT_MSG_NEWSETELEM (enum nft_set_elem_list_attributes).
-func (s *installedSet) addElements(m netlink.Message) {
-	for kind, list := range m.Attributes() {
-		if kind != unix.NFTA_SET_ELEM_LIST_ELEMENTS {
-			continue
+// AddElements adds elements to their set. It reads NFT_MSG_NEWSETELEM (enum
+// nft_set_elem_list_attributes).
+func (t *Table) AddElements(m netlink.Message) {
+	var name, table string
+	var elements []byte
+	for kind, value := range m.Attributes() {
+		switch kind {
+		case unix.NFTA_SET_ELEM_LIST_TABLE:
+			table = netlink.ReadString(value)
+		case unix.NFTA_SET_ELEM_LIST_SET:
+			name = netlink.ReadString(value)
+		case unix.NFTA_SET_ELEM_LIST_ELEMENTS:
+			elements = value
 		}
-		for _, item := range netlink.Attributes(list) {
-			s.elements = append(s.elements, readElement(item))
-		}
+	}
+	set := t.sets[name]
+	if set == nil || table != tableKey.Name {
+		return
+	}
+	for _, item := range netlink.Attributes(elements) {
+		set.elements = append(set.elements, readElement(item))
 	}
 }
 
