@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/compat"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
@@ -42,8 +41,8 @@ const tracePriority = -350
 func traceTable() string { return fmt.Sprintf("meshtables_trace_%d", os.Getpid()) }
 
 // Trace returns the way of one packet of a new connection, as the kernel reports
-// it. The packet is the one that send sends, and that what matches; it is of TCP or
-// UDP. What send opened is closed at the end.
+// it. The packet is the one that send sends, and that what matches by addresses,
+// protocol and ports; it is of TCP or UDP. What send opened is closed at the end.
 //
 // A rule that matches no other packet marks it for tracing. It is in a table of
 // its own, which is gone when Trace returns and also if the program is killed.
@@ -86,14 +85,14 @@ func dialTrace() (*netlink.KernelSocket, error) {
 // markForTracing makes the table, whatever others do to theirs.
 func markForTracing(c *netlink.Conn, f iptables.Family, what iptables.Rule) error {
 	b := tables.NewChanges(c, netlink.AnyGeneration)
-	traceRules(b, f, &what)
+	addTraceRules(b, f, &what)
 	if err := b.Err(); err != nil {
 		return err
 	}
 	return c.Commit(b.Batch)
 }
 
-func traceRules(b *tables.Changes, f iptables.Family, what *iptables.Rule) {
+func addTraceRules(b *tables.Changes, f iptables.Family, what *iptables.Rule) {
 	t := tables.Key{Family: f, Name: traceTable()}
 	o := tables.Operation{What: "create (since Linux 5.12)", Key: t}
 	b.Change(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, o, func(b *netlink.Builder) {
@@ -102,8 +101,24 @@ func traceRules(b *tables.Changes, f iptables.Family, what *iptables.Rule) {
 	})
 	for _, chain := range []string{iptables.Prerouting, iptables.Output} {
 		b.NewBaseChain(t, chain, tables.Attachment{Kind: "filter", Hook: tables.HookNumber(chain), Priority: tracePriority})
-		compat.AppendRule(b, t, chain, what, traceExpressions(what.Protocol.Protocol)...)
+		b.NewRule(t, chain, what, encodeTrace(f, what), nil)
 	}
+}
+
+// encodeTrace takes no more than every nf_tables has, whatever the backend's form.
+func encodeTrace(f iptables.Family, what *iptables.Rule) *expression.Encoder {
+	var e expression.Encoder
+	e.Addresses(f, what.Source, what.Destination)
+	e.Protocol(what.Protocol)
+	for _, m := range what.Matches {
+		if ports, ok := m.(iptables.Ports); ok {
+			e.Ports(ports)
+		} else {
+			e.Fail(errors.New("packets are traced by addresses, protocol and ports only"))
+		}
+	}
+	e.Add(traceExpressions(what.Protocol.Protocol)...)
+	return &e
 }
 
 // traceExpressions mark the packet for tracing, of TCP the first of a connection

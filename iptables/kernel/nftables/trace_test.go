@@ -1,8 +1,10 @@
 package nftables
 
 import (
+	"errors"
 	"io"
 	"net"
+	"slices"
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
@@ -31,7 +33,31 @@ func TestNeighbourChangesRules(t *testing.T) {
 	}
 }
 
-// traced returns the way of a packet to a port of the loopback address.
+// A kernel without nft_compat traces too, and no more than the packet.
+func TestTraceWithoutCompat(t *testing.T) {
+	nstest.Enter(t)
+	nstest.Run(t, "ip", "link", "set", "lo", "up")
+	nstest.Run(t, "nft", "add table ip other; add chain ip other c { type filter hook output priority 0; }; add rule ip other c counter")
+	b := faultyBackend(withoutCompat())
+	for _, b.native = range []bool{true, false} {
+		want := []TraceStep{{Table: "ip other", Chain: "c"}}
+		if steps := traced(t, b); !slices.Equal(steps, want) {
+			t.Errorf("%s: got %v", b.Name(), steps)
+		}
+	}
+}
+
+// A condition that is not written would have other packets traced too.
+func TestTraceRefusesConditions(t *testing.T) {
+	t.Parallel()
+	e := encodeTrace(iptables.IPv4, &iptables.Rule{Matches: []iptables.Match{iptables.Mark{Value: 1}}})
+	if _, err := e.Bytes(); err == nil {
+		t.Error("a condition was left out")
+	}
+}
+
+// traced returns the way of a packet to a port of the loopback address. One to another
+// port is sent before it.
 func traced(t testing.TB, b *Backend) []TraceStep {
 	t.Helper()
 	conn, err := net.Dial("udp4", "127.0.0.1:9")
@@ -46,8 +72,14 @@ func traced(t testing.TB, b *Backend) []TraceStep {
 		}},
 	}
 	steps, err := b.Trace(t.Context(), iptables.IPv4, what, func() (io.Closer, error) {
-		_, err := conn.Write([]byte("x"))
-		return conn, err
+		stray, err := net.Dial("udp4", "127.0.0.1:10")
+		if err != nil {
+			return nil, err
+		}
+		defer stray.Close()
+		_, strayErr := stray.Write([]byte("x"))
+		_, err = conn.Write([]byte("x"))
+		return conn, errors.Join(strayErr, err)
 	})
 	if err != nil {
 		t.Fatal(err)

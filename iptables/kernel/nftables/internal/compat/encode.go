@@ -10,12 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// AppendRule adds a rule to the end of a chain. More expressions follow those of its
-// own.
-func AppendRule(c *tables.Changes, t tables.Key, chain string, r *iptables.Rule, more ...expr.Any) {
+// AppendRule adds a rule to the end of a chain.
+func AppendRule(c *tables.Changes, t tables.Key, chain string, r *iptables.Rule) {
 	var e expression.Encoder
 	encodeRule(&e, t.Family, r)
-	e.Add(more...)
 	c.NewRule(t, chain, r, &e, func(b *netlink.Builder) { putProtocol(b, r.Protocol) })
 }
 

@@ -139,6 +139,30 @@ func (e *Encoder) address(family iptables.Family, f Field, a iptables.Address) {
 	e.Add(&expr.Cmp{Op: CompareOp(a.Not), Register: Register, Data: data})
 }
 
+// Ports appends the conditions on either port, in nf_tables' own expressions. Ports
+// begin the header of TCP as of UDP.
+func (e *Encoder) Ports(m iptables.Ports) {
+	e.port(0, m.Source)
+	e.port(2, m.Destination)
+}
+
+func (e *Encoder) port(offset uint32, m iptables.PortMatch) {
+	if !m.Set {
+		return
+	}
+	e.Add(&expr.Payload{DestRegister: Register, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 2})
+	e.Within(iptables.PortInterval(m.Range), m.Not)
+}
+
+// Within compares the register, in the order of the network, with an interval.
+func (e *Encoder) Within(i iptables.Interval, not bool) {
+	if i.First == i.Last {
+		e.Add(&expr.Cmp{Op: CompareOp(not), Register: Register, Data: []byte(i.First)})
+		return
+	}
+	e.Add(&expr.Range{Op: CompareOp(not), Register: Register, FromData: []byte(i.First), ToData: []byte(i.Last)})
+}
+
 // Target appends a target that both forms write alike: none, a verdict, a jump, or
 // an expression that the model has no type for. It is not ok if the target is
 // another.

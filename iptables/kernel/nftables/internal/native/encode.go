@@ -42,8 +42,7 @@ func (e *encoder) match(m iptables.Match) {
 		e.lookup(m)
 		return
 	case iptables.Ports:
-		e.port(0, m.Source)
-		e.port(2, m.Destination)
+		e.Ports(m)
 		return
 	case iptables.Owner:
 		e.owner(m)
@@ -67,25 +66,6 @@ func (e *encoder) match(m iptables.Match) {
 	e.Fail(fmt.Errorf("the match %s has no native form", iptables.Rule{Matches: []iptables.Match{m}}))
 }
 
-// port compares one of the ports, which begin the header of TCP as of UDP.
-func (e *encoder) port(offset uint32, m iptables.PortMatch) {
-	if !m.Set {
-		return
-	}
-	i := iptables.PortInterval(m.Range)
-	e.Add(&expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 2})
-	e.within(i, m.Not)
-}
-
-// within compares the register, in the order of the network, with an interval.
-func (e *encoder) within(i iptables.Interval, not bool) {
-	if i.First == i.Last {
-		e.Add(&expr.Cmp{Op: expression.CompareOp(not), Register: register, Data: []byte(i.First)})
-		return
-	}
-	e.Add(&expr.Range{Op: expression.CompareOp(not), Register: register, FromData: []byte(i.First), ToData: []byte(i.Last)})
-}
-
 func (e *encoder) owner(m iptables.Owner) {
 	for _, id := range []struct {
 		key expr.MetaKey
@@ -104,7 +84,7 @@ func (e *encoder) owner(m iptables.Owner) {
 			continue
 		}
 		e.networkOrder()
-		e.within(iptables.IDInterval(id.First, id.Last), false)
+		e.Within(iptables.IDInterval(id.First, id.Last), false)
 	}
 }
 

@@ -114,7 +114,7 @@ func (c *Changes) DeleteRule(t Key, chain string, r *iptables.Rule, handle uint6
 }
 
 // NewRule adds a rule to the end of a chain, with more attributes (enum
-// nft_rule_attributes) after its expressions.
+// nft_rule_attributes), if any, after its expressions.
 func (c *Changes) NewRule(t Key, chain string, r *iptables.Rule, e *expression.Encoder, attributes func(*netlink.Builder)) {
 	o := Operation{"add a rule to", t, chain, r}
 	exprs, err := e.Bytes()
@@ -126,6 +126,8 @@ func (c *Changes) NewRule(t Key, chain string, r *iptables.Rule, e *expression.E
 		b.PutString(unix.NFTA_RULE_TABLE, t.Name)
 		b.PutString(unix.NFTA_RULE_CHAIN, chain)
 		b.PutBytes(unix.NFTA_RULE_EXPRESSIONS|unix.NLA_F_NESTED, exprs)
-		attributes(b)
+		if attributes != nil {
+			attributes(b)
+		}
 	})
 }
