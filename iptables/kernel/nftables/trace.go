@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"math/rand/v2"
 
 	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
@@ -36,9 +36,12 @@ type TraceStep struct {
 // tracePriority is before raw, NF_IP_PRI_RAW in linux/netfilter_ipv4.h.
 const tracePriority = -350
 
-// traceTable is the name of the table that marks packets for tracing, different
-// for each program that does.
-func traceTable() string { return fmt.Sprintf("meshtables_trace_%d", os.Getpid()) }
+// newTraceTable names the table that marks packets of a family for tracing. Chance keeps
+// it from being that of another trace, be it of another container in the pod: the
+// number of a process is only its own in a PID namespace.
+func newTraceTable(f iptables.Family) tables.Key {
+	return tables.Key{Family: f, Name: fmt.Sprintf("meshtables_trace_%016x", rand.Uint64())}
+}
 
 // Trace returns the way of one packet of a new connection, as the kernel reports
 // it. The packet is the one that send sends, and that what matches by addresses,
@@ -57,7 +60,8 @@ func (b *Backend) Trace(ctx context.Context, f iptables.Family, what iptables.Ru
 			return err
 		}
 		defer reports.Close()
-		if err := markForTracing(c, f, what); err != nil {
+		table := newTraceTable(f)
+		if err := markForTracing(c, table, what); err != nil {
 			return err
 		}
 		sent, err := send()
@@ -65,7 +69,7 @@ func (b *Backend) Trace(ctx context.Context, f iptables.Family, what iptables.Ru
 			return err
 		}
 		defer sent.Close()
-		steps, err = tracer{s, f, b.native}.read(reports)
+		steps, err = tracer{s, table, b.native}.read(reports)
 		return err
 	})
 	return steps, err
@@ -83,17 +87,16 @@ func dialTrace() (*netlink.KernelSocket, error) {
 }
 
 // markForTracing makes the table, whatever others do to theirs.
-func markForTracing(c *netlink.Conn, f iptables.Family, what iptables.Rule) error {
+func markForTracing(c *netlink.Conn, t tables.Key, what iptables.Rule) error {
 	b := tables.NewChanges(c, netlink.AnyGeneration)
-	addTraceRules(b, f, &what)
+	addTraceRules(b, t, &what)
 	if err := b.Err(); err != nil {
 		return err
 	}
 	return c.Commit(b.Batch)
 }
 
-func addTraceRules(b *tables.Changes, f iptables.Family, what *iptables.Rule) {
-	t := tables.Key{Family: f, Name: traceTable()}
+func addTraceRules(b *tables.Changes, t tables.Key, what *iptables.Rule) {
 	o := tables.Operation{What: "create (since Linux 5.12)", Key: t}
 	b.Change(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, o, func(b *netlink.Builder) {
 		b.PutString(unix.NFTA_TABLE_NAME, t.Name)
@@ -101,7 +104,7 @@ func addTraceRules(b *tables.Changes, f iptables.Family, what *iptables.Rule) {
 	})
 	for _, chain := range []string{iptables.Prerouting, iptables.Output} {
 		b.NewBaseChain(t, chain, tables.Attachment{Kind: "filter", Hook: tables.HookNumber(chain), Priority: tracePriority})
-		b.NewRule(t, chain, what, encodeTrace(f, what), nil)
+		b.NewRule(t, chain, what, encodeTrace(t.Family, what), nil)
 	}
 }
 

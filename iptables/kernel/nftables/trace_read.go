@@ -25,11 +25,11 @@ const (
 	nfAccept = 1
 )
 
-// tracer reads reports about a packet of a family, with the rules as they are in
-// the backend's form.
+// tracer reads reports about a packet, with the rules as they are in the backend's
+// form.
 type tracer struct {
 	*snapshot
-	family   iptables.Family
+	table    tables.Key // that marks the packet, of its family
 	inNative bool
 }
 
@@ -90,7 +90,7 @@ func (t tracer) step(m netlink.Message) (step TraceStep, ok bool) {
 	// (nft_do_chain in net/netfilter/nf_tables_core.c).
 	rule := kind == unix.NFT_TRACETYPE_RULE && handle != 0
 	step.Policy = kind == unix.NFT_TRACETYPE_POLICY && step.Dropped
-	if m.Kind != netlink.NFTables(unix.NFT_MSG_TRACE) || table == traceTable() || !rule && !step.Policy {
+	if m.Kind != netlink.NFTables(unix.NFT_MSG_TRACE) || table == t.table.Name || !rule && !step.Policy {
 		return step, false
 	}
 	t.locate(&step, m, table, handle)
@@ -107,7 +107,7 @@ func (t tracer) locate(step *TraceStep, m netlink.Message, table string, handle 
 	key := tables.Key{Family: family, Name: table}
 	step.Table = key.String()
 	var rule iptables.Rule
-	if found, ok := t.native.Find(key, t.family, step.Chain, handle); ok {
+	if found, ok := t.native.Find(key, t.table.Family, step.Chain, handle); ok {
 		step.Position, rule = found.Position, found.Rule
 		if t.inNative {
 			step.Table, step.Chain = found.Table, found.Chain

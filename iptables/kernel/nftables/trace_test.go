@@ -47,6 +47,19 @@ func TestTraceWithoutCompat(t *testing.T) {
 	}
 }
 
+// A trace has a table of its own, also beside one of the same process.
+func TestTracesAtOnce(t *testing.T) {
+	nstest.Enter(t)
+	nstest.Run(t, "ip", "link", "set", "lo", "up")
+	_, err := New().Trace(t.Context(), iptables.IPv4, iptables.Rule{}, func() (io.Closer, error) {
+		traced(t, New())
+		return io.NopCloser(nil), nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 // A condition that is not written would have other packets traced too.
 func TestTraceRefusesConditions(t *testing.T) {
 	t.Parallel()
