@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -87,7 +88,7 @@ func TestNativeTampering(t *testing.T) {
 			t.Parallel()
 			nstest.Enter(t)
 			nativeReplace(t, want)
-			before := nstest.Run(t, "nft", "list", "table", "inet", "meshtables")
+			before := nativeLines(t)
 			nstest.Run(t, "nft", script)
 			rs := nativeLoad(t)
 			if own := rs.Own(); own.Equal(&want) || len(own.Tables) == 0 {
@@ -100,13 +101,23 @@ func TestNativeTampering(t *testing.T) {
 				t.Errorf("what is foreign was written again:\n%s", again)
 			}
 			nativeReplace(t, want)
-			if after := nstest.Run(t, "nft", "list", "table", "inet", "meshtables"); len(after) != len(before) {
-				t.Errorf("not mended:\n%s", cmp.Diff(before, after))
+			if mended := nativeLoad(t); !ownEqual(mended, want) {
+				t.Errorf("not mended (-want +got):\n%s", cmp.Diff(text(want), text(mended)))
+			}
+			if d := cmp.Diff(before, nativeLines(t)); d != "" {
+				t.Errorf("not mended (-before +after):\n%s", d)
 			}
 			nstest.Run(t, "nft", script)
 			nativeNothing(t)
 		})
 	}
+}
+
+// nativeLines returns what nft lists of our table. It is sorted, for a chain that has
+// been made anew is the last.
+func nativeLines(t testing.TB) []string {
+	t.Helper()
+	return slices.Sorted(strings.Lines(nstest.Run(t, "nft", "list", "table", "inet", "meshtables")))
 }
 
 // Copies that start at the same moment all succeed and leave one set of rules, in
