@@ -78,7 +78,7 @@ func (b *Backend) Form(plan iptables.Ruleset) iptables.Ruleset {
 // bytes. Refusals of the kernel are an *[Error].
 func (b *Backend) Load(ctx context.Context) (rs iptables.Ruleset, err error) {
 	err = b.connected(func(c *netlink.Conn) error {
-		s, err := takeSnapshot(ctx, c, detail(b.native))
+		s, err := takeSnapshot(ctx, c, b.native)
 		if err != nil {
 			return err
 		}
@@ -151,7 +151,7 @@ func pause(ctx context.Context, attempt int) bool {
 
 func (b *Backend) replaceOnce(ctx context.Context, want iptables.Ruleset, alone bool) error {
 	return b.connected(func(c *netlink.Conn) error {
-		s, err := takeSnapshot(ctx, c, detail(b.native && len(want.Tables) > 0))
+		s, err := takeSnapshot(ctx, c, b.native && len(want.Tables) > 0)
 		if err != nil {
 			return err
 		}

@@ -39,23 +39,15 @@ func (b *Backend) forms(s *snapshot) (own, other form) {
 // changed the rules meanwhile. Each time that program got on by one transaction.
 const maxAttempts = 100
 
-// detail is how much of the native table is read: its sets can be large, and whoever
-// removes it, or is about the other form, does without them.
-type detail bool
-
-const (
-	withoutSets detail = false
-	withSets    detail = true
-)
-
-// takeSnapshot reads everything at one generation, or everything but the rules of the
-// native table.
-func takeSnapshot(ctx context.Context, c *netlink.Conn, sets detail) (*snapshot, error) {
+// takeSnapshot reads everything at one generation, or without sets everything but the
+// rules of the native table: its sets can be large, and whoever removes it, or is about
+// the other form, does without them.
+func takeSnapshot(ctx context.Context, c *netlink.Conn, withSets bool) (*snapshot, error) {
 	for range maxAttempts {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		s, err := readOnce(c, sets)
+		s, err := readOnce(c, withSets)
 		if err == nil || !isTransient(err) {
 			return s, err
 		}
@@ -64,13 +56,13 @@ func takeSnapshot(ctx context.Context, c *netlink.Conn, sets detail) (*snapshot,
 }
 
 // readOnce fails with [netlink.ErrChanged] unless what it read is one generation.
-func readOnce(c *netlink.Conn, sets detail) (*snapshot, error) {
+func readOnce(c *netlink.Conn, withSets bool) (*snapshot, error) {
 	generation, err := c.Generation()
 	if err != nil {
 		return nil, err
 	}
 	s := &snapshot{generation: generation}
-	if err := s.read(c, sets); err != nil {
+	if err := s.read(c, withSets); err != nil {
 		return nil, err
 	}
 	if after, err := c.Generation(); err != nil {
@@ -81,7 +73,7 @@ func readOnce(c *netlink.Conn, sets detail) (*snapshot, error) {
 	return s, nil
 }
 
-func (s *snapshot) read(c *netlink.Conn, sets detail) error {
+func (s *snapshot) read(c *netlink.Conn, withSets bool) error {
 	found := false
 	err := list(c, unix.NFT_MSG_GETTABLE, "list the tables", func(m netlink.Message) {
 		found = s.addTable(m) || found
@@ -95,7 +87,7 @@ func (s *snapshot) read(c *netlink.Conn, sets detail) error {
 	if err := list(c, unix.NFT_MSG_GETRULE, "list the rules", s.addRule); err != nil {
 		return err
 	}
-	if sets == withoutSets {
+	if !withSets {
 		return nil
 	}
 	return s.native.LoadSets(c)
