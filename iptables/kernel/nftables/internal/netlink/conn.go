@@ -61,7 +61,8 @@ func (c *Conn) Generation() (uint32, error) {
 	return 0, fmt.Errorf("generation of nf_tables: %w", errMalformed)
 }
 
-// Ask sends a request and returns the first message that answers it.
+// Ask sends a request and returns the first message that answers it, which an
+// acknowledgement does not.
 func (c *Conn) Ask(r Request) (Message, error) {
 	if err := c.request(r, 0); err != nil {
 		return Message{}, err
@@ -78,10 +79,12 @@ func (c *Conn) Ask(r Request) (Message, error) {
 			if m.Sequence != c.sequence {
 				continue
 			}
-			if m.Kind == unix.NLMSG_ERROR {
-				return Message{}, m.refusal(r.Purpose)
+			if m.Kind != unix.NLMSG_ERROR {
+				return m, nil
 			}
-			return m, nil
+			if refusal := m.refusal(r.Purpose); refusal.Errno != 0 {
+				return Message{}, refusal
+			}
 		}
 	}
 }

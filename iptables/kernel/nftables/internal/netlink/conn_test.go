@@ -1,0 +1,52 @@
+package netlink
+
+import (
+	"encoding/binary"
+	"errors"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// answers is a kernel that has its answers ready.
+type answers [][]byte
+
+func (a *answers) Send([]byte) error { return nil }
+func (a *answers) Close() error      { return nil }
+func (a *answers) Receive() ([]byte, error) {
+	if len(*a) == 0 {
+		return nil, unix.EAGAIN
+	}
+	next := (*a)[0]
+	*a = (*a)[1:]
+	return next, nil
+}
+
+// answer is a message to the first request. NLMSG_ERROR has its errno in place of
+// nfgenmsg (struct nlmsgerr, linux/netlink.h).
+func answer(kind uint16, errno unix.Errno) []byte {
+	var b Builder
+	b.message(kind, 0, 1, 0, 0, nil)
+	if kind == unix.NLMSG_ERROR {
+		binary.NativeEndian.PutUint32(b.buf[headerSize:], uint32(-int32(errno)))
+	}
+	return b.buf
+}
+
+func TestAsk(t *testing.T) {
+	t.Parallel()
+	kind := NFTables(unix.NFT_MSG_NEWGEN)
+	for name, tt := range map[string]struct {
+		answers answers
+		want    error
+	}{
+		"answered":     {answers{answer(kind, 0)}, nil},
+		"acknowledged": {answers{answer(unix.NLMSG_ERROR, 0), answer(kind, 0)}, nil},
+		"refused":      {answers{answer(unix.NLMSG_ERROR, unix.EPERM), answer(kind, 0)}, unix.EPERM},
+	} {
+		m, err := NewConn(&tt.answers).Ask(Request{Kind: NFTables(unix.NFT_MSG_GETGEN), Purpose: AskGeneration})
+		if !errors.Is(err, tt.want) || err == nil && m.Kind != kind {
+			t.Errorf("%s: got %v, %v", name, m, err)
+		}
+	}
+}
