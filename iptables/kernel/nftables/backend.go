@@ -93,7 +93,7 @@ func (b *Backend) Load(ctx context.Context) (rs iptables.Ruleset, err error) {
 //
 // It works from what the kernel holds when it is called, not from have: if
 // another program has changed the rules since Load, the result is still want,
-// and so are the results of several copies that run at once. A chain of ours
+// as it is of several copies with the same want that run at once. A chain of ours
 // that is right already keeps its counters, and so do jumps to our chains if
 // those of a built-in chain are the right ones in the right order; otherwise they
 // go to the end of that chain. Nothing is sent if nothing is to be changed.
@@ -108,7 +108,8 @@ func (b *Backend) Replace(ctx context.Context, have, want iptables.Ruleset) erro
 }
 
 // Take is Replace, and removes what is ours in the other form in the same
-// transaction.
+// transaction. Of copies that run at once in both forms the last one's rules stand, so
+// that for the others the result is not want.
 func (b *Backend) Take(ctx context.Context, want iptables.Ruleset) error {
 	return b.replace(ctx, want, true)
 }
