@@ -104,6 +104,19 @@ func TestNativeListing(t *testing.T) {
 	}
 }
 
+// Other reasons for the same rules change nothing, and so not the comments either.
+func TestNativeOtherOrigins(t *testing.T) {
+	nstest.Enter(t)
+	want := NewNative().Form(planOf(t, "sidecar-default-dual-stack"))
+	nativeReplace(t, want)
+	unchanged(t, func() {
+		nativeReplace(t, want.Map(func(_ *iptables.Chain, r iptables.Rule) iptables.Rule {
+			r.Origin = iptables.Origin{Option: "--other"}
+			return r
+		}))
+	})
+}
+
 // The comments tell where each rule comes from when it is read back.
 func TestNativeOrigins(t *testing.T) {
 	nstest.Enter(t)

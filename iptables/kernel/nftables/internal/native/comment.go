@@ -9,7 +9,9 @@ import (
 // (NFTNL_UDATA_COMMENT_MAXLEN in libnftnl/udata.h), its NUL included.
 const maxComment = 128
 
-// commentOf tells which option a rule comes from.
+// commentOf tells which option a rule comes from. It stays what it was when the rule was
+// written: options that come to the same rules, such as other words for all addresses or
+// another order of ports, change nothing, and so not the comments either.
 func commentOf(o iptables.Origin) string { return o.Comment(maxComment - 1) }
 
 // commentTLV writes a comment as libnftnl does: type 0, length, text

@@ -70,6 +70,7 @@ func (p *planner) removeRules() {
 	}
 }
 
+// equal ignores origins, as [iptables.Ruleset.Equal] does; see commentOf.
 func equal(a, b rule) bool { return a.family == b.family && a.text() == b.text() }
 
 func (p *planner) removeChains() {
