@@ -299,10 +299,12 @@ func TestChooseWithoutPrivilege(t *testing.T) {
 // Programs by the plain name have the form of their variant.
 func TestFormOf(t *testing.T) {
 	for program, want := range map[string]string{nftProgram: NFT, legacyProgram: Legacy} {
-		onPath(t, program, "iptables", "ip6tables")
-		if got := FormOf(choose(t, Any).Backend); got != want {
-			t.Errorf("%s: got %s, want %s", program, got, want)
-		}
+		t.Run(program, func(t *testing.T) {
+			onPath(t, program, "iptables", "ip6tables")
+			if got := FormOf(choose(t, Any).Backend); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
 	}
 	for _, name := range []string{NFT, Native} {
 		if got := FormOf(choose(t, name).Backend); got != name {
