@@ -21,7 +21,7 @@ func TestPacketsFareAsPlanned(t *testing.T) {
 		for i, c := range recorded.Cases(t) {
 			t.Run(c.Name, func(t *testing.T) {
 				t.Parallel()
-				faresAsPlanned(t, capture.Plan(c.Config(t), c.Host()).Rules, uint64(i), 4000)
+				faresAsPlanned(t, capture.Plan(c.Config(t), c.Host()).Rules, uint64(i), 2000)
 			})
 		}
 	})
@@ -29,7 +29,7 @@ func TestPacketsFareAsPlanned(t *testing.T) {
 		for seed := range uint64(1000) {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
-				faresAsPlanned(t, plantest.Random(seed), seed, 1000)
+				faresAsPlanned(t, plantest.Random(seed), seed, 300)
 			})
 		}
 	})

@@ -49,12 +49,9 @@ func (e *effects) ofChain(name string) effect {
 		return effect{}
 	}
 	var whole effect
-	whole.decides = slices.ContainsFunc(chain.Rules, e.ends)
+	// Some packets may leave it before they get to where it ends.
+	whole.decides = slices.ContainsFunc(chain.Rules, e.ends) && !slices.ContainsFunc(chain.Rules, mayLeave)
 	whole.pure = whole.decides || !slices.ContainsFunc(chain.Rules, e.leavesTrace)
-	if returns := slices.ContainsFunc(chain.Rules, mayLeave); returns && whole.decides {
-		// Some packets leave it before they get there.
-		whole = effect{}
-	}
 	e.known[name] = whole
 	return whole
 }

@@ -159,7 +159,7 @@ func isHole(m iptables.Match) bool {
 	return ok && u.Name == hole.Name && slices.Equal(u.Args, hole.Args)
 }
 
-// matchFor returns the plainest match for a set: one that iptables has, if there
+// matchFor returns the plainest match for a set, which is none with Not: one that iptables has, if there
 // is one. It returns nil if it could set a field of the rule itself, or leave it
 // unset, as every packet has an address and an interface's name, be it empty.
 func matchFor(r *iptables.Rule, s iptables.Set) iptables.Match {
@@ -172,9 +172,7 @@ func matchFor(r *iptables.Rule, s iptables.Set) iptables.Match {
 		if !ok {
 			return s
 		}
-		if *a = iptables.MatchAddress(p); s.Not {
-			*a = iptables.NotAddress(p)
-		}
+		*a = iptables.MatchAddress(p)
 		return nil
 	}
 	if i := r.Interface(s.Field); i != nil {
@@ -182,19 +180,17 @@ func matchFor(r *iptables.Rule, s iptables.Set) iptables.Match {
 		if !ok {
 			return s
 		}
-		if *i = iptables.MatchInterface(name); s.Not {
-			*i = iptables.Interface{Name: name, Not: true}
-		}
+		*i = iptables.MatchInterface(name)
 		return nil
 	}
 	switch s.Field {
 	case iptables.SourcePort:
-		return iptables.Ports{Protocol: r.Protocol.Protocol, Source: iptables.PortMatch{Range: only.Ports(), Not: s.Not, Set: true}}
+		return iptables.Ports{Protocol: r.Protocol.Protocol, Source: iptables.PortMatch{Range: only.Ports(), Set: true}}
 	case iptables.DestinationPort:
-		return iptables.Ports{Protocol: r.Protocol.Protocol, Destination: iptables.PortMatch{Range: only.Ports(), Not: s.Not, Set: true}}
+		return iptables.Ports{Protocol: r.Protocol.Protocol, Destination: iptables.PortMatch{Range: only.Ports(), Set: true}}
 	}
 	first, last := only.IDs()
-	id := iptables.IDMatch{First: first, Last: last, Not: s.Not, Set: true}
+	id := iptables.IDMatch{First: first, Last: last, Set: true}
 	if s.Field == iptables.OwnerGID {
 		return iptables.Owner{GID: id}
 	}

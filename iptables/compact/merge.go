@@ -92,7 +92,7 @@ func (m *merger) mayMove(r *merged, place int, f iptables.SetField, values []ipt
 // commute reports whether the order of two rules makes no difference: no packet
 // meets both, or they do the same, and doing it twice is doing it once.
 func commute(a, b *merged) bool {
-	same := a.effect.pure && b.effect.pure && sameTarget(a.rule.Target, b.rule.Target)
+	same := a.effect.pure && sameTarget(a.rule.Target, b.rule.Target)
 	return same || a.conditions().disjoint(b.conditions())
 }
 
