@@ -21,7 +21,12 @@ func TestLog(t *testing.T) {
 		apply(t, p)
 		info := message{"INFO", "accepted for istio-iptables' sake, without effect: --reconcile"}
 		warn := message{"WARN", `--tproxy-mark "7" has no effect: the mode is REDIRECT`}
-		debug := message{"DEBUG", backend + ": taken: asked for"}
+		detailed := []message{
+			info, warn,
+			{"DEBUG", "IPv6: captured: the namespace has a global IPv6 address (--ipv6=auto)"},
+			{"DEBUG", "the proxy's users: 1337; its groups: 1337"},
+			{"DEBUG", backend + ": taken: asked for"},
+		}
 		for _, c := range []struct {
 			args, env []string
 			is        func(line string, m message) bool
@@ -29,10 +34,10 @@ func TestLog(t *testing.T) {
 		}{
 			{args: []string{"--log-level=error"}},
 			{is: isText, want: []message{info, warn}},
-			{args: []string{"--log-level=debug"}, is: isText, want: []message{info, warn, debug}},
+			{args: []string{"--log-level=debug"}, is: isText, want: detailed},
 			{args: []string{"--log-format=json"}, is: isJSON, want: []message{info, warn}},
 			{args: []string{"--config=" + config}, is: isJSON, want: []message{warn}},
-			{env: []string{"LOG_FORMAT=json", "LOG_LEVEL=debug"}, is: isJSON, want: []message{info, warn, debug}},
+			{env: []string{"LOG_FORMAT=json", "LOG_LEVEL=debug"}, is: isJSON, want: detailed},
 		} {
 			p.env = c.env
 			var answer, messages bytes.Buffer

@@ -52,7 +52,7 @@ func inUserNamespace() scenario {
 	}}
 }
 
-var argsInUserNamespace = []string{"--redirect-dns", "--excluded-uids=6000,6100-6110", "--excluded-groups=7000"}
+var argsInUserNamespace = []string{"--redirect-dns", "--capture-all-dns", "--excluded-uids=6000,6100-6110", "--excluded-groups=7000"}
 
 // The pod's users are others outside (Kubernetes: hostUsers: false). Its root writes
 // rules about them as they are inside.

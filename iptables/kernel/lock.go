@@ -12,8 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockWait bounds waiting for other copies; a change takes milliseconds.
-const lockWait = 5 * time.Second
+// lockWait bounds waiting for other copies; a change takes milliseconds, and by the
+// programs on a busy machine a second.
+const lockWait = 10 * time.Second
 
 // lock keeps copies that change the network namespace of the calling thread from
 // doing so at the same time: rules change in one transaction, but rules and
