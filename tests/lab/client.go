@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"time"
 )
 
@@ -137,8 +138,9 @@ func (n *Namespace) AskUDP(ctx context.Context, c Client, to netip.AddrPort) (An
 	return answer, nil
 }
 
-// ExchangeUDP sends query from a socket of its own and returns the reply. It is an
-// error if the reply comes from any other address than asked.
+// ExchangeUDP sends query from a socket of its own and returns the reply. Like a
+// resolver it asks again after a second without one, for a datagram can get lost. It is
+// an error if the reply comes from any other address than asked.
 func (n *Namespace) ExchangeUDP(ctx context.Context, c Client, to netip.AddrPort, query []byte) ([]byte, error) {
 	conn, err := n.OpenUDP(c.Socket, c.source(to.Addr()))
 	if err != nil {
@@ -147,19 +149,33 @@ func (n *Namespace) ExchangeUDP(ctx context.Context, c Client, to netip.AddrPort
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	if err := conn.SetDeadline(time.Now().Add(c.timeout())); err != nil {
-		return nil, err
-	}
-	if _, err := conn.WriteToUDPAddrPort(query, to); err != nil {
-		return nil, err
-	}
 	buf := make([]byte, 64<<10)
-	size, from, err := conn.ReadFromUDPAddrPort(buf)
-	if err != nil {
-		return nil, fmt.Errorf("no answer from %s: %w", to, err)
+	for end := time.Now().Add(c.timeout()); ; {
+		if err := conn.SetDeadline(earlier(end, time.Now().Add(askAgain))); err != nil {
+			return nil, err
+		}
+		if _, err := conn.WriteToUDPAddrPort(query, to); err != nil {
+			return nil, err
+		}
+		size, from, err := conn.ReadFromUDPAddrPort(buf)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(end):
+		case err != nil:
+			return nil, fmt.Errorf("no answer from %s: %w", to, err)
+		case from != to:
+			return nil, fmt.Errorf("asked %s, got an answer from %s", to, from)
+		default:
+			return buf[:size], nil
+		}
 	}
-	if from != to {
-		return nil, fmt.Errorf("asked %s, got an answer from %s", to, from)
+}
+
+// askAgain is how long an answer is waited for before the question is asked again.
+const askAgain = time.Second
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
 	}
-	return buf[:size], nil
+	return b
 }
