@@ -69,9 +69,7 @@ func clusterTools(t *testing.T) string {
 		"crictl":  "#!/bin/sh\necho $PPID\n",
 		"skopeo":  "#!/bin/sh\nPATH=${PATH#*:}\nfor arg; do shift; set -- \"$@\" \"$(echo \"$arg\" | sed s,^docker://registry.example/,oci:,)\"; done\nexec skopeo \"$@\"\n",
 	} {
-		if err := os.WriteFile(filepath.Join(folder, name), []byte(script), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		writeProgram(t, filepath.Join(folder, name), []byte(script))
 	}
 	return folder
 }

@@ -186,9 +186,7 @@ func checkStatic(t *testing.T, program []byte, machine elf.Machine) {
 func checkVersion(t *testing.T, program []byte, want string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "meshtables")
-	if err := os.WriteFile(path, program, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	writeProgram(t, path, program)
 	out, err := exec.CommandContext(t.Context(), path, "--version").Output()
 	if err != nil || strings.TrimSpace(string(out)) != "meshtables "+want {
 		t.Errorf("the program says %q, %v, the image %q", out, err, want)

@@ -136,10 +136,20 @@ func publicProgram(t *testing.T) string {
 		t.Fatal(err)
 	}
 	path := filepath.Join(own, "meshtables")
-	if err := os.WriteFile(path, program, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	writeProgram(t, path, program)
 	return path
+}
+
+// writeProgram writes a file that is run. Another process does: if this one had it open
+// for writing while another test starts a program, that one would have it open too for a
+// moment, and the kernel would not run it (ETXTBSY).
+func writeProgram(t *testing.T, path string, program []byte) {
+	t.Helper()
+	cmd := exec.Command("install", "-m", "755", "/dev/stdin", path)
+	cmd.Stdin = bytes.NewReader(program)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 }
 
 // lockBeside returns where the iptables programs can have their lock, whoever runs
