@@ -78,7 +78,7 @@ func (b *Backend) Form(plan iptables.Ruleset) iptables.Ruleset {
 // bytes. Refusals of the kernel are an *[Error].
 func (b *Backend) Load(ctx context.Context) (rs iptables.Ruleset, err error) {
 	err = b.connected(func(c *netlink.Conn) error {
-		s, err := takeSnapshot(ctx, c, b.native)
+		s, err := takeSnapshot(ctx, c, scope{compat: !b.native, native: b.native, sets: b.native})
 		if err != nil {
 			return err
 		}
@@ -152,7 +152,10 @@ func pause(ctx context.Context, attempt int) bool {
 
 func (b *Backend) replaceOnce(ctx context.Context, want iptables.Ruleset, alone bool) error {
 	return b.connected(func(c *netlink.Conn) error {
-		s, err := takeSnapshot(ctx, c, b.native && len(want.Tables) > 0)
+		s, err := takeSnapshot(ctx, c, scope{
+			compat: !b.native || alone, native: b.native || alone,
+			sets: b.native && len(want.Tables) > 0,
+		})
 		if err != nil {
 			return err
 		}

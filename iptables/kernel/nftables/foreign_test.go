@@ -41,7 +41,7 @@ func foreignHandles(t testing.TB) []string {
 	t.Helper()
 	handles := make(map[string][]uint64) // by chain, in order
 	err := New().connected(func(c *netlink.Conn) error {
-		return list(c, unix.NFT_MSG_GETRULE, "list the rules", func(m netlink.Message) {
+		return list(c, unix.NFPROTO_UNSPEC, unix.NFT_MSG_GETRULE, "list the rules", func(m netlink.Message) {
 			p, r := tables.ReadRule(m)
 			for _, key := range iptablesKeys() {
 				if p.In(key) {

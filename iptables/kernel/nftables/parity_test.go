@@ -75,7 +75,7 @@ func extensionBytes(t testing.TB) []string {
 	t.Helper()
 	var found []string
 	err := New().connected(func(c *netlink.Conn) error {
-		return list(c, unix.NFT_MSG_GETRULE, "list the rules", func(m netlink.Message) {
+		return list(c, unix.NFPROTO_UNSPEC, unix.NFT_MSG_GETRULE, "list the rules", func(m netlink.Message) {
 			for kind, value := range m.Attributes() {
 				if kind != unix.NFTA_RULE_EXPRESSIONS {
 					continue

@@ -12,8 +12,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// snapshot is what the kernel held at one moment, in both forms.
+// scope is what of the kernel's rules is read. Lists can be long, and whoever is about
+// one form does without the other.
+type scope struct {
+	compat, native bool
+	// sets are those of the native table, without which its rules are unknown:
+	// whoever removes it does without them.
+	sets bool
+}
+
+// everything is what both forms have.
+var everything = scope{compat: true, native: true, sets: true}
+
+// family is that of the tables in the scope.
+func (s scope) family() byte {
+	if !s.compat {
+		return unix.NFPROTO_INET
+	}
+	return unix.NFPROTO_UNSPEC
+}
+
+// snapshot is what the kernel held at one moment of what is in the scope.
 type snapshot struct {
+	scope      scope
 	generation uint32
 	compat     compat.Tables
 	native     native.Table
@@ -39,15 +60,13 @@ func (b *Backend) forms(s *snapshot) (own, other form) {
 // changed the rules meanwhile. Each time that program got on by one transaction.
 const maxAttempts = 100
 
-// takeSnapshot reads everything at one generation, or without sets everything but the
-// rules of the native table: its sets can be large, and whoever removes it, or is about
-// the other form, does without them.
-func takeSnapshot(ctx context.Context, c *netlink.Conn, withSets bool) (*snapshot, error) {
+// takeSnapshot reads what is in the scope at one generation.
+func takeSnapshot(ctx context.Context, c *netlink.Conn, of scope) (*snapshot, error) {
 	for range maxAttempts {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		s, err := readOnce(c, withSets)
+		s, err := readOnce(c, of)
 		if err == nil || !isTransient(err) {
 			return s, err
 		}
@@ -56,13 +75,13 @@ func takeSnapshot(ctx context.Context, c *netlink.Conn, withSets bool) (*snapsho
 }
 
 // readOnce fails with [netlink.ErrChanged] unless what it read is one generation.
-func readOnce(c *netlink.Conn, withSets bool) (*snapshot, error) {
+func readOnce(c *netlink.Conn, of scope) (*snapshot, error) {
 	generation, err := c.Generation()
 	if err != nil {
 		return nil, err
 	}
-	s := &snapshot{generation: generation}
-	if err := s.read(c, withSets); err != nil {
+	s := &snapshot{scope: of, generation: generation}
+	if err := s.read(c); err != nil {
 		return nil, err
 	}
 	if after, err := c.Generation(); err != nil {
@@ -73,35 +92,35 @@ func readOnce(c *netlink.Conn, withSets bool) (*snapshot, error) {
 	return s, nil
 }
 
-func (s *snapshot) read(c *netlink.Conn, withSets bool) error {
+func (s *snapshot) read(c *netlink.Conn) error {
 	found := false
-	err := list(c, unix.NFT_MSG_GETTABLE, "list the tables", func(m netlink.Message) {
+	err := list(c, s.scope.family(), unix.NFT_MSG_GETTABLE, "list the tables", func(m netlink.Message) {
 		found = s.addTable(m) || found
 	})
 	if err != nil || !found {
 		return err
 	}
-	if err := list(c, unix.NFT_MSG_GETCHAIN, "list the chains", s.addChain); err != nil {
+	if err := list(c, s.scope.family(), unix.NFT_MSG_GETCHAIN, "list the chains", s.addChain); err != nil {
 		return err
 	}
-	if err := list(c, unix.NFT_MSG_GETRULE, "list the rules", s.addRule); err != nil {
+	if err := list(c, s.scope.family(), unix.NFT_MSG_GETRULE, "list the rules", s.addRule); err != nil {
 		return err
 	}
-	if !withSets {
+	if !s.scope.sets {
 		return nil
 	}
 	return s.native.LoadSets(c)
 }
 
-// list reads what there is of a kind in all tables.
-func list(c *netlink.Conn, kind uint16, purpose netlink.Purpose, each func(netlink.Message)) error {
-	return c.Dump(netlink.Request{Kind: netlink.NFTables(kind), Purpose: purpose}, each)
+// list reads what there is of a kind in all tables of a family.
+func list(c *netlink.Conn, family byte, kind uint16, purpose netlink.Purpose, each func(netlink.Message)) error {
+	return c.Dump(netlink.Request{Kind: netlink.NFTables(kind), Family: family, Purpose: purpose}, each)
 }
 
-// addTable reports whether either form has the table.
+// addTable reports whether a form in the scope has the table.
 func (s *snapshot) addTable(m netlink.Message) bool {
 	t, ok := tables.ReadTable(m)
-	return ok && (s.compat.AddTable(t) || s.native.AddTable(t))
+	return ok && (s.scope.compat && s.compat.AddTable(t) || s.scope.native && s.native.AddTable(t))
 }
 
 func (s *snapshot) addChain(m netlink.Message) {

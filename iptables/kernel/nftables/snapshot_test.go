@@ -24,7 +24,7 @@ func FuzzRead(f *testing.F) {
 	addSeeds(f, new(native.Table), planned)
 	addSeeds(f, new(native.Table), NewNative().Form(plantest.Random(1)))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := &snapshot{}
+		s := &snapshot{scope: everything}
 		for m, err := range netlink.Messages(data) {
 			if err != nil {
 				break

@@ -51,7 +51,7 @@ func newTraceTable(f iptables.Family) tables.Key {
 // its own, which is gone when Trace returns and also if the program is killed.
 func (b *Backend) Trace(ctx context.Context, f iptables.Family, what iptables.Rule, send func() (io.Closer, error)) (steps []TraceStep, err error) {
 	err = b.connected(func(c *netlink.Conn) error {
-		s, err := takeSnapshot(ctx, c, true)
+		s, err := takeSnapshot(ctx, c, everything)
 		if err != nil {
 			return err
 		}
