@@ -28,11 +28,11 @@ func (c *command) plan() (p plan, status int) {
 	if p.cfg, err = c.line.readConfig(c.options, c.env, c.log); err != nil {
 		return p, c.usageError(err)
 	}
-	resolvConf, known := c.place.resolvConf()
+	resolvConf, known := c.place.resolvConf(p.cfg.RedirectDNS && !p.cfg.CaptureAllDNS)
 	if p.facts, err = host.Discover(resolvConf); err != nil {
 		return p, c.failed(err)
 	}
-	if !known && p.cfg.RedirectDNS && !p.cfg.CaptureAllDNS {
+	if !known {
 		c.log.Warn(fmt.Sprintf("the captured name servers are this machine's (%s), as no process in the network namespace tells of others\n"+
 			hintPrefix+"name a process of the pod with --network-namespace, or capture the queries to all servers with --capture-all-dns", resolvConf))
 	}
@@ -161,7 +161,11 @@ func (c *command) warnUnseen(report kernel.Report) {
 // Foreign rules are not ours to reorder.
 func (c *command) warnShadowed(ctx context.Context, b kernel.Backend, report kernel.Report) error {
 	rules := report.Before
-	if report.Changed && len(rules.Tables) > 0 {
+	if own := rules.Own(); own.Len() == rules.Len() {
+		// There is nothing foreign.
+		return nil
+	}
+	if report.Changed {
 		var err error
 		if rules, err = b.Load(ctx); err != nil {
 			return fmt.Errorf("the rules were applied, but reading them back failed: %w", err)

@@ -88,14 +88,15 @@ func namedNamespace(name string) string {
 }
 
 // resolvConf returns the file that the place's name servers are in: that of a process
-// there. Of a network namespace alone nobody knows it: there it is the one of this
-// machine, which is not known to be the right one.
-func (p place) resolvConf() (path string, known bool) {
+// there. Of a network namespace alone, a process has to be looked for, if the name
+// servers matter; without one it is the file of this machine, which is not known to be
+// the right one.
+func (p place) resolvConf(matters bool) (path string, known bool) {
 	switch {
-	case p.path == "":
-		return host.ResolvConf, true
 	case p.pid != 0:
 		return fmt.Sprintf("/proc/%d/root%s", p.pid, host.ResolvConf), true
+	case p.path == "" || !matters:
+		return host.ResolvConf, true
 	}
 	if path, ok := host.FindResolvConf(); ok {
 		return path, true
