@@ -27,7 +27,9 @@ type Want struct {
 	Rules iptables.Ruleset
 	// Addresses are those of the namespace.
 	Addresses []netip.Prefix
-	// Timeout bounds everything.
+	// Timeout bounds how long connections may take, all together, from when the last of
+	// them was opened: a busy machine takes its time to get there, which says nothing
+	// about the rules.
 	Timeout time.Duration
 }
 
@@ -104,11 +106,9 @@ func (s Step) String() string {
 // An error means that it was interrupted or, which is not to be expected, that the
 // calling thread could not go back to its network namespace and must not be used
 // any more.
-func Run(interrupted context.Context, want Want) ([]Step, error) {
+func Run(ctx context.Context, want Want) ([]Step, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	ctx, cancel := context.WithTimeout(interrupted, want.Timeout)
-	defer cancel()
 
 	attempts, untried := plan(want)
 	post := newPost()
@@ -123,16 +123,18 @@ func Run(interrupted context.Context, want Want) ([]Step, error) {
 	if err != nil {
 		return nil, err
 	}
+	watching, cancel := context.WithTimeout(ctx, want.Timeout)
+	defer cancel()
 	results := make([]<-chan Step, len(attempts))
 	for i, a := range attempts {
-		results[i] = a.watch(ctx, post)
+		results[i] = a.watch(watching, post)
 	}
 	steps := make([]Step, len(attempts))
 	for i := range results {
 		steps[i] = <-results[i]
 	}
-	if interrupted.Err() != nil {
-		return nil, fmt.Errorf("the probe was interrupted: %w", context.Cause(interrupted))
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("the probe was interrupted: %w", context.Cause(ctx))
 	}
 	return append(steps, untried...), nil
 }

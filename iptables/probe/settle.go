@@ -9,8 +9,8 @@ import (
 )
 
 // settleTime bounds how long to wait for addresses: duplicate address detection
-// takes a second or two.
-const settleTime = 2 * time.Second
+// takes up to two seconds (RFC 4862, section 5.4.2), and longer on a busy machine.
+const settleTime = 5 * time.Second
 
 // settleAll waits until the IPv6 addresses here and outside, which may be nil, can
 // be used. Those that were added a moment ago, as by the run that is validated,
