@@ -97,7 +97,7 @@ func TestPrivileges(t *testing.T) {
 				p := newPrivilegedPod(t, backend, who)
 				for _, op := range operations() {
 					n := needs.of(op, who, backend)
-					found.set(op, who, backend, n, p.run(t, op, n.some), p.run(t, op, n.all))
+					found.set(op, who, backend, n, p.try(t, op, n.some), p.try(t, op, n.all))
 				}
 			}
 		})
@@ -166,9 +166,23 @@ func (p *privilegedPod) establish(t *testing.T, found *needs) {
 			if op.slow && p.backend != backends()[0] {
 				continue
 			}
-			found.add(op, p.who, p.backend, removed, p.run(t, op, left))
+			found.add(op, p.who, p.backend, removed, p.try(t, op, left))
 		}
 	}
+}
+
+// try runs an operation with these capabilities and no others, and again where it
+// did not succeed: what is needed is that without which it never does.
+func (p *privilegedPod) try(t *testing.T, op operation, has []string) outcome {
+	t.Helper()
+	end := p.run(t, op, has)
+	for range 2 {
+		if end == succeeded {
+			break
+		}
+		end = max(end, p.run(t, op, has))
+	}
+	return end
 }
 
 // run runs an operation with these capabilities and no others. One that fails
