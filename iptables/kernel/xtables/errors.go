@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/meshtables/meshtables/iptables/internal/userns"
 )
 
 // What a failure was, for [errors.Is]. A lack of privilege is
@@ -221,14 +223,25 @@ func excerpt(t edit, first, from, to int) string {
 
 // refused finds a hint in the refused line where the words gave none.
 func (e *Error) refused(line string) {
-	if e.Hint == "" && strings.Contains(line, " owner ") && strings.Contains(e.Stderr, "Invalid argument") {
+	switch {
+	case e.Hint != "":
+	case strings.Contains(line, " owner ") && strings.Contains(e.Stderr, "Invalid argument"):
 		// net/netfilter/xt_owner.c, owner_check.
 		e.Hint = "in a user namespace, owner matches only ids that its uid_map and gid_map have; " +
 			"from one that does not own the network namespace use --backend=nftables"
-	}
-	if e.Hint == "" && line == "COMMIT" {
+	case line == "COMMIT" && !inOwner():
+		// The older form tells nothing but that the table was refused.
+		e.Hint = "the match owner is refused from a user namespace that does not own the network namespace: use --backend=nftables"
+	case line == "COMMIT":
 		e.Hint = "the kernel refused the table without saying why; its log (dmesg) may tell"
 	}
+}
+
+// inOwner reports whether the calling thread is in the user namespace that owns its
+// network namespace, or whether that cannot be told.
+func inOwner() bool {
+	owner, err := userns.Owner()
+	return err != nil || owner == nil || userns.IsOf(userns.Thread, owner)
 }
 
 // ReplaceError is the failure of [Backend.Replace].
