@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -24,12 +25,15 @@ func parseFile(name string, text []byte, checkKey func(string) error) (file, []e
 		return f, nil
 	}
 	if err != nil {
-		return nil, []error{fmt.Errorf("configuration file %s: %w", name, err)}
+		return nil, []error{notYAML(name, text, err)}
 	}
 	if err := decoder.Decode(&more); !errors.Is(err, io.EOF) {
 		return nil, []error{fmt.Errorf("configuration file %s: must be one document, without a second one after ---", name)}
 	}
 	root := document.Content[0]
+	if isNull(root) {
+		return f, nil
+	}
 	if root.Kind != yaml.MappingNode {
 		return nil, []error{fmt.Errorf("configuration file %s, line %d: must be options with their values, such as \"mode: TPROXY\"", name, root.Line)}
 	}
@@ -46,7 +50,7 @@ func parseFile(name string, text []byte, checkKey func(string) error) (file, []e
 		case twice:
 			errs = append(errs, &ValueError{source, text, errors.New("must not be given again")})
 		case !ok:
-			errs = append(errs, &ValueError{source, text, errors.New("must be a value or a list of values")})
+			errs = append(errs, fmt.Errorf("%s: must be a value or a list of values", source))
 		default:
 			f[key.Value] = given{byFile, source, text}
 		}
@@ -58,7 +62,7 @@ func parseFile(name string, text []byte, checkKey func(string) error) (file, []e
 func fileText(value *yaml.Node) (text string, ok bool) {
 	switch value.Kind {
 	case yaml.ScalarNode:
-		if value.Tag == "!!null" {
+		if isNull(value) {
 			return "", true
 		}
 		return value.Value, true
@@ -73,6 +77,22 @@ func fileText(value *yaml.Node) (text string, ok bool) {
 		return strings.Join(words, ","), true
 	}
 	return "", false
+}
+
+// isNull reports whether a node is "null", or nothing.
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
+
+// bareStar is the value * without quotes, where YAML has the name of an alias begin.
+var bareStar = regexp.MustCompile(`(?m)^([^#\n"']*[:\-[,][ \t]+|[^#\n"']*\[)\*`)
+
+// notYAML returns the error for text that cannot be read.
+func notYAML(name string, text []byte, err error) error {
+	err = fmt.Errorf("configuration file %s: %w", name, err)
+	if at := bareStar.FindIndex(text); at != nil {
+		line := 1 + bytes.Count(text[:at[0]], []byte("\n"))
+		err = fmt.Errorf("%w; a * has to be in quotes, as in included-ports: \"*\" (line %d)", err, line)
+	}
+	return err
 }
 
 // given returns what the file says about an option.

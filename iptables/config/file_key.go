@@ -3,8 +3,12 @@ package config
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 )
+
+// asFlag is a flag with its value, as it is on a command line.
+var asFlag = regexp.MustCompile(`--([a-z0-9-]+)=([a-z0-9-]+)`)
 
 // checkKey returns nil for the name of an option that a file can give. The error
 // for any other word tells what it is, or what was likely meant by it.
@@ -21,7 +25,7 @@ func (f *Flags) checkKey(key string) error {
 		switch {
 		case o.Hidden:
 			// Its usage is such as "as --ipv6=on".
-			return errors.New("in a file give it " + o.Usage)
+			return errors.New("in a file give it " + asFlag.ReplaceAllString(o.Usage, "$1: $2"))
 		case !inFile:
 			return errNotInFile(o)
 		case o.Name != key:

@@ -32,8 +32,6 @@ type captureFlag struct {
 type plainFlag struct {
 	*flag
 	value pflag.Value
-	// from is where Apply took the value from.
-	from given
 }
 
 // NewFlags registers the options that make a [Config] on fs. It sets the flag
@@ -68,11 +66,8 @@ func (f *Flags) Mention(others []Option) { f.others = others }
 // Options returns all options, with those that make a [Config] first.
 func (f *Flags) Options() []Option {
 	var options []Option
-	for _, c := range f.capture {
-		options = append(options, c.option)
-	}
-	for _, p := range f.plain {
-		options = append(options, p.option)
+	for _, fl := range f.all() {
+		options = append(options, fl.option)
 	}
 	return options
 }
@@ -106,24 +101,33 @@ func (f *Flags) Apply(env []string) error {
 		if all == nil {
 			all = f.file.given(p.option)
 		}
-		if all != nil {
-			p.from = all[0]
-		}
+		p.take(all)
 		errs = append(errs, assign(p.value, all)...)
 	}
 	return errors.Join(errs...)
 }
 
-// Given returns where Apply took the value of a registered option from, and the
-// value, as messages name them: --output "json" or environment variable OUTPUT
-// "json". It returns "" for an option that is not given.
+// Given returns where Apply or Config took the value of an option from, and the value,
+// as messages name them: --output "json" or environment variable OUTPUT "json". It
+// returns "" for an option that is not given.
 func (f *Flags) Given(option string) string {
-	for _, p := range f.plain {
-		if p.option.Name == option && p.from != (given{}) {
-			return p.from.String()
+	for _, fl := range f.all() {
+		if fl.option.Name == option && fl.from != (given{}) {
+			return fl.from.String()
 		}
 	}
 	return ""
+}
+
+func (f *Flags) all() []*flag {
+	var all []*flag
+	for _, c := range f.capture {
+		all = append(all, c.flag)
+	}
+	for _, p := range f.plain {
+		all = append(all, p.flag)
+	}
+	return all
 }
 
 func (f *Flags) add(o Option, kind string) *flag {
@@ -161,6 +165,18 @@ type flag struct {
 	name  string
 	// alias is the name under which the flag was looked up, until it is set.
 	alias string
+	// from is what the value was taken from, by whatever source; the zero value
+	// where none gives it.
+	from given
+}
+
+// take notes where the value comes from: what all sources of one authority give, or
+// nothing.
+func (f *flag) take(all []given) {
+	f.from = given{}
+	if len(all) > 0 {
+		f.from = all[0]
+	}
 }
 
 func (f *flag) Set(text string) error {

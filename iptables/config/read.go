@@ -68,6 +68,7 @@ func (r *reading) read(c captureFlag) {
 	if all == nil {
 		all = r.notes.given(c.option)
 	}
+	c.take(all)
 	if all == nil {
 		all = []given{{byDefault, "default of --" + c.option.Name, c.option.Default}}
 	} else {

@@ -172,6 +172,19 @@ func StringValue(kind string, target *string) pflag.Value {
 	return scalar[string]{target, kind, func(s string) (string, error) { return s, nil }, same}
 }
 
+// FileValue returns a value that names a file or the like: it cannot be empty, as it is
+// where a script's variable is not set. kind is what --help calls it.
+func FileValue(kind string, target *string) pflag.Value {
+	value := StringValue(kind, target).(scalar[string])
+	value.parse = func(text string) (string, error) {
+		if text == "" {
+			return "", errors.New("must not be empty: leave it out")
+		}
+		return text, nil
+	}
+	return value
+}
+
 // ChoiceValue returns a value that is exactly one of those allowed; kind is what
 // --help calls it.
 func ChoiceValue[T ~string](kind string, target *T, allowed ...T) pflag.Value {
