@@ -85,7 +85,7 @@ func (c *command) apply(ctx context.Context) int {
 	}
 	answer := outcome{Result: "not applied", Families: familyNames(p.Rules), Rules: p.Rules.Len()}
 	if !c.skipRuleApply {
-		if err := checkIDs(p.cfg); err != nil {
+		if err := c.checkIDs(p.cfg); err != nil {
 			return c.usageError(err)
 		}
 		if err := c.install(ctx, p, &answer); err != nil {

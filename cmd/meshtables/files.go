@@ -13,16 +13,12 @@ import (
 
 const annotationsOption = "annotations"
 
-// addFile reads the configuration file, if one is named. Cleaning up needs none: it
-// has to be possible where the file is gone or wrong.
+// addFile reads the configuration file, if one is named. It is read for cleaning up
+// too: it may say where.
 func (c *commandLine) addFile(env []string) error {
 	// Only the file's name is wanted of it; errors come again with the rest.
 	_ = c.flags.Apply(env)
-	switch {
-	case c.options.config == "":
-		return nil
-	case c.options.cleanupOnly:
-		c.unread = c.flags.Given(config.FileOption)
+	if c.options.config == "" {
 		return nil
 	}
 	text, err := c.readFile(config.FileOption, c.options.config)
@@ -32,20 +28,26 @@ func (c *commandLine) addFile(env []string) error {
 	return c.flags.AddFile(c.options.config, text)
 }
 
+// podUsers are those of a pod, whose names are out of sight.
+type podUsers struct{}
+
+func (podUsers) UserID(string) (uint32, error)  { return 0, errPodUser }
+func (podUsers) GroupID(string) (uint32, error) { return 0, errPodUser }
+
+var errPodUser = errors.New("with --cni-mode users and groups are numbers, as their names belong to the pod")
+
 // readConfig reads what is to be captured.
 func (c *commandLine) readConfig(o options, env []string, log *slog.Logger) (config.Config, error) {
 	src := config.Sources{Env: env, Users: host.Users{}}
 	if o.cniMode {
-		src.Users = nil
+		src.Users = podUsers{}
 	}
+	var unread error
 	if o.annotations != "" {
-		var err error
-		if src.Annotations, err = c.readFile(annotationsOption, o.annotations); err != nil {
-			return config.Config{}, err
-		}
+		src.Annotations, unread = c.readFile(annotationsOption, o.annotations)
 	}
 	cfg, warnings, err := c.flags.Config(src)
-	if err != nil {
+	if err := errors.Join(unread, err); err != nil {
 		return cfg, err
 	}
 	for _, w := range warnings {

@@ -13,7 +13,7 @@ import (
 // message.
 func newLogger(w io.Writer, format logFormat, level slog.Level) *slog.Logger {
 	if format == logJSON {
-		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+		return slog.New(hintHandler{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})})
 	}
 	return slog.New(&lineHandler{w: w, level: level, mu: new(sync.Mutex)})
 }
@@ -55,6 +55,26 @@ func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
 
 // hintPrefix starts a line of an error that tells the fix.
 const hintPrefix = "hint: "
+
+// hintHandler makes an attribute of what a message says as a hint.
+type hintHandler struct{ slog.Handler }
+
+func (h hintHandler) Handle(ctx context.Context, r slog.Record) error {
+	message, hint, ok := strings.Cut(r.Message, "\n"+hintPrefix)
+	r.Message = message
+	if ok {
+		r.AddAttrs(slog.String("hint", strings.ReplaceAll(hint, "\n"+hintPrefix, "\n")))
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h hintHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return hintHandler{h.Handler.WithAttrs(attrs)}
+}
+
+func (h hintHandler) WithGroup(name string) slog.Handler {
+	return hintHandler{h.Handler.WithGroup(name)}
+}
 
 func formatAttr(a slog.Attr) string { return " " + a.Key + "=" + a.Value.String() }
 

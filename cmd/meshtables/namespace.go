@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -54,6 +55,9 @@ func (p place) enter() error {
 	}
 	runtime.LockOSThread()
 	ns, err := netns.GetFromPath(p.path)
+	if errors.Is(err, fs.ErrNotExist) && p.pid != 0 {
+		return errors.New("there is no such process")
+	}
 	if err != nil {
 		err = fmt.Errorf("must be a process id or the file of a network namespace: %w", err)
 		if file := namedNamespace(p.path); errors.Is(err, fs.ErrNotExist) && file != "" {
@@ -119,11 +123,12 @@ func (p place) programOptions() xtables.Options {
 // checkIDs refuses users and groups that nobody can be in the network namespace,
 // because the user namespace that owns it does not map them: rules about them
 // would never match.
-func checkIDs(cfg config.Config) error {
+func (c *command) checkIDs(cfg config.Config) error {
 	maps, err := host.MappedIDs()
 	if err != nil {
 		return err
 	}
+	var errs []error
 	for _, check := range []struct {
 		option, file string
 		ids          []uint32
@@ -137,12 +142,12 @@ func checkIDs(cfg config.Config) error {
 	} {
 		for _, id := range check.ids {
 			if check.mapped != nil && !check.mapped.Has(id) {
-				return fmt.Errorf("--%s: %d does not exist in the user namespace that owns the network namespace\n"+
-					hintPrefix+"%s/%s has the ids that do", check.option, id, maps.From, check.file)
+				errs = append(errs, fmt.Errorf("%s: %d does not exist in the user namespace that owns the network namespace\n"+
+					hintPrefix+"%s/%s has the ids that do", cmp.Or(c.line.flags.Given(check.option), "--"+check.option), id, maps.From, check.file))
 			}
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // bounds returns the first and the last of each range of users.

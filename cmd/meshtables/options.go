@@ -110,11 +110,11 @@ func (o *options) rows() []row {
 			Name: config.FileOption,
 			Usage: "read options from this file: YAML, the names of options without dashes, and their values; " +
 				"it goes after the environment and before annotations",
-		}, config.StringValue("file", &o.config)},
+		}, config.FileValue("file", &o.config)},
 		{config.Option{
 			Name:  annotationsOption,
 			Usage: "read the pod's annotations from this file, written by the downward API",
-		}, config.StringValue("file", &o.annotations)},
+		}, config.FileValue("file", &o.annotations)},
 		{config.Option{
 			Name: "backend",
 			Usage: "form of the rules, and who writes them: iptables-nft (over netlink, listed by iptables), nftables " +
@@ -124,7 +124,7 @@ func (o *options) rows() []row {
 		{config.Option{
 			Name:  namespaceOption,
 			Usage: "work in the network namespace of this process or file, such as /run/netns/NAME",
-		}, config.StringValue("pid|file", &o.networkNamespace)},
+		}, config.FileValue("pid|file", &o.networkNamespace)},
 		{config.Option{
 			Name:  "cni-mode",
 			Usage: "run from a node: users and groups are numbers, as their names belong to the pod",
@@ -168,7 +168,7 @@ func (o *applyOptions) rows() []row {
 		}, config.BoolValue(&o.dryRun)},
 		{config.Option{
 			Name:  "cleanup-only",
-			Usage: "remove everything that meshtables or istio-iptables wrote; needs no other option and reads no file",
+			Usage: "remove everything that meshtables or istio-iptables wrote; needs no other option",
 		}, config.BoolValue(&o.cleanupOnly)},
 		{config.Option{
 			Name:  "run-validation",
@@ -192,9 +192,6 @@ type commandLine struct {
 	help    bool
 	version bool
 	options options
-	// unread is the configuration file that is named in vain, with what names
-	// it; see addFile.
-	unread string
 }
 
 func newCommandLine(v verb) *commandLine {
@@ -247,16 +244,11 @@ func registerMeaningless(set *pflag.FlagSet) {
 	}
 }
 
-// readOptions reads the options that are no part of config.Config.
+// readOptions reads the options that are no part of config.Config, as far as they can be
+// read: the form of messages matters also to those about the others.
 func (c *commandLine) readOptions(env []string) (options, error) {
-	if err := c.addFile(env); err != nil {
-		return options{}, err
-	}
-	if err := c.flags.Apply(env); err != nil {
-		return options{}, err
-	}
+	errs := []error{c.addFile(env), c.flags.Apply(env)}
 	o := c.options
-	var errs []error
 	if o.forceBinary != "" {
 		errs = append(errs, o.setBackend("--force-iptables-binary="+o.forceBinary, "iptables-"+o.forceBinary))
 	}

@@ -33,57 +33,62 @@ type command struct {
 func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
 	v, args := splitVerb(args)
 	line := newCommandLine(v)
-	// Until the options are read, messages are text.
-	c := &command{line: line, env: env, stdout: stdout, log: newLogger(stderr, logText, slog.LevelInfo)}
-	if err := line.set.Parse(args); err != nil {
-		return c.usageError(line.withHint(v, err))
-	}
-	if line.help {
+	lineErr := line.parse(v, args)
+	if lineErr == nil && line.help {
 		fmt.Fprint(stdout, v.help(line.set))
 		return exitDone
 	}
-	if line.version {
+	if lineErr == nil && line.version {
 		fmt.Fprintln(stdout, "meshtables", version())
 		return exitDone
 	}
-	if !v.arguments {
-		if err := checkArguments(line.set.Args(), args); err != nil {
-			return c.usageError(err)
-		}
-	}
+	c := &command{line: line, env: env, stdout: stdout}
 	var err error
-	if c.options, err = line.readOptions(env); err != nil {
+	c.options, err = line.readOptions(env)
+	c.log = newLogger(stderr, c.logs, c.level())
+	if err := errors.Join(lineErr, err); err != nil {
 		return c.usageError(errors.Join(err, c.checkConfig()))
 	}
-	c.log = newLogger(stderr, c.logs, c.level())
 	if ignored := line.ignored(); ignored != "" {
 		c.log.Info(ignored)
 	}
-	if line.unread != "" {
-		c.log.Warn(line.unread + " has no effect: --cleanup-only reads no file")
-	}
 	c.place = placeOf(c.networkNamespace)
 	if err := c.place.enter(); err != nil {
-		return c.usageError(fmt.Errorf("%s: %w", line.flags.Given(namespaceOption), err))
+		err = fmt.Errorf("%s: %w", line.flags.Given(namespaceOption), err)
+		return c.usageError(errors.Join(err, c.checkConfig()))
 	}
 	return v.run(c, ctx)
 }
 
 // checkConfig returns the errors of the capture options alone, so that they are
-// reported with the others.
+// reported with the others. Nothing is captured to clean up.
 func (c *command) checkConfig() error {
-	_, err := c.line.readConfig(options{cniMode: c.cniMode}, c.env, slog.New(slog.DiscardHandler))
+	if c.cleanupOnly {
+		return nil
+	}
+	_, err := c.line.readConfig(c.options, c.env, slog.New(slog.DiscardHandler))
 	return err
 }
 
 func (c *command) usageError(err error) int {
-	c.log.Error(err.Error())
+	c.report(err)
 	return exitUsage
 }
 
 func (c *command) failed(err error) int {
-	c.log.Error(err.Error())
+	c.report(err)
 	return exitFailed
+}
+
+// report logs an error, or each of those that errors.Join has joined.
+func (c *command) report(err error) {
+	if all, ok := err.(interface{ Unwrap() []error }); ok && errors.Join(all.Unwrap()...).Error() == err.Error() {
+		for _, each := range all.Unwrap() {
+			c.report(each)
+		}
+		return
+	}
+	c.log.Error(err.Error())
 }
 
 func version() string {

@@ -3,12 +3,29 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
 )
 
 // What is wrong with a command line, and what was likely meant by it.
+
+// parse reads the words of the command line. What follows a flag that does not exist is
+// read too, so that messages have the form that it asks for and what else is wrong is
+// found.
+func (c *commandLine) parse(v verb, args []string) error {
+	err := c.set.Parse(args)
+	if err != nil {
+		c.set.ParseErrorsAllowlist.UnknownFlags = true
+		_ = c.set.Parse(args)
+		return c.withHint(v, err)
+	}
+	if v.arguments {
+		return nil
+	}
+	return checkArguments(c.set.Args(), args)
+}
 
 // checkArguments refuses words of the command line that are no options.
 func checkArguments(words, line []string) error {
@@ -17,9 +34,13 @@ func checkArguments(words, line []string) error {
 	}
 	word := words[0]
 	hint := "all options start with - or --; a list is one word, with commas"
-	if _, ok := verbNamed(word); ok {
+	_, isVerb := verbNamed(word)
+	switch at := slices.Index(line, word); {
+	case isVerb:
 		hint = "it has to come first: meshtables " + word + " [options]"
-	} else if word == line[0] {
+	case at > 0 && strings.HasPrefix(line[at-1], "--") && (word == "true" || word == "false"):
+		hint = "a switch and its value are one word: " + line[at-1] + "=" + word
+	case at == 0:
 		hint = "the verbs are " + strings.Join(verbNames(), ", ") + "; without any it applies; to remove everything: --cleanup-only"
 	}
 	return fmt.Errorf("unexpected argument %q\n%s%s", word, hintPrefix, hint)
