@@ -68,3 +68,38 @@ func anyBackend() string {
 	all := backends()
 	return all[rand.N(len(all))]
 }
+
+// Where rules move within nf_tables, the kernel takes them in as few transactions as
+// docs/backends.md says.
+func TestTransactionsOfMoves(t *testing.T) {
+	t.Parallel()
+	const compatible = "iptables-nft"
+	for name, move := range map[string]struct {
+		from, to         string
+		before, after    string
+		wantTransactions uint32
+	}{
+		"to native":                        {compatible, native, "REDIRECT", "REDIRECT", 1},
+		"to native, to REDIRECT":           {compatible, native, "TPROXY", "REDIRECT", 1},
+		"to native, TPROXY":                {compatible, native, "TPROXY", "TPROXY", 2},
+		"to native, from REDIRECT":         {compatible, native, "REDIRECT", "TPROXY", 3},
+		"to iptables-nft":                  {native, compatible, "REDIRECT", "REDIRECT", 2},
+		"to iptables-nft, TPROXY":          {native, compatible, "TPROXY", "TPROXY", 4},
+		"within a form":                    {compatible, compatible, "TPROXY", "REDIRECT", 1},
+		"within a form, from REDIRECT":     {compatible, compatible, "REDIRECT", "TPROXY", 2},
+		"within the native form":           {native, native, "TPROXY", "REDIRECT", 1},
+		"within the native, from REDIRECT": {native, native, "REDIRECT", "TPROXY", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPod(t, move.from)
+			apply(t, p, "--mode="+move.before)
+			before := nftGeneration(t, p)
+			p.backend = move.to
+			apply(t, p, "--mode="+move.after)
+			if got := nftGeneration(t, p) - before; got != move.wantTransactions {
+				t.Errorf("took %d transactions, want %d", got, move.wantTransactions)
+			}
+		})
+	}
+}
