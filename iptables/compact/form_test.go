@@ -166,6 +166,20 @@ func TestSetsLeaveAlone(t *testing.T) {
 	}
 }
 
+// A rule that no packet reaches stays where nothing else of its chain tells of its
+// option.
+func TestSetsTellEveryOption(t *testing.T) {
+	rs := parse(t, "-d 10.0.0.0/8 -j RETURN", "-j RETURN", "-p tcp -j ISTIO_B", "-p udp -j ISTIO_B", "-d 10.1.0.0/16 -j ISTIO_B")
+	rules := rs.Tables[0].Chain("ISTIO_A").Rules
+	for i, option := range []string{"--a", "--b", "--c", "--c", "--a"} {
+		rules[i].Origin.Option = option
+	}
+	want := []string{"-d 10.0.0.0/8 -j RETURN", "-j RETURN", "-p tcp -j ISTIO_B", "-p udp -j ISTIO_B"}
+	if diff := cmp.Diff(want, linesOf(compact.Sets(rs))); diff != "" {
+		t.Errorf("want (-), got (+):\n%s", diff)
+	}
+}
+
 // Up to the threshold nothing changes; beyond it a rule takes 15 ports.
 func TestMultiport(t *testing.T) {
 	rules := func(n int) []string {

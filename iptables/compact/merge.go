@@ -155,11 +155,3 @@ func (g *merged) finish() {
 const maxListed = 8
 
 func list(values []string) string { return iptables.ShortList(values, maxListed) }
-
-func rulesOf(list []*merged) []iptables.Rule {
-	rules := make([]iptables.Rule, len(list))
-	for i, g := range list {
-		rules[i] = g.rule
-	}
-	return rules
-}

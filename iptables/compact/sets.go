@@ -8,7 +8,7 @@ import (
 
 // Sets returns the ruleset in the native form of nf_tables: lists are sets, no
 // rule asks for the absence of an owner, and what no packet can reach is left
-// out. Chains that had to be split have a further part, such as
+// out, unless nothing else tells of its option. Chains that had to be split have a further part, such as
 // ISTIO_OUTPUT_2.
 //
 // The result holds what is ours only, and no comments: those of the native form
@@ -81,23 +81,37 @@ func setOfPorts(m iptables.Multiport) (iptables.Match, bool) {
 }
 
 // withoutDead leaves out the rules that no packet reaches because an earlier one
-// decides about all of theirs.
+// decides about all of theirs. Those of an option that no other rule of the chain
+// comes from stay: they alone tell that it was given, and what would become of the
+// packets if the earlier rule went.
 func withoutDead(list []*merged) []iptables.Rule {
 	var alive []*merged
-	for _, r := range list {
-		dead := false
-		for i, q := range alive {
-			if q.effect.decides && r.conditions().imply(q.conditions()) &&
-				(len(q.conditions().others) == 0 || !slices.ContainsFunc(alive[i:], func(m *merged) bool { return !m.effect.pure })) {
-				dead = true
-				break
-			}
-		}
-		if !dead {
+	dead := make([]bool, len(list))
+	told := make(map[string]bool)
+	for i, r := range list {
+		if dead[i] = isDead(r, alive); !dead[i] {
 			alive = append(alive, r)
+			told[r.rule.Origin.Option] = true
 		}
 	}
-	return rulesOf(alive)
+	var left []iptables.Rule
+	for i, r := range list {
+		if !dead[i] || !told[r.rule.Origin.Option] {
+			left = append(left, r.rule)
+		}
+	}
+	return left
+}
+
+// isDead reports whether one of the rules before decides about all packets of a rule.
+func isDead(r *merged, before []*merged) bool {
+	for i, q := range before {
+		if q.effect.decides && r.conditions().imply(q.conditions()) &&
+			(len(q.conditions().others) == 0 || !slices.ContainsFunc(before[i:], func(m *merged) bool { return !m.effect.pure })) {
+			return true
+		}
+	}
+	return false
 }
 
 // reachable returns the table without the chains that no packet can reach, and
