@@ -52,7 +52,7 @@ func (d dnsPlan) servers(f iptables.Family) dnsServers {
 		return s
 	}
 	if d.all {
-		s.prefixes = []netip.Prefix{netip.PrefixFrom(f.Unspecified(), 0)}
+		s.prefixes = []netip.Prefix{everyAddress(f)}
 		return s
 	}
 	for _, a := range d.named {

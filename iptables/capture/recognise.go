@@ -99,14 +99,14 @@ type recogniser struct {
 	includedPorts                      config.PortSelection
 	excludedPorts                      []iptables.PortRange
 	includedOutbound, excludedOutbound []iptables.PortRange
-	includedCIDRs                      config.CIDRSelection
-	excludedCIDRs, excludedSources     []netip.Prefix
-	excludedUIDs                       []config.UserTraffic
-	excludedInterfaces, virtual        []string
-	includedGroups, excludedGroups     []uint32
-	loopback                           netip.Prefix
-	servers                            []netip.Addr
-	dns, allDNS, dropInvalid           bool
+	// Every address is the prefix of length 0.
+	includedCIDRs, excludedCIDRs, excludedSources []netip.Prefix
+	excludedUIDs                                  []config.UserTraffic
+	excludedInterfaces, virtual                   []string
+	includedGroups, excludedGroups                []uint32
+	loopback                                      netip.Prefix
+	servers                                       []netip.Addr
+	dns, allDNS, dropInvalid                      bool
 }
 
 // merge adds what the other family says. Whatever is not about addresses both say
@@ -117,7 +117,7 @@ func (r *recogniser) merge(other recogniser) {
 		return
 	}
 	add(&r.families, other.families...)
-	add(&r.includedCIDRs.CIDRs, other.includedCIDRs.CIDRs...)
+	add(&r.includedCIDRs, other.includedCIDRs...)
 	add(&r.excludedCIDRs, other.excludedCIDRs...)
 	add(&r.excludedSources, other.excludedSources...)
 	add(&r.servers, other.servers...)
@@ -141,7 +141,7 @@ func (r *recogniser) config() config.Config {
 	}
 	c.IncludedPorts, c.ExcludedPorts = r.includedPorts, r.excludedPorts
 	c.IncludedOutboundPorts, c.ExcludedOutboundPorts = r.includedOutbound, r.excludedOutbound
-	c.IncludedCIDRs, c.ExcludedCIDRs = r.includedCIDRs, r.excludedCIDRs
+	c.IncludedCIDRs, c.ExcludedCIDRs = r.cidrSelection(), r.excludedCIDRs
 	c.ExcludedSourceCIDRs, c.ExcludedUIDs = r.excludedSources, r.excludedUIDs
 	c.ExcludedInterfaces, c.VirtualInterfaces = r.excludedInterfaces, r.virtual
 	if len(r.includedGroups) > 0 {
@@ -157,6 +157,17 @@ func (r *recogniser) config() config.Config {
 		c.IPv6 = config.IPv6On
 	}
 	return c
+}
+
+// cidrSelection takes every address of each family, and nothing else, for "*": the
+// rules are the same.
+func (r *recogniser) cidrSelection() config.CIDRSelection {
+	isWhole := func(f iptables.Family) bool { return slices.Contains(r.includedCIDRs, everyAddress(f)) }
+	some := func(f iptables.Family) bool { return !isWhole(f) }
+	if len(r.includedCIDRs) == len(r.families) && !slices.ContainsFunc(r.families, some) {
+		return config.CIDRSelection{All: true}
+	}
+	return config.CIDRSelection{CIDRs: r.includedCIDRs}
 }
 
 func setPort(to *uint16, port uint16) {

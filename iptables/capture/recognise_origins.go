@@ -22,16 +22,16 @@ func originsOf(rs iptables.Ruleset) (o origins, ok bool) {
 				if r.Origin == (iptables.Origin{}) {
 					return nil, false
 				}
-				o.add(&r)
+				o.add(&r, t.Family)
 			}
 		}
 	}
 	return o, len(o) > 0
 }
 
-func (o origins) add(r *iptables.Rule) {
+func (o origins) add(r *iptables.Rule, f iptables.Family) {
 	values := o[r.Origin.Option]
-	for _, v := range valuesOf(r) {
+	for _, v := range append(valuesOf(r), unlistedPrefix(r, f)...) {
 		if !slices.Contains(values, v) {
 			values = append(values, v)
 		}
@@ -56,6 +56,25 @@ func valuesOf(r *iptables.Rule) []string {
 		values = append(values, text)
 	}
 	return values
+}
+
+// unlistedPrefix returns the prefix of a family that a rule stands for and that its
+// origin does not list: every address, which makes a rule without one. The list was
+// too long to be stored, or the rule is one for both families and was stored with
+// the list of the other.
+func unlistedPrefix(r *iptables.Rule, f iptables.Family) []string {
+	field := listedField(r)
+	if r.Address(field) == nil || r.Origin.Value == "*" || len(compact.Named(*r, field)) > 0 {
+		return nil
+	}
+	isListed := func(text string) bool {
+		p, err := netip.ParsePrefix(text)
+		return err == nil && iptables.FamilyOf(p.Addr()) == f
+	}
+	if slices.ContainsFunc(valuesOf(r), isListed) {
+		return nil
+	}
+	return []string{everyAddress(f).String()}
 }
 
 // listedField returns what the option behind a rule is a list of.

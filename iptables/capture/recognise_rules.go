@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"net/netip"
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
@@ -32,9 +33,9 @@ func (r *recogniser) family(rs *iptables.Ruleset, f iptables.Family) {
 		rules(iptables.Mangle, chainTProxy)))
 	if inbound := rules(iptables.Nat, chainInbound); len(inbound) > 0 {
 		// The first exempts the tunnel's port, which outbound has told already.
-		r.inbound(inbound[1:])
+		r.inbound(f, inbound[1:])
 	}
-	r.inbound(rules(iptables.Mangle, chainInbound))
+	r.inbound(f, rules(iptables.Mangle, chainInbound))
 	r.interfaces(rules(iptables.Nat, chainPrerouting))
 }
 
@@ -63,10 +64,8 @@ func (r *recogniser) outbound(f iptables.Family, rules []iptables.Rule) {
 			}
 		case to == chainRedirect && toPort:
 			r.includedOutbound = append(r.includedOutbound, port)
-		case to == chainRedirect && rule.Destination != (iptables.Address{}):
-			r.includedCIDRs.CIDRs = append(r.includedCIDRs.CIDRs, rule.Destination.Prefix)
 		case to == chainRedirect:
-			r.includedCIDRs.All = true
+			r.includedCIDRs = append(r.includedCIDRs, listedPrefix(rule.Destination, f))
 		case rule.Target != iptables.Return || rule.Source != (iptables.Address{}):
 		case len(owners) > 0 && rule.Out == (iptables.Interface{}):
 			for _, o := range owners {
@@ -84,8 +83,8 @@ func (r *recogniser) outbound(f iptables.Family, rules []iptables.Rule) {
 			if f == iptables.IPv4 {
 				r.loopback = rule.Destination.Prefix
 			}
-		case rule.Destination != (iptables.Address{}):
-			r.excludedCIDRs = append(r.excludedCIDRs, rule.Destination.Prefix)
+		case rule.Destination != (iptables.Address{}), loopback && rule.Equal(iptables.Rule{Target: iptables.Return}):
+			r.excludedCIDRs = append(r.excludedCIDRs, listedPrefix(rule.Destination, f))
 		}
 	}
 }
@@ -125,7 +124,8 @@ func (r *recogniser) excludedUser(o iptables.Owner, rule iptables.Rule) {
 
 // inbound reads ISTIO_INBOUND of nat, after the tunnel's rule, or of mangle:
 // clients and ports that are let go, and ports, or all, that are taken.
-func (r *recogniser) inbound(rules []iptables.Rule) {
+func (r *recogniser) inbound(f iptables.Family, rules []iptables.Rule) {
+	anyClient := iptables.Rule{Protocol: iptables.ProtocolMatch{Protocol: iptables.TCP}, Target: iptables.Return}
 	for _, rule := range rules {
 		to, _ := rule.JumpsTo()
 		port, toPort := destinationPort(rule)
@@ -138,8 +138,8 @@ func (r *recogniser) inbound(rules []iptables.Rule) {
 		case rule.Target != iptables.Return:
 		case toPort:
 			r.excludedPorts = append(r.excludedPorts, port)
-		case rule.Source != (iptables.Address{}) && rule.In == (iptables.Interface{}):
-			r.excludedSources = append(r.excludedSources, rule.Source.Prefix)
+		case rule.Source != (iptables.Address{}) && rule.In == (iptables.Interface{}), rule.Equal(anyClient):
+			r.excludedSources = append(r.excludedSources, listedPrefix(rule.Source, f))
 		}
 	}
 }
@@ -190,6 +190,17 @@ func (r *recogniser) interfaces(rules []iptables.Rule) {
 		}
 	}
 }
+
+// listedPrefix returns the prefix of a list that makes a rule with that condition. A
+// prefix of length 0 makes one without.
+func listedPrefix(a iptables.Address, f iptables.Family) netip.Prefix {
+	if a == (iptables.Address{}) {
+		return everyAddress(f)
+	}
+	return a.Prefix
+}
+
+func everyAddress(f iptables.Family) netip.Prefix { return netip.PrefixFrom(f.Unspecified(), 0) }
 
 func ownersOf(r iptables.Rule) []iptables.Owner {
 	var owners []iptables.Owner

@@ -3,6 +3,8 @@ package capture_test
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -132,6 +134,78 @@ func TestRecogniseExemptions(t *testing.T) {
 		}
 		if diff := cmp.Diff(cfg.Args(), found.Config.Args()); diff != "" {
 			t.Errorf("%s: options given (-), recognised (+):\n%s", mode, diff)
+		}
+	}
+}
+
+// Every address is a list's item that makes a rule without an address.
+func TestRecogniseEveryAddress(t *testing.T) {
+	for args, want := range map[string]string{
+		"--ipv6=off --excluded-source-cidrs=0.0.0.0/0":                           "",
+		"--ipv6=off --mode=TPROXY --excluded-source-cidrs=10.0.0.0/8,0.0.0.0/0":  "",
+		"--ipv6=on --excluded-source-cidrs=::/0":                                 "",
+		"--ipv6=on --mode=TPROXY --excluded-source-cidrs=0.0.0.0/0,::/0":         "",
+		"--ipv6=off --excluded-cidrs=0.0.0.0/0":                                  "",
+		"--ipv6=off --excluded-cidrs=0.0.0.0/0 --included-cidrs=10.0.0.0/8":      "",
+		"--ipv6=on --excluded-cidrs=10.0.0.0/8,0.0.0.0/0,fd00::/8":               "",
+		"--ipv6=on --excluded-cidrs=0.0.0.0/0,::/0":                              "",
+		"--ipv6=off --included-cidrs=0.0.0.0/0,10.0.0.0/8":                       "",
+		"--ipv6=on --included-cidrs=10.0.0.0/8,0.0.0.0/0,::/0":                   "",
+		"--ipv6=on --included-cidrs=0.0.0.0/0":                                   "",
+		"--ipv6=on --included-cidrs=::/0 --virtual-interfaces=tap0":              "",
+		"--ipv6=on --included-cidrs=0.0.0.0/0,::/0":                              "--ipv6=on",
+		"--ipv6=off --included-cidrs=0.0.0.0/0 --included-outbound-ports=80,443": "--ipv6=off --included-outbound-ports=80,443",
+	} {
+		t.Run(args, func(t *testing.T) {
+			cfg := recorded.Parse(t, nil, strings.Fields(args)...)
+			if want == "" {
+				want = args
+			}
+			planned := capture.Plan(cfg, host.Host{}).Rules
+			found := capture.Recognise(withoutOrigins(t, planned), compact.Multiport)
+			if !found.Complete {
+				t.Error("not recognised as complete")
+			}
+			if diff := cmp.Diff(recorded.Parse(t, nil, strings.Fields(want)...).Args(), found.Config.Args()); diff != "" {
+				t.Errorf("options wanted (-), recognised (+):\n%s", diff)
+			}
+			native := capture.Recognise(compact.Sets(planned), compact.Sets)
+			if !native.Complete {
+				t.Error("not recognised as complete in the native form")
+			}
+			if diff := cmp.Diff(cfg.Args(), native.Config.Args()); diff != "" {
+				t.Errorf("options given (-), recognised in the native form (+):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A rule of the native form that is one for both families is stored with what it
+// comes from in one of them, and a list is cut short that has all addresses in parts.
+func TestRecogniseEveryAddressOfBothFamilies(t *testing.T) {
+	cfg := recorded.Parse(t, nil, "--ipv6=on", "--excluded-source-cidrs=0.0.0.0/0,::/0", "--included-cidrs=0.0.0.0/0,::/0",
+		"--excluded-cidrs=10.0.0.1,10.0.0.3,10.0.0.5,10.0.0.7,10.0.0.9,10.0.0.11,10.0.0.13,0.0.0.0/1,128.0.0.0/1,::/0")
+	planned := compact.Sets(capture.Plan(cfg, host.Host{}).Rules)
+	stored := planned.Map(func(c *iptables.Chain, r iptables.Rule) iptables.Rule {
+		for _, four := range planned.Table(iptables.IPv4, iptables.Nat).Chain(c.Name).Rules {
+			if four.Equal(r) {
+				r.Origin = four.Origin
+			}
+		}
+		return r
+	})
+	found := capture.Recognise(stored, compact.Sets)
+	if !found.Complete {
+		t.Errorf("not recognised as complete; options found: %q", found.Config.Args())
+	}
+	every := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+	for option, list := range map[string][]netip.Prefix{
+		"--excluded-source-cidrs": found.Config.ExcludedSourceCIDRs,
+		"--excluded-cidrs":        found.Config.ExcludedCIDRs,
+		"--included-cidrs":        found.Config.IncludedCIDRs.CIDRs,
+	} {
+		if !slices.Equal(list, every) {
+			t.Errorf("%s: recognised %v", option, list)
 		}
 	}
 }
