@@ -103,7 +103,7 @@ func (a arguments) userTraffic() string {
 func (a arguments) cidr() string {
 	v4 := fmt.Sprintf("%d.%d.%d.%d", 1+a.IntN(223), a.IntN(256), a.IntN(256), a.IntN(256))
 	v6 := fmt.Sprintf("2001:db8:%x::%x", a.IntN(1<<16), a.IntN(1<<16))
-	return a.oneOf(v4, v4+"/"+strconv.Itoa(1+a.IntN(32)), v6, v6+"/"+strconv.Itoa(1+a.IntN(128)), "127.0.0.6", "::1")()
+	return a.oneOf(v4, v4+"/"+strconv.Itoa(1+a.IntN(32)), v6, v6+"/"+strconv.Itoa(1+a.IntN(128)), "127.0.0.6", "::1", "0.0.0.0/0", "::/0")()
 }
 
 func (a arguments) interfaceName() string {

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -24,9 +25,24 @@ func commentArgs() map[string][]string {
 			"--redirect-dns", "--excluded-interfaces=net1", "--virtual-interfaces=tap0", "--included-groups=5,6", "--excluded-uids=udp:53:7",
 			"--included-ports=80,8000-8010", "--included-cidrs=10.0.0.0/8,2001:db8::/32", "--excluded-cidrs=10.1.0.0/16",
 		},
-		"TPROXY":    {"--mode=TPROXY", "--redirect-dns", "--capture-all-dns", "--drop-invalid", "--excluded-source-cidrs=192.0.2.0/24"},
-		"long list": {"--included-ports=" + strings.Repeat("8080,", 99) + "8080"},
+		"TPROXY":       {"--mode=TPROXY", "--redirect-dns", "--capture-all-dns", "--drop-invalid", "--excluded-source-cidrs=192.0.2.0/24"},
+		"long list":    {"--included-ports=" + oddPorts(100)},
+		"every client": {"--excluded-source-cidrs=10.0.0.0/8,0.0.0.0/0,::/0"},
+		"everywhere":   {"--excluded-cidrs=0.0.0.0/0,2001:db8::/32,::/0", "--included-cidrs=0.0.0.0/0,10.0.0.0/8,::/0"},
+		"twice": {
+			"--proxy-uid=1337,1337", "--proxy-gid=1337,1337", "--excluded-uids=1000,1000", "--excluded-outbound-ports=80,80",
+			"--virtual-interfaces=eth1,eth1", "--excluded-interfaces=net1,net1", "--excluded-cidrs=10.0.0.1/8,10.0.0.0/8",
+		},
 	}
+}
+
+// oddPorts returns a list of n ports of which no two are a range.
+func oddPorts(n int) string {
+	ports := make([]string, n)
+	for i := range ports {
+		ports[i] = strconv.Itoa(1 + 2*i)
+	}
+	return strings.Join(ports, ",")
 }
 
 // TestCommentsLifecycle turns comments on and off where rules are installed. That
@@ -184,6 +200,9 @@ func TestCommentsChangeNoAnswer(t *testing.T) {
 					var found []string
 					for _, words := range live {
 						found = append(found, ask(t, p, words...))
+						if strings.Contains(found[len(found)-1], "no options make") {
+							t.Errorf("%q does not know our own rules:\n%s", words, found[len(found)-1])
+						}
 					}
 					for _, words := range planned {
 						found = append(found, ask(t, p, slices.Concat(words, args)...))

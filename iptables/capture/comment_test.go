@@ -2,6 +2,7 @@ package capture_test
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -75,9 +76,13 @@ func saved(origin string) string {
 
 // A list that is longer than a comment may be is cut, and says so.
 func TestCommentOfLongList(t *testing.T) {
-	c := planArgs(t, nil, "--comments", "--included-ports="+strings.Repeat("8080,", 99)+"8080")
+	var ports []string
+	for port := range 100 {
+		ports = append(ports, strconv.Itoa(8000+port))
+	}
+	c := planArgs(t, nil, "--comments", "--included-ports="+strings.Join(ports, ","))
 	got := rules(c, iptables.IPv4, iptables.Nat, iptables.Prerouting)
-	want := `-p tcp -m comment --comment "--included-ports=` + strings.Repeat("8080,", 44) + `... (100 values)" -j ISTIO_INBOUND`
+	want := `-p tcp -m comment --comment "--included-ports=` + strings.Join(ports[:44], ",") + `,... (100 values)" -j ISTIO_INBOUND`
 	if len(got) != 1 || !strings.HasPrefix(got[0], want+" #") {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -86,6 +86,16 @@ func prefixes(texts ...string) []netip.Prefix {
 	return all
 }
 
+// ids returns the ids from 1 to n, and as a list.
+func ids(n uint32) (all []uint32, list string) {
+	var words []string
+	for id := range n {
+		all = append(all, id+1)
+		words = append(words, formatID(id+1))
+	}
+	return all, strings.Join(words, ",")
+}
+
 func portRanges(pairs ...uint16) []iptables.PortRange {
 	var all []iptables.PortRange
 	for i := 0; i < len(pairs); i += 2 {

@@ -71,7 +71,7 @@ func (r *reading) applyOwnPorts() {
 	if exclude.authority == byAnnotation {
 		own = append(own, r.ExcludedPorts...)
 	}
-	r.ExcludedPorts = own
+	r.ExcludedPorts = distinct(own)
 }
 
 // parseStatusPort returns one port, or none for "0", which tells the injector

@@ -64,6 +64,8 @@ func TestOwnPorts(t *testing.T) {
 		want []iptables.PortRange
 	}{
 		"added":             {nil, "", exclude, portRanges(15020, 15020, 15021, 15021, 15090, 15090, 22, 22, 80, 81)},
+		"added again":       {nil, "", `traffic.sidecar.istio.io/excludeInboundPorts="15021,22,15020"`, portRanges(15020, 15020, 15021, 15021, 15090, 15090, 22, 22)},
+		"moved to another":  {nil, "", `status.sidecar.istio.io/port="15021"`, portRanges(15021, 15021, 15090, 15090)},
 		"empty":             {nil, "", none, portRanges(15020, 15020, 15021, 15021, 15090, 15090)},
 		"moved":             {nil, "", moved, portRanges(9000, 9000, 15021, 15021, 15090, 15090)},
 		"added and moved":   {nil, "", exclude + moved, portRanges(9000, 9000, 15021, 15021, 15090, 15090, 22, 22, 80, 81)},

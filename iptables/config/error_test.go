@@ -35,6 +35,7 @@ func errorTests() map[string]errorTest {
 		test.want = want
 		return test
 	}
+	_, tooMany := ids(MaxIncludedGroups + 1)
 	return map[string]errorTest{
 		"port is no number": err(flags("-p", "http"), `--outbound-port "http": `+onePort),
 		"port 0":            err(flags("--inbound-port=0"), `--inbound-port "0": `+onePort),
@@ -98,8 +99,8 @@ func errorTests() map[string]errorTest {
 		"all users":            err(flags("-u", "*"), `--proxy-uid "*": `+users+`"*" cannot be part of a list`),
 		"unknown group":        err(flags("-g", "envoy"), `--proxy-gid "envoy": `+strings.ReplaceAll(users, "user", "group")+`"envoy" is not known as a group: unknown group envoy`),
 		"no groups":            err(flags("--included-groups="), `--included-groups "": `+orGroups+`there is none`),
-		"many groups": err(flags("--included-groups="+strings.Repeat("1,", 64)+"1"),
-			`--included-groups "`+strings.Repeat("1,", 64)+`1": `+orGroups+`there are 65, and at most 64 are possible`),
+		"many groups": err(flags("--included-groups="+tooMany),
+			`--included-groups "`+tooMany+`": `+orGroups+`there are 65, and at most 64 are possible`),
 
 		"excluded users": err(flags("--excluded-uids=nobody,icmp:1,udp:x:1,0:1,9-8,:1,4294967295"),
 			`--excluded-uids "nobody,icmp:1,udp:x:1,0:1,9-8,:1,4294967295": must be users such as 1000, udp:53:1000 or tcp:8000-8010:1000-1005, separated by commas; `+

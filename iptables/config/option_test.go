@@ -3,7 +3,6 @@ package config
 import (
 	"net/netip"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
@@ -38,7 +37,7 @@ func optionTests() []optionTest {
 			"80,8000-8010", func(c *Config) { c.IncludedPorts = PortSelection{Ports: portRanges(80, 80, 8000, 8010)} }},
 		{"excluded-ports", "istio-local-exclude-ports", "d", []string{"EXCLUDED_PORTS", "ISTIO_LOCAL_EXCLUDE_PORTS"},
 			"", // the annotation adds to the default: see TestOwnPorts
-			"80, 90:99 ,80", func(c *Config) { c.ExcludedPorts = portRanges(80, 80, 90, 99, 80, 80) }},
+			"80, 90:99 ,80", func(c *Config) { c.ExcludedPorts = portRanges(80, 80, 90, 99) }},
 		{"included-outbound-ports", "istio-outbound-ports", "q", []string{"INCLUDED_OUTBOUND_PORTS", "ISTIO_OUTBOUND_PORTS"},
 			"traffic.sidecar.istio.io/includeOutboundPorts",
 			"65535,443", func(c *Config) { c.IncludedOutboundPorts = portRanges(65535, 65535, 443, 443) }},
@@ -145,6 +144,7 @@ func TestEveryOptionByEveryName(t *testing.T) {
 
 func TestValues(t *testing.T) {
 	t.Parallel()
+	most, mostListed := ids(MaxIncludedGroups)
 	tests := map[string]struct {
 		args []string
 		want func(*Config)
@@ -164,8 +164,8 @@ func TestValues(t *testing.T) {
 		"loopback address": {[]string{"--loopback-cidr=127.3.4.5"}, func(c *Config) { c.LoopbackCIDR = netip.MustParsePrefix("127.3.4.5/32") }},
 		"reserved mark":    {[]string{"-t", "1338"}, func(c *Config) { c.TProxyMark = 1338 }},
 		"equal ports":      {[]string{"-z", "15001"}, func(c *Config) { c.InboundPort = 15001 }},
-		"most groups": {[]string{"--included-groups=" + strings.Repeat("1,", 63) + "1"}, func(c *Config) {
-			c.IncludedGroups = GroupSelection{Groups: slices.Repeat([]uint32{1}, 64)}
+		"most groups": {[]string{"--included-groups=" + mostListed + ",1"}, func(c *Config) {
+			c.IncludedGroups = GroupSelection{Groups: most}
 		}},
 		"injector": {
 			[]string{"-p", "15001", "-z", "15006", "-u", "1337", "-m", "REDIRECT", "-i", "*", "-x", "", "-b", "*", "-d", "15090,15021,15020"},

@@ -75,4 +75,5 @@ func (r *reading) read(c captureFlag) {
 		r.given[c.option.Name] = all[0]
 	}
 	r.errs = append(r.errs, assign(value, all)...)
+	r.warnRepeated(value, all)
 }

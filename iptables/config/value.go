@@ -36,8 +36,9 @@ func (v scalar[T]) Set(text string) error {
 func (v scalar[T]) String() string { return v.print(*v.target) }
 func (v scalar[T]) Type() string   { return v.kind }
 
-// list is any number of things, separated by commas.
-type list[T any] struct {
+// list is any number of things, separated by commas. One that is given again counts
+// once.
+type list[T comparable] struct {
 	target *[]T
 	kind   string // what --help calls it
 	must   string // what the items have to be, after "must be"
@@ -50,6 +51,7 @@ type list[T any] struct {
 
 func (v list[T]) Set(text string) error {
 	items, err := v.items(text)
+	items = distinct(items)
 	if err == nil && v.check != nil {
 		err = v.check(items)
 	}
@@ -58,6 +60,34 @@ func (v list[T]) Set(text string) error {
 	}
 	*v.target = items
 	return nil
+}
+
+// distinct returns the items without those that are there before.
+func distinct[T comparable](items []T) []T {
+	once, _ := divide(items)
+	return once
+}
+
+// divide returns each item once, and those that are there again.
+func divide[T comparable](items []T) (once, again []T) {
+	known := make(map[T]bool, len(items))
+	for _, x := range items {
+		if known[x] {
+			again = append(again, x)
+			continue
+		}
+		known[x] = true
+		once = append(once, x)
+	}
+	return once, again
+}
+
+// repeated returns the items that a text, which Set takes, has more than once.
+func (v list[T]) repeated(text string) string {
+	items, _ := v.items(text)
+	_, again := divide(items)
+	again = distinct(again)
+	return list[T]{target: &again, print: v.print}.String()
 }
 
 // items reads all items, or tells what is wrong with each that it cannot read.
@@ -118,12 +148,12 @@ func (e itemErrors) Error() string {
 func (e itemErrors) Unwrap() []error { return e }
 
 // selection is everything or a list.
-type selection[T any] struct {
+type selection[T comparable] struct {
 	all  *bool
 	list list[T]
 }
 
-func newSelection[T any](all *bool, l list[T]) selection[T] {
+func newSelection[T comparable](all *bool, l list[T]) selection[T] {
 	l.must = everything + " or " + l.must
 	return selection[T]{all, l}
 }
@@ -148,6 +178,13 @@ func (v selection[T]) String() string {
 }
 
 func (v selection[T]) Type() string { return v.list.kind }
+
+func (v selection[T]) repeated(text string) string {
+	if *v.all {
+		return ""
+	}
+	return v.list.repeated(text)
+}
 
 // BoolValue returns a value that is true or false, in any form that
 // [strconv.ParseBool] takes.

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/pflag"
+
 	"github.com/meshtables/meshtables/iptables"
 )
 
@@ -29,6 +31,19 @@ type warnings []string
 
 func (w *warnings) add(format string, args ...any) {
 	*w = append(*w, fmt.Sprintf(format, args...))
+}
+
+// warnRepeated tells of items that are there more than once in one list.
+func (r *reading) warnRepeated(value pflag.Value, all []given) {
+	l, ok := value.(interface{ repeated(text string) string })
+	if !ok {
+		return
+	}
+	for _, g := range all {
+		if again := l.repeated(g.text); again != "" {
+			(*warnings)(&r.warnings).add("%v has %s more than once, which has no effect", g, again)
+		}
+	}
 }
 
 func (r *reading) warnSelections(w *warnings) {

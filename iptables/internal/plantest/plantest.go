@@ -14,8 +14,8 @@ import (
 
 // Random returns the rules of a made-up configuration, the same for the same
 // seed. Lists have few values or some dozens, with some that are equal, overlap or
-// touch: all addresses of a family may be there as two halves, and so may "tap1+" and
-// "tap2+".
+// touch: all addresses of a family may be there, whole or as two halves, and so may
+// "tap1+" and "tap2+".
 func Random(seed uint64) iptables.Ruleset {
 	g := generator{rand.New(rand.NewPCG(seed, 5))}
 	cfg := config.Default()
@@ -124,7 +124,7 @@ func (g generator) prefixes(most int) []netip.Prefix {
 		prefixes[i] = netip.PrefixFrom(a, bits).Masked()
 	}
 	if g.in(4) {
-		halves := [][]string{{"0.0.0.0/1", "128.0.0.0/1"}, {"::/1", "8000::/1"}, {"10.64.0.0/11", "10.96.0.0/11"}}
+		halves := [][]string{{"0.0.0.0/1", "128.0.0.0/1"}, {"::/1", "8000::/1"}, {"10.64.0.0/11", "10.96.0.0/11"}, {"0.0.0.0/0"}, {"::/0"}}
 		for _, half := range halves[g.IntN(len(halves))] {
 			prefixes = append(prefixes, netip.MustParsePrefix(half))
 		}
