@@ -11,6 +11,8 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/compact"
+	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/tests/recorded"
 )
 
@@ -88,6 +90,22 @@ func TestCommentOfLongList(t *testing.T) {
 	}
 	if err := c.Rules.Validate(); err != nil {
 		t.Error(err)
+	}
+}
+
+// All groups of a list are found in their one rule, of which the comment has some.
+func TestRecogniseCommentedGroups(t *testing.T) {
+	cfg := config.Default()
+	cfg.Comments, cfg.IPv6, cfg.IncludedGroups.All = true, config.IPv6Off, false
+	for gid := range uint32(config.MaxIncludedGroups) {
+		cfg.IncludedGroups.Groups = append(cfg.IncludedGroups.Groups, 10001+2*gid)
+	}
+	found := capture.Recognise(withoutOrigins(t, capture.Plan(cfg, host.Host{}).Rules), compact.Multiport)
+	if !found.Complete {
+		t.Error("not recognised as complete")
+	}
+	if diff := cmp.Diff(cfg.IncludedGroups, found.Config.IncludedGroups); diff != "" {
+		t.Errorf("groups given (-), recognised (+):\n%s", diff)
 	}
 }
 

@@ -40,15 +40,15 @@ func (o origins) add(r *iptables.Rule, f iptables.Family) {
 }
 
 // valuesOf returns the items of an option's value. Those of a list that was too
-// long to be stored are taken from the rule itself.
+// long to be stored are taken from the rule itself, be they in one condition or, as
+// included groups, in one each.
 func valuesOf(r *iptables.Rule) []string {
 	if r.Origin.Value != "" && !r.Origin.IsShortened() {
 		return strings.Split(r.Origin.Value, ",")
 	}
 	var values []string
 	field := listedField(r)
-	intervals, _, _ := compact.Values(*r, field)
-	for _, i := range intervals {
+	for _, i := range compact.Named(*r, field) {
 		text := i.Text(field)
 		if r.Origin.Option == "--excluded-uids" {
 			text = userTraffic(r, i)
