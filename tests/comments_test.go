@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/tests/lab"
 )
 
@@ -26,7 +27,8 @@ func commentArgs() map[string][]string {
 			"--included-ports=80,8000-8010", "--included-cidrs=10.0.0.0/8,2001:db8::/32", "--excluded-cidrs=10.1.0.0/16",
 		},
 		"TPROXY":       {"--mode=TPROXY", "--redirect-dns", "--capture-all-dns", "--drop-invalid", "--excluded-source-cidrs=192.0.2.0/24"},
-		"long list":    {"--included-ports=" + oddPorts(100)},
+		"long list":    {"--included-ports=" + oddNumbers(100)},
+		"most groups":  {"--included-groups=" + oddNumbers(config.MaxIncludedGroups)},
 		"every client": {"--excluded-source-cidrs=10.0.0.0/8,0.0.0.0/0,::/0"},
 		"everywhere":   {"--excluded-cidrs=0.0.0.0/0,2001:db8::/32,::/0", "--included-cidrs=0.0.0.0/0,10.0.0.0/8,::/0"},
 		"twice": {
@@ -36,13 +38,13 @@ func commentArgs() map[string][]string {
 	}
 }
 
-// oddPorts returns a list of n ports of which no two are a range.
-func oddPorts(n int) string {
-	ports := make([]string, n)
-	for i := range ports {
-		ports[i] = strconv.Itoa(1 + 2*i)
+// oddNumbers returns a list of n ports or ids of which no two are a range.
+func oddNumbers(n int) string {
+	words := make([]string, n)
+	for i := range words {
+		words[i] = strconv.Itoa(10001 + 2*i)
 	}
-	return strings.Join(ports, ",")
+	return strings.Join(words, ",")
 }
 
 // TestCommentsLifecycle turns comments on and off where rules are installed. That

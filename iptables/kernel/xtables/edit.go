@@ -114,7 +114,7 @@ func commands(command string, c iptables.Chain) []string {
 	for i, r := range c.Rules {
 		// The words as they were loaded: "-D" finds a rule by them. A number
 		// would hit another rule if someone else changed the chain meanwhile.
-		lines[i] = strings.TrimSpace(command + " " + c.Name + " " + r.String())
+		lines[i] = strings.TrimSpace(command + " " + c.Name + " " + restoreText(r))
 	}
 	return lines
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/config"
 )
 
 // No moment between two transactions may leave a way around the proxy, so the
@@ -94,5 +95,27 @@ COMMIT`
 	}
 	if got := strings.Join(edits[0].lines, "\n"); got != text {
 		t.Errorf("got\n%s\nwant\n%s", got, text)
+	}
+}
+
+// The restore programs take 255 words a line, which is less than as many conditions on
+// groups have as a list may have groups.
+func TestRestoreText(t *testing.T) {
+	t.Parallel()
+	groups := func(n int) iptables.Rule {
+		r := iptables.Rule{Target: iptables.Return, Matches: []iptables.Match{iptables.Owner{UID: iptables.ID(7), GID: iptables.NotID(8)}}}
+		for range n {
+			r.Matches = append(r.Matches, iptables.Owner{GID: iptables.NotID(5)})
+		}
+		r.Matches = append(r.Matches, iptables.Comment{Text: "-m owner ! --gid-owner 5"})
+		return r
+	}
+	if r := groups(44); restoreText(r) != r.String() {
+		t.Errorf("a rule that is short enough is written as %s", restoreText(r))
+	}
+	want := "-mowner --uid-owner=7 ! --gid-owner=8" + strings.Repeat(" -mowner ! --gid-owner=5", config.MaxIncludedGroups) +
+		` -m comment --comment "-m owner ! --gid-owner 5" -j RETURN`
+	if got := restoreText(groups(config.MaxIncludedGroups)); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
