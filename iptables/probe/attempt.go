@@ -84,7 +84,11 @@ func (a *attempt) open() error {
 	// connection: that is waited for elsewhere, on other threads.
 	a.client = os.NewFile(uintptr(fd), a.to.String())
 	if a.mark != 0 {
-		if err := errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(a.mark)), makeTransparent(fd, a.family)); err != nil {
+		err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(a.mark))
+		if err == nil {
+			err = makeTransparent(fd, a.family)
+		}
+		if err != nil {
 			return fmt.Errorf("connecting as somebody else takes CAP_NET_ADMIN: %w", err)
 		}
 	}

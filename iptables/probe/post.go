@@ -94,14 +94,10 @@ func (p *post) listen(at place, transparent bool) (port uint16, err error) {
 	if l, ok := p.listeners[at]; ok {
 		return l.port, l.err
 	}
-	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
-		var err error
-		if transparent {
-			controlErr := raw.Control(func(fd uintptr) { err = makeTransparent(int(fd), at.family) })
-			err = errors.Join(controlErr, err)
-		}
-		return err
-	}}
+	var config net.ListenConfig
+	if transparent {
+		config.Control = func(_, _ string, raw syscall.RawConn) error { return acceptForeign(raw, at.family) }
+	}
 	// Multipath TCP puts another socket between the connection and who accepts
 	// it.
 	config.SetMultipathTCP(false)
@@ -171,8 +167,21 @@ func network(protocol iptables.Protocol, f iptables.Family) string {
 	return fmt.Sprintf("%s%d", protocol, f)
 }
 
+// acceptForeign lets a listener accept connections to foreign addresses.
+func acceptForeign(raw syscall.RawConn, f iptables.Family) error {
+	var refused error
+	if err := raw.Control(func(fd uintptr) { refused = makeTransparent(int(fd), f) }); err != nil {
+		return err
+	}
+	if errors.Is(refused, unix.EPERM) {
+		return fmt.Errorf("accepting what comes by TPROXY takes CAP_NET_ADMIN or CAP_NET_RAW: %w", refused)
+	}
+	return refused
+}
+
 // makeTransparent lets a socket have a foreign address (IP_TRANSPARENT in ip(7)):
-// accept connections to one, as they come by TPROXY, or connect from one.
+// accept connections to one, as they come by TPROXY, or connect from one. It takes
+// CAP_NET_ADMIN or CAP_NET_RAW (do_ip_setsockopt in net/ipv4/ip_sockglue.c).
 func makeTransparent(fd int, f iptables.Family) error {
 	if f == iptables.IPv6 {
 		return unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_TRANSPARENT, 1)
