@@ -50,7 +50,8 @@ func Recognise(rs iptables.Ruleset, form func(plan iptables.Ruleset) iptables.Ru
 
 // withOrigins returns the rules with the origins of those planned for the same
 // chain: of equal ones the first has the origin of the first, and so on; those
-// that are too many have the origin of the last. What is not planned keeps its own.
+// that are too many have the origin of the last. A rule that was stored with another
+// option keeps that, and so does what is not planned.
 func withOrigins(rs iptables.Ruleset, planned *iptables.Ruleset) iptables.Ruleset {
 	var result iptables.Ruleset
 	for _, t := range rs.Tables {
@@ -79,7 +80,7 @@ func copyOrigins(to, from []iptables.Rule) {
 	for i := range to {
 		text := to[i].String()
 		left := origins[text]
-		if len(left) > 0 {
+		if len(left) > 0 && (to[i].Origin == (iptables.Origin{}) || to[i].Origin.Option == left[0].Option) {
 			to[i].Origin = left[0]
 		}
 		if len(left) > 1 {

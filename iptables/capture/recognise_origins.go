@@ -13,16 +13,16 @@ import (
 // origins holds the values of options, in order, as rules were stored with them.
 type origins map[string][]string
 
-// originsOf collects them. It is ok only if every rule of ours has one.
+// originsOf collects them. It is ok if any rule has one: those that have none were then
+// added by somebody else.
 func originsOf(rs iptables.Ruleset) (o origins, ok bool) {
 	o = make(origins)
 	for _, t := range rs.Own().Tables {
 		for _, c := range t.Chains {
 			for _, r := range c.Rules {
-				if r.Origin == (iptables.Origin{}) {
-					return nil, false
+				if r.Origin != (iptables.Origin{}) {
+					o.add(&r, t.Family)
 				}
-				o.add(&r, t.Family)
 			}
 		}
 	}

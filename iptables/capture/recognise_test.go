@@ -71,6 +71,34 @@ func TestRecogniseNative(t *testing.T) {
 	}
 }
 
+// What others add to rules that are stored with their origins, or take away, changes
+// the origin of no other rule.
+func TestRecogniseNativeEdited(t *testing.T) {
+	foreign := iptables.Rule{Protocol: iptables.ProtocolMatch{Protocol: iptables.TCP}, Target: iptables.Accept}
+	for name, edit := range map[string]func([]iptables.Rule) []iptables.Rule{
+		"added":   func(rules []iptables.Rule) []iptables.Rule { return slices.Insert(rules, 0, foreign) },
+		"removed": func(rules []iptables.Rule) []iptables.Rule { return rules[1:] },
+	} {
+		for _, c := range recorded.Cases(t) {
+			t.Run(name+"/"+c.Name, func(t *testing.T) {
+				edited := compact.Sets(capture.Plan(c.Config(t), c.Host()).Rules)
+				for _, table := range edited.Tables {
+					for i := range table.Chains {
+						chain := &table.Chains[i]
+						if iptables.IsOwn(chain.Name) && len(chain.Rules) > 1 {
+							chain.Rules = edit(chain.Rules)
+						}
+					}
+				}
+				found := capture.Recognise(edited, compact.Sets)
+				if diff := cmp.Diff(describe(edited), describe(found.Rules)); diff != "" {
+					t.Errorf("stored (-), recognised (+):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
 // Grouped ports are recognised, with the options of each group.
 func TestRecogniseGrouped(t *testing.T) {
 	cfg := config.Default()
