@@ -18,6 +18,7 @@ func (r *reading) ineffective() []string {
 	var w warnings
 	r.warnSelections(&w)
 	r.warnOutboundPorts(&w)
+	r.warnOwners(&w)
 	r.warnIPv6(&w)
 	r.warnTProxy(&w)
 	r.warnTunnel(&w)
@@ -56,10 +57,14 @@ func (r *reading) warnSelections(w *warnings) {
 	if g, ok := r.given["excluded-source-cidrs"]; ok && len(r.ExcludedSourceCIDRs) > 0 && !r.IncludedPorts.All && len(r.IncludedPorts.Ports) == 0 {
 		w.add("%v has no effect: nothing inbound is captured", g)
 	}
-	nothing := !r.IncludedCIDRs.All && len(r.IncludedCIDRs.CIDRs) == 0 && len(r.IncludedOutboundPorts) == 0
-	if g, ok := r.given["excluded-cidrs"]; ok && len(r.ExcludedCIDRs) > 0 && nothing {
+	if g, ok := r.given["excluded-cidrs"]; ok && len(r.ExcludedCIDRs) > 0 && r.leavesOutbound() {
 		w.add("%v has no effect: nothing outbound is captured", g)
 	}
+}
+
+// leavesOutbound reports whether nothing outbound is captured, but DNS perhaps.
+func (r *reading) leavesOutbound() bool {
+	return !r.IncludedCIDRs.All && len(r.IncludedCIDRs.CIDRs) == 0 && len(r.IncludedOutboundPorts) == 0
 }
 
 func (r *reading) warnOutboundPorts(w *warnings) {
@@ -70,6 +75,65 @@ func (r *reading) warnOutboundPorts(w *warnings) {
 	if both := overlap(r.IncludedOutboundPorts, r.ExcludedOutboundPorts); both != "" {
 		w.add("%v and %v both have %s: excluded ports are not captured", include, exclude, both)
 	}
+	ofDNS := func(p iptables.PortRange) bool { return p.Contains(dnsPort) }
+	if r.leavesOutbound() && len(r.ExcludedOutboundPorts) > 0 && !(r.RedirectDNS && slices.ContainsFunc(r.ExcludedOutboundPorts, ofDNS)) {
+		// Those to the pod itself would come in again.
+		w.add("%v exempts connections of the proxy only: nothing else outbound is captured", exclude)
+	}
+}
+
+// dnsPort is where DNS servers listen (RFC 1035, section 4.2).
+const dnsPort = 53
+
+// warnOwners is about what is exempt by who sends it. DNS queries can be so too.
+func (r *reading) warnOwners(w *warnings) {
+	for _, o := range []struct {
+		option  string
+		isGiven bool
+		// ofProxy are the items that are the proxy's.
+		ofProxy string
+	}{
+		{option: "included-groups", isGiven: !r.IncludedGroups.All},
+		{option: "excluded-groups", isGiven: r.IncludedGroups.All && len(r.ExcludedGroups) > 0, ofProxy: r.excludedProxyGroups()},
+		{option: "excluded-uids", isGiven: len(r.ExcludedUIDs) > 0, ofProxy: r.excludedProxyUsers()},
+	} {
+		switch g := r.given[o.option]; {
+		case !o.isGiven:
+		case r.leavesOutbound() && !r.RedirectDNS:
+			w.add("%v has no effect: nothing outbound is captured", g)
+		case o.ofProxy != "":
+			w.add("%v has %s, which has no effect: the proxy's own traffic is left alone anyway", g, o.ofProxy)
+		}
+	}
+}
+
+// excludedProxyGroups returns the excluded groups that are the proxy's.
+func (r *reading) excludedProxyGroups() string {
+	var own []string
+	for _, gid := range r.ExcludedGroups {
+		if slices.Contains(r.ProxyGIDs, gid) {
+			own = append(own, formatID(gid))
+		}
+	}
+	return strings.Join(own, ",")
+}
+
+// excludedProxyUsers returns the items of --excluded-uids that are about users of the
+// proxy only.
+func (r *reading) excludedProxyUsers() string {
+	var own []string
+	for _, t := range r.ExcludedUIDs {
+		n := uint32(0)
+		for _, uid := range r.ProxyUIDs {
+			if t.First <= uid && uid <= t.Last {
+				n++
+			}
+		}
+		if n == t.Last-t.First+1 {
+			own = append(own, t.String())
+		}
+	}
+	return strings.Join(own, ",")
 }
 
 // overlap returns the ports that are in both lists.

@@ -24,7 +24,7 @@ func warningTests() map[string]warningTest {
 		"nothing": {},
 		"all is well": {args: []string{"-m", "TPROXY", "-t", "7", "-r", "8", "--redirect-dns", "--capture-all-dns", "--dns-port=9",
 			"-d", "80", "--excluded-groups=5", "-q", "1", "-i", "10.0.0.0/8,::/0", "-x", "10.1.0.0/16", "-o", "2"}},
-		"explicit, but nothing": {args: []string{"-b", "80", "-d", "", "--included-groups=5", "--excluded-groups=",
+		"explicit, but nothing": {args: []string{"-b", "80", "-d", "", "--included-groups=*", "--excluded-groups=", "--excluded-uids=",
 			"-i", "", "-x", "", "-q", "", "-o", "", "--capture-all-dns=false"}},
 
 		"excluded ports beside a list": {args: []string{"-b", "80", "-d", "22"},
@@ -41,6 +41,21 @@ func warningTests() map[string]warningTest {
 		"excluded CIDRs beside nothing": {args: []string{"-i", "", "-x", "10.0.0.0/8"},
 			want: []string{`--excluded-cidrs "10.0.0.0/8" has no effect: nothing outbound is captured`}},
 		"excluded CIDRs beside ports": {args: []string{"-i", "", "-x", "10.0.0.0/8", "-q", "80"}},
+		"owners and ports beside nothing": {args: []string{"-i", "", "--excluded-uids=1000,1337", "--excluded-groups=5", "-o", "80"},
+			want: []string{
+				`--excluded-outbound-ports "80" exempts connections of the proxy only: nothing else outbound is captured`,
+				`--excluded-groups "5" has no effect: nothing outbound is captured`,
+				`--excluded-uids "1000,1337" has no effect: nothing outbound is captured`}},
+		"groups beside nothing": {args: []string{"-i", "", "--included-groups=5"},
+			want: []string{`--included-groups "5" has no effect: nothing outbound is captured`}},
+		"owners and ports beside ports": {args: []string{"-i", "", "-q", "80", "--excluded-uids=1000", "--excluded-groups=5", "-o", "90"}},
+		"owners and ports beside DNS":   {args: []string{"-i", "", "--redirect-dns", "--excluded-uids=1000", "--included-groups=5", "-o", "50-60"}},
+		"other ports beside DNS": {args: []string{"-i", "", "--redirect-dns", "-o", "80"},
+			want: []string{`--excluded-outbound-ports "80" exempts connections of the proxy only: nothing else outbound is captured`}},
+		"the proxy's own": {args: []string{"-u", "1337,1338", "-g", "5", "--excluded-uids=1000,1337,udp:53:1337-1338,1337-1339,1336-1337", "--excluded-groups=5,6"},
+			want: []string{
+				`--excluded-groups "5,6" has 5, which has no effect: the proxy's own traffic is left alone anyway`,
+				`--excluded-uids "1000,1337,udp:53:1337-1338,1337-1339,1336-1337" has 1337,udp:53:1337-1338, which has no effect: the proxy's own traffic is left alone anyway`}},
 
 		"included outbound ports beside all": {args: []string{"--istio-outbound-ports=443"},
 			want: []string{`--istio-outbound-ports "443" has no effect: all outbound ports are captured, because --included-cidrs is *`}},
