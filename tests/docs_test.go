@@ -29,7 +29,7 @@ func documents(t *testing.T) []string {
 //
 //	console  commands with their output
 //	sh       commands of make; see makeBlock
-//	yaml     has to be YAML, and arguments of meshtables in it have to be accepted
+//	yaml     has to be YAML, and what in it is for meshtables has to be accepted
 //	text     has no command
 //
 // and any other for a block that is the output of a command; see block.
@@ -118,50 +118,63 @@ func rewrite(t *testing.T, path string, session []step, replaced map[int][]strin
 }
 
 // yamlSteps checks that a block is YAML, without keys that are given twice, and
-// returns dry runs of the program with the arguments in it.
+// returns dry runs of the program with what in it is for the program: the arguments
+// of its containers, or, where the block is nothing of Kubernetes, a configuration file.
 func yamlSteps(t *testing.T, b block) []step {
 	t.Helper()
-	decoder := yaml.NewDecoder(strings.NewReader(strings.Join(b.text, "\n")))
-	var steps []step
-	var visit func(value any)
-	visit = func(value any) {
-		switch value := value.(type) {
-		case map[string]any:
-			if image, _ := value["image"].(string); strings.Contains(image, "/meshtables") {
-				steps = append(steps, dryRun(t, b, value["args"]))
-			}
-			for _, each := range value {
-				visit(each)
-			}
-		case []any:
-			for _, each := range value {
-				visit(each)
-			}
-		}
-	}
-	var document any
-	if err := decoder.Decode(&document); err != nil {
+	text := strings.Join(b.text, "\n")
+	var document map[string]any
+	if err := yaml.Unmarshal([]byte(text), &document); err != nil {
 		t.Errorf("line %d: %v", b.line, err)
 	}
-	visit(document)
+	steps := containerSteps(t, b, document)
+	if _, isObject := document["kind"]; len(steps) == 0 && !isObject {
+		write := "cat >config.yaml <<'END'\n" + text + "\nEND\n"
+		steps = append(steps, step{command: write + dryRun("--config=config.yaml")})
+	}
 	return steps
 }
 
-// dryRun returns the dry run for a container's arguments. The pod's annotations
-// are at another place here.
-func dryRun(t *testing.T, b block, args any) step {
+// containerSteps returns a dry run for each container of meshtables in a value of YAML.
+func containerSteps(t *testing.T, b block, value any) []step {
+	t.Helper()
+	var steps []step
+	switch value := value.(type) {
+	case map[string]any:
+		if image, _ := value["image"].(string); strings.Contains(image, "/meshtables") {
+			steps = append(steps, step{command: "touch annotations; " + dryRun(containerArgs(t, b, value["args"])...)})
+		}
+		for _, each := range value {
+			steps = append(steps, containerSteps(t, b, each)...)
+		}
+	case []any:
+		for _, each := range value {
+			steps = append(steps, containerSteps(t, b, each)...)
+		}
+	}
+	return steps
+}
+
+// containerArgs returns the arguments of a container. The pod's annotations are at
+// another place here.
+func containerArgs(t *testing.T, b block, args any) []string {
 	t.Helper()
 	list, ok := args.([]any)
 	if !ok {
 		t.Errorf("line %d: a container of meshtables without a list of args", b.line)
 	}
-	command := "touch annotations; meshtables"
-	for _, arg := range list {
+	words := make([]string, len(list))
+	for i, arg := range list {
 		text, ok := arg.(string)
 		if !ok {
 			t.Errorf("line %d: the argument %v is no text", b.line, arg)
 		}
-		command += " '" + strings.Replace(text, "/etc/podinfo/", "", 1) + "'"
+		words[i] = strings.Replace(text, "/etc/podinfo/", "", 1)
 	}
-	return step{command: command + " --dry-run >dry-run.txt && grep -q ISTIO_ dry-run.txt"}
+	return words
+}
+
+// dryRun returns a command that has to find something to write and nothing to warn of.
+func dryRun(args ...string) string {
+	return "meshtables '" + strings.Join(args, "' '") + "' --dry-run >dry-run.txt && grep -q ISTIO_ dry-run.txt"
 }
