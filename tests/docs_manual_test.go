@@ -3,26 +3,49 @@ package tests
 import (
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
-const manualPage = "../docs/meshtables.8"
+// manualPage has examples without what they print, which is recorded in
+// manualOutputs.
+const (
+	manualPage    = "../docs/meshtables.8"
+	manualOutputs = "testdata/manual.md"
+)
 
-// The commands of the manual page's examples succeed, one after the other.
+// The commands of the manual page's examples, one after the other, print what is
+// recorded. With -update it is recorded anew.
 func TestManualExamples(t *testing.T) {
 	t.Parallel()
-	session := manualExamples(readDocument(t, manualPage))
-	if len(session) == 0 {
-		t.Fatal("there are no examples")
+	blocks, err := parseBlocks(readDocument(t, manualOutputs))
+	if err != nil {
+		t.Fatal(err)
 	}
-	checkSession(t, t.TempDir(), manualPage, session)
+	var session []step
+	for _, b := range blocks {
+		steps, err := b.steps()
+		if err != nil {
+			t.Fatal(err)
+		}
+		session = append(session, steps...)
+	}
+	var recorded []string
+	for _, s := range session {
+		recorded = append(recorded, s.command)
+	}
+	if diff := cmp.Diff(manualExamples(readDocument(t, manualPage)), recorded); diff != "" {
+		t.Fatalf("examples of %s (-), commands of %s (+):\n%s", manualPage, manualOutputs, diff)
+	}
+	checkSession(t, t.TempDir(), manualOutputs, session)
 }
 
 // manualExamples returns the lines of what mdoc(7) prints literally among the
 // examples.
-func manualExamples(page string) []step {
-	var session []step
+func manualExamples(page string) []string {
+	var commands []string
 	examples, literal := false, false
-	for i, line := range strings.Split(page, "\n") {
+	for line := range strings.SplitSeq(page, "\n") {
 		switch {
 		case strings.HasPrefix(line, ".Sh "):
 			examples = line == ".Sh EXAMPLES"
@@ -31,9 +54,8 @@ func manualExamples(page string) []step {
 		case line == ".Ed":
 			literal = false
 		case examples && literal:
-			command := strings.ReplaceAll(line, `\-`, "-")
-			session = append(session, step{i + 2, command, []string{placeholder}})
+			commands = append(commands, strings.ReplaceAll(line, `\-`, "-"))
 		}
 	}
-	return session
+	return commands
 }
