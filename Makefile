@@ -10,7 +10,7 @@ IMAGE    ?= bin/meshtables.oci.tar
 build: ## bin/meshtables, static
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/meshtables ./cmd/meshtables
 
-image: ## bin/meshtables.oci.tar, for linux/amd64 and linux/arm64; the same commit gives the same bytes
+image: ## bin/meshtables.oci.tar, for linux/amd64 and linux/arm64; the same commit and tag give the same bytes
 	@mkdir -p $(dir $(IMAGE))
 	@$(GO) run ./scripts/image $(IMAGE)
 
@@ -36,7 +36,7 @@ fuzz: ## every fuzz target for FUZZTIME
 docs: ## docs/options.md and docs/meshtables.8, from the options
 	$(GO) test -count=1 ./cmd/meshtables -run TestGeneratedDocuments -update
 
-release: ## dist/: programs, manual page, image and their checksums; the same commit gives the same bytes
+release: ## dist/: programs, manual page, image and their checksums; the same commit and tag give the same bytes
 	@scripts/release
 
 clean:

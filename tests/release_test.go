@@ -8,16 +8,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 )
 
 // A release has everything, the programs are static and stripped, the checksums are
-// right, and making it again gives the same bytes.
+// right, and making it again from another clone gives the same bytes.
 func TestRelease(t *testing.T) {
 	t.Parallel()
-	first, second := release(t), release(t)
+	first, second := release(t, tagged(t, "v0.9.8")), release(t, tagged(t, "v0.9.8"))
 	want := []string{
 		"CHANGELOG.md", "LICENSE", "SHA256SUMS", "meshtables-linux-amd64", "meshtables-linux-arm64",
 		"meshtables.8", "meshtables.oci.tar",
@@ -41,15 +42,59 @@ func TestRelease(t *testing.T) {
 	for arch, machine := range map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64} {
 		wantStatic(t, filepath.Join(first, "meshtables-linux-"+arch), machine)
 	}
+	checkVersion(t, readFile(t, first, "meshtables-linux-"+runtime.GOARCH), "v0.9.8")
 }
 
-func release(t *testing.T) string {
+// Where nothing tells the version there is no release: it would look like any other.
+func TestReleaseWithoutRepository(t *testing.T) {
+	t.Parallel()
+	clone := t.TempDir()
+	copyClone(t, clone)
+	dist := filepath.Join(clone, "dist")
+	out, err := runRelease(t, clone, dist)
+	if err == nil || !strings.Contains(out, "no clone with its .git") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if slices.Contains(fileNames(t, dist), "SHA256SUMS") {
+		t.Error("there is a release all the same")
+	}
+}
+
+// tagged returns a clone of what is here as one commit, the same one every time, with a
+// tag.
+func tagged(t *testing.T, tag string) string {
 	t.Helper()
-	folder := filepath.Join(t.TempDir(), "dist")
-	if out, err := exec.CommandContext(t.Context(), "../scripts/release", folder).CombinedOutput(); err != nil {
+	clone := t.TempDir()
+	copyClone(t, clone)
+	for _, args := range [][]string{
+		{"init", "--quiet"}, {"add", "--all"}, {"commit", "--quiet", "--message=all"}, {"tag", tag},
+	} {
+		cmd := exec.CommandContext(t.Context(), "git", args...)
+		cmd.Dir = clone
+		cmd.Env = append(os.Environ(),
+			"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1",
+			"GIT_AUTHOR_NAME=test", "GIT_AUTHOR_EMAIL=test@example.org", "GIT_AUTHOR_DATE=2023-11-14T22:13:20Z",
+			"GIT_COMMITTER_NAME=test", "GIT_COMMITTER_EMAIL=test@example.org", "GIT_COMMITTER_DATE=2023-11-14T22:13:20Z")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("git %q: %v\n%s", args, err, out)
+		}
+	}
+	return clone
+}
+
+func release(t *testing.T, clone string) (dist string) {
+	t.Helper()
+	dist = filepath.Join(t.TempDir(), "dist")
+	if out, err := runRelease(t, clone, dist); err != nil {
 		t.Fatalf("scripts/release: %v\n%s", err, out)
 	}
-	return folder
+	return dist
+}
+
+func runRelease(t *testing.T, clone, dist string) (out string, err error) {
+	t.Helper()
+	printed, err := exec.CommandContext(t.Context(), filepath.Join(clone, "scripts", "release"), dist).CombinedOutput()
+	return string(printed), err
 }
 
 func fileNames(t *testing.T, folder string) []string {

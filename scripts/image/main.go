@@ -4,10 +4,11 @@
 //
 //	go run ./scripts/image path/to/meshtables.oci.tar
 //
-// It needs the go command and no container engine. The same commit gives the same
-// bytes on every machine that has the same version of Go: all times are that of
-// the commit, or SOURCE_DATE_EPOCH where that is set, in seconds since 1970
-// (https://reproducible-builds.org/specs/source-date-epoch/).
+// It needs the go command and no container engine. The same commit with the same tag
+// gives the same bytes on every machine that has the same version of Go: all times are
+// that of the commit, or SOURCE_DATE_EPOCH where that is set, in seconds since 1970
+// (https://reproducible-builds.org/specs/source-date-epoch/). Without a repository the
+// version is "(devel)".
 package main
 
 import (

@@ -28,7 +28,7 @@ func build(ctx context.Context, arch string) (program, error) {
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "meshtables")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=auto", "-ldflags=-s -w", "-o", path,
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=true", "-ldflags=-s -w", "-o", path,
 		"github.com/meshtables/meshtables/cmd/meshtables")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch,
 		"GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=", "GOFIPS140=off", "GOFLAGS=")
