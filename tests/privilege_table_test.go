@@ -53,7 +53,7 @@ func (n *needs) add(op operation, who account, backend, removed string, end outc
 // that of the other user: with all capabilities he could do without root's group,
 // and in more than one way.
 func (n *needs) of(op operation, who account, backend string) need {
-	if op.slow {
+	if op.probes() {
 		backend = backends()[0]
 	}
 	who.group = "0"

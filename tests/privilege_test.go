@@ -15,52 +15,6 @@ import (
 	"github.com/meshtables/meshtables/tests/lab"
 )
 
-// state is what stands in the pod, as the arguments that lead to it.
-type state string
-
-const (
-	clean      state = "--cleanup-only"
-	redirected state = "--mode=REDIRECT"
-	tproxied   state = "--mode=TPROXY --redirect-dns"
-)
-
-func (s state) args() []string { return strings.Fields(string(s)) }
-
-// operation is one thing that the program does.
-type operation struct {
-	name string
-	args []string
-	// from is what has to stand before it; to is what stands after it.
-	from, to state
-	// slow is one that waits, and that has nothing to do with the backend: what it
-	// needs is established with the first only.
-	slow bool
-}
-
-// operations returns them in an order in which each finds what the one before it
-// left.
-func operations() []operation {
-	return []operation{
-		{"`--dry-run`", []string{"--dry-run"}, clean, clean, false},
-		{"apply", redirected.args(), clean, redirected, false},
-		{"`verify`", []string{"verify"}, redirected, redirected, false},
-		{"`probe`", []string{"probe", string(redirected)}, redirected, redirected, true},
-		{"apply `" + string(tproxied) + "`", tproxied.args(), redirected, tproxied, false},
-		{"`--cleanup-only`", clean.args(), tproxied, clean, false},
-	}
-}
-
-// outcome is how an operation ended.
-type outcome int
-
-const (
-	failed outcome = iota
-	// partial is to have done it, but not all of it: with a warning that rules may
-	// be left, or without connections from outside the pod.
-	partial
-	succeeded
-)
-
 // account is a user and group with a set of capabilities that survives the start
 // of a program: the bounding set for root, the ambient set for others.
 type account struct{ user, group string }
@@ -163,7 +117,7 @@ func (p *privilegedPod) establish(t *testing.T, found *needs) {
 	for i, removed := range all {
 		left := slices.Delete(slices.Clone(all), i, i+1)
 		for _, op := range operations() {
-			if op.slow && p.backend != backends()[0] {
+			if op.probes() && p.backend != backends()[0] {
 				continue
 			}
 			found.add(op, p.who, p.backend, removed, p.try(t, op, left))
@@ -208,32 +162,12 @@ func (p *privilegedPod) run(t *testing.T, op operation, has []string) outcome {
 	if err != nil && !errors.As(err, &exit) || strings.Contains(stderr.String(), "setpriv:") {
 		t.Fatalf("%v\n%s", err, &stderr)
 	}
-	end := outcomeOf(err, stdout.String(), stderr.String())
+	end := op.outcomeOf(t, err, stdout.Bytes(), stderr.String())
 	if end != succeeded {
 		t.Logf("%s %s, %d capabilities: %v\n%s%s", op.name, p.who, len(has), err, &stdout, &stderr)
 	}
 	if end != failed {
 		p.state = op.to
-	}
-	return end
-}
-
-func outcomeOf(err error, stdout, stderr string) outcome {
-	if err != nil {
-		return failed
-	}
-	end := succeeded
-	if strings.Contains(stderr, "warning: ") {
-		end = partial
-	}
-	for line := range strings.Lines(stdout) {
-		if !strings.Contains(line, "cannot tell") {
-			continue
-		}
-		if !strings.Contains(line, "someone outside") && !strings.HasPrefix(line, "cannot tell:") {
-			return failed
-		}
-		end = partial
 	}
 	return end
 }
