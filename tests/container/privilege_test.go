@@ -23,6 +23,7 @@ func TestCapabilities(t *testing.T) {
 	t.Parallel()
 	pod := examplePod(t)
 	legacy := kustomized(t, "legacy", "Deployment")
+	tproxy := patchedPod(t).Spec
 	for _, c := range []struct {
 		container          corev1.Container
 		operation, backend string
@@ -31,6 +32,8 @@ func TestCapabilities(t *testing.T) {
 		{initContainer(t, &pod.Spec, validation), "`probe`", "iptables-nft"},
 		{initContainer(t, &pod.Spec, applying), "apply", "nftables"},
 		{initContainer(t, &pod.Spec, validation), "`probe`", "nftables"},
+		{initContainer(t, &tproxy, applying), "apply `--mode=TPROXY --redirect-dns`", "iptables-nft"},
+		{initContainer(t, &tproxy, validation), "`probe --mode=TPROXY --redirect-dns`", "iptables-nft"},
 		{initContainer(t, &legacy, applying), "apply", "iptables-legacy"},
 		{initContainer(t, &legacy, validation), "`probe`", "iptables-legacy"},
 	} {
@@ -71,6 +74,36 @@ func established(t *testing.T, operation, account, backend string) string {
 	}
 	t.Fatalf("the table has no cell for %s, %s, %s", operation, account, backend)
 	return ""
+}
+
+// capability is one as documents name it.
+var capability = regexp.MustCompile(`\b(?:NET_ADMIN|NET_RAW|SYS_ADMIN|SETUID|SETGID)\b`)
+
+// docs/security.md, which has the privileges of each verb in short, says what the table
+// says.
+func TestSecurityDocument(t *testing.T) {
+	t.Parallel()
+	document, err := os.ReadFile("../../docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, operation := range []string{"`--dry-run`", "apply", "`verify`", "`show`", "`explain --live`", "`probe`", "`--cleanup-only`"} {
+		row := regexp.MustCompile(`(?m)^\|[^|]*` + operation + `[^|]*\|(.*)\|$`).FindSubmatch(document)
+		if row == nil {
+			t.Errorf("it has no row of %s", operation)
+			continue
+		}
+		want := capabilitiesIn(established(t, operation, "0:0", "iptables-nft"))
+		if diff := cmp.Diff(want, capabilitiesIn(string(row[1]))); diff != "" {
+			t.Errorf("%s: the table (-), docs/security.md (+):\n%s", operation, diff)
+		}
+	}
+}
+
+func capabilitiesIn(text string) []string {
+	found := capability.FindAllString(text, -1)
+	slices.Sort(found)
+	return slices.Compact(found)
 }
 
 // The Pod Security Standards have nothing against the pod but the capabilities
