@@ -27,7 +27,9 @@ type node struct {
 	image specs.Spec
 	// programs are mounts that add programs to the image.
 	programs []specs.Mount
-	runs     int
+	// ids are the pod's own, if it has any.
+	ids  *ownIDs
+	runs int
 }
 
 func newNode(t *testing.T) *node {
@@ -72,7 +74,11 @@ func (n *node) run(t *testing.T, pod *corev1.Pod, c corev1.Container, words ...s
 	n.runs++
 	name := fmt.Sprintf("meshtables-%d-%s-%d", os.Getpid(), filepath.Base(filepath.Dir(filepath.Dir(n.bundle))), n.runs)
 	var stdout, stderr bytes.Buffer
-	err = n.Pod.Run(t.Context(), lab.Command{
+	run := n.Pod.Run
+	if n.ids != nil {
+		run = n.ids.start
+	}
+	err = run(t.Context(), lab.Command{
 		Path:   "runc",
 		Args:   []string{"--root", filepath.Join(n.bundle, "state"), "run", "--bundle", n.bundle, name},
 		Stdout: &stdout, Stderr: &stderr,
@@ -121,6 +127,9 @@ func (n *node) configure(t *testing.T, pod *corev1.Pod, c *corev1.Container, wor
 			"/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/sched_debug", "/sys/firmware",
 		},
 		ReadonlyPaths: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
+	}
+	if n.ids != nil {
+		n.ids.configure(&spec)
 	}
 	return spec
 }
