@@ -141,6 +141,28 @@ func TestDockerfile(t *testing.T) {
 	// What checkFiles wants of the file.
 	wantEqual(t, "capability", "setcap cap_net_admin=p /meshtables", all[buildStage].text(t, "RUN", "setcap cap"))
 	checkArguments(t, clone, all[buildStage].text(t, "RUN", "go version"), path, arguments)
+	checkHeader(t, clone, arguments)
+}
+
+// asked is an argument of a build that a command tells.
+var asked = regexp.MustCompile(`--build-arg ([A-Z]+)="\$\((.*)\)"`)
+
+// checkHeader runs the commands by which the comment at the top gets the arguments.
+func checkHeader(t *testing.T, clone string, arguments map[string]string) {
+	t.Helper()
+	found := asked.FindAllStringSubmatch(readDocument(t, "../deploy/Dockerfile"), -1)
+	if len(found) != 2 {
+		t.Errorf("the comment tells %d arguments by commands, want 2", len(found))
+	}
+	for _, m := range found {
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", m[2])
+		cmd.Dir = clone
+		out, err := cmd.Output()
+		if err != nil {
+			t.Errorf("%s: %v", m[2], err)
+		}
+		wantEqual(t, m[1], arguments[m[1]], strings.TrimSpace(string(out)))
+	}
 }
 
 // checkArguments sees that labels which are not the program's stop the build.
