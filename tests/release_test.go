@@ -64,6 +64,9 @@ func TestReleaseWithoutRepository(t *testing.T) {
 // tag.
 func tagged(t *testing.T, tag string) string {
 	t.Helper()
+	if _, err := exec.LookPath("git"); err != nil {
+		missing(t, err.Error())
+	}
 	clone := t.TempDir()
 	copyClone(t, clone)
 	for _, args := range [][]string{
