@@ -31,6 +31,13 @@ type outside struct {
 // errThread is wrapped where the thread is left in the wrong namespace.
 var errThread = errors.New("the thread cannot go back to its network namespace")
 
+// outsideError is why nobody can come in from outside, which says nothing about the
+// rules.
+type outsideError struct{ err error }
+
+func (e outsideError) Error() string { return e.err.Error() }
+func (e outsideError) Unwrap() error { return e.err }
+
 // outsideName returns a name for the near interface that nobody has.
 func outsideName() string {
 	var b [5]byte
@@ -67,8 +74,9 @@ func (l linkOutside) received(to netip.AddrPort) explain.Packet {
 }
 
 // openOutside makes the namespace, and a pair of interfaces with the addresses of
-// all links, which have one name. It takes CAP_SYS_ADMIN and CAP_NET_ADMIN. The error wraps errThread where the
-// calling thread, which must be locked, cannot be used any more.
+// all links, which have one name. It takes CAP_SYS_ADMIN and CAP_NET_ADMIN. The error
+// wraps errThread where the calling thread, which must be locked, cannot be used any
+// more, and is an outsideError otherwise.
 func openOutside(ctx context.Context, links []linkOutside) (*outside, error) {
 	here, err := netns.Get()
 	if err != nil {
@@ -79,7 +87,7 @@ func openOutside(ctx context.Context, links []linkOutside) (*outside, error) {
 	there, err := netns.New()
 	if errors.Is(err, unix.EPERM) {
 		o.close()
-		return nil, fmt.Errorf("coming in from outside takes a network namespace beside this one, and so CAP_SYS_ADMIN: %w", err)
+		return nil, outsideError{fmt.Errorf("coming in from outside takes a network namespace beside this one, and so CAP_SYS_ADMIN: %w", err)}
 	}
 	o.there = there
 	if backErr := o.back(); err == nil || backErr != nil {
@@ -90,6 +98,9 @@ func openOutside(ctx context.Context, links []linkOutside) (*outside, error) {
 	}
 	if err != nil {
 		o.close()
+		if !errors.Is(err, errThread) {
+			err = outsideError{err}
+		}
 		return nil, err
 	}
 	return o, nil
@@ -150,6 +161,9 @@ func (o *outside) join(ctx context.Context, links []linkOutside) error {
 	if err := errors.Join(far.LinkSetUp(farLink), near.LinkSetUp(pair)); err != nil {
 		return fmt.Errorf("failed to bring up %s: %w", name, err)
 	}
+	if err := operational(ctx, far, name); err != nil {
+		return err
+	}
 	for _, l := range links {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
@@ -159,6 +173,27 @@ func (o *outside) join(ctx context.Context, links []linkOutside) error {
 		}
 	}
 	return nil
+}
+
+// operational waits until packets leave an interface whose peer has come up: the kernel
+// starts its queue when it gets round to it (linkwatch_event in net/core/link_watch.c),
+// which may be seconds later, and what is sent before is lost. The peer, which found it
+// up, needs no such wait.
+func operational(ctx context.Context, at *netlink.Handle, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	for {
+		link, err := at.LinkByName(name)
+		if err != nil {
+			return fmt.Errorf("failed to look at %s outside: %w", name, err)
+		}
+		if link.Attrs().OperState == netlink.OperUp {
+			return nil
+		}
+		if pause(ctx) != nil {
+			return fmt.Errorf("%s did not come up outside in %s", name, settleTime)
+		}
+	}
 }
 
 // address gives both ends an address, and the far one a route to everywhere.

@@ -31,14 +31,21 @@ func settleAll(ctx context.Context, there *outside) error {
 }
 
 func settle(ctx context.Context) {
-	const pause = 10 * time.Millisecond
 	for !settled() {
-		select {
-		case <-ctx.Done():
+		if pause(ctx) != nil {
 			// What comes of it will tell.
 			return
-		case <-time.After(pause):
 		}
+	}
+}
+
+// pause waits a moment, or returns the error of a context that is over.
+func pause(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(5 * time.Millisecond):
+		return nil
 	}
 }
 

@@ -24,6 +24,9 @@ var untried = [...]struct {
 // judgeUntried returns what an error from before the first packet says about the
 // rules.
 func judgeUntried(err error) (Outcome, string) {
+	if errors.As(err, new(outsideError)) {
+		return Unknown, err.Error()
+	}
 	for _, reason := range untried {
 		if !errors.Is(err, reason.errno) {
 			continue
