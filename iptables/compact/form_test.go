@@ -166,15 +166,16 @@ func TestSetsLeaveAlone(t *testing.T) {
 	}
 }
 
-// A rule that no packet reaches stays where nothing else of its chain tells of its
-// option.
+// A rule that no packet reaches stays where nothing else of its chain tells what it
+// comes from.
 func TestSetsTellEveryOption(t *testing.T) {
-	rs := parse(t, "-d 10.0.0.0/8 -j RETURN", "-j RETURN", "-p tcp -j ISTIO_B", "-p udp -j ISTIO_B", "-d 10.1.0.0/16 -j ISTIO_B")
+	rs := parse(t, "-d 10.0.0.0/8 -j RETURN", "-j RETURN", "-p tcp -j ISTIO_B", "-p udp -j ISTIO_B",
+		"-d 10.1.0.0/16 -j ISTIO_B", "-s 10.1.0.0/16 -j ISTIO_B", "-s 10.2.0.0/16 -d 10.1.0.1/32 -j ISTIO_B")
 	rules := rs.Tables[0].Chain("ISTIO_A").Rules
-	for i, option := range []string{"--a", "--b", "--c", "--c", "--a"} {
-		rules[i].Origin.Option = option
+	for i, origin := range []string{"--a=1,2", "--b", "--c", "--c", "--a=2", "--a=2,3", "--b"} {
+		rules[i].Origin, _ = iptables.ParseOrigin(origin)
 	}
-	want := []string{"-d 10.0.0.0/8 -j RETURN", "-j RETURN", "-p tcp -j ISTIO_B", "-p udp -j ISTIO_B"}
+	want := []string{"-d 10.0.0.0/8 -j RETURN", "-j RETURN", "-p tcp -j ISTIO_B", "-p udp -j ISTIO_B", "-s 10.1.0.0/16 -j ISTIO_B"}
 	if diff := cmp.Diff(want, linesOf(compact.Sets(rs))); diff != "" {
 		t.Errorf("want (-), got (+):\n%s", diff)
 	}

@@ -2,13 +2,14 @@ package compact
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
 )
 
 // Sets returns the ruleset in the native form of nf_tables: lists are sets, no
 // rule asks for the absence of an owner, and what no packet can reach is left
-// out, unless nothing else tells of its option. Chains that had to be split have a further part, such as
+// out, unless nothing else tells what it comes from. Chains that had to be split have a further part, such as
 // ISTIO_OUTPUT_2.
 //
 // The result holds what is ours only, and no comments: those of the native form
@@ -81,26 +82,39 @@ func setOfPorts(m iptables.Multiport) (iptables.Match, bool) {
 }
 
 // withoutDead leaves out the rules that no packet reaches because an earlier one
-// decides about all of theirs. Those of an option that no other rule of the chain
-// comes from stay: they alone tell that it was given, and what would become of the
-// packets if the earlier rule went.
+// decides about all of theirs. Those of what no other rule of the chain comes from
+// stay: they alone tell that it was given, and what would become of the packets if the
+// earlier rule went.
 func withoutDead(list []*merged) []iptables.Rule {
 	var alive []*merged
 	dead := make([]bool, len(list))
-	told := make(map[string]bool)
+	told := make(map[iptables.Origin]bool)
 	for i, r := range list {
-		if dead[i] = isDead(r, alive); !dead[i] {
-			alive = append(alive, r)
-			told[r.rule.Origin.Option] = true
+		if dead[i] = isDead(r, alive); dead[i] {
+			continue
+		}
+		alive = append(alive, r)
+		for _, o := range items(r.rule.Origin) {
+			told[o] = true
 		}
 	}
+	isNew := func(o iptables.Origin) bool { return !told[o] }
 	var left []iptables.Rule
 	for i, r := range list {
-		if !dead[i] || !told[r.rule.Origin.Option] {
+		if !dead[i] || slices.ContainsFunc(items(r.rule.Origin), isNew) {
 			left = append(left, r.rule)
 		}
 	}
 	return left
+}
+
+// items returns the option with each of its values.
+func items(o iptables.Origin) []iptables.Origin {
+	var all []iptables.Origin
+	for value := range strings.SplitSeq(o.Value, ",") {
+		all = append(all, iptables.Origin{Option: o.Option, Value: value})
+	}
+	return all
 }
 
 // isDead reports whether one of the rules before decides about all packets of a rule.
