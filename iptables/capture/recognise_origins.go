@@ -14,10 +14,13 @@ import (
 type origins map[string][]string
 
 // originsOf collects them. It is ok if any rule has one: those that have none were then
-// added by somebody else.
+// added by somebody else. Of a list that several tables have rules of, nat has them all,
+// so its order is that of the list.
 func originsOf(rs iptables.Ruleset) (o origins, ok bool) {
 	o = make(origins)
-	for _, t := range rs.Own().Tables {
+	own := rs.Own()
+	slices.SortStableFunc(own.Tables, natFirst)
+	for _, t := range own.Tables {
 		for _, c := range t.Chains {
 			for _, r := range c.Rules {
 				if r.Origin != (iptables.Origin{}) {
@@ -27,6 +30,18 @@ func originsOf(rs iptables.Ruleset) (o origins, ok bool) {
 		}
 	}
 	return o, len(o) > 0
+}
+
+func natFirst(a, b iptables.Table) int {
+	switch {
+	case a.Name == b.Name:
+		return 0
+	case a.Name == iptables.Nat:
+		return -1
+	case b.Name == iptables.Nat:
+		return 1
+	}
+	return 0
 }
 
 func (o origins) add(r *iptables.Rule, f iptables.Family) {

@@ -182,11 +182,16 @@ func (r *recogniser) dnsRules(raw, nat []iptables.Rule) {
 	}
 }
 
-// interfaces reads ISTIO_PREROUTING of nat, once the excluded interfaces are known.
+// interfaces reads ISTIO_PREROUTING of nat, once the excluded interfaces are known:
+// before the jump to what is captured inbound they come after those of virtual
+// machines, which may be the same.
 func (r *recogniser) interfaces(rules []iptables.Rule) {
 	for _, rule := range rules {
-		if rule.Target == iptables.Return && !slices.Contains(r.excludedInterfaces, rule.In.Name) {
+		if rule.Target == iptables.Return {
 			r.virtual = append(r.virtual, rule.In.Name)
+		}
+		if to, _ := rule.JumpsTo(); to == chainInbound {
+			r.virtual = r.virtual[:max(0, len(r.virtual)-len(r.excludedInterfaces))]
 		}
 	}
 }

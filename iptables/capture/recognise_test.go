@@ -166,6 +166,31 @@ func TestRecogniseExemptions(t *testing.T) {
 	}
 }
 
+// An interface may be both: that of a virtual machine is outbound first.
+func TestRecogniseInterfaces(t *testing.T) {
+	for _, ports := range []string{"--included-ports=*", "--included-ports="} {
+		cfg := recorded.Parse(t, nil, "--excluded-interfaces=net1,tap0", "--virtual-interfaces=tap0,tap1", ports)
+		found := capture.Recognise(withoutOrigins(t, capture.Plan(cfg, host.Host{}).Rules), compact.Multiport)
+		if !found.Complete {
+			t.Errorf("%s: not recognised as complete", ports)
+		}
+		if got := fmt.Sprint(found.Config.ExcludedInterfaces, found.Config.VirtualInterfaces); got != "[net1 tap0] [tap0 tap1]" {
+			t.Errorf("%s: recognised %s", ports, got)
+		}
+	}
+}
+
+// The order of users is that of nat, although raw has rules for some of them too.
+func TestRecogniseOrderOfUsers(t *testing.T) {
+	cfg := recorded.Parse(t, nil, "--redirect-dns", "--capture-all-dns", "--excluded-uids=tcp:80:1000,1000-1001,udp:7:1000")
+	for form, of := range map[string]func(iptables.Ruleset) iptables.Ruleset{"sets": compact.Sets, "multiport": compact.Multiport} {
+		found := capture.Recognise(of(capture.Plan(cfg, host.Host{}).Rules), of)
+		if !found.Complete || !slices.Equal(found.Config.ExcludedUIDs, cfg.ExcludedUIDs) {
+			t.Errorf("%s: complete %v, recognised %v", form, found.Complete, found.Config.ExcludedUIDs)
+		}
+	}
+}
+
 // Every address is a list's item that makes a rule without an address.
 func TestRecogniseEveryAddress(t *testing.T) {
 	for args, want := range map[string]string{
