@@ -29,6 +29,19 @@ const OwnPrefix = "ISTIO_"
 // into canonical order.
 type Ruleset struct {
 	Tables []Table
+	// Faults are about what holds our rules, where that is more than tables of
+	// iptables: the native form of nf_tables has a table of its own.
+	Faults []Fault
+}
+
+// Fault is what is wrong with what holds our rules, the rules aside. A ruleset that is
+// wanted has none, so writing it repairs what has.
+type Fault struct {
+	// Text is a sentence without its full stop, such as "chain OUTPUT has the
+	// policy DROP".
+	Text string
+	// Disables says that no packet meets any rule of ours.
+	Disables bool
 }
 
 // Table is one table of one family, such as IPv4 nat.
@@ -81,6 +94,23 @@ func NewTable(family Family, name string) Table {
 		t.Chains = append(t.Chains, Chain{Name: chain, Policy: "ACCEPT"})
 	}
 	return t
+}
+
+// IsEmpty reports whether there is nothing: no table, and no fault either.
+func (rs *Ruleset) IsEmpty() bool { return len(rs.Tables) == 0 && len(rs.Faults) == 0 }
+
+// Disabled reports whether a fault keeps every packet from our rules.
+func (rs *Ruleset) Disabled() bool {
+	return slices.ContainsFunc(rs.Faults, func(f Fault) bool { return f.Disables })
+}
+
+// FaultTexts returns the sentences of the faults, or nil.
+func (rs *Ruleset) FaultTexts() []string {
+	var texts []string
+	for _, f := range rs.Faults {
+		texts = append(texts, f.Text)
+	}
+	return texts
 }
 
 // Table returns the table of that family and name, or nil.
@@ -198,7 +228,8 @@ func (rs *Ruleset) Families() []Family {
 // Map returns a ruleset in which each rule is replaced by what to makes of it; to
 // must not change the chain.
 func (rs *Ruleset) Map(to func(*Chain, Rule) Rule) Ruleset {
-	mapped := Ruleset{Tables: slices.Clone(rs.Tables)}
+	mapped := *rs
+	mapped.Tables = slices.Clone(rs.Tables)
 	for i := range mapped.Tables {
 		t := &mapped.Tables[i]
 		t.Chains = slices.Clone(t.Chains)
@@ -214,9 +245,9 @@ func (rs *Ruleset) Map(to func(*Chain, Rule) Rule) Ruleset {
 }
 
 // Own returns what is ours of every table, in canonical order, and leaves out
-// the tables in which nothing is.
+// the tables in which nothing is. The faults are all of what is ours.
 func (rs *Ruleset) Own() Ruleset {
-	var own Ruleset
+	own := Ruleset{Faults: rs.Faults}
 	for i := range rs.Tables {
 		if t := rs.Tables[i].Own(); len(t.Chains) > 0 {
 			own.Tables = append(own.Tables, t)
@@ -243,10 +274,10 @@ func (t *Table) Equal(u *Table) bool {
 	return true
 }
 
-// Equal reports whether both rulesets have equal tables. The order of the
-// tables does not matter.
+// Equal reports whether both rulesets have equal tables and the same faults. The
+// order of the tables does not matter.
 func (rs *Ruleset) Equal(other *Ruleset) bool {
-	if len(rs.Tables) != len(other.Tables) {
+	if len(rs.Tables) != len(other.Tables) || !slices.Equal(rs.Faults, other.Faults) {
 		return false
 	}
 	for i := range rs.Tables {

@@ -19,7 +19,7 @@ func (c *command) explainAll(ctx context.Context) int {
 		return status
 	}
 	if c.live || c.trace {
-		if own := s.rules.Own(); len(own.Tables) == 0 {
+		if own := s.rules.Own(); len(own.Tables) == 0 || own.Disabled() {
 			return c.print(overview{Inbound: []overviewLine{}, Outbound: []overviewLine{}})
 		}
 		c.warnForeign(&s.rules)

@@ -29,6 +29,9 @@ func (c *command) warnUnused() {
 
 // warnLive tells of what --live does not take into account.
 func (c *command) warnLive(ctx context.Context, s *subject) error {
+	for _, fault := range s.rules.FaultTexts() {
+		c.log.Warn(fault + "\n" + hintPrefix + "apply again: that repairs it")
+	}
 	if own := s.rules.Own(); len(own.Tables) == 0 {
 		c.log.Warn("there are no rules of meshtables here")
 	} else if !s.Complete {

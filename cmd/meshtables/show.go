@@ -47,7 +47,7 @@ func (c *command) show(ctx context.Context) int {
 		name := i.Backend.Name()
 		b := show.Backend{Name: name, Form: formOf(name), Rules: capture.Recognise(i.Rules, i.Backend.Form).Rules}
 		a.backends = append(a.backends, b)
-		a.Backends = append(a.Backends, shownBackend{b.Name, b.Form, show.Tables(&b.Rules)})
+		a.Backends = append(a.Backends, shownBackend{b.Name, b.Form, b.Rules.FaultTexts(), show.Tables(&b.Rules)})
 	}
 	for _, o := range routing {
 		a.Routing = append(a.Routing, shownRouting{o.Family.String(), o.String()})
@@ -89,7 +89,7 @@ func (c *command) installed(ctx context.Context) ([]kernel.Installed, error) {
 	}
 	others, unseen := choice.Others(ctx)
 	c.warnUnseen(kernel.Report{Unseen: unseen})
-	if own := rules.Own(); len(own.Tables) > 0 {
+	if own := rules.Own(); !own.IsEmpty() {
 		others = slices.Insert(others, 0, kernel.Installed{Backend: choice.Backend, Rules: rules})
 	}
 	if len(others) > 1 {
@@ -134,7 +134,9 @@ type shown struct {
 type shownBackend struct {
 	Backend string `json:"backend"`
 	// Form is that of the rules; see formOf.
-	Form   string       `json:"form"`
+	Form string `json:"form"`
+	// Faults are what is wrong with what holds the rules, a sentence each.
+	Faults []string     `json:"faults,omitempty"`
 	Tables []show.Table `json:"tables"`
 }
 

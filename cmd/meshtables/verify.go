@@ -35,17 +35,21 @@ func (c *command) verify(ctx context.Context) int {
 		return c.failed(err)
 	}
 
-	answer := verification{Result: "as wanted", Backend: choice.Backend.Name(), Rules: verify.Rules(&choice.Rules, &have)}
+	answer := verification{
+		Result: "as wanted", Backend: choice.Backend.Name(),
+		Faults: have.FaultTexts(), Rules: verify.Rules(&choice.Rules, &have),
+	}
 	for _, other := range others {
 		answer.Elsewhere = append(answer.Elsewhere, misplaced{
 			Backend: other.Backend.Name(),
+			Faults:  other.Rules.FaultTexts(),
 			Rules:   verify.Rules(&iptables.Ruleset{}, &other.Rules),
 		})
 	}
 	for _, change := range changes {
 		answer.Routing = append(answer.Routing, change.String())
 	}
-	if len(answer.Rules) > 0 || len(answer.Elsewhere) > 0 || len(answer.Routing) > 0 {
+	if len(answer.Faults) > 0 || len(answer.Rules) > 0 || len(answer.Elsewhere) > 0 || len(answer.Routing) > 0 {
 		answer.Result = "different"
 		status = exitDifferent
 	}
@@ -68,9 +72,11 @@ const (
 // of others are not the plan, or "" where it is more than one or another.
 func onlyDifference(plan iptables.Ruleset, choice kernel.Choice, have iptables.Ruleset, others []kernel.Installed) string {
 	switch {
+	case len(have.Faults) > 0:
+		return ""
 	case len(others) == 0 && verify.CommentsOnly(&choice.Rules, &have):
 		return onlyComments
-	case len(others) == 1 && len(have.Own().Tables) == 0:
+	case len(others) == 1 && len(have.Own().Tables) == 0 && len(others[0].Rules.Faults) == 0:
 		want := others[0].Backend.Form(plan)
 		if len(verify.Rules(&want, &others[0].Rules)) == 0 {
 			return onlyBackend
@@ -87,8 +93,10 @@ type verification struct {
 	// Only is the one thing that differs: "backend" where the wanted rules are
 	// complete in another one, "comments" where packets notice nothing. It is
 	// empty where more or something else does.
-	Only  string              `json:"only,omitempty"`
-	Rules []verify.Difference `json:"rules,omitempty"`
+	Only string `json:"only,omitempty"`
+	// Faults are what is wrong with what holds the rules, a sentence each.
+	Faults []string            `json:"faults,omitempty"`
+	Rules  []verify.Difference `json:"rules,omitempty"`
 	// Elsewhere are rules of ours in other backends, where none should be.
 	Elsewhere []misplaced `json:"elsewhere,omitempty"`
 	// Routing are the commands of ip(8) that would make it as wanted.
@@ -97,6 +105,7 @@ type verification struct {
 
 type misplaced struct {
 	Backend string              `json:"backend"`
+	Faults  []string            `json:"faults,omitempty"`
 	Rules   []verify.Difference `json:"rules"`
 }
 
@@ -113,11 +122,23 @@ func (v verification) text(w io.Writer) {
 	default:
 		fmt.Fprintf(w, "%s (%s)\n", v.Result, v.Backend)
 	}
+	v.writeFaults(w)
 	v.writeRules(w)
 	if len(v.Routing) > 0 {
 		fmt.Fprintln(w, "routing needs")
 		for _, command := range v.Routing {
 			fmt.Fprintf(w, "  %s\n", command)
+		}
+	}
+}
+
+func (v verification) writeFaults(w io.Writer) {
+	for _, fault := range v.Faults {
+		fmt.Fprintln(w, fault)
+	}
+	for _, m := range v.Elsewhere {
+		for _, fault := range m.Faults {
+			fmt.Fprintf(w, "%s: %s\n", m.Backend, fault)
 		}
 	}
 }

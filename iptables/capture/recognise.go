@@ -43,6 +43,7 @@ func Recognise(rs iptables.Ruleset, form func(plan iptables.Ruleset) iptables.Ru
 	}
 	planned := form(Plan(found.Config, found.Host).Rules)
 	own, plannedOwn := rs.Own(), planned.Own()
+	own.Faults = nil // what is wrong beside the rules leaves their origins as they are
 	found.Complete = own.Equal(&plannedOwn)
 	found.Rules = withOrigins(rs, &planned)
 	return found
@@ -53,7 +54,8 @@ func Recognise(rs iptables.Ruleset, form func(plan iptables.Ruleset) iptables.Ru
 // that are too many have the origin of the last. A rule that was stored with another
 // option keeps that, and so does what is not planned.
 func withOrigins(rs iptables.Ruleset, planned *iptables.Ruleset) iptables.Ruleset {
-	var result iptables.Ruleset
+	result := rs
+	result.Tables = nil
 	for _, t := range rs.Tables {
 		u := planned.Table(t.Family, t.Name)
 		t.Chains = slices.Clone(t.Chains)

@@ -62,6 +62,8 @@ func (q *inquiry) reason(step Step, decided bool) Reason {
 	switch {
 	case q.packet.State != iptables.StateNew:
 		return final("it goes on as its connection began: nat decides about the first packet only (--ctstate=NEW)", "")
+	case q.rules.Disabled():
+		return q.disabled()
 	case !q.covered():
 		return q.withoutRules()
 	case q.neverCaptured():
@@ -92,6 +94,12 @@ func (q *inquiry) withoutRules() Reason {
 		return Reason{Why: why, Change: "apply them with --ipv6=on"}
 	}
 	return Reason{Why: why, Change: "apply them"}
+}
+
+// disabled is about rules that are there and that no packet meets.
+func (q *inquiry) disabled() Reason {
+	at := slices.IndexFunc(q.rules.Faults, func(f iptables.Fault) bool { return f.Disables })
+	return final(q.rules.Faults[at].Text, "apply again")
 }
 
 func (q *inquiry) neverCaptured() bool {
@@ -153,7 +161,8 @@ func (q *inquiry) given(option string) []string {
 // these" as "from these: go on there, and the rest is let go" (compact.Sets): what
 // is not let go any more goes on there too.
 func without(rs *iptables.Ruleset, f iptables.Family, s Step) *iptables.Ruleset {
-	less := iptables.Ruleset{Tables: slices.Clone(rs.Tables)}
+	less := *rs
+	less.Tables = slices.Clone(rs.Tables)
 	t := less.Table(f, s.Table)
 	t.Chains = slices.Clone(t.Chains)
 	c := t.Chain(s.Chain)

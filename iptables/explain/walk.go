@@ -16,6 +16,8 @@ const Loopback = "lo"
 // What goes out by lo, or is redirected on its way out, comes in again by lo, and
 // is walked through PREROUTING too.
 //
+// Rules that a fault disables are not met.
+//
 // A match or target that decides about the packet and that this package does not
 // know is an error: a guess would be worse.
 func Walk(rs *iptables.Ruleset, p Packet) (Result, error) {
@@ -65,6 +67,9 @@ func (w *walker) turnAround() {
 }
 
 func (w *walker) walkTables(names []string) error {
+	if w.rules.Disabled() {
+		return nil
+	}
 	for _, name := range names {
 		w.table = w.rules.Table(w.packet.Family(), name)
 		if w.table == nil {

@@ -34,7 +34,7 @@ func (c Choice) Others(ctx context.Context) ([]Installed, error) {
 		rules, err := backend.Load(ctx)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("failed to look for rules in %s: %w", backend.Name(), err))
-		} else if own := rules.Own(); len(own.Tables) > 0 {
+		} else if own := rules.Own(); !own.IsEmpty() {
 			others = append(others, Installed{backend, rules})
 		}
 	}

@@ -31,6 +31,8 @@ type planner struct {
 // could be tried stands for.
 func plan(want Want) (attempts []*attempt, untried []Step) {
 	own := want.Rules.Own()
+	// What the rules ask for is tried, whether or not something keeps them from it.
+	own.Faults = nil
 	in, ordinaryID := outsideName(), explain.OrdinaryID(&own)
 	for _, f := range iptables.Families() {
 		p := planner{

@@ -14,8 +14,9 @@ type flow struct {
 	// families are those whose rules are the same but for addresses.
 	families []iptables.Family
 	start    *chain
-	// reached is false for chains that nothing leads to.
-	reached bool
+	// reached is false for chains that nothing leads to, and disabled says that
+	// no packet meets any.
+	reached, disabled bool
 }
 
 type chain struct {
@@ -63,6 +64,9 @@ func flows(rs *iptables.Ruleset) []flow {
 	}
 	for _, table := range tables {
 		all = append(all, starts(rs, table, false, unreached)...)
+	}
+	for i := range all {
+		all[i].disabled = rs.Disabled()
 	}
 	return all
 }

@@ -22,13 +22,24 @@ func Text(w io.Writer, backends []Backend, colour bool) {
 		if i > 0 {
 			fmt.Fprintln(w)
 		}
-		own := b.Rules.Own()
-		fmt.Fprintf(w, "%s: %d rules for %s, %s\n", p.bold(b.Name), own.Len(), familyNames(own.Families()), b.Form)
+		fmt.Fprintf(w, "%s: %s, %s\n", p.bold(b.Name), countOf(&b.Rules), b.Form)
+		for _, fault := range b.Rules.FaultTexts() {
+			fmt.Fprintln(w, p.bold(fault))
+		}
 		for _, f := range flows(&b.Rules) {
 			fmt.Fprintln(w)
 			f.write(w, p)
 		}
 	}
+}
+
+// countOf says how many rules of ours there are.
+func countOf(rs *iptables.Ruleset) string {
+	own := rs.Own()
+	if own.Len() == 0 {
+		return "no rules"
+	}
+	return fmt.Sprintf("%d rules for %s", own.Len(), familyNames(own.Families()))
 }
 
 // painter colours text, or not.
@@ -57,7 +68,10 @@ var about = map[string]string{
 // title returns the line over a flow.
 func (f *flow) title() string {
 	what := about[f.start.name]
-	if !f.reached {
+	switch {
+	case f.disabled:
+		what = "no packet, because the rules are disabled"
+	case !f.reached:
 		what = "no packet, because no rule leads here"
 	}
 	return fmt.Sprintf("%s, table %s, %s: %s", f.start.name, f.table, familyNames(f.families), what)

@@ -8,42 +8,31 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// foreignChain stands for what is in the native table and not of our making, so
-// that the table is not taken for what is wanted: its rules are comments that say
-// what there is. The kernel has no such chain.
-const foreignChain = iptables.OwnPrefix + "FOREIGN"
-
-// notes returns rules that do nothing but say something.
-func notes(texts []string) []iptables.Rule {
-	rules := make([]iptables.Rule, len(texts))
-	for i, text := range texts {
-		rules[i].Matches = []iptables.Match{iptables.Comment{Text: text}}
-	}
-	return rules
-}
-
 // isSound reports whether the table is made as we make it, rules aside: nothing in
 // it keeps the rules from doing what they say, or would be in the way of changing
 // them.
 func (t *Table) isSound() bool { return len(t.faults()) == 0 }
 
-// faults returns in words what keeps the table from being sound.
-func (t *Table) faults() []string {
-	var all []string
-	switch {
-	case t.isDormant():
-		all = append(all, "the table is dormant")
-	case t.flags != 0:
-		all = append(all, fmt.Sprintf("the table has the flags %#x", t.flags))
+// faults returns what keeps the table from being sound.
+func (t *Table) faults() []iptables.Fault {
+	var all []iptables.Fault
+	add := func(format string, args ...any) {
+		all = append(all, iptables.Fault{Text: fmt.Sprintf(format, args...)})
+	}
+	if t.isDormant() {
+		all = append(all, iptables.Fault{Text: fmt.Sprintf("table %s is dormant, so no packet meets its rules", tableKey), Disables: true})
+	}
+	if others := t.flags &^ unix.NFT_TABLE_F_DORMANT; others != 0 {
+		add("table %s has the flags %#x", tableKey, others)
 	}
 	// The table's use counts sets and other objects too, but not anonymous sets
 	// (nf_tables_commit in net/netfilter/nf_tables_api.c).
 	if t.use != len(t.chains) {
-		all = append(all, "the table has sets with names, or objects")
+		add("table %s has sets with names, or objects", tableKey)
 	}
 	for _, c := range t.chains {
 		if fault := c.fault(); fault != "" {
-			all = append(all, "chain "+c.Name+" "+fault)
+			add("chain %s of table %s %s", c.Name, tableKey, fault)
 		}
 	}
 	return all
@@ -59,7 +48,7 @@ func (c *installedChain) fault() string {
 	case !isBuiltin && !iptables.IsOwn(name):
 		return "is foreign"
 	case c.Base != isBuiltin, c.Base && !c.isAttached():
-		return "is not where it belongs"
+		return "is not attached where it belongs"
 	case c.Base && c.Policy != "ACCEPT":
 		return "has the policy " + string(c.Policy)
 	}
@@ -73,15 +62,16 @@ func (c *installedChain) isAttached() bool {
 	return ok && c.Attached == a
 }
 
-// foreignRules returns the rules of built-in chains that are not jumps of ours, in
-// words. They are in nobody's way, and go when their chain changes.
-func (t *Table) foreignRules() []string {
-	var all []string
+// foreignRules returns the rules of built-in chains that are not jumps of ours, as
+// faults. They keep no change from being made, and go when their chain changes.
+func (t *Table) foreignRules() []iptables.Fault {
+	var all []iptables.Fault
 	for _, c := range t.chains {
 		for _, r := range c.rules {
 			to, jumps := withModelName(r.rule).JumpsTo()
 			if c.Base && !(jumps && iptables.IsOwn(to)) {
-				all = append(all, fmt.Sprintf("chain %s has the rule %s", c.Name, r.rule))
+				text := fmt.Sprintf("chain %s of table %s has the foreign rule %s", c.Name, tableKey, withModelName(r.rule))
+				all = append(all, iptables.Fault{Text: text})
 			}
 		}
 	}

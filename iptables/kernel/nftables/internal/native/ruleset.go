@@ -7,21 +7,15 @@ import (
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 )
 
-// Ruleset returns the table as tables of both families. A chain is there for the
-// families whose packets reach it. What none reach is shown with IPv4, so that it
-// is noticed.
+// Ruleset returns the table as tables of both families, and what is wrong with it as
+// faults. A chain is there for the families whose packets reach it, or would if the
+// table were not dormant. What none reach is shown with IPv4, so that it is noticed.
 func (t *Table) Ruleset() iptables.Ruleset {
 	var rs iptables.Ruleset
 	if !t.found {
 		return rs
 	}
-	if foreign := slices.Concat(t.faults(), t.foreignRules()); len(foreign) > 0 {
-		rs.Tables = append(rs.Tables, iptables.NewTable(iptables.IPv4, iptables.Nat))
-		rs.Tables[0].Append(foreignChain, notes(foreign)...)
-	}
-	if t.isDormant() {
-		return rs
-	}
+	rs.Faults = slices.Concat(t.faults(), t.foreignRules())
 	v4, v6 := t.reached(iptables.IPv4), t.reached(iptables.IPv6)
 	for _, c := range t.chains {
 		both := v4[c.Name] && v6[c.Name]
@@ -45,7 +39,8 @@ func (t *Table) reached(f iptables.Family) map[string]bool {
 			return
 		}
 		rules := c.of(f)
-		if c.Base && len(rules) == 0 {
+		if c.Base && len(rules) == 0 && c.Policy != iptables.Policy(iptables.Drop) {
+			// It does nothing.
 			return
 		}
 		reached[c.Name] = true

@@ -12,15 +12,15 @@ import (
 //
 // A plan is that as a whole. But rules that have been loaded are wanted too, to take
 // a change back or while others take over, and with them comes what somebody else
-// did to the table: what Ruleset notes of it, chains that are not ours, and rules
-// that are nothing without something else in the table. None of it would outlast a
-// change of the table, so it is left out.
+// did to the table: chains that are not ours, and rules that are nothing without
+// something else in the table. None of it would outlast a change of the table, so it
+// is left out.
 func writable(want iptables.Ruleset) iptables.Ruleset {
 	rs := iptables.Ruleset{Tables: slices.Clone(want.Tables)}
 	for i := range rs.Tables {
 		t := &rs.Tables[i]
 		t.Chains = slices.DeleteFunc(slices.Clone(t.Chains), func(c iptables.Chain) bool {
-			return c.Name == foreignChain || !iptables.IsOwn(c.Name) && !tables.IsBuiltin(t.Name, c.Name)
+			return !iptables.IsOwn(c.Name) && !tables.IsBuiltin(t.Name, c.Name)
 		})
 		for j := range t.Chains {
 			c := &t.Chains[j]
