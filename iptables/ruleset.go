@@ -32,16 +32,10 @@ type Ruleset struct {
 	// Faults are about what holds our rules, where that is more than tables of
 	// iptables: the native form of nf_tables has a table of its own.
 	Faults []Fault
-}
-
-// Fault is what is wrong with what holds our rules, the rules aside. A ruleset that is
-// wanted has none, so writing it repairs what has.
-type Fault struct {
-	// Text is a sentence without its full stop, such as "chain OUTPUT has the
-	// policy DROP".
-	Text string
-	// Disables says that no packet meets any rule of ours.
-	Disables bool
+	// Before are tables that packets meet before these: each right before the one
+	// of the same family and name. Where ours are in the native form of nf_tables
+	// they are those of iptables, and there only if somebody has asked for them.
+	Before []Table
 }
 
 // Table is one table of one family, such as IPv4 nat.
@@ -99,28 +93,32 @@ func NewTable(family Family, name string) Table {
 // IsEmpty reports whether there is nothing: no table, and no fault either.
 func (rs *Ruleset) IsEmpty() bool { return len(rs.Tables) == 0 && len(rs.Faults) == 0 }
 
-// Disabled reports whether a fault keeps every packet from our rules.
-func (rs *Ruleset) Disabled() bool {
-	return slices.ContainsFunc(rs.Faults, func(f Fault) bool { return f.Disables })
-}
-
-// FaultTexts returns the sentences of the faults, or nil.
-func (rs *Ruleset) FaultTexts() []string {
-	var texts []string
-	for _, f := range rs.Faults {
-		texts = append(texts, f.Text)
-	}
-	return texts
-}
-
 // Table returns the table of that family and name, or nil.
 func (rs *Ruleset) Table(family Family, name string) *Table {
-	for i := range rs.Tables {
-		if t := &rs.Tables[i]; t.Family == family && t.Name == name {
+	return findTable(rs.Tables, family, name)
+}
+
+// TableBefore returns the table that packets meet right before the one of that
+// family and name, or nil.
+func (rs *Ruleset) TableBefore(family Family, name string) *Table {
+	return findTable(rs.Before, family, name)
+}
+
+func findTable(tables []Table, family Family, name string) *Table {
+	for i := range tables {
+		if t := &tables[i]; t.Family == family && t.Name == name {
 			return t
 		}
 	}
 	return nil
+}
+
+// NFTName returns the name by which nft has a table of iptables, such as "ip nat".
+func (t *Table) NFTName() string {
+	if t.Family == IPv6 {
+		return "ip6 " + t.Name
+	}
+	return "ip " + t.Name
 }
 
 // Chain returns the chain of that name, or nil.
@@ -275,7 +273,7 @@ func (t *Table) Equal(u *Table) bool {
 }
 
 // Equal reports whether both rulesets have equal tables and the same faults. The
-// order of the tables does not matter.
+// order of the tables does not matter, and neither does what packets meet before.
 func (rs *Ruleset) Equal(other *Ruleset) bool {
 	if len(rs.Tables) != len(other.Tables) || !slices.Equal(rs.Faults, other.Faults) {
 		return false

@@ -172,7 +172,7 @@ func (c *command) warnShadowed(ctx context.Context, b kernel.Backend, report ker
 		}
 	}
 	for _, d := range verify.Shadows(&rules) {
-		c.log.Warn(fmt.Sprintf("%s %s %s, rule %d (%s) sees no packet for the proxy, behind the foreign rule %s",
+		c.log.Warn(fmt.Sprintf("%s %s %s, rule %d (%s) sees no packet for the proxy, behind the foreign %s",
 			d.Family, d.Table, d.Chain, d.Position, d.Rule, d.By))
 	}
 	return nil

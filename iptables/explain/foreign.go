@@ -8,7 +8,8 @@ import (
 
 // FirstForeign returns the first rule of others that packets of a family meet before
 // the last jump to rules of ours, which it may keep them from. Rules that only count
-// or tell somebody keep them from nothing.
+// or tell somebody keep them from nothing, nor do those that accept in a table before
+// ours.
 func FirstForeign(rs *iptables.Ruleset, f iptables.Family) (Step, bool) {
 	for _, hook := range []string{iptables.Prerouting, iptables.Output} {
 		steps := stepsOf(rs, f, hook)
@@ -24,21 +25,35 @@ func FirstForeign(rs *iptables.Ruleset, f iptables.Family) (Step, bool) {
 }
 
 // stepsOf returns the rules of the built-in chains of a hook, in the order in which
-// [Walk] comes to them.
+// [Walk] comes to them, without those that let packets go on to ours.
 func stepsOf(rs *iptables.Ruleset, f iptables.Family, hook string) []Step {
 	var steps []Step
 	for _, name := range []string{iptables.Raw, iptables.Mangle, iptables.Nat} {
-		t := rs.Table(f, name)
-		if t == nil {
-			continue
+		if t := rs.TableBefore(f, name); t != nil {
+			steps = append(steps, slices.DeleteFunc(stepsIn(t, t.NFTName(), hook), goesOn)...)
 		}
-		if c := t.Chain(hook); c != nil {
-			for i, r := range c.Rules {
-				steps = append(steps, Step{Hook: hook, Table: name, Chain: hook, Position: i + 1, Rule: r})
-			}
+		if t := rs.Table(f, name); t != nil {
+			steps = append(steps, stepsIn(t, name, hook)...)
 		}
 	}
 	return steps
+}
+
+func stepsIn(t *iptables.Table, name, hook string) []Step {
+	c := t.Chain(hook)
+	if c == nil {
+		return nil
+	}
+	steps := make([]Step, len(c.Rules))
+	for i, r := range c.Rules {
+		steps[i] = Step{Hook: hook, Table: name, Chain: hook, Position: i + 1, Rule: r}
+	}
+	return steps
+}
+
+// goesOn reports whether what a rule of a built-in chain ends is the table only.
+func goesOn(s Step) bool {
+	return s.Rule.Target == iptables.Accept || s.Rule.Target == iptables.Return
 }
 
 func jumpsIntoOwn(r iptables.Rule) bool {

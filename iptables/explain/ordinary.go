@@ -1,6 +1,10 @@
 package explain
 
-import "github.com/meshtables/meshtables/iptables"
+import (
+	"slices"
+
+	"github.com/meshtables/meshtables/iptables"
+)
 
 // firstOrdinaryID is the first id that is nobody special's (login.defs(5)).
 const firstOrdinaryID = 1000
@@ -9,7 +13,7 @@ const firstOrdinaryID = 1000
 // application.
 func OrdinaryID(rs *iptables.Ruleset) uint32 {
 	var named []iptables.IDMatch
-	for _, t := range rs.Tables {
+	for _, t := range slices.Concat(rs.Tables, rs.Before) {
 		for _, c := range t.Chains {
 			for _, r := range c.Rules {
 				for _, m := range r.Matches {

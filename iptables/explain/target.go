@@ -44,6 +44,7 @@ func (w *walker) apply(target iptables.Target) (outcome, error) {
 }
 
 func (w *walker) redirect(t iptables.Redirect) {
+	w.translated = true
 	// The socket that TPROXY gave the packet to, in mangle, keeps it.
 	if w.result.Verdict == TProxied {
 		return

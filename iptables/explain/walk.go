@@ -11,7 +11,9 @@ const Loopback = "lo"
 
 // Walk sends a packet through raw, mangle and nat of its family, in the order in
 // which the kernel has them at every hook (NF_IP_PRI_RAW, _MANGLE and _NAT_DST in
-// linux/netfilter_ipv4.h). Only packets of new connections enter nat.
+// linux/netfilter_ipv4.h). Only packets of new connections enter nat. A table that
+// packets meet before another one is walked first, and has decided for itself: what
+// it accepts goes on to the other, unless it has been redirected.
 //
 // What goes out by lo, or is redirected on its way out, comes in again by lo, and
 // is walked through PREROUTING too.
@@ -44,7 +46,12 @@ type walker struct {
 	// tracked says that the packet has a connection before raw sees it.
 	tracked bool
 	table   *iptables.Table
-	result  Result
+	// name is that of the table in steps.
+	name string
+	// translated says that nat has decided where the connection goes: it asks no
+	// further chain at the hook then (nf_nat_inet_fn in net/netfilter/nf_nat_core.c).
+	translated bool
+	result     Result
 }
 
 // comesInAgain reports whether the packet, having left OUTPUT, is for this
@@ -67,19 +74,17 @@ func (w *walker) turnAround() {
 }
 
 func (w *walker) walkTables(names []string) error {
-	if w.rules.Disabled() {
-		return nil
-	}
 	for _, name := range names {
-		w.table = w.rules.Table(w.packet.Family(), name)
-		if w.table == nil {
-			continue
+		if before := w.rules.TableBefore(w.packet.Family(), name); before != nil {
+			if err := w.walkTable(before, before.NFTName()); err != nil {
+				return err
+			}
 		}
-		if err := w.walkTable(); err != nil {
-			return err
-		}
-		if w.result.Verdict == Dropped {
-			return nil
+		table := w.rules.Table(w.packet.Family(), name)
+		if table != nil && !w.rules.Disabled() {
+			if err := w.walkTable(table, name); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -93,9 +98,11 @@ const (
 	decided                    // the table is done with the packet
 )
 
-func (w *walker) walkTable() error {
-	base := w.table.Chain(w.packet.Hook)
-	if base == nil {
+// walkTable does nothing for a packet that does not come there any more.
+func (w *walker) walkTable(table *iptables.Table, name string) error {
+	w.table, w.name = table, name
+	base := table.Chain(w.packet.Hook)
+	if base == nil || w.result.Verdict == Dropped || w.translated && table.Name == iptables.Nat {
 		return nil
 	}
 	end, err := w.walkChain(base, 0)
@@ -107,7 +114,7 @@ func (w *walker) walkTable() error {
 }
 
 func (w *walker) step(chain *iptables.Chain, position int, rule iptables.Rule) Step {
-	return Step{Hook: w.packet.Hook, Table: w.table.Name, Chain: chain.Name, Position: position, Rule: rule}
+	return Step{Hook: w.packet.Hook, Table: w.name, Chain: chain.Name, Position: position, Rule: rule}
 }
 
 // maxDepth bounds jumps within jumps. The kernel refuses loops, and nf_tables

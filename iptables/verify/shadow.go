@@ -12,7 +12,7 @@ func Shadows(have *iptables.Ruleset) []Difference {
 	var all []Difference
 	for i := range have.Tables {
 		t := &have.Tables[i]
-		c := comparison{family: t.Family, table: t.Name, have: t}
+		c := comparison{family: t.Family, table: t.Name, have: t, installed: have}
 		own := t.Own()
 		all = append(all, c.shadowed(&own)...)
 	}
@@ -20,9 +20,10 @@ func Shadows(have *iptables.Ruleset) []Difference {
 }
 
 // shadowed returns the jumps of ours that no packet of use reaches, because a
-// foreign rule before them takes every packet that they match, or every TCP packet
-// of them: only those can get to the proxy, DNS queries aside. Foreign rules that
-// take some are nobody's mistake: they are how others exempt their traffic.
+// foreign rule before them, in the same table or an earlier one, takes every packet
+// that they match, or every TCP packet of them: only those can get to the proxy, DNS
+// queries aside. Foreign rules that take some are nobody's mistake: they are how
+// others exempt their traffic.
 func (c *comparison) shadowed(own *iptables.Table) []Difference {
 	var all []Difference
 	for _, chain := range own.Chains {
@@ -38,9 +39,13 @@ func (c *comparison) shadowed(own *iptables.Table) []Difference {
 			if ofUse.Protocol == (iptables.ProtocolMatch{}) && c.table != iptables.Raw {
 				ofUse.Protocol.Protocol = iptables.TCP
 			}
-			if by, ok := c.taker(rules[:i], ofUse); ok {
+			by, ok := c.earlier(chain.Name, ofUse)
+			if !ok {
+				by, ok = c.taker(rules[:i], ofUse)
+			}
+			if ok {
 				d := c.difference(Shadowed, chain.Name, i+1, r)
-				d.By = fmt.Sprintf("%d: %s", by+1, rules[by])
+				d.By = by
 				all = append(all, d)
 			}
 		}
@@ -49,13 +54,13 @@ func (c *comparison) shadowed(own *iptables.Table) []Difference {
 }
 
 // taker returns the first foreign rule that takes every packet of r.
-func (c *comparison) taker(before []iptables.Rule, r iptables.Rule) (int, bool) {
+func (c *comparison) taker(before []iptables.Rule, r iptables.Rule) (by string, ok bool) {
 	for i, foreign := range before {
 		if !jumpsIntoOwn(foreign) && matchesAllOf(foreign, r) && c.takes(foreign, r, 0) {
-			return i, true
+			return fmt.Sprintf("rule %d: %s", i+1, foreign), true
 		}
 	}
-	return 0, false
+	return "", false
 }
 
 // matchesAllOf reports whether a rule asks of a packet nothing that r does not

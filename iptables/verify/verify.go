@@ -36,7 +36,8 @@ type Difference struct {
 	Rule string `json:"rule,omitempty"`
 	// Origin is the option behind a rule that is wanted.
 	Origin string `json:"origin,omitempty"`
-	// By is the foreign rule that shadows this one.
+	// By is the foreign rule, or policy, that shadows this one, such as "rule 1: -p
+	// tcp -j ACCEPT" or, of another table, "rule 1 of ip nat OUTPUT: -p tcp -j DROP".
 	By string `json:"by,omitempty"`
 }
 
@@ -53,7 +54,7 @@ func (d Difference) String() string {
 	case Unexpected:
 		what = "- " + what
 	case Shadowed:
-		return fmt.Sprintf("! %s\n    sees no packet for the proxy, behind the foreign rule %s", what, d.By)
+		return fmt.Sprintf("! %s\n    sees no packet for the proxy, behind the foreign %s", what, d.By)
 	}
 	if d.Origin != "" {
 		what += "  # " + d.Origin
@@ -86,7 +87,7 @@ func Rules(want, have *iptables.Ruleset) []Difference {
 	var all []Difference
 	for _, f := range iptables.Families() {
 		for _, table := range tableNames(want, have, f) {
-			c := comparison{family: f, table: table, want: want.Table(f, table), have: have.Table(f, table)}
+			c := comparison{family: f, table: table, want: want.Table(f, table), have: have.Table(f, table), installed: have}
 			all = append(all, c.differences()...)
 		}
 	}
@@ -123,6 +124,8 @@ type comparison struct {
 	family     iptables.Family
 	table      string
 	want, have *iptables.Table
+	// installed is all of what have is a part of.
+	installed *iptables.Ruleset
 }
 
 func (c *comparison) differences() []Difference {

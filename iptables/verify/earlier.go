@@ -1,0 +1,99 @@
+package verify
+
+import (
+	"fmt"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// earlier returns what keeps every packet of a jump of ours from the table that is
+// compared: a rule, or a policy. It looks at the tables that packets meet before it
+// at the same hook, in the order in which the kernel has them (enum nf_ip_hook_priorities
+// in linux/netfilter_ipv4.h). What one of them accepts goes on to the next.
+func (c *comparison) earlier(hook string, jump iptables.Rule) (by string, ok bool) {
+	for _, name := range []string{iptables.Raw, iptables.Mangle, iptables.Nat} {
+		if t := c.installed.TableBefore(c.family, name); t != nil {
+			if by, ok := keeper(t, t.NFTName(), hook, jump); ok {
+				return by, true
+			}
+		}
+		if name == c.table {
+			break
+		}
+		if t := c.installed.Table(c.family, name); t != nil {
+			if by, ok := keeper(t, name, hook, jump); ok {
+				return by, true
+			}
+		}
+	}
+	return "", false
+}
+
+// keeper returns what of a table keeps every packet of a jump from the tables behind
+// it; name is that of the table.
+func keeper(t *iptables.Table, name, hook string, jump iptables.Rule) (by string, ok bool) {
+	base := t.Chain(hook)
+	if base == nil {
+		return "", false
+	}
+	switch end, at := endIn(t, base, jump, 0); {
+	case end == kept:
+		return fmt.Sprintf("rule %d of %s %s: %s", at+1, name, hook, base.Rules[at]), true
+	case end == throughEnd && base.Policy == iptables.Policy(iptables.Drop):
+		return fmt.Sprintf("policy DROP of %s %s", name, hook), true
+	}
+	return "", false
+}
+
+// end is where the way of packets through a chain ends.
+type end int
+
+const (
+	unsure     end = iota // for some it may not end here, or nobody here knows
+	throughEnd            // for all that the chain does not keep at its end
+	kept                  // for all in the chain: none comes to a later table
+)
+
+// endIn returns where the ways of all packets of a jump end in a chain, depth chains
+// away from the built-in one, and at which rule if they are kept.
+func endIn(t *iptables.Table, chain *iptables.Chain, jump iptables.Rule, depth int) (e end, at int) {
+	for i, r := range chain.Rules {
+		all := matchesAllOf(r, jump)
+		switch e := endAt(t, r, jump, depth); {
+		case e == kept && all:
+			return kept, i
+		case e == unsure:
+			return unsure, 0
+		}
+		// Those that the rule does not keep go on to the next one.
+	}
+	return throughEnd, 0
+}
+
+// endAt returns where the ways of those packets of a jump end that a rule matches:
+// throughEnd if they go on to the next rule.
+func endAt(t *iptables.Table, r, jump iptables.Rule, depth int) end {
+	switch target := r.Target.(type) {
+	case nil, iptables.SetMark, iptables.SaveMark, iptables.RestoreMark, iptables.CTZone:
+		return throughEnd
+	case iptables.Redirect:
+		return kept
+	case iptables.Verdict:
+		if target == iptables.Drop {
+			return kept
+		}
+	case iptables.UnknownTarget:
+		switch target.Name {
+		case "DNAT", "REJECT":
+			return kept
+		case "LOG", "NFLOG", "TRACE", "AUDIT":
+			return throughEnd
+		}
+	case iptables.Jump:
+		if to := t.Chain(target.Chain); to != nil && depth < maxDepth {
+			e, _ := endIn(t, to, jump, depth+1)
+			return e
+		}
+	}
+	return unsure
+}
