@@ -115,8 +115,8 @@ func (c *command) install(ctx context.Context, p plan, answer *outcome) error {
 		return err
 	}
 	c.warnUnseen(report)
-	if err := c.warnShadowed(ctx, choice.Backend, report); err != nil {
-		return err
+	if err := c.warnOthers(ctx, choice, report); err != nil {
+		return fmt.Errorf("the rules stand as asked for, but looking at those of others failed: %w", err)
 	}
 	answer.Backend, answer.Result = choice.Backend.Name(), "unchanged"
 	answer.Rules = choice.Rules.Len()
@@ -157,20 +157,25 @@ func (c *command) warnUnseen(report kernel.Report) {
 	}
 }
 
-// warnShadowed tells of rules that are there and see no packet for the proxy.
-// Foreign rules are not ours to reorder.
-func (c *command) warnShadowed(ctx context.Context, b kernel.Backend, report kernel.Report) error {
+// warnOthers tells of rules that are there and see no packet for the proxy, and of
+// what may keep packets from them. Foreign rules are not ours to reorder.
+func (c *command) warnOthers(ctx context.Context, choice kernel.Choice, report kernel.Report) error {
+	around, err := kernel.Around(ctx, choice.Backend, choice.Rules)
+	if err != nil {
+		return err
+	}
+	c.warnFirst(around)
 	rules := report.Before
-	if own := rules.Own(); own.Len() == rules.Len() {
+	if own := rules.Own(); own.Len() == rules.Len() && len(around.Before) == 0 {
 		// There is nothing foreign.
 		return nil
 	}
 	if report.Changed {
-		var err error
-		if rules, err = b.Load(ctx); err != nil {
-			return fmt.Errorf("the rules were applied, but reading them back failed: %w", err)
+		if rules, err = choice.Backend.Load(ctx); err != nil {
+			return err
 		}
 	}
+	rules.Before = around.Before
 	for _, d := range verify.Shadows(&rules) {
 		c.log.Warn(fmt.Sprintf("%s %s %s, rule %d (%s) sees no packet for the proxy, behind the foreign %s",
 			d.Family, d.Table, d.Chain, d.Position, d.Rule, d.By))

@@ -92,9 +92,12 @@ func (c *command) subject(ctx context.Context) (s subject, status int) {
 		}
 	}
 	s.rules, s.addresses = s.Rules, addresses
-	if err := c.warnLive(ctx, &s); err != nil {
+	around, err := kernel.Around(ctx, live.Backend, live.Rules)
+	if err != nil {
 		return s, c.failed(err)
 	}
+	s.rules.Before = around.Before
+	c.warnLive(&s, around)
 	return s, exitDone
 }
 

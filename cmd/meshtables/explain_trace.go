@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
@@ -120,15 +122,10 @@ func (s *subject) whyDropped(report trace.Report, step nftables.TraceStep) strin
 	return "as " + rule.Origin.String() + " asks for"
 }
 
-// samePath compares the rules of the tables that are walked; the kernel reports
-// others too. What TPROXY has no socket for ends early.
+// samePath compares the rules that are walked; the kernel reports others too. What
+// TPROXY has no socket for ends early.
 func samePath(want, got []pathStep, early bool) bool {
-	walked := make([]pathStep, 0, len(got))
-	for _, s := range got {
-		if isWalked(s.Table) {
-			walked = append(walked, s)
-		}
-	}
+	walked := walkedPart(got)
 	if len(want) != len(walked) && (!early || len(want) < len(walked)) {
 		return false
 	}
@@ -138,6 +135,28 @@ func samePath(want, got []pathStep, early bool) bool {
 		}
 	}
 	return true
+}
+
+// walkedPart returns the steps that explain would walk too. Where a chain that others
+// lead to is reached from is told by the built-in one that comes before it. A chain
+// that iptables does not know, in a table that it does, counts as one that should have
+// been walked.
+func walkedPart(path []pathStep) []pathStep {
+	var walked []pathStep
+	table, builtin := "", ""
+	for _, s := range path {
+		if s.Table != table {
+			table, builtin = s.Table, iptables.Output
+		}
+		name := strings.TrimPrefix(strings.TrimPrefix(table, "ip "), "ip6 ")
+		if slices.Contains(iptables.BuiltinChains(name), s.Chain) {
+			builtin = s.Chain
+		}
+		if isWalked(name, builtin) {
+			walked = append(walked, s)
+		}
+	}
+	return walked
 }
 
 func (t *traced) text(w io.Writer) {

@@ -1,14 +1,13 @@
 package main
 
 import (
-	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/explain"
-	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
 )
 
@@ -28,7 +27,7 @@ func (c *command) warnUnused() {
 }
 
 // warnLive tells of what --live does not take into account.
-func (c *command) warnLive(ctx context.Context, s *subject) error {
+func (c *command) warnLive(s *subject, around nftables.Surroundings) {
 	for _, fault := range s.rules.FaultTexts() {
 		c.log.Warn(fault + "\n" + hintPrefix + "apply again: that repairs it")
 	}
@@ -37,26 +36,21 @@ func (c *command) warnLive(ctx context.Context, s *subject) error {
 	} else if !s.Complete {
 		c.log.Warn("some rules are such as no options make, so it cannot be told where each comes from")
 	}
-	c.warnIgnored(&s.rules, func(t *iptables.Table, chain string) bool {
-		return isWalked(t.Name) && (chain == iptables.Prerouting || chain == iptables.Output)
-	})
-	if s.backend != kernel.Native {
-		return nil
+	c.warnIgnored(slices.Concat(s.rules.Tables, s.rules.Before))
+	c.warnFirst(around)
+	for _, chain := range around.Chains {
+		if !chain.First {
+			c.log.Warn(chain.String() + " is not looked at; it may drop or change packets too")
+		}
 	}
-	beside, err := nftables.New().Load(ctx)
-	if err != nil {
-		return err
-	}
-	c.warnIgnored(&beside, func(*iptables.Table, string) bool { return false })
-	return nil
 }
 
 // warnIgnored tells of tables with rules in built-in chains that are not walked.
-func (c *command) warnIgnored(rules *iptables.Ruleset, walked func(t *iptables.Table, chain string) bool) {
-	for _, t := range rules.Tables {
+func (c *command) warnIgnored(tables []iptables.Table) {
+	for _, t := range tables {
 		n := 0
 		for _, chain := range t.Chains {
-			if chain.Policy != "" && !walked(&t, chain.Name) {
+			if chain.Policy != "" && !isWalked(t.Name, chain.Name) {
 				n += len(chain.Rules)
 			}
 		}
@@ -66,8 +60,21 @@ func (c *command) warnIgnored(rules *iptables.Ruleset, walked func(t *iptables.T
 	}
 }
 
-func isWalked(table string) bool {
-	return table == iptables.Raw || table == iptables.Mangle || table == iptables.Nat
+// isWalked reports whether explain walks through a built-in chain of a table.
+func isWalked(table, chain string) bool {
+	return slices.Contains([]string{iptables.Raw, iptables.Mangle, iptables.Nat}, table) &&
+		(chain == iptables.Prerouting || chain == iptables.Output)
+}
+
+// warnFirst tells of chains that packets meet before rules of ours, and whose rules
+// nobody here reads: they may do anything.
+func (c *command) warnFirst(around nftables.Surroundings) {
+	for _, chain := range around.Chains {
+		if chain.First {
+			c.log.Warn(chain.String() + " comes before rules of meshtables and is not looked at; it may take or drop packets\n" +
+				hintPrefix + "ask the kernel about one connection, such as explain out 203.0.113.10:443 --trace")
+		}
+	}
 }
 
 // warnForeign tells of rules of others that come before ours, of which the options

@@ -30,6 +30,12 @@ func (c *command) verify(ctx context.Context) int {
 	if err != nil {
 		return c.failed(err)
 	}
+	around, err := kernel.Around(ctx, choice.Backend, have)
+	if err != nil {
+		return c.failed(err)
+	}
+	c.warnFirst(around)
+	have.Before = around.Before
 	changes, err := routes.Diff(ctx, p.Routing)
 	if err != nil {
 		return c.failed(err)

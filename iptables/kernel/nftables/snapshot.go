@@ -61,17 +61,25 @@ func (b *Backend) forms(s *snapshot) (own, other form) {
 const maxAttempts = 100
 
 // takeSnapshot reads what is in the scope at one generation.
-func takeSnapshot(ctx context.Context, c *netlink.Conn, of scope) (*snapshot, error) {
+func takeSnapshot(ctx context.Context, c *netlink.Conn, of scope) (s *snapshot, err error) {
+	err = undisturbed(ctx, func() (err error) {
+		s, err = readOnce(c, of)
+		return err
+	})
+	return s, err
+}
+
+// undisturbed reads again as long as somebody changes meanwhile what is read.
+func undisturbed(ctx context.Context, read func() error) error {
 	for range maxAttempts {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
-		s, err := readOnce(c, of)
-		if err == nil || !isTransient(err) {
-			return s, err
+		if err := read(); err == nil || !isTransient(err) {
+			return err
 		}
 	}
-	return nil, fmt.Errorf("failed to read the rules: %w", netlink.ErrChanged)
+	return fmt.Errorf("failed to read the rules: %w", netlink.ErrChanged)
 }
 
 // readOnce fails with [netlink.ErrChanged] unless what it read is one generation.

@@ -36,11 +36,14 @@ type TraceStep struct {
 // tracePriority is before raw, NF_IP_PRI_RAW in linux/netfilter_ipv4.h.
 const tracePriority = -350
 
+// traceTablePrefix begins the names of the tables that mark packets.
+const traceTablePrefix = "meshtables_trace_"
+
 // newTraceTable names the table that marks packets of a family for tracing. Chance keeps
 // it from being that of another trace, be it of another container in the pod: the
 // number of a process is only its own in a PID namespace.
 func newTraceTable(f iptables.Family) tables.Key {
-	return tables.Key{Family: f, Name: fmt.Sprintf("meshtables_trace_%016x", rand.Uint64())}
+	return tables.Key{Family: f, Name: fmt.Sprintf("%s%016x", traceTablePrefix, rand.Uint64())}
 }
 
 // Trace returns the way of one packet of a new connection, as the kernel reports

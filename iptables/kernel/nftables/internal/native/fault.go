@@ -43,7 +43,7 @@ func (t *Table) isDormant() bool { return t.flags&unix.NFT_TABLE_F_DORMANT != 0 
 
 func (c *installedChain) fault() string {
 	table, name := modelName(c.Name)
-	_, isBuiltin := attachmentOf(table, name)
+	_, isBuiltin := AttachmentOf(table, name)
 	switch {
 	case !isBuiltin && !iptables.IsOwn(name):
 		return "is foreign"
@@ -58,7 +58,7 @@ func (c *installedChain) fault() string {
 // isAttached reports whether packets meet a built-in chain where we would have
 // them meet it.
 func (c *installedChain) isAttached() bool {
-	a, ok := attachmentOf(modelName(c.Name))
+	a, ok := AttachmentOf(modelName(c.Name))
 	return ok && c.Attached == a
 }
 

@@ -19,6 +19,9 @@ import (
 
 var tableKey = tables.Key{Family: tables.Inet, Name: "meshtables"}
 
+// Has reports whether a table is the native one.
+func Has(table tables.Key) bool { return table == tableKey }
+
 // anyFamily marks a rule that packets of every family meet that reach it.
 const anyFamily iptables.Family = 0
 
@@ -43,14 +46,14 @@ func modelName(native string) (table, chain string) {
 	return iptables.Nat, native
 }
 
-// attachmentOf returns where a built-in chain of the native table is
+// AttachmentOf returns where a built-in chain of the native table is
 // attached: right after iptables' own.
 //
 // So foreign rules of iptables come first, as they do where our jumps are at the
 // end of its chains. And when the rules move here from iptables' tables, a packet
 // that is between the two chains while the transaction takes effect has met the
 // old rules and meets the new ones too; the other way round it would meet neither.
-func attachmentOf(table, chain string) (a tables.Attachment, ok bool) {
+func AttachmentOf(table, chain string) (a tables.Attachment, ok bool) {
 	a, ok = tables.AttachmentOf(table, chain)
 	a.Priority++
 	return a, ok

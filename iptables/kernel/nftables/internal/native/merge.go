@@ -30,7 +30,7 @@ func wantedChains(want iptables.Ruleset) ([]wantedChain, error) {
 			c := wantedChain{name: nameOf(table, name), base: !iptables.IsOwn(name)}
 			if c.base {
 				var ok bool
-				if c.attached, ok = attachmentOf(table, name); !ok {
+				if c.attached, ok = AttachmentOf(table, name); !ok {
 					return nil, fmt.Errorf("table %s has no built-in chain %s", table, name)
 				}
 			}

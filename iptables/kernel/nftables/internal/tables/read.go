@@ -54,6 +54,13 @@ type Place struct {
 // In reports whether the place is in a table.
 func (p Place) In(t Key) bool { return p.family == Number(t.Family) && string(p.table) == t.Name }
 
+// Key returns the name of the table. It is not ok for tables of other families.
+func (p Place) Key() (k Key, ok bool) {
+	k.Family, ok = FamilyOf(p.family)
+	k.Name = string(p.table)
+	return k, ok
+}
+
 // Chain returns the name of the chain, valid as long as the message is.
 func (p Place) Chain() []byte { return p.chain }
 
@@ -64,8 +71,12 @@ type Chain struct {
 	Attached Attachment // of a base chain
 	Policy   iptables.Policy
 	Counters iptables.Counters
+	Use      int  // rules, and of others than base chains what leads to them
 	Ours     bool // carries our mark
 }
+
+// IsIdle reports whether a base chain does nothing to packets.
+func (c *Chain) IsIdle() bool { return c.Use == 0 && c.Policy != iptables.Policy(iptables.Drop) }
 
 // ReadChain reads NFT_MSG_NEWCHAIN (enum nft_chain_attributes).
 func ReadChain(m netlink.Message) (p Place, c Chain) {
@@ -84,6 +95,8 @@ func ReadChain(m netlink.Message) (p Place, c Chain) {
 			c.Attached.Kind = netlink.ReadString(value)
 		case unix.NFTA_CHAIN_POLICY:
 			c.Policy = policyOf(netlink.ReadUint32(value))
+		case unix.NFTA_CHAIN_USE:
+			c.Use = int(netlink.ReadUint32(value))
 		case unix.NFTA_CHAIN_COUNTERS:
 			c.Counters.Packets, c.Counters.Bytes = expression.ReadCounter(value)
 		case chainUserdata:

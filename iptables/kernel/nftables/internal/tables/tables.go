@@ -61,20 +61,27 @@ type Attachment struct {
 	Priority int32  // enum nf_ip_hook_priorities, linux/netfilter_ipv4.h
 }
 
-// HookNumber returns the hook (enum nf_inet_hooks, linux/netfilter.h) of the chain
-// that iptables names after it.
-func HookNumber(builtin string) uint32 {
-	switch builtin {
-	case iptables.Prerouting:
-		return unix.NF_INET_PRE_ROUTING
-	case "INPUT":
-		return unix.NF_INET_LOCAL_IN
-	case "FORWARD":
-		return unix.NF_INET_FORWARD
-	case iptables.Output:
-		return unix.NF_INET_LOCAL_OUT
+// hookNames are the chains that iptables has at the hooks, by the number of the hook
+// (enum nf_inet_hooks, linux/netfilter.h).
+var hookNames = [...]string{
+	unix.NF_INET_PRE_ROUTING:  iptables.Prerouting,
+	unix.NF_INET_LOCAL_IN:     "INPUT",
+	unix.NF_INET_FORWARD:      "FORWARD",
+	unix.NF_INET_LOCAL_OUT:    iptables.Output,
+	unix.NF_INET_POST_ROUTING: "POSTROUTING",
+}
+
+// HookNumber returns the number of the hook that iptables names a built-in chain
+// after.
+func HookNumber(builtin string) uint32 { return uint32(slices.Index(hookNames[:], builtin)) }
+
+// HookName undoes HookNumber. It is not ok for hooks that iptables does not have, such
+// as ingress.
+func HookName(number uint32) (builtin string, ok bool) {
+	if number >= uint32(len(hookNames)) {
+		return "", false
 	}
-	return unix.NF_INET_POST_ROUTING
+	return hookNames[number], true
 }
 
 // AttachmentOf returns where iptables-nft attaches a built-in chain of a table
