@@ -182,6 +182,29 @@ func (i Interval) Interface() (name string, ok bool) {
 	return name, i == InterfaceInterval(name)
 }
 
+// Interfaces returns an interval of names as those of the names, with and without "+",
+// that make it up: more than one where they touch. What no names make up stays whole.
+func (i Interval) Interfaces() []Interval {
+	var all []Interval
+	for rest := i; ; {
+		// The longest one that begins here: either it ends in time, or the name
+		// stands for itself only.
+		name := strings.TrimRight(string(rest.First), "\x00")
+		next := InterfaceInterval(name + "+")
+		if next.Last > rest.Last {
+			next = InterfaceInterval(name)
+		}
+		if strings.Contains(name, "\x00") || next.Last > rest.Last {
+			return []Interval{i}
+		}
+		all = append(all, next)
+		if next.Last == rest.Last {
+			return all
+		}
+		rest.First, _ = next.Last.Next()
+	}
+}
+
 // Text returns an interval of values of a field as the field's option takes it, or
 // where none can, its first and last value with "-" between.
 func (i Interval) Text(f SetField) string {

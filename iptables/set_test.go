@@ -39,3 +39,31 @@ func TestNewSet(t *testing.T) {
 		})
 	}
 }
+
+func TestIntervalOfInterfaces(t *testing.T) {
+	t.Parallel()
+	between := func(first, last string) Interval {
+		return Interval{InterfaceInterval(first).First, InterfaceInterval(last).Last}
+	}
+	for _, test := range []struct {
+		in   Interval
+		want []string
+	}{
+		{between("lo", "lo"), []string{"lo"}},
+		{between("veth+", "veth+"), []string{"veth+"}},
+		{between("veth0+", "veth2+"), []string{"veth0+", "veth1+", "veth2+"}},
+		{between("veth0+", "veth1"), []string{"veth0+", "veth1"}},
+		{between("+", "+"), []string{"+"}},
+	} {
+		var want []Interval
+		for _, name := range test.want {
+			want = append(want, InterfaceInterval(name))
+		}
+		if got := test.in.Interfaces(); !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if none := between("lo", "lo1"); !slices.Equal(none.Interfaces(), []Interval{none}) {
+		t.Errorf("got %q, want all of %q", none.Interfaces(), none)
+	}
+}

@@ -3,6 +3,8 @@ package nftables
 import (
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -104,6 +106,43 @@ func TestNativeListing(t *testing.T) {
 	}
 }
 
+// What nft lists, nft takes again, and makes of it the rules that it listed: so the
+// table can be kept in a file, as nftables.service does.
+func TestNativeReload(t *testing.T) {
+	t.Run("recorded", func(t *testing.T) {
+		t.Parallel()
+		nstest.Enter(t)
+		for _, c := range plans.Cases(t) {
+			nativeReload(t, c.Name, capture.Plan(c.Config(t), c.Host()).Rules)
+		}
+	})
+	t.Run("made up", func(t *testing.T) {
+		t.Parallel()
+		nstest.Enter(t)
+		for seed := range uint64(100) {
+			nativeReload(t, fmt.Sprint(seed), plantest.Random(seed))
+		}
+	})
+}
+
+func nativeReload(t *testing.T, name string, plan iptables.Ruleset) {
+	t.Helper()
+	want := NewNative().Form(plan)
+	nativeReplace(t, want)
+	listing := nstest.Run(t, "nft", "list", "ruleset")
+	nstest.Run(t, "nft", "flush ruleset")
+	file := filepath.Join(t.TempDir(), "rules.nft")
+	if err := os.WriteFile(file, []byte(listing), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	nstest.Run(t, "nft", "-f", file)
+	have := nativeLoad(t)
+	if got := have.Own(); !got.Equal(&want) {
+		t.Errorf("%s (-want +got):\n%s\n%s", name, cmp.Diff(text(want), text(got)), listing)
+	}
+	unchanged(t, func() { nativeReplace(t, want) })
+}
+
 // Other reasons for the same rules change nothing, and so not the comments either.
 func TestNativeOtherOrigins(t *testing.T) {
 	nstest.Enter(t)
@@ -145,13 +184,15 @@ func TestNativeConsecutiveWildcards(t *testing.T) {
 	nstest.Enter(t)
 	cfg := config.Default()
 	cfg.ExcludedInterfaces = []string{"veth1+", "veth0+", "veth00", "veth3+"}
-	nativeTransition(t, "wildcards", capture.Plan(cfg, host.Host{}).Rules)
+	plan := capture.Plan(cfg, host.Host{}).Rules
+	nativeTransition(t, "wildcards", plan)
 	got := nstest.Run(t, "nft", "list", "table", "inet", "meshtables")
 	for _, want := range []string{`iifname { "veth0*", "veth1*", "veth3*" }`, `oifname { "veth0*", "veth1*", "veth3*" }`} {
 		if n := strings.Count(got, want); n != 1 {
 			t.Errorf("%q is there %d times in\n%s", want, n, got)
 		}
 	}
+	nativeReload(t, "wildcards", plan)
 }
 
 // A list of all addresses of a family is no condition on the address, but the rule

@@ -147,11 +147,11 @@ func (d *Decoder) ports(p expr.Payload) bool {
 		return false
 	}
 	first, not, ok := d.Rest[1].Compare(p.DestRegister)
-	last := first
+	last, length := first, 2
 	if !ok {
-		first, last, not, ok = d.Rest[1].Between(p.DestRegister)
+		first, last, not, length = d.Between(1, p.DestRegister)
 	}
-	if !ok || len(first) != int(p.Len) || len(last) != len(first) {
+	if length == 0 || len(first) != int(p.Len) {
 		return false
 	}
 	match := func(i int) iptables.PortMatch {
@@ -170,7 +170,7 @@ func (d *Decoder) ports(p expr.Payload) bool {
 	default:
 		return false
 	}
-	return d.Take(2)
+	return d.Take(length)
 }
 
 // destinationPort joins the match to the one on the source port before it, as

@@ -85,6 +85,20 @@ func (d *Decoder) UnknownTarget() {
 	}
 }
 
+// Between reads a comparison of the register with an interval after the first n
+// expressions: length is the number of all of them, or 0 if there is no such
+// comparison. It takes nothing.
+func (d *Decoder) Between(n int, register uint32) (first, last []byte, not bool, length int) {
+	if len(d.Rest) <= n {
+		return nil, nil, false, 0
+	}
+	first, last, not, read := between(d.Rest[n:], register)
+	if read == 0 || len(first) != len(last) {
+		return nil, nil, false, 0
+	}
+	return first, last, not, n + read
+}
+
 // Comparison is what follows a load: an optional mask and "cmp".
 type Comparison struct {
 	Mask, Data []byte

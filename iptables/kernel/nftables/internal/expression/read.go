@@ -78,13 +78,18 @@ func (e Expression) Bitwise() (b expr.Bitwise, ok bool) {
 	return b, b.DestRegister != 0
 }
 
-// Compare reads "cmp eq reg data" and "cmp neq reg data" (enum
-// nft_cmp_attributes).
+// Compare reads "cmp eq reg data" and "cmp neq reg data".
 func (e Expression) Compare(register uint32) (data []byte, not, ok bool) {
+	op, data, ok := e.compare(register)
+	return data, op == expr.CmpOpNeq, ok && (op == expr.CmpOpEq || op == expr.CmpOpNeq)
+}
+
+// compare reads "cmp op reg data" (enum nft_cmp_attributes).
+func (e Expression) compare(register uint32) (op expr.CmpOp, data []byte, ok bool) {
 	if e.Name != "cmp" {
-		return nil, false, false
+		return 0, nil, false
 	}
-	op, from := expr.CmpOpLt, uint32(0)
+	from := uint32(0)
 	for kind, value := range netlink.Attributes(e.Data) {
 		switch kind {
 		case unix.NFTA_CMP_SREG:
@@ -94,16 +99,36 @@ func (e Expression) Compare(register uint32) (data []byte, not, ok bool) {
 		case unix.NFTA_CMP_DATA:
 			data = ReadData(value)
 		default:
-			return nil, false, false
+			return 0, nil, false
 		}
 	}
-	known := op == expr.CmpOpEq || op == expr.CmpOpNeq
-	return data, op == expr.CmpOpNeq, known && from == register
+	return op, data, from == register
 }
 
-// Between reads "range eq reg from to" and "range neq reg from to" (enum
+// between reads a comparison with an interval from the front of a list, n expressions:
+// one "range", or as nft writes it, "cmp gte" and "cmp lte" (netlink_gen_range in
+// nftables' src/netlink_linearize.c).
+func between(list []Expression, register uint32) (first, last []byte, not bool, n int) {
+	if len(list) == 0 {
+		return nil, nil, false, 0
+	}
+	if first, last, not, ok := list[0].inRange(register); ok {
+		return first, last, not, 1
+	}
+	if len(list) == 1 {
+		return nil, nil, false, 0
+	}
+	from, first, isFirst := list[0].compare(register)
+	to, last, isLast := list[1].compare(register)
+	if !isFirst || !isLast || from != expr.CmpOpGte || to != expr.CmpOpLte {
+		return nil, nil, false, 0
+	}
+	return first, last, false, 2
+}
+
+// inRange reads "range eq reg from to" and "range neq reg from to" (enum
 // nft_range_attributes).
-func (e Expression) Between(register uint32) (first, last []byte, not, ok bool) {
+func (e Expression) inRange(register uint32) (first, last []byte, not, ok bool) {
 	if e.Name != "range" {
 		return nil, nil, false, false
 	}

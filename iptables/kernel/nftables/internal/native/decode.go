@@ -19,7 +19,6 @@ type decoder struct {
 // target, which holds the bytes.
 func decode(exprs []expression.Expression, sets map[string]*installedSet) rule {
 	d := decoder{expression.Decoder{Rest: exprs}, sets}
-	d.guard()
 	for len(d.Rest) > 0 {
 		read := d.condition
 		if d.Counted() {
@@ -33,32 +32,30 @@ func decode(exprs []expression.Expression, sets map[string]*installedSet) rule {
 	return rule{family: d.Family, rule: d.Rule}
 }
 
-// guard reads "meta nfproto", which comes first.
-func (d *decoder) guard() {
-	if len(d.Rest) == 0 {
-		return
-	}
+// guard reads "meta nfproto", which is somewhere before the first address.
+func (d *decoder) guard() bool {
 	key, register, ok := d.Rest[0].Meta()
-	if !ok || key != expr.MetaKeyNFPROTO {
-		return
+	if !ok || key != expr.MetaKeyNFPROTO || d.Family != anyFamily {
+		return false
 	}
 	c, ok := d.Comparison(register)
 	if !ok || c.Not || c.Mask != nil || len(c.Data) != 1 {
-		return
+		return false
 	}
 	for _, f := range iptables.Families() {
 		if c.Data[0] == tables.Number(f) {
 			d.Family = f
-			d.Take(c.Length)
+			return d.Take(c.Length)
 		}
 	}
+	return false
 }
 
 func (d *decoder) condition() bool {
 	if p, ok := d.Rest[0].Payload(); ok && p.Base == expr.PayloadBaseNetworkHeader && d.Family == anyFamily {
 		return false
 	}
-	return d.lookup() || d.owner() || d.connection() || d.Condition() || d.Counter()
+	return d.guard() || d.lookup() || d.addressRange() || d.owner() || d.connection() || d.Condition() || d.Counter()
 }
 
 // lookup reads the load of a field and its lookup in a set.
@@ -92,6 +89,24 @@ func (d *decoder) lookup() bool {
 	return false
 }
 
+// addressRange reads the load of an address and its comparison with an interval: nft
+// makes that of a set with one.
+func (d *decoder) addressRange() bool {
+	for _, f := range []iptables.SetField{iptables.SourceAddress, iptables.DestinationAddress} {
+		field, err := setFieldOf(f, expression.SourceOf(d.Family).Size)
+		if err != nil || !d.loads(field) {
+			continue
+		}
+		first, last, not, n := d.Between(1, register)
+		if n == 0 || len(first) != field.size {
+			return false
+		}
+		d.AddMatch(iptables.NewSet(f, not, []iptables.Interval{{First: iptables.Value(first), Last: iptables.Value(last)}}))
+		return d.Take(n)
+	}
+	return false
+}
+
 // hasPorts reports whether the rule is about a protocol with ports.
 func (d *decoder) hasPorts() bool {
 	return d.Rule.Protocol == (iptables.ProtocolMatch{Protocol: iptables.TCP}) || d.Rule.Protocol == (iptables.ProtocolMatch{Protocol: iptables.UDP})
@@ -117,13 +132,13 @@ func (d *decoder) owner() bool {
 	}
 	var id iptables.IDMatch
 	n := 2
-	if isToNetworkOrder(d.Rest[1], register) && len(d.Rest) > 2 {
-		first, last, not, ok := d.Rest[2].Between(register)
-		if !ok || not || len(first) != 4 || len(last) != 4 {
+	if isToNetworkOrder(d.Rest[1], register) {
+		first, last, not, length := d.Between(n, register)
+		if length == 0 || not || len(first) != 4 {
 			return false
 		}
 		id = iptables.IDMatch{First: binary.BigEndian.Uint32(first), Last: binary.BigEndian.Uint32(last), Set: true}
-		n = 3
+		n = length
 	} else {
 		data, not, ok := d.Rest[1].Compare(register)
 		if !ok || not || len(data) != 4 {

@@ -15,18 +15,22 @@ type encoder struct {
 	*expression.Encoder
 	// newSet announces an anonymous set and returns its number in the batch.
 	newSet func(iptables.Set) uint32
+	// guardFor is the family that is yet to be asked for, or anyFamily.
+	guardFor iptables.Family
 }
 
-// encode appends a rule in nf_tables' own expressions, as nft writes them.
+// encode appends a rule in nf_tables' own expressions, as nft writes them: it asks
+// for the family right before the first address, which needs that, and lists only the
+// address. Where there is none, the family comes first.
 func encode(to *expression.Encoder, r rule, newSet func(iptables.Set) uint32) {
-	e := encoder{to, newSet}
-	if r.family != anyFamily {
-		e.Add(
-			&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: register},
-			&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: []byte{tables.Number(r.family)}},
-		)
+	e := encoder{to, newSet, r.family}
+	if !asksForAddress(&r.rule) {
+		e.guard()
 	}
 	e.Interfaces(r.rule.In, r.rule.Out)
+	if hasOwnAddress(&r.rule) {
+		e.guard()
+	}
 	e.Addresses(r.family, r.rule.Source, r.rule.Destination)
 	e.Protocol(r.rule.Protocol)
 	for _, m := range r.rule.Matches {
@@ -36,7 +40,22 @@ func encode(to *expression.Encoder, r rule, newSet func(iptables.Set) uint32) {
 	e.target(r.family, r.rule.Target)
 }
 
+// guard asks for the family, once.
+func (e *encoder) guard() {
+	if e.guardFor == anyFamily {
+		return
+	}
+	e.Add(
+		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: register},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: []byte{tables.Number(e.guardFor)}},
+	)
+	e.guardFor = anyFamily
+}
+
 func (e *encoder) match(m iptables.Match) {
+	if isOfAddress(m) {
+		e.guard()
+	}
 	switch m := m.(type) {
 	case iptables.Set:
 		e.lookup(m)

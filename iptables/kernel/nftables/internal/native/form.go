@@ -1,6 +1,7 @@
 package native
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
@@ -15,7 +16,7 @@ import (
 // chains of one table, and nat is the one that people look for.
 //
 // A rule that both families have is written once. One that only one of them has
-// begins with "meta nfproto" where packets of both reach it.
+// asks for the family, "meta nfproto", where packets of both reach it.
 
 var tableKey = tables.Key{Family: tables.Inet, Name: "meshtables"}
 
@@ -136,16 +137,23 @@ func (r rule) of(f iptables.Family) iptables.Rule {
 
 // hasAddress reports whether a rule can be met by packets of one family only.
 func hasAddress(r *iptables.Rule) bool {
-	if r.Source != (iptables.Address{}) || r.Destination != (iptables.Address{}) {
-		return true
-	}
-	for _, m := range r.Matches {
-		if s, ok := m.(iptables.Set); ok && (s.Field == iptables.SourceAddress || s.Field == iptables.DestinationAddress) {
-			return true
-		}
-	}
 	t, ok := r.Target.(iptables.TProxy)
-	return ok && !t.IP.IsUnspecified()
+	return asksForAddress(r) || ok && !t.IP.IsUnspecified()
+}
+
+// asksForAddress reports whether a rule has a condition on an address.
+func asksForAddress(r *iptables.Rule) bool {
+	return hasOwnAddress(r) || slices.ContainsFunc(r.Matches, isOfAddress)
+}
+
+// hasOwnAddress reports whether the rule itself has such a condition, not a match.
+func hasOwnAddress(r *iptables.Rule) bool {
+	return r.Source != (iptables.Address{}) || r.Destination != (iptables.Address{})
+}
+
+func isOfAddress(m iptables.Match) bool {
+	s, ok := m.(iptables.Set)
+	return ok && (s.Field == iptables.SourceAddress || s.Field == iptables.DestinationAddress)
 }
 
 // register is the one that everything but second operands is loaded into.

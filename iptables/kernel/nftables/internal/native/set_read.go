@@ -50,7 +50,13 @@ func (s *installedSet) decode(f iptables.SetField, size int, hostOrder bool) (se
 				last = decrement(sorted[i+1].key)
 			}
 		}
-		intervals = append(intervals, iptables.Interval{First: iptables.Value(first), Last: iptables.Value(last)})
+		interval := iptables.Interval{First: iptables.Value(first), Last: iptables.Value(last)}
+		if f == iptables.InInterface || f == iptables.OutInterface {
+			// nft joins "veth0*" and "veth1*" when it reads its own listing.
+			intervals = append(intervals, interval.Interfaces()...)
+			continue
+		}
+		intervals = append(intervals, interval)
 	}
 	return iptables.NewSet(f, false, intervals), len(intervals) > 0
 }
