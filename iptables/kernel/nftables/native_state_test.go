@@ -67,6 +67,7 @@ func TestNativeTampering(t *testing.T) {
 	for name, script := range map[string]string{
 		"a rule of another":       "insert rule inet meshtables ISTIO_OUTPUT tcp dport 22 counter return",
 		"a rule without counter":  "add rule inet meshtables ISTIO_OUTPUT tcp dport 22 return",
+		"a counter is gone":       "flush chain inet meshtables ISTIO_IN_REDIRECT; add rule inet meshtables ISTIO_IN_REDIRECT meta l4proto tcp redirect to :15006",
 		"a rule that only counts": "add rule inet meshtables ISTIO_OUTPUT tcp dport 80 counter; add rule inet meshtables PREROUTING counter",
 		"a rule nobody knows":     "add rule inet meshtables ISTIO_INBOUND limit rate 5/second counter drop",
 		"a set replaced":          "flush chain inet meshtables ISTIO_INBOUND; add rule inet meshtables ISTIO_INBOUND tcp dport { 15020, 15021, 15091 } counter return",

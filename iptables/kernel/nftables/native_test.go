@@ -106,6 +106,30 @@ func TestNativeListing(t *testing.T) {
 	}
 }
 
+// A rule as nft writes it, without a counter, is read like any other. Ours without one
+// is told; a foreign one may do without.
+func TestNativeUncounted(t *testing.T) {
+	nstest.Enter(t)
+	nativeReplace(t, NewNative().Form(planOf(t, "sidecar-default-dual-stack")))
+	nstest.Run(t, "nft", "insert rule inet meshtables OUTPUT tcp dport 99 drop; insert rule inet meshtables ISTIO_OUTPUT udp dport 99 drop")
+	have := nativeLoad(t)
+	for chain, want := range map[string]string{
+		"OUTPUT":       "-p tcp -m tcp --dport 99 -j DROP",
+		"ISTIO_OUTPUT": "-p udp -m udp --dport 99 --no-counter -j DROP",
+	} {
+		if got := have.Table(iptables.IPv4, iptables.Nat).Chain(chain).Rules[0].String(); got != want {
+			t.Errorf("%s: got %s, want %s", chain, got, want)
+		}
+	}
+	p := explain.Packet{Hook: iptables.Output, State: iptables.StateNew, Out: "eth0", DestinationPort: 99,
+		Source: netip.MustParseAddr("10.0.0.1"), Destination: netip.MustParseAddr("203.0.113.9")}
+	for _, p.Protocol = range []iptables.Protocol{iptables.TCP, iptables.UDP} {
+		if got, err := explain.Walk(&have, p); err != nil || got.Verdict != explain.Dropped {
+			t.Errorf("%s is %s (%v)", p.Protocol, got.Verdict, err)
+		}
+	}
+}
+
 // What nft lists, nft takes again, and makes of it the rules that it listed: so the
 // table can be kept in a file, as nftables.service does.
 func TestNativeReload(t *testing.T) {

@@ -20,17 +20,17 @@ type decoder struct {
 func decode(exprs []expression.Expression, sets map[string]*installedSet) rule {
 	d := decoder{expression.Decoder{Rest: exprs}, sets}
 	for len(d.Rest) > 0 {
-		read := d.condition
-		if d.Counted() {
-			read = d.target
-		}
-		if d.Rule.Target != nil || !read() {
+		if d.Rule.Target != nil || !d.next() {
 			d.Unknown()
 		}
 	}
 	d.UnknownTarget()
-	return rule{family: d.Family, rule: d.Rule}
+	return rule{family: d.Family, rule: d.Rule, uncounted: !d.Counted()}
 }
+
+// next reads a condition, the counter or the target, of which the target is the only
+// one after the counter.
+func (d *decoder) next() bool { return !d.Counted() && d.condition() || d.target() }
 
 // guard reads "meta nfproto", which is somewhere before the first address.
 func (d *decoder) guard() bool {

@@ -106,6 +106,8 @@ func markShared(list []rule, v4, v6 []iptables.Rule) {
 type rule struct {
 	family iptables.Family // or anyFamily
 	rule   iptables.Rule
+	// uncounted says of an installed rule that it has no counter.
+	uncounted bool
 	// handles are the kernel's names of it, where it is installed: two if it
 	// is TPROXY with its guard.
 	handles []uint64

@@ -35,6 +35,7 @@ func joinTProxy(rules []rule) []rule {
 			if i+1 < len(rules) && isTProxyGuard(r, rules[i+1]) {
 				i++
 				r.handles = slices.Concat(r.handles, rules[i].handles)
+				r.uncounted = r.uncounted || rules[i].uncounted
 			} else {
 				words := iptables.Rule{Target: t}.String()
 				r.rule.Target = iptables.UnknownTarget{Name: expression.Unknown, Args: []string{"tproxy without a drop after it:", words}}
