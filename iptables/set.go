@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -148,19 +149,35 @@ func (i Interval) touches(j Interval) bool {
 // Prefix returns the prefix that an interval of addresses is, if it is one.
 func (i Interval) Prefix() (p netip.Prefix, ok bool) {
 	first, ok := netip.AddrFromSlice([]byte(i.First))
-	if !ok {
+	if !ok || len(i.Last) != len(i.First) {
 		return p, false
 	}
-	for bits := first.BitLen(); bits >= 0; bits-- {
-		p = netip.PrefixFrom(first, bits)
-		if p != p.Masked() {
-			return p, false
-		}
-		if last := PrefixInterval(p).Last; last >= i.Last {
-			return p, last == i.Last
+	p = netip.PrefixFrom(first, commonBits(i.First, i.Last))
+	return p, p == p.Masked() && endsInOnes(i.Last, p.Bits())
+}
+
+// commonBits returns the number of leading bits that values of one length share.
+func commonBits(a, b Value) int {
+	for n := range len(a) {
+		if differ := a[n] ^ b[n]; differ != 0 {
+			return 8*n + bits.LeadingZeros8(differ)
 		}
 	}
-	return p, false
+	return 8 * len(a)
+}
+
+// endsInOnes reports whether all bits of a value but the first n are set.
+func endsInOnes(v Value, n int) bool {
+	for at := 8 * len(v); at > n; at -= 8 {
+		ones := byte(0xff)
+		if left := at - n; left < 8 {
+			ones >>= 8 - left
+		}
+		if v[at/8-1]&ones != ones {
+			return false
+		}
+	}
+	return true
 }
 
 // Ports returns an interval of ports as a range.

@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
 )
@@ -65,5 +66,23 @@ func TestIntervalOfInterfaces(t *testing.T) {
 	}
 	if none := between("lo", "lo1"); !slices.Equal(none.Interfaces(), []Interval{none}) {
 		t.Errorf("got %q, want all of %q", none.Interfaces(), none)
+	}
+}
+
+func TestPrefixOfInterval(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"0.0.0.0/0", "10.0.0.0/8", "10.1.2.0/23", "10.1.2.3/32", "::/0", "fc00::/7", "2001:db8::/61", "::1/128"} {
+		want := netip.MustParsePrefix(text)
+		if got, ok := PrefixInterval(want).Prefix(); !ok || got != want {
+			t.Errorf("got %s (%v), want %s", got, ok, want)
+		}
+	}
+	for first, last := range map[string]string{
+		"10.0.0.0": "10.0.0.2", "10.0.0.1": "10.0.0.2", "10.0.1.0": "10.0.2.255", "10.0.0.128": "10.0.1.255", "::": "::fffe", "::2": "::4",
+	} {
+		i := Interval{Value(netip.MustParseAddr(first).AsSlice()), Value(netip.MustParseAddr(last).AsSlice())}
+		if got, ok := i.Prefix(); ok {
+			t.Errorf("%s to %s is %s", first, last, got)
+		}
 	}
 }

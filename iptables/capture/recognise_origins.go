@@ -18,13 +18,14 @@ type origins map[string][]string
 // so its order is that of the list.
 func originsOf(rs iptables.Ruleset) (o origins, ok bool) {
 	o = make(origins)
+	known := make(map[iptables.Origin]bool)
 	own := rs.Own()
 	slices.SortStableFunc(own.Tables, natFirst)
 	for _, t := range own.Tables {
 		for _, c := range t.Chains {
 			for _, r := range c.Rules {
 				if r.Origin != (iptables.Origin{}) {
-					o.add(&r, t.Family)
+					o.add(&r, t.Family, known)
 				}
 			}
 		}
@@ -44,14 +45,17 @@ func natFirst(a, b iptables.Table) int {
 	return 0
 }
 
-func (o origins) add(r *iptables.Rule, f iptables.Family) {
-	values := o[r.Origin.Option]
+// add adds the values of a rule's option but those that are known.
+func (o origins) add(r *iptables.Rule, f iptables.Family, known map[iptables.Origin]bool) {
+	option := r.Origin.Option
+	values := o[option]
 	for _, v := range append(valuesOf(r), unlistedPrefix(r, f)...) {
-		if !slices.Contains(values, v) {
+		if one := (iptables.Origin{Option: option, Value: v}); !known[one] {
+			known[one] = true
 			values = append(values, v)
 		}
 	}
-	o[r.Origin.Option] = values
+	o[option] = values
 }
 
 // valuesOf returns the items of an option's value. Those of a list that was too
