@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"regexp"
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
@@ -180,7 +179,7 @@ func (e explanation) writePath(w io.Writer) {
 		if s.Position == 0 {
 			places[i] = s.Chain
 		}
-		rules[i] = shortened(s.Rule)
+		rules[i] = iptables.Brief(s.Rule)
 	}
 	placeWidth, ruleWidth := longestOf(places), min(longestOf(rules), maxRuleWidth)
 	last := ""
@@ -195,18 +194,6 @@ func (e explanation) writePath(w io.Writer) {
 		}
 		fmt.Fprintln(w, strings.TrimRight(line, " "))
 	}
-}
-
-// longSet is a set of more than eight values in the text of a rule.
-var longSet = regexp.MustCompile(`\{((?:[^,{}]+,){8})[^{}]+\}`)
-
-// shortened returns the text of a rule with the first eight values of each set;
-// there can be thousands.
-func shortened(rule string) string {
-	return longSet.ReplaceAllStringFunc(rule, func(set string) string {
-		first := longSet.FindStringSubmatch(set)[1]
-		return fmt.Sprintf("{%s... (%d values)}", first, strings.Count(set, ",")+1)
-	})
 }
 
 // heading names the table of a step.

@@ -24,9 +24,13 @@ func (c *command) explainAll(ctx context.Context) int {
 		}
 		c.warnForeign(&s.rules)
 	}
-	summary := capture.Summarise(s.Config, s.Host)
-	a := overview{Mode: summary.Mode, Inbound: overviewLines(summary.Inbound), Outbound: overviewLines(summary.Outbound)}
-	for _, f := range summary.Families {
+	full, short := capture.Summarise(s.Config, s.Host, 0), capture.Summarise(s.Config, s.Host, iptables.MaxListed)
+	a := overview{
+		Mode:     full.Mode,
+		Inbound:  overviewLines(full.Inbound, short.Inbound),
+		Outbound: overviewLines(full.Outbound, short.Outbound),
+	}
+	for _, f := range full.Families {
 		a.Families = append(a.Families, f.String())
 	}
 	return c.print(a)
@@ -49,13 +53,18 @@ type overviewLine struct {
 	// Why is the option that makes it so, or the reason.
 	Why string `json:"why"`
 
-	fate string
+	// What people read: fate is the verdict, and of long lists there is the beginning.
+	fate, shortWhat, shortWhy string
 }
 
-func overviewLines(lines []capture.Line) []overviewLine {
+// overviewLines returns lines of which people read the short ones.
+func overviewLines(lines, short []capture.Line) []overviewLine {
 	all := make([]overviewLine, len(lines))
 	for i, l := range lines {
-		all[i] = overviewLine{l.What, explain.Redirected, l.Port, l.Why, fmt.Sprintf("to port %d", l.Port)}
+		all[i] = overviewLine{
+			What: l.What, Verdict: explain.Redirected, Port: l.Port, Why: l.Why,
+			fate: fmt.Sprintf("to port %d", l.Port), shortWhat: short[i].What, shortWhy: short[i].Why,
+		}
 		switch {
 		case l.Dropped:
 			all[i].Verdict, all[i].fate = explain.Dropped, "dropped"
@@ -86,11 +95,11 @@ func (o overview) text(w io.Writer) {
 		fmt.Fprintf(w, "\n%s\n", d.name)
 		what, fate := make([]string, len(d.lines)), make([]string, len(d.lines))
 		for i, l := range d.lines {
-			what[i], fate[i] = l.What, l.fate
+			what[i], fate[i] = l.shortWhat, l.fate
 		}
 		whatWidth, fateWidth := longestOf(what), longestOf(fate)
 		for _, l := range d.lines {
-			fmt.Fprintf(w, "  %-*s  %-*s  %s\n", whatWidth, l.What, fateWidth, l.fate, l.Why)
+			fmt.Fprintf(w, "  %-*s  %-*s  %s\n", whatWidth, l.shortWhat, fateWidth, l.fate, l.shortWhy)
 		}
 	}
 }

@@ -173,7 +173,7 @@ func (t *traced) text(w io.Writer) {
 		fmt.Fprintln(w, "  differs from what is explained")
 	}
 	for _, s := range t.Path {
-		line := fmt.Sprintf("  %s %s %d  %s", s.Table, s.Chain, s.Position, shortened(s.Rule))
+		line := fmt.Sprintf("  %s %s %d  %s", s.Table, s.Chain, s.Position, iptables.Brief(s.Rule))
 		if s.Position == 0 {
 			line = fmt.Sprintf("  %s %s  %s", s.Table, s.Chain, cmp.Or(s.Rule, "a rule that iptables does not know"))
 		}

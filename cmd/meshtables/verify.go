@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/kernel"
@@ -167,12 +168,37 @@ func (v verification) writeRules(w io.Writer) {
 
 // writeDifferences prints them under a line for each chain.
 func writeDifferences(w io.Writer, prefix string, all []verify.Difference) {
-	last := ""
-	for _, d := range all {
-		if chain := fmt.Sprintf("%s%s %s %s", prefix, d.Family, d.Table, d.Chain); chain != last {
-			fmt.Fprintln(w, chain)
-			last = chain
-		}
-		fmt.Fprintf(w, "  %s\n", d)
+	for _, c := range byChain(all) {
+		fmt.Fprintf(w, "%s%s %s\n%s", prefix, strings.Join(c.families, " and "), c.chain, c.lines)
 	}
+}
+
+// chainDifferences are the lines about a chain, and the families that they are about.
+type chainDifferences struct {
+	families     []string
+	chain, lines string
+}
+
+// byChain groups differences by the chain, and makes one of what is alike for both
+// families.
+func byChain(all []verify.Difference) []chainDifferences {
+	var groups []chainDifferences
+	for _, d := range all {
+		chain, n := d.Table+" "+d.Chain, len(groups)
+		if n == 0 || groups[n-1].chain != chain || groups[n-1].families[0] != d.Family {
+			groups = append(groups, chainDifferences{families: []string{d.Family}, chain: chain})
+			n++
+		}
+		groups[n-1].lines += fmt.Sprintf("  %s\n", d)
+	}
+	var merged []chainDifferences
+	for _, g := range groups {
+		i := slices.IndexFunc(merged, func(m chainDifferences) bool { return m.chain == g.chain && m.lines == g.lines })
+		if i >= 0 {
+			merged[i].families = append(merged[i].families, g.families...)
+			continue
+		}
+		merged = append(merged, g)
+	}
+	return merged
 }

@@ -36,9 +36,10 @@ type Line struct {
 	Why string
 }
 
-// Summarise tells what [Plan] captures, and why not the rest.
-func Summarise(cfg config.Config, h host.Host) Summary {
-	s := summariser{cfg: cfg, dns: planDNS(cfg, h), families: []iptables.Family{iptables.IPv4}}
+// Summarise tells what [Plan] captures, and why not the rest. Of each list it spells out
+// the first so many items as listed says, or all if that is 0.
+func Summarise(cfg config.Config, h host.Host, listed int) Summary {
+	s := summariser{cfg: cfg, dns: planDNS(cfg, h), families: []iptables.Family{iptables.IPv4}, listed: listed}
 	if capturesIPv6(cfg, h) {
 		s.families = append(s.families, iptables.IPv6)
 	}
@@ -49,6 +50,7 @@ type summariser struct {
 	cfg      config.Config
 	dns      dnsPlan
 	families []iptables.Family
+	listed   int
 	lines    []Line
 }
 
@@ -59,17 +61,27 @@ func (s *summariser) captured(port uint16, what, why string) {
 func (s *summariser) exempt(what, why string) { s.captured(0, what, why) }
 
 // option is an option with its value, as it would be given.
-func option(name string, values string) string { return "--" + name + "=" + values }
+func (s *summariser) option(name, items string) string { return "--" + name + "=" + s.short(items) }
 
 // exemptList adds a line where a list has items; what is about the items.
 func (s *summariser) exemptList(what, name, items string) {
 	if items != "" {
-		s.exempt(fmt.Sprintf(what, words(items)), option(name, items))
+		s.exempt(fmt.Sprintf(what, s.words(items)), s.option(name, items))
 	}
 }
 
 // words separates the items of a list for a reader.
-func words(items string) string { return strings.ReplaceAll(items, ",", ", ") }
+func (s *summariser) words(items string) string {
+	return strings.ReplaceAll(s.short(items), ",", ", ")
+}
+
+// short returns a list, or the beginning of a long one.
+func (s *summariser) short(items string) string {
+	if s.listed == 0 {
+		return items
+	}
+	return iptables.ShortList(strings.Split(items, ","), s.listed)
+}
 
 func join[T any](items []T, print func(T) string) string {
 	texts := make([]string, len(items))
@@ -107,16 +119,16 @@ func (s *summariser) inboundPorts() {
 		return
 	}
 	if c.Mode == config.ModeRedirect {
-		s.exempt(fmt.Sprintf("tcp to port %d", c.TunnelPort), option("tunnel-port", fmt.Sprint(c.TunnelPort)))
+		s.exempt(fmt.Sprintf("tcp to port %d", c.TunnelPort), s.option("tunnel-port", fmt.Sprint(c.TunnelPort)))
 	}
 	s.exemptList("tcp from %s", "excluded-source-cidrs", prefixes(c.ExcludedSourceCIDRs))
 	if !c.IncludedPorts.All {
 		ports := joinPorts(c.IncludedPorts.Ports)
-		s.takeInbound("tcp to port "+words(ports), option("included-ports", ports))
+		s.takeInbound("tcp to port "+s.words(ports), s.option("included-ports", ports))
 		return
 	}
 	s.exemptList("tcp to port %s", "excluded-ports", joinPorts(c.ExcludedPorts))
-	s.takeInbound("all other tcp", option("included-ports", "*"))
+	s.takeInbound("all other tcp", s.option("included-ports", "*"))
 }
 
 func (s *summariser) takeInbound(what, why string) {
@@ -127,7 +139,7 @@ func (s *summariser) inboundRest() string {
 	if s.cfg.IncludedPorts.All {
 		return "the proxy takes tcp only"
 	}
-	return option("included-ports", joinPorts(s.cfg.IncludedPorts.Ports))
+	return s.option("included-ports", joinPorts(s.cfg.IncludedPorts.Ports))
 }
 
 func (s *summariser) virtualMachines() {
@@ -136,14 +148,14 @@ func (s *summariser) virtualMachines() {
 		return
 	}
 	names := join(c.VirtualInterfaces, same)
-	why := option("virtual-interfaces", names)
+	why := s.option("virtual-interfaces", names)
 	switch {
 	case c.IncludedCIDRs.All:
-		s.captured(c.OutboundPort, "tcp by interface "+words(names), why)
+		s.captured(c.OutboundPort, "tcp by interface "+s.words(names), why)
 	case len(c.IncludedCIDRs.CIDRs) > 0:
-		s.captured(c.OutboundPort, fmt.Sprintf("tcp by interface %s to %s", words(names), words(prefixes(c.IncludedCIDRs.CIDRs))), why)
+		s.captured(c.OutboundPort, fmt.Sprintf("tcp by interface %s to %s", s.words(names), s.words(prefixes(c.IncludedCIDRs.CIDRs))), why)
 	}
-	s.exempt("everything else by interface "+words(names), why)
+	s.exempt("everything else by interface "+s.words(names), why)
 }
 
 func (s *summariser) outbound() []Line {
@@ -159,7 +171,7 @@ func (s *summariser) outbound() []Line {
 		s.exemptList("by any group but %s", "included-groups", join(c.IncludedGroups.Groups, number))
 	}
 	s.dnsQueries()
-	s.exempt("to loopback", option("loopback-cidr", c.LoopbackCIDR.String()))
+	s.exempt("to loopback", s.option("loopback-cidr", c.LoopbackCIDR.String()))
 	s.exemptList("to %s", "excluded-cidrs", prefixes(c.ExcludedCIDRs))
 	s.destinations()
 	return s.lines
@@ -169,10 +181,10 @@ func (s *summariser) outbound() []Line {
 func (s *summariser) proxy() {
 	c := s.cfg
 	uids, gids := join(c.ProxyUIDs, number), join(c.ProxyGIDs, number)
-	who := option("proxy-uid", uids) + " " + option("proxy-gid", gids)
+	who := s.option("proxy-uid", uids) + " " + s.option("proxy-gid", gids)
 	s.exempt(fmt.Sprintf("from %s to the pod itself", s.passthrough()), "the proxy's connections to the application")
 	p := planner{cfg: c}
-	self := fmt.Sprintf("user %s or group %s", words(uids), words(gids))
+	self := fmt.Sprintf("user %s or group %s", s.words(uids), s.words(gids))
 	if c.Mode == config.ModeRedirect && !p.includesLoopback() {
 		// The rule that leaves lo to anyone but the first user comes before
 		// those of the others.
@@ -182,7 +194,7 @@ func (s *summariser) proxy() {
 	if !p.includesLoopback() {
 		s.exempt("by anyone else to the pod itself", "does not leave the pod")
 	}
-	s.exempt(fmt.Sprintf("by user %s or group %s", words(uids), words(gids)), "the proxy's: "+who)
+	s.exempt(fmt.Sprintf("by user %s or group %s", s.words(uids), s.words(gids)), "the proxy's: "+who)
 }
 
 // passthrough returns where the proxy connects to the application from, in the
@@ -206,7 +218,7 @@ func (s *summariser) excludedUsers() {
 		users := join(all[:n], func(t config.UserTraffic) string {
 			return config.UserTraffic{First: t.First, Last: t.Last}.String()
 		})
-		s.exempt(trafficWords(all[0])+"by user "+words(users), option("excluded-uids", join(all[:n], config.UserTraffic.String)))
+		s.exempt(trafficWords(all[0])+"by user "+s.words(users), s.option("excluded-uids", join(all[:n], config.UserTraffic.String)))
 		all = all[n:]
 	}
 }
@@ -235,23 +247,23 @@ func (s *summariser) dnsQueries() {
 		return !slices.Contains(s.families, iptables.FamilyOf(a))
 	})
 	if len(servers) > 0 {
-		s.captured(s.cfg.DNSPort, "DNS queries to "+words(join(servers, netip.Addr.String)), "--redirect-dns")
+		s.captured(s.cfg.DNSPort, "DNS queries to "+s.words(join(servers, netip.Addr.String)), "--redirect-dns")
 	}
 }
 
 func (s *summariser) destinations() {
 	c := s.cfg
 	if ports := joinPorts(c.IncludedOutboundPorts); ports != "" {
-		s.captured(c.OutboundPort, "tcp to port "+words(ports), option("included-outbound-ports", ports))
+		s.captured(c.OutboundPort, "tcp to port "+s.words(ports), s.option("included-outbound-ports", ports))
 	}
 	cidrs := prefixes(c.IncludedCIDRs.CIDRs)
 	switch {
 	case c.IncludedCIDRs.All:
-		s.captured(c.OutboundPort, "all other tcp", option("included-cidrs", "*"))
+		s.captured(c.OutboundPort, "all other tcp", s.option("included-cidrs", "*"))
 		s.exempt("everything else", "the proxy takes tcp only")
 		return
 	case cidrs != "":
-		s.captured(c.OutboundPort, "tcp to "+words(cidrs), option("included-cidrs", cidrs))
+		s.captured(c.OutboundPort, "tcp to "+s.words(cidrs), s.option("included-cidrs", cidrs))
 	}
-	s.exempt("everything else", option("included-cidrs", cidrs))
+	s.exempt("everything else", s.option("included-cidrs", cidrs))
 }

@@ -151,7 +151,4 @@ func (g *merged) finish() {
 	g.rule.Origin = iptables.Origin{Option: g.shape.option, Value: list(slices.Compact(g.from))}
 }
 
-// maxListed is how many values of an option are spelled out.
-const maxListed = 8
-
-func list(values []string) string { return iptables.ShortList(values, maxListed) }
+func list(values []string) string { return iptables.ShortList(values, iptables.MaxListed) }

@@ -42,17 +42,14 @@ func isPlaced(r *iptables.Rule, m iptables.Match) bool {
 	return ok
 }
 
-// maxListed is how many values of a set are spelled out.
-const maxListed = 8
-
 // list returns the values of a set, or the first of them.
 func list(s iptables.Set) string {
 	var values []string
-	for _, e := range s.Elements[:min(len(s.Elements), maxListed)] {
+	for _, e := range s.Elements[:min(len(s.Elements), iptables.MaxListed)] {
 		values = append(values, element(s.Field, e))
 	}
 	words := strings.Join(values, ",")
-	if len(s.Elements) > maxListed {
+	if len(s.Elements) > iptables.MaxListed {
 		words += fmt.Sprintf(",... (%d values)", len(s.Elements))
 	}
 	return words

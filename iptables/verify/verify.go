@@ -5,6 +5,7 @@ package verify
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/aymanbagabas/go-udiff/lcs"
 
@@ -39,14 +40,19 @@ type Difference struct {
 	// By is the foreign rule, or policy, that shadows this one, such as "rule 1: -p
 	// tcp -j ACCEPT" or, of another table, "rule 1 of ip nat OUTPUT: -p tcp -j DROP".
 	By string `json:"by,omitempty"`
+
+	// changed tells in which values of long lists the rule differs from the one in
+	// whose place it is wanted.
+	changed []string
 }
 
 // String returns the difference without its family, table and chain: "+" before
-// what is missing, "-" before what is unexpected.
+// what is missing, "-" before what is unexpected. Of long lists it has the beginning,
+// and what differs in them on lines of their own.
 func (d Difference) String() string {
 	what := "the chain itself"
 	if d.Position > 0 {
-		what = fmt.Sprintf("%d: %s", d.Position, d.Rule)
+		what = fmt.Sprintf("%d: %s", d.Position, iptables.Brief(d.Rule))
 	}
 	switch d.Kind {
 	case Missing:
@@ -59,7 +65,7 @@ func (d Difference) String() string {
 	if d.Origin != "" {
 		what += "  # " + d.Origin
 	}
-	return what
+	return strings.Join(append([]string{what}, d.changed...), "\n      ")
 }
 
 // Legend tells in one line what the marks mean that [Difference.String] puts before
@@ -169,7 +175,11 @@ func (c *comparison) chain(want, have *iptables.Chain) []Difference {
 			all = append(all, c.difference(Unexpected, name, positions[i], installed[i]))
 		}
 		for i := edit.ReplStart; i < edit.ReplEnd; i++ {
-			all = append(all, c.difference(Missing, name, i+1, wanted[i]))
+			d := c.difference(Missing, name, i+1, wanted[i])
+			for j := edit.Start; j < edit.End && d.changed == nil; j++ {
+				d.changed = changedValues(installed[j], wanted[i])
+			}
+			all = append(all, d)
 		}
 	}
 	return all

@@ -113,6 +113,39 @@ func TestOriginIsTold(t *testing.T) {
 	}
 }
 
+// Of a set that is too long to be printed, it is told what differs in it.
+func TestLongSets(t *testing.T) {
+	t.Parallel()
+	with := func(not bool, ports ...uint16) *iptables.Ruleset {
+		rs := parse(t, wanted)
+		var all []iptables.Interval
+		for _, p := range ports {
+			all = append(all, iptables.PortInterval(iptables.Port(p)))
+		}
+		r := &rs.Tables[0].Chain("ISTIO_INBOUND").Rules[1]
+		r.Matches = []iptables.Match{iptables.NewSet(iptables.DestinationPort, not, all)}
+		return rs
+	}
+	ten := []uint16{1, 3, 5, 7, 9, 11, 13, 15, 17, 19}
+	const listed = "-p tcp --dport {1,3,5,7,9,11,13,15,... (10 values)} -j RETURN"
+	for name, test := range map[string]struct {
+		installed *iptables.Ruleset
+		want      []string
+	}{
+		"other values":     {with(false, 1, 3, 5, 7, 9, 11, 13, 15, 17, 21), []string{"- 2: " + listed, "+ 2: " + listed + "\n      --dport 19 not installed\n      --dport 21 not wanted"}},
+		"a few":            {with(false, 1, 3), []string{"- 2: -p tcp --dport {1,3} -j RETURN", "+ 2: " + listed + "\n      --dport 5,7,9,11,13,15,17,19 not installed"}},
+		"the other values": {with(true, ten...), []string{"- 2: -p tcp ! --dport {1,3,5,7,9,11,13,15,... (10 values)} -j RETURN", "+ 2: " + listed}},
+	} {
+		var got []string
+		for _, d := range Rules(with(false, ten...), test.installed) {
+			got = append(got, d.String())
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
 func TestLegend(t *testing.T) {
 	t.Parallel()
 	for want, kinds := range map[string][]Kind{

@@ -1,0 +1,23 @@
+package iptables
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// MaxListed is how many values of a list are spelled out where people read it.
+const MaxListed = 8
+
+// longSet is a set of more than MaxListed values in the text of a rule.
+var longSet = regexp.MustCompile(`\{((?:[^,{}]+,){` + strconv.Itoa(MaxListed) + `})[^{}]+\}`)
+
+// Brief returns the text of a rule with the first [MaxListed] values of each [Set]; there
+// can be thousands.
+func Brief(rule string) string {
+	return longSet.ReplaceAllStringFunc(rule, func(set string) string {
+		first := longSet.FindStringSubmatch(set)[1]
+		return fmt.Sprintf("{%s... (%d values)}", first, strings.Count(set, ",")+1)
+	})
+}
