@@ -14,7 +14,10 @@ type Rule struct {
 
 	// Origin tells which option the rule comes from. Only a comment of the rule
 	// tells the kernel, so a rule that was read back may have none.
-	Origin   Origin
+	Origin Origin
+	// Reason says in a few words why the option makes the rule, where a reader of the
+	// rules would ask. Only comments of the native form tell it.
+	Reason   string
 	Counters Counters
 }
 
@@ -86,5 +89,5 @@ func (r Rule) JumpsTo() (chain string, ok bool) {
 
 // Equal reports whether two rules match the same packets in the same words and
 // do the same to them: whether iptables-save prints the same line for both.
-// Counters and origins do not matter.
+// Counters, origins and reasons do not matter.
 func (r Rule) Equal(s Rule) bool { return r.String() == s.String() }

@@ -91,13 +91,11 @@ func (p *planner) dnsRedirect(nat *iptables.Table) {
 // have ports of their own.
 func (p *planner) dnsZones(raw *iptables.Table) {
 	why := from("--redirect-dns", "")
-	zone := func(zone uint16) iptables.Target { return iptables.CTZone{Zone: zone} }
-
 	raw.Append(iptables.Output, why.rule(iptables.Jump{Chain: chainOutputDNS}))
 	for _, id := range p.proxyIdentities() {
 		raw.Append(chainOutputDNS,
-			id.origin.rule(zone(upstreamZone), toPort(iptables.UDP, dnsPort), id.is),
-			id.origin.rule(zone(applicationZone), fromPort(iptables.UDP, p.cfg.DNSPort), id.is))
+			upstream(id.origin, toPort(iptables.UDP, dnsPort), id.is),
+			withApplication(id.origin, fromPort(iptables.UDP, p.cfg.DNSPort), id.is))
 	}
 	if len(p.dns.prefixes) == 0 {
 		return
@@ -105,11 +103,19 @@ func (p *planner) dnsZones(raw *iptables.Table) {
 	p.exemptUsersZone(raw)
 	raw.Append(iptables.Prerouting, why.rule(iptables.Jump{Chain: chainInbound}))
 	for _, server := range p.dns.prefixes {
-		raw.Append(chainOutputDNS, p.dnsOrigin(server).rule(zone(applicationZone),
-			destination(server), toPort(iptables.UDP, dnsPort)))
-		raw.Append(chainInbound, p.dnsOrigin(server).rule(zone(upstreamZone),
-			source(server), fromPort(iptables.UDP, dnsPort)))
+		raw.Append(chainOutputDNS, withApplication(p.dnsOrigin(server), destination(server), toPort(iptables.UDP, dnsPort)))
+		raw.Append(chainInbound, upstream(p.dnsOrigin(server), source(server), fromPort(iptables.UDP, dnsPort)))
 	}
+}
+
+// upstream returns a rule for packets between the proxy and name servers.
+func upstream(why origin, conditions ...condition) iptables.Rule {
+	return because("DNS between the proxy and a server", why.rule(iptables.CTZone{Zone: upstreamZone}, conditions...))
+}
+
+// withApplication returns a rule for packets between the application and the proxy.
+func withApplication(why origin, conditions ...condition) iptables.Rule {
+	return because("DNS between the application and the proxy", why.rule(iptables.CTZone{Zone: applicationZone}, conditions...))
 }
 
 // exemptUsersZone puts the queries of users that do without the proxy into the zone
@@ -120,7 +126,7 @@ func (p *planner) exemptUsersZone(raw *iptables.Table) {
 		if t.Protocol == iptables.TCP || t.Ports != (iptables.PortRange{}) && (t.Ports.First > dnsPort || t.Ports.Last < dnsPort) {
 			continue
 		}
-		raw.Append(chainOutputDNS, from("--excluded-uids", t).rule(iptables.CTZone{Zone: upstreamZone},
-			toPort(iptables.UDP, dnsPort), users(t)))
+		raw.Append(chainOutputDNS, because("in the zone that the answers come in",
+			from("--excluded-uids", t).rule(iptables.CTZone{Zone: upstreamZone}, toPort(iptables.UDP, dnsPort), users(t))))
 	}
 }

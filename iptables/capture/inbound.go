@@ -18,8 +18,8 @@ func (p *planner) natTargets(nat *iptables.Table) {
 // natInbound writes PREROUTING and ISTIO_INBOUND of nat.
 func (p *planner) natInbound(nat *iptables.Table) {
 	// What comes in by the tunnel port is for the proxy as it is.
-	nat.Append(chainInbound,
-		from("--tunnel-port", p.cfg.TunnelPort).rule(iptables.Return, toPort(iptables.TCP, p.cfg.TunnelPort)))
+	nat.Append(chainInbound, because("for the proxy as it is",
+		from("--tunnel-port", p.cfg.TunnelPort).rule(iptables.Return, toPort(iptables.TCP, p.cfg.TunnelPort))))
 
 	redirects := p.cfg.Mode == config.ModeRedirect && capturesInbound(p.cfg)
 	if redirects {

@@ -63,7 +63,8 @@ func (p *planner) proxyTraffic(nat *iptables.Table, id identity) {
 	} else {
 		again = append(again, notToPort(iptables.TCP, p.cfg.TunnelPort))
 	}
-	nat.Append(chainOutput, id.origin.rule(iptables.Jump{Chain: chainInRedirect}, append(again, id.is)...))
+	nat.Append(chainOutput, because("a call to the pod's own service comes in again",
+		id.origin.rule(iptables.Jump{Chain: chainInRedirect}, append(again, id.is)...)))
 
 	// The application calls itself by the pod's own address, without the
 	// proxy. With DNS capture, queries to a resolver in the pod go on to the
@@ -73,11 +74,12 @@ func (p *planner) proxyTraffic(nat *iptables.Table, id identity) {
 		if p.dns.enabled {
 			self = append(self, notToPort(iptables.TCP, dnsPort))
 		}
-		nat.Append(chainOutput, id.origin.rule(iptables.Return, append(self, id.isNot)...))
+		nat.Append(chainOutput, because("the application to itself",
+			id.origin.rule(iptables.Return, append(self, id.isNot)...)))
 	}
 
 	// No loops: whatever else the proxy sends is on its way.
-	nat.Append(chainOutput, id.origin.rule(iptables.Return, id.is))
+	nat.Append(chainOutput, because("the proxy's own traffic, on its way", id.origin.rule(iptables.Return, id.is)))
 }
 
 // includesLoopback looks at both families: an application that is captured

@@ -32,6 +32,12 @@ func (o origin) rule(target iptables.Target, conditions ...condition) iptables.R
 	return r
 }
 
+// because gives a rule its reason, for those of which the option tells too little.
+func because(reason string, r iptables.Rule) iptables.Rule {
+	r.Reason = reason
+	return r
+}
+
 func in(name string) condition {
 	return func(r *iptables.Rule) { r.In.Name = name }
 }

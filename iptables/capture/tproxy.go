@@ -33,9 +33,9 @@ func (p *planner) tproxyPrerouting(mangle *iptables.Table) {
 	}
 	// The mark is kept with the connection, for the answers' sake: see
 	// tproxyOutput.
-	mangle.Append(chainPrerouting, why.rule(
+	mangle.Append(chainPrerouting, because("kept for the answers of the application", why.rule(
 		iptables.SaveMark{PacketMask: iptables.FullMask, ConnectionMask: iptables.FullMask},
-		protocol(iptables.TCP), mark(p.cfg.TProxyMark)))
+		protocol(iptables.TCP), mark(p.cfg.TProxyMark))))
 }
 
 func (p *planner) tproxyOutput(mangle *iptables.Table) {
@@ -44,23 +44,25 @@ func (p *planner) tproxyOutput(mangle *iptables.Table) {
 	p.skipInterfaces(mangle, chainOutput, out)
 	// The proxy marks its own connections to the application, so that the
 	// application sees the client's address. They must not be captured again.
-	mangle.Append(chainOutput, why.rule(iptables.Return,
-		out(loopbackInterface), protocol(iptables.TCP), mark(p.cfg.TProxyMark)))
+	mangle.Append(chainOutput, because("the proxy's connection to the application", why.rule(iptables.Return,
+		out(loopbackInterface), protocol(iptables.TCP), mark(p.cfg.TProxyMark))))
 	for _, id := range p.proxyIdentities() {
-		mangle.Append(chainOutput, id.origin.rule(iptables.SetMark{Value: outboundMark, Mask: iptables.FullMask},
-			notDestination(p.loopback), out(loopbackInterface), protocol(iptables.TCP), id.is))
+		mangle.Append(chainOutput, because("to the pod's own address, so it comes in again",
+			id.origin.rule(iptables.SetMark{Value: outboundMark, Mask: iptables.FullMask},
+				notDestination(p.loopback), out(loopbackInterface), protocol(iptables.TCP), id.is)))
 	}
 	// Answers of the application to such a connection have the client's
 	// address as destination; only the mark routes them back to the proxy.
-	mangle.Append(chainOutput, why.rule(
+	mangle.Append(chainOutput, because("answers of the application go back to the proxy", why.rule(
 		iptables.RestoreMark{PacketMask: iptables.FullMask, ConnectionMask: iptables.FullMask},
-		protocol(iptables.TCP), match(iptables.Connmark{Value: p.cfg.TProxyMark, Mask: iptables.FullMask})))
+		protocol(iptables.TCP), match(iptables.Connmark{Value: p.cfg.TProxyMark, Mask: iptables.FullMask}))))
 }
 
 func (p *planner) tproxyInbound(mangle *iptables.Table) {
 	tcp := protocol(iptables.TCP)
 	// Already on its way: the proxy's connection to the application.
-	mangle.Append(chainInbound, p.markOrigin().rule(iptables.Return, tcp, mark(p.cfg.TProxyMark)))
+	mangle.Append(chainInbound, because("the proxy's connection to the application",
+		p.markOrigin().rule(iptables.Return, tcp, mark(p.cfg.TProxyMark))))
 	mangle.Append(chainInbound, builtIn("passthrough source").rule(iptables.Return,
 		source(p.passthrough), in(loopbackInterface), tcp))
 	// Of what stays within the pod, only the proxy's connections to the pod's
@@ -72,8 +74,8 @@ func (p *planner) tproxyInbound(mangle *iptables.Table) {
 		mangle.Append(chainInbound,
 			// A packet of a connection that was captured belongs to a socket
 			// already and only needs the mark to get there.
-			why.rule(iptables.Jump{Chain: chainDivert},
-				append(conditions, conntrack(iptables.StateRelated|iptables.StateEstablished))...),
+			because("captured already", why.rule(iptables.Jump{Chain: chainDivert},
+				append(conditions, conntrack(iptables.StateRelated|iptables.StateEstablished))...)),
 			why.rule(iptables.Jump{Chain: chainTProxy}, conditions...))
 	})
 }
@@ -81,7 +83,7 @@ func (p *planner) tproxyInbound(mangle *iptables.Table) {
 func (p *planner) tproxyTargets(mangle *iptables.Table) {
 	why := p.markOrigin()
 	mangle.Append(chainDivert,
-		why.rule(iptables.SetMark{Value: p.cfg.TProxyMark, Mask: iptables.FullMask}),
+		because("routed to the proxy's socket", why.rule(iptables.SetMark{Value: p.cfg.TProxyMark, Mask: iptables.FullMask})),
 		why.rule(iptables.Accept))
 	mangle.Append(chainTProxy, from("--inbound-port", p.cfg.InboundPort).rule(
 		iptables.TProxy{

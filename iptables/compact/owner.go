@@ -76,7 +76,7 @@ func withoutNegatedOwners(t *iptables.Table, name string, rules []iptables.Rule)
 		c := conditionsOf(plain)
 		special := part()
 		var rest string
-		then := iptables.Rule{Target: r.Target, Origin: r.Origin}
+		then := iptables.Rule{Target: r.Target, Origin: r.Origin, Reason: r.Reason}
 		if c.unconditional() {
 			rest = special
 		} else {
@@ -89,6 +89,7 @@ func withoutNegatedOwners(t *iptables.Table, name string, rules []iptables.Rule)
 		for _, x := range exceptions {
 			chain.Rules = append(chain.Rules, iptables.Rule{
 				Matches: []iptables.Match{x}, Target: iptables.Goto{Chain: rest}, Origin: r.Origin,
+				Reason: "not let go by the next rule",
 			})
 		}
 		chain.Rules = append(chain.Rules, then)

@@ -92,7 +92,8 @@ func TestNativeListing(t *testing.T) {
 	nativeReplace(t, NewNative().Form(planOf(t, "sidecar-default-dual-stack")))
 	got := nstest.Run(t, "nft", "list", "table", "inet", "meshtables")
 	for _, want := range []string{
-		`tcp dport 15008 counter packets 0 bytes 0 return comment "--tunnel-port=15008"`,
+		`tcp dport 15008 counter packets 0 bytes 0 return comment "--tunnel-port=15008: for the proxy as it is"`,
+		`oifname "lo" counter packets 0 bytes 0 return comment "--proxy-uid=1337: the application to itself"`,
 		`tcp dport { 15020-15021, 15090 } counter packets 0 bytes 0 return comment "--excluded-ports=`,
 		`oifname "lo" ip6 daddr != ::1 tcp dport != 15008 meta skuid 1337 counter packets 0 bytes 0 jump ISTIO_IN_REDIRECT`,
 		`meta l4proto tcp counter packets 0 bytes 0 redirect to :15001 comment "--outbound-port=15001"`,
@@ -180,7 +181,7 @@ func TestNativeOtherOrigins(t *testing.T) {
 	})
 }
 
-// The comments tell where each rule comes from when it is read back.
+// The comments tell where each rule comes from, and why, when it is read back.
 func TestNativeOrigins(t *testing.T) {
 	nstest.Enter(t)
 	want := NewNative().Form(planOf(t, "sidecar-default-dual-stack"))
@@ -189,13 +190,17 @@ func TestNativeOrigins(t *testing.T) {
 	for _, table := range want.Tables {
 		for _, c := range table.Chains {
 			for i, r := range c.Rules {
-				got := have.Table(table.Family, table.Name).Chain(c.Name).Rules[i].Origin.String()
+				loaded := have.Table(table.Family, table.Name).Chain(c.Name).Rules[i]
+				got := loaded.Origin.String()
 				want := r.Origin.String()
 				if len(want) >= 128 {
 					want = r.Origin.Option // a longer comment does not fit
 				}
 				if got != want {
 					t.Errorf("%s: got origin %s, want %s", r, got, want)
+				}
+				if loaded.Reason != r.Reason {
+					t.Errorf("%s: got reason %q, want %q", r, loaded.Reason, r.Reason)
 				}
 			}
 		}

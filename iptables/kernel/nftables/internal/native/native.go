@@ -35,6 +35,7 @@ type ruleText struct {
 	handle uint64
 	exprs  []expression.Expression
 	origin iptables.Origin
+	reason string
 }
 
 // AddTable adds the table if it is this one, and reports whether it is.
@@ -60,7 +61,8 @@ func (t *Table) AddRule(p tables.Place, r tables.Rule) {
 	}
 	if c := t.chain(string(p.Chain())); c != nil {
 		exprs := expression.Append(nil, bytes.Clone(r.Expressions))
-		c.texts = append(c.texts, ruleText{r.Handle, exprs, originOf(r.Userdata)})
+		origin, reason := readComment(r.Userdata)
+		c.texts = append(c.texts, ruleText{r.Handle, exprs, origin, reason})
 	}
 }
 
@@ -98,7 +100,7 @@ func (t *Table) DecodeRules() {
 	for _, chain := range t.chains {
 		for _, text := range chain.texts {
 			r := decode(text.exprs, t.sets)
-			r.rule.Origin = text.origin
+			r.rule.Origin, r.rule.Reason = text.origin, text.reason
 			r.handles = []uint64{text.handle}
 			chain.rules = append(chain.rules, r)
 		}

@@ -99,7 +99,7 @@ func (p *planner) addRules() {
 			continue
 		}
 		for _, r := range w.rules {
-			p.addRule(w.name, r, commentOf(r.rule.Origin))
+			p.addRule(w.name, r, commentOf(&r.rule))
 			if _, ok := r.rule.Target.(iptables.TProxy); ok {
 				p.addRule(w.name, tproxyGuard(r), "the proxy does not listen")
 			}
