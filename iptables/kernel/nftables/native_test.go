@@ -3,8 +3,6 @@ package nftables
 import (
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -129,43 +127,6 @@ func TestNativeUncounted(t *testing.T) {
 			t.Errorf("%s is %s (%v)", p.Protocol, got.Verdict, err)
 		}
 	}
-}
-
-// What nft lists, nft takes again, and makes of it the rules that it listed: so the
-// table can be kept in a file, as nftables.service does.
-func TestNativeReload(t *testing.T) {
-	t.Run("recorded", func(t *testing.T) {
-		t.Parallel()
-		nstest.Enter(t)
-		for _, c := range plans.Cases(t) {
-			nativeReload(t, c.Name, capture.Plan(c.Config(t), c.Host()).Rules)
-		}
-	})
-	t.Run("made up", func(t *testing.T) {
-		t.Parallel()
-		nstest.Enter(t)
-		for seed := range uint64(100) {
-			nativeReload(t, fmt.Sprint(seed), plantest.Random(seed))
-		}
-	})
-}
-
-func nativeReload(t *testing.T, name string, plan iptables.Ruleset) {
-	t.Helper()
-	want := NewNative().Form(plan)
-	nativeReplace(t, want)
-	listing := nstest.Run(t, "nft", "list", "ruleset")
-	nstest.Run(t, "nft", "flush ruleset")
-	file := filepath.Join(t.TempDir(), "rules.nft")
-	if err := os.WriteFile(file, []byte(listing), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	nstest.Run(t, "nft", "-f", file)
-	have := nativeLoad(t)
-	if got := have.Own(); !got.Equal(&want) {
-		t.Errorf("%s (-want +got):\n%s\n%s", name, cmp.Diff(text(want), text(got)), listing)
-	}
-	unchanged(t, func() { nativeReplace(t, want) })
 }
 
 // Other reasons for the same rules change nothing, and so not the comments either.

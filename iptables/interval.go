@@ -1,0 +1,189 @@
+package iptables
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Interval is an inclusive range of values.
+type Interval struct {
+	First, Last Value
+}
+
+// Value is the value of a field as bytes in the order of the network, so that
+// values are ordered as their bytes are. Those of one field have one length: 4 or
+// 16 for addresses, 2 for ports, 4 for ids and 16 (IFNAMSIZ) for interface names.
+type Value string
+
+// Next returns the value after v; there is none after the greatest.
+func (v Value) Next() (next Value, ok bool) {
+	b := []byte(v)
+	for i := len(b) - 1; i >= 0; i-- {
+		b[i]++
+		if b[i] != 0 {
+			return Value(b), true
+		}
+	}
+	return "", false
+}
+
+// interfaceNameSize is IFNAMSIZ (linux/if.h).
+const interfaceNameSize = MaxInterfaceName + 1
+
+// PrefixInterval returns the addresses of a prefix.
+func PrefixInterval(p netip.Prefix) Interval {
+	first := p.Masked().Addr().AsSlice()
+	last := slices.Clone(first)
+	for bit := p.Bits(); bit < 8*len(last); bit++ {
+		last[bit/8] |= 0x80 >> (bit % 8)
+	}
+	return Interval{Value(first), Value(last)}
+}
+
+// PortInterval returns the ports of a range.
+func PortInterval(r PortRange) Interval {
+	return Interval{
+		Value(binary.BigEndian.AppendUint16(nil, r.First)),
+		Value(binary.BigEndian.AppendUint16(nil, r.Last)),
+	}
+}
+
+// IDInterval returns the ids from first to last.
+func IDInterval(first, last uint32) Interval {
+	return Interval{
+		Value(binary.BigEndian.AppendUint32(nil, first)),
+		Value(binary.BigEndian.AppendUint32(nil, last)),
+	}
+}
+
+// InterfaceInterval returns the names that an interface's name, which may end in
+// "+", stands for.
+func InterfaceInterval(name string) Interval {
+	first := make([]byte, interfaceNameSize)
+	last := make([]byte, interfaceNameSize)
+	prefix, wildcard := strings.CutSuffix(name, "+")
+	copy(first, prefix)
+	copy(last, prefix)
+	if wildcard {
+		for i := len(prefix); i < len(last); i++ {
+			last[i] = 0xff
+		}
+	}
+	return Interval{Value(first), Value(last)}
+}
+
+// Contains reports whether a value lies in the interval.
+func (i Interval) Contains(v Value) bool { return i.First <= v && v <= i.Last }
+
+// touches reports whether the first value of j is the one after the last of i.
+func (i Interval) touches(j Interval) bool {
+	after, ok := i.Last.Next()
+	return ok && j.First == after
+}
+
+// Prefix returns the prefix that an interval of addresses is, if it is one.
+func (i Interval) Prefix() (p netip.Prefix, ok bool) {
+	first, ok := netip.AddrFromSlice([]byte(i.First))
+	if !ok || len(i.Last) != len(i.First) {
+		return p, false
+	}
+	p = netip.PrefixFrom(first, commonBits(i.First, i.Last))
+	return p, p == p.Masked() && endsInOnes(i.Last, p.Bits())
+}
+
+// commonBits returns the number of leading bits that values of one length share.
+func commonBits(a, b Value) int {
+	for n := range len(a) {
+		if differ := a[n] ^ b[n]; differ != 0 {
+			return 8*n + bits.LeadingZeros8(differ)
+		}
+	}
+	return 8 * len(a)
+}
+
+// endsInOnes reports whether all bits of a value but the first n are set.
+func endsInOnes(v Value, n int) bool {
+	for at := 8 * len(v); at > n; at -= 8 {
+		ones := byte(0xff)
+		if left := at - n; left < 8 {
+			ones >>= 8 - left
+		}
+		if v[at/8-1]&ones != ones {
+			return false
+		}
+	}
+	return true
+}
+
+// Ports returns an interval of ports as a range.
+func (i Interval) Ports() PortRange {
+	return PortRange{binary.BigEndian.Uint16([]byte(i.First)), binary.BigEndian.Uint16([]byte(i.Last))}
+}
+
+// IDs returns an interval of user or group ids.
+func (i Interval) IDs() (first, last uint32) {
+	return binary.BigEndian.Uint32([]byte(i.First)), binary.BigEndian.Uint32([]byte(i.Last))
+}
+
+// Interface returns the name that an interval of names stands for, if it is one.
+func (i Interval) Interface() (name string, ok bool) {
+	name = strings.TrimRight(string(i.First), "\x00")
+	if i != InterfaceInterval(name) {
+		name += "+"
+	}
+	return name, i == InterfaceInterval(name)
+}
+
+// Interfaces returns an interval of names as those of the names, with and without "+",
+// that make it up: more than one where they touch. What no names make up stays whole.
+func (i Interval) Interfaces() []Interval {
+	var all []Interval
+	for rest := i; ; {
+		// The longest one that begins here: either it ends in time, or the name
+		// stands for itself only.
+		name := strings.TrimRight(string(rest.First), "\x00")
+		next := InterfaceInterval(name + "+")
+		if next.Last > rest.Last {
+			next = InterfaceInterval(name)
+		}
+		if strings.Contains(name, "\x00") || next.Last > rest.Last {
+			return []Interval{i}
+		}
+		all = append(all, next)
+		if next.Last == rest.Last {
+			return all
+		}
+		rest.First, _ = next.Last.Next()
+	}
+}
+
+// Text returns an interval of values of a field as the field's option takes it, or
+// where none can, its first and last value with "-" between.
+func (i Interval) Text(f SetField) string {
+	switch f {
+	case SourceAddress, DestinationAddress:
+		if p, ok := i.Prefix(); ok {
+			return p.String()
+		}
+		first, _ := netip.AddrFromSlice([]byte(i.First))
+		last, _ := netip.AddrFromSlice([]byte(i.Last))
+		return first.String() + "-" + last.String()
+	case InInterface, OutInterface:
+		if name, ok := i.Interface(); ok {
+			return name
+		}
+		return strconv.Quote(string(i.First)) + "-" + strconv.Quote(string(i.Last))
+	case SourcePort, DestinationPort:
+		return i.Ports().String()
+	default:
+		first, last := i.IDs()
+		if first == last {
+			return strconv.FormatUint(uint64(first), 10)
+		}
+		return strconv.FormatUint(uint64(first), 10) + "-" + strconv.FormatUint(uint64(last), 10)
+	}
+}
