@@ -139,6 +139,10 @@ func (t *Table) Append(chain string, rules ...Rule) {
 		t.Chains = append(t.Chains, Chain{Name: chain})
 		c = &t.Chains[len(t.Chains)-1]
 	}
+	if n := len(c.Rules); cap(c.Rules)-n < len(rules) {
+		// append would grow thousands of rules by a quarter at a time.
+		c.Rules = slices.Grow(c.Rules, max(n, len(rules)))
+	}
 	c.Rules = append(c.Rules, rules...)
 }
 

@@ -78,9 +78,8 @@ func NewSet(field SetField, not bool, intervals []Interval) Set {
 // union sorts intervals and makes one of those that overlap, and with touching of
 // those that touch.
 func union(intervals []Interval, touching bool) []Interval {
-	sorted := slices.SortedFunc(slices.Values(intervals), func(a, b Interval) int {
-		return strings.Compare(string(a.First), string(b.First))
-	})
+	sorted := slices.Clone(intervals)
+	slices.SortFunc(sorted, func(a, b Interval) int { return strings.Compare(string(a.First), string(b.First)) })
 	merged := sorted[:0]
 	for _, i := range sorted {
 		if n := len(merged) - 1; n >= 0 && (i.First <= merged[n].Last || touching && merged[n].touches(i)) {

@@ -21,8 +21,9 @@ type merged struct {
 	// known is what conditions has found out, which few rules need.
 	known *conditions
 
-	shape  shape
-	rest   iptables.Rule
+	shape shape
+	rest  iptables.Rule
+	// values are sorted when finish is done.
 	values []iptables.Interval
 	from   []string // the values of the options
 }
@@ -35,6 +36,8 @@ type merger struct {
 	done    []*merged
 	// at holds the place in done of what has each shape so far.
 	at map[shape]int
+	// spare is one that has become a part of another, as most do in long lists.
+	spare *merged
 }
 
 // merge makes one rule of those that have one shape, where the order of rules
@@ -51,7 +54,12 @@ func merge(chain []iptables.Rule, e *effects, over []iptables.SetField, allowed 
 }
 
 func (m *merger) add(r iptables.Rule, over []iptables.SetField) {
-	next := &merged{rule: r, effect: m.effects.of(r.Target)}
+	next := m.spare
+	m.spare = nil
+	if next == nil {
+		next = new(merged)
+	}
+	*next = merged{rule: r, effect: m.effects.of(r.Target)}
 	var shapes []shape
 	for _, f := range over {
 		rest, not, values, ok := extract(r, f)
@@ -64,6 +72,7 @@ func (m *merger) add(r iptables.Rule, over []iptables.SetField) {
 		}
 		if place, ok := m.at[s]; ok && m.mayMove(next, place, f, values) {
 			m.done[place].include(f, rest, s, values, r.Origin.Value)
+			m.spare = next
 			return
 		}
 		shapes = append(shapes, s)
@@ -147,7 +156,8 @@ func (g *merged) finish() {
 	if g.shape == (shape{}) {
 		return
 	}
-	g.rule = restore(g.rest, iptables.NewSet(g.shape.field, false, g.values))
+	set := iptables.NewSet(g.shape.field, false, g.values)
+	g.rule, g.values = restore(g.rest, set), set.Elements
 	g.rule.Origin = iptables.Origin{Option: g.shape.option, Value: list(slices.Compact(g.from))}
 }
 

@@ -101,7 +101,7 @@ func groupPorts(rules []iptables.Rule, e *effects, long map[shape]bool) []iptabl
 			grouped = append(grouped, g.rule)
 			continue
 		}
-		for _, ports := range groups(iptables.NewSet(g.shape.field, false, g.values)) {
+		for _, ports := range groups(g.values) {
 			grouped = append(grouped, withPorts(g, ports))
 		}
 	}
@@ -109,10 +109,10 @@ func groupPorts(rules []iptables.Rule, e *effects, long map[shape]bool) []iptabl
 }
 
 // groups divides ports into as many as one multiport takes.
-func groups(s iptables.Set) [][]iptables.PortRange {
+func groups(sorted []iptables.Interval) [][]iptables.PortRange {
 	var all [][]iptables.PortRange
 	free := 0
-	for _, e := range s.Elements {
+	for _, e := range sorted {
 		ports := e.Ports()
 		need := 1
 		if ports.First != ports.Last {

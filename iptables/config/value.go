@@ -82,8 +82,12 @@ func divide[T comparable](items []T) (once, again []T) {
 	return once, again
 }
 
-// repeated returns the items that a text, which Set takes, has more than once.
+// repeated returns the items that a text, which Set has taken, has more than once.
 func (v list[T]) repeated(text string) string {
+	if strings.Count(text, ",") < len(*v.target) {
+		// There are thousands at times.
+		return ""
+	}
 	items, _ := v.items(text)
 	_, again := divide(items)
 	again = distinct(again)
