@@ -50,8 +50,7 @@ func withoutCompat() faulty {
 // the other form is known to be unavailable.
 func TestNativeWithoutCompat(t *testing.T) {
 	nstest.Enter(t)
-	compatible, native := faultyBackend(withoutCompat()), faultyBackend(withoutCompat())
-	native.native = true
+	compatible, native := NewWithoutCompat()
 	plan := planOf(t, "sidecar-default-dual-stack")
 	if err := compatible.Available(t.Context(), compatible.Form(plan)); !errors.Is(err, ErrMissing) {
 		t.Errorf("the compatible form: got %v", err)

@@ -1,0 +1,62 @@
+package nftables_test
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/internal/nstest"
+	"github.com/meshtables/meshtables/iptables/kernel"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables"
+	"github.com/meshtables/meshtables/iptables/verify"
+)
+
+// Without nft_compat all of installing works in the native form: from nothing, again,
+// into the other mode, with its routing, and away. The other form is refused, with
+// nothing changed.
+func TestInstallWithoutCompat(t *testing.T) {
+	nstest.Enter(t)
+	nstest.Run(t, "ip", "link", "set", "lo", "up")
+	compatible, native := nftables.NewWithoutCompat()
+	redirect, tproxy := config.Default(), config.Default()
+	tproxy.Mode, tproxy.RedirectDNS, tproxy.CaptureAllDNS = config.ModeTProxy, true, true
+	installed := func(want iptables.Ruleset) {
+		t.Helper()
+		have, err := native.Load(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if differences := verify.Rules(&want, &have); len(differences) > 0 {
+			t.Errorf("got %v", differences)
+		}
+	}
+	facts := host.Host{Addresses: []netip.Prefix{netip.MustParsePrefix("fd00::7/64")}}
+	for _, c := range []struct {
+		cfg     config.Config
+		changes bool
+	}{{redirect, true}, {redirect, false}, {tproxy, true}, {tproxy, false}, {redirect, true}} {
+		plan := capture.Plan(c.cfg, facts)
+		choice := kernel.Choice{Backend: native, Rules: native.Form(plan.Rules)}
+		report, err := kernel.Install(t.Context(), choice, plan.Routing)
+		if err != nil || report.Changed != c.changes {
+			t.Fatalf("%s: changed: %t, %v", c.cfg.Mode, report.Changed, err)
+		}
+		installed(choice.Rules)
+
+		choice = kernel.Choice{Backend: compatible, Rules: compatible.Form(plan.Rules)}
+		if _, err := kernel.Install(t.Context(), choice, plan.Routing); !errors.Is(err, unix.ENOENT) {
+			t.Errorf("%s: iptables' form: got %v", c.cfg.Mode, err)
+		}
+		installed(native.Form(plan.Rules))
+	}
+	if report, err := kernel.Remove(t.Context(), kernel.Choice{Backend: native}); err != nil || !report.Changed {
+		t.Errorf("removing: changed: %t, %v", report.Changed, err)
+	}
+	installed(iptables.Ruleset{})
+}
