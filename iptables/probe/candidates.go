@@ -182,6 +182,12 @@ func (p *planner) routeTo(a netip.Addr) route {
 	return r
 }
 
+// hasRoute reports whether packets to an address go anywhere.
+func hasRoute(a netip.Addr) bool {
+	routes, err := netlink.RouteGet(a.AsSlice())
+	return err == nil && len(routes) > 0
+}
+
 // lookUpRoute asks the kernel. Where there is no route packets go nowhere; then it
 // is a guess that a rule about all of them will not contradict.
 func lookUpRoute(a netip.Addr) route {

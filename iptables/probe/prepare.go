@@ -24,7 +24,8 @@ func prepare(ctx context.Context, attempts []*attempt, p *post) (*outside, error
 	}
 	for _, a := range attempts {
 		a.err = a.listenAs(p)
-		if a.isOutside() && thereErr != nil {
+		if thereErr != nil && (a.isOutside() || a.mark != 0 && !hasRoute(a.from)) {
+			// An answer to a client needs a route before its mark can tell another.
 			a.err = thereErr
 		}
 	}
