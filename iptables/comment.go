@@ -91,7 +91,7 @@ func (rs *Ruleset) ReadComments() Ruleset {
 
 // ReadComment is [Ruleset.ReadComments] for one rule of the chain of that name.
 func ReadComment(chain string, r Rule) Rule {
-	if to, _ := r.JumpsTo(); !IsOwn(chain) && !IsOwn(to) {
+	if !IsOwn(chain) && !r.JumpsIntoOwn() {
 		return r
 	}
 	matches := slices.Clone(r.Matches)

@@ -87,6 +87,12 @@ func (r Rule) JumpsTo() (chain string, ok bool) {
 	return "", false
 }
 
+// JumpsIntoOwn reports whether a rule jumps or goes to a chain of ours.
+func (r Rule) JumpsIntoOwn() bool {
+	to, ok := r.JumpsTo()
+	return ok && IsOwn(to)
+}
+
 // Equal reports whether two rules match the same packets in the same words and
 // do the same to them: whether iptables-save prints the same line for both.
 // Counters, origins and reasons do not matter.

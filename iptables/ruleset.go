@@ -198,7 +198,7 @@ func (t *Table) Own() Table {
 func (c *Chain) ownJumps() []Rule {
 	var jumps []Rule
 	for _, r := range c.Rules {
-		if to, ok := r.JumpsTo(); ok && IsOwn(to) {
+		if r.JumpsIntoOwn() {
 			jumps = append(jumps, r)
 		}
 	}

@@ -67,8 +67,7 @@ func TestEveryPlan(t *testing.T) {
 			for _, table := range planned.Rules.Tables {
 				for _, chain := range table.Chains {
 					for _, rule := range chain.Rules {
-						to, jumps := rule.JumpsTo()
-						if !iptables.IsOwn(chain.Name) && (!jumps || !iptables.IsOwn(to)) {
+						if !iptables.IsOwn(chain.Name) && !rule.JumpsIntoOwn() {
 							t.Errorf("%s %s: not ours: %s", table.Name, chain.Name, rule)
 						}
 						if rule.Origin.Option == "" {

@@ -13,10 +13,10 @@ import (
 func FirstForeign(rs *iptables.Ruleset, f iptables.Family) (Step, bool) {
 	for _, hook := range []string{iptables.Prerouting, iptables.Output} {
 		steps := stepsOf(rs, f, hook)
-		for len(steps) > 0 && !jumpsIntoOwn(steps[len(steps)-1].Rule) {
+		for len(steps) > 0 && !steps[len(steps)-1].Rule.JumpsIntoOwn() {
 			steps = steps[:len(steps)-1]
 		}
-		at := slices.IndexFunc(steps, func(s Step) bool { return !jumpsIntoOwn(s.Rule) && !isHarmless(s.Rule) })
+		at := slices.IndexFunc(steps, func(s Step) bool { return !s.Rule.JumpsIntoOwn() && !isHarmless(s.Rule) })
 		if at >= 0 {
 			return steps[at], true
 		}
@@ -54,11 +54,6 @@ func stepsIn(t *iptables.Table, name, hook string) []Step {
 // goesOn reports whether what a rule of a built-in chain ends is the table only.
 func goesOn(s Step) bool {
 	return s.Rule.Target == iptables.Accept || s.Rule.Target == iptables.Return
-}
-
-func jumpsIntoOwn(r iptables.Rule) bool {
-	to, ok := r.JumpsTo()
-	return ok && iptables.IsOwn(to)
 }
 
 func isHarmless(r iptables.Rule) bool {

@@ -36,6 +36,5 @@ func familyNames(families []iptables.Family) string {
 // isOurs reports whether a rule of a chain is ours: every rule of our own chains,
 // and the jumps into them.
 func isOurs(c *iptables.Chain, r *iptables.Rule) bool {
-	to, jumps := r.JumpsTo()
-	return iptables.IsOwn(c.Name) || jumps && iptables.IsOwn(to)
+	return iptables.IsOwn(c.Name) || r.JumpsIntoOwn()
 }

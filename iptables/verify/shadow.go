@@ -32,7 +32,7 @@ func (c *comparison) shadowed(own *iptables.Table) []Difference {
 		}
 		rules := c.have.Chain(chain.Name).Rules
 		for i, r := range rules {
-			if !jumpsIntoOwn(r) {
+			if !r.JumpsIntoOwn() {
 				continue
 			}
 			ofUse := r
@@ -56,7 +56,7 @@ func (c *comparison) shadowed(own *iptables.Table) []Difference {
 // taker returns the first foreign rule that takes every packet of r.
 func (c *comparison) taker(before []iptables.Rule, r iptables.Rule) (by string, ok bool) {
 	for i, foreign := range before {
-		if !jumpsIntoOwn(foreign) && matchesAllOf(foreign, r) && c.takes(foreign, r, 0) {
+		if !foreign.JumpsIntoOwn() && matchesAllOf(foreign, r) && c.takes(foreign, r, 0) {
 			return fmt.Sprintf("rule %d: %s", i+1, foreign), true
 		}
 	}

@@ -216,16 +216,11 @@ func (c *comparison) positions(chain string, n int) []int {
 		return positions
 	}
 	for i, r := range c.have.Chain(chain).Rules {
-		if iptables.IsOwn(chain) || jumpsIntoOwn(r) {
+		if iptables.IsOwn(chain) || r.JumpsIntoOwn() {
 			positions = append(positions, i+1)
 		}
 	}
 	return positions
-}
-
-func jumpsIntoOwn(r iptables.Rule) bool {
-	to, jumps := r.JumpsTo()
-	return jumps && iptables.IsOwn(to)
 }
 
 func lines(rules []iptables.Rule) []string {

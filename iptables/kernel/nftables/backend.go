@@ -197,7 +197,7 @@ func onlyOurs(want iptables.Ruleset) error {
 				continue
 			}
 			for _, r := range c.Rules {
-				if to, ok := r.JumpsTo(); !ok || !iptables.IsOwn(to) {
+				if !r.JumpsIntoOwn() {
 					return fmt.Errorf("table %s, chain %s, rule %s: not ours to write",
 						tables.Key{Family: t.Family, Name: t.Name}, c.Name, r)
 				}

@@ -62,7 +62,7 @@ func foreignHandles(t testing.TB) []string {
 				continue
 			}
 			for i, r := range c.Rules {
-				if to, ok := r.JumpsTo(); !ok || !iptables.IsOwn(to) {
+				if !r.JumpsIntoOwn() {
 					list = append(list, fmt.Sprint(chain, handles[chain][i], r.Counters, r))
 				}
 			}

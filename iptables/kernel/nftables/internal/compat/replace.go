@@ -148,10 +148,7 @@ func (p *planner) removeJumps(c *installedChain) {
 
 func equalRule(have installedRule, want iptables.Rule) bool { return have.rule.Equal(want) }
 
-func isForeign(r installedRule) bool {
-	to, ok := r.rule.JumpsTo()
-	return !ok || !iptables.IsOwn(to)
-}
+func isForeign(r installedRule) bool { return !r.rule.JumpsIntoOwn() }
 
 // removeTable deletes a table that we made if nothing foreign is left in it.
 func (p *planner) removeTable() bool {

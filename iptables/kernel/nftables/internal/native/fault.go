@@ -68,9 +68,8 @@ func (t *Table) foreignRules() []iptables.Fault {
 	var all []iptables.Fault
 	for _, c := range t.chains {
 		for _, r := range c.rules {
-			to, jumps := withModelName(r.rule).JumpsTo()
-			if c.Base && !(jumps && iptables.IsOwn(to)) {
-				text := fmt.Sprintf("chain %s of table %s has the foreign rule %s", c.Name, tableKey, withModelName(r.rule))
+			if named := withModelName(r.rule); c.Base && !named.JumpsIntoOwn() {
+				text := fmt.Sprintf("chain %s of table %s has the foreign rule %s", c.Name, tableKey, named)
 				all = append(all, iptables.Fault{Text: text})
 			}
 		}

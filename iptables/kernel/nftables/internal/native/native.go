@@ -114,8 +114,7 @@ func (t *Table) DecodeRules() {
 func (c *installedChain) markUncounted() {
 	for i := range c.rules {
 		r := &c.rules[i]
-		to, _ := withModelName(r.rule).JumpsTo()
-		if r.uncounted && (!c.Base || iptables.IsOwn(to)) {
+		if r.uncounted && (!c.Base || withModelName(r.rule).JumpsIntoOwn()) {
 			r.rule.Matches = append(r.rule.Matches, iptables.Uncounted{})
 		}
 	}
