@@ -34,7 +34,8 @@ type Ruleset struct {
 	Faults []Fault
 	// Before are tables that packets meet before these: each right before the one
 	// of the same family and name. Where ours are in the native form of nf_tables
-	// they are those of iptables, and there only if somebody has asked for them.
+	// they are those of iptables, and there only if somebody has asked for them. See
+	// [Ruleset.Met].
 	Before []Table
 }
 
@@ -98,12 +99,6 @@ func (rs *Ruleset) Table(family Family, name string) *Table {
 	return findTable(rs.Tables, family, name)
 }
 
-// TableBefore returns the table that packets meet right before the one of that
-// family and name, or nil.
-func (rs *Ruleset) TableBefore(family Family, name string) *Table {
-	return findTable(rs.Before, family, name)
-}
-
 func findTable(tables []Table, family Family, name string) *Table {
 	for i := range tables {
 		if t := &tables[i]; t.Family == family && t.Name == name {
@@ -111,14 +106,6 @@ func findTable(tables []Table, family Family, name string) *Table {
 		}
 	}
 	return nil
-}
-
-// NFTName returns the name by which nft has a table of iptables, such as "ip nat".
-func (t *Table) NFTName() string {
-	if t.Family == IPv6 {
-		return "ip6 " + t.Name
-	}
-	return "ip " + t.Name
 }
 
 // Chain returns the chain of that name, or nil.

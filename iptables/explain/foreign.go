@@ -28,25 +28,24 @@ func FirstForeign(rs *iptables.Ruleset, f iptables.Family) (Step, bool) {
 // [Walk] comes to them, without those that let packets go on to ours.
 func stepsOf(rs *iptables.Ruleset, f iptables.Family, hook string) []Step {
 	var steps []Step
-	for _, name := range []string{iptables.Raw, iptables.Mangle, iptables.Nat} {
-		if t := rs.TableBefore(f, name); t != nil {
-			steps = append(steps, slices.DeleteFunc(stepsIn(t, t.NFTName(), hook), goesOn)...)
+	for _, t := range rs.Met(f) {
+		inTable := stepsIn(t, hook)
+		if t.Before {
+			inTable = slices.DeleteFunc(inTable, goesOn)
 		}
-		if t := rs.Table(f, name); t != nil {
-			steps = append(steps, stepsIn(t, name, hook)...)
-		}
+		steps = append(steps, inTable...)
 	}
 	return steps
 }
 
-func stepsIn(t *iptables.Table, name, hook string) []Step {
+func stepsIn(t iptables.MetTable, hook string) []Step {
 	c := t.Chain(hook)
 	if c == nil {
 		return nil
 	}
 	steps := make([]Step, len(c.Rules))
 	for i, r := range c.Rules {
-		steps[i] = Step{Hook: hook, Table: name, Chain: hook, Position: i + 1, Rule: r}
+		steps[i] = Step{Hook: hook, Table: t.Title(), Chain: hook, Position: i + 1, Rule: r}
 	}
 	return steps
 }

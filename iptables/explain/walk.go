@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
 )
@@ -9,11 +10,10 @@ import (
 // Loopback is the interface by which a machine talks to itself.
 const Loopback = "lo"
 
-// Walk sends a packet through raw, mangle and nat of its family, in the order in
-// which the kernel has them at every hook (NF_IP_PRI_RAW, _MANGLE and _NAT_DST in
-// linux/netfilter_ipv4.h). Only packets of new connections enter nat. A table that
-// packets meet before another one is walked first, and has decided for itself: what
-// it accepts goes on to the other, unless it has been redirected.
+// Walk sends a packet through the tables of its family; see [iptables.Ruleset.Met].
+// Only packets of new connections enter nat. A table that packets meet before another
+// one has decided for itself: what it accepts goes on to the other, unless it has been
+// redirected.
 //
 // What goes out by lo, or is redirected on its way out, comes in again by lo, and
 // is walked through PREROUTING too.
@@ -45,9 +45,7 @@ type walker struct {
 	packet Packet
 	// tracked says that the packet has a connection before raw sees it.
 	tracked bool
-	table   *iptables.Table
-	// name is that of the table in steps.
-	name string
+	table   iptables.MetTable
 	// translated says that nat has decided where the connection goes: it asks no
 	// further chain at the hook then (nf_nat_inet_fn in net/netfilter/nf_nat_core.c).
 	translated bool
@@ -74,17 +72,12 @@ func (w *walker) turnAround() {
 }
 
 func (w *walker) walkTables(names []string) error {
-	for _, name := range names {
-		if before := w.rules.TableBefore(w.packet.Family(), name); before != nil {
-			if err := w.walkTable(before, before.NFTName()); err != nil {
-				return err
-			}
+	for _, table := range w.rules.Met(w.packet.Family()) {
+		if !slices.Contains(names, table.Name) || !table.Before && w.rules.Disabled() {
+			continue
 		}
-		table := w.rules.Table(w.packet.Family(), name)
-		if table != nil && !w.rules.Disabled() {
-			if err := w.walkTable(table, name); err != nil {
-				return err
-			}
+		if err := w.walkTable(table); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -99,8 +92,8 @@ const (
 )
 
 // walkTable does nothing for a packet that does not come there any more.
-func (w *walker) walkTable(table *iptables.Table, name string) error {
-	w.table, w.name = table, name
+func (w *walker) walkTable(table iptables.MetTable) error {
+	w.table = table
 	base := table.Chain(w.packet.Hook)
 	if base == nil || w.result.Verdict == Dropped || w.translated && table.Name == iptables.Nat {
 		return nil
@@ -114,7 +107,7 @@ func (w *walker) walkTable(table *iptables.Table, name string) error {
 }
 
 func (w *walker) step(chain *iptables.Chain, position int, rule iptables.Rule) Step {
-	return Step{Hook: w.packet.Hook, Table: w.name, Chain: chain.Name, Position: position, Rule: rule}
+	return Step{Hook: w.packet.Hook, Table: w.table.Title(), Chain: chain.Name, Position: position, Rule: rule}
 }
 
 // maxDepth bounds jumps within jumps. The kernel refuses loops, and nf_tables

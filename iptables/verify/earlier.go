@@ -8,39 +8,30 @@ import (
 
 // earlier returns what keeps every packet of a jump of ours from the table that is
 // compared: a rule, or a policy. It looks at the tables that packets meet before it
-// at the same hook, in the order in which the kernel has them (enum nf_ip_hook_priorities
-// in linux/netfilter_ipv4.h). What one of them accepts goes on to the next.
+// at the same hook. What one of them accepts goes on to the next.
 func (c *comparison) earlier(hook string, jump iptables.Rule) (by string, ok bool) {
-	for _, name := range []string{iptables.Raw, iptables.Mangle, iptables.Nat} {
-		if t := c.installed.TableBefore(c.family, name); t != nil {
-			if by, ok := keeper(t, t.NFTName(), hook, jump); ok {
-				return by, true
-			}
-		}
-		if name == c.table {
+	for _, t := range c.installed.Met(c.family) {
+		if !t.Before && t.Name == c.table {
 			break
 		}
-		if t := c.installed.Table(c.family, name); t != nil {
-			if by, ok := keeper(t, name, hook, jump); ok {
-				return by, true
-			}
+		if by, ok := keeper(t, hook, jump); ok {
+			return by, true
 		}
 	}
 	return "", false
 }
 
-// keeper returns what of a table keeps every packet of a jump from the tables behind
-// it; name is that of the table.
-func keeper(t *iptables.Table, name, hook string, jump iptables.Rule) (by string, ok bool) {
+// keeper returns what of a table keeps every packet of a jump from the tables behind it.
+func keeper(t iptables.MetTable, hook string, jump iptables.Rule) (by string, ok bool) {
 	base := t.Chain(hook)
 	if base == nil {
 		return "", false
 	}
-	switch end, at := endIn(t, base, jump, 0); {
+	switch end, at := endIn(t.Table, base, jump, 0); {
 	case end == kept:
-		return fmt.Sprintf("rule %d of %s %s: %s", at+1, name, hook, base.Rules[at]), true
+		return fmt.Sprintf("rule %d of %s %s: %s", at+1, t.Title(), hook, base.Rules[at]), true
 	case end == throughEnd && base.Policy == iptables.Policy(iptables.Drop):
-		return fmt.Sprintf("policy DROP of %s %s", name, hook), true
+		return fmt.Sprintf("policy DROP of %s %s", t.Title(), hook), true
 	}
 	return "", false
 }
