@@ -130,6 +130,16 @@ type UnknownTarget struct {
 	Args []string
 }
 
+// OnlyTells reports whether the target leaves packets alone and only tells somebody of
+// them (iptables-extensions(8)).
+func (t UnknownTarget) OnlyTells() bool {
+	switch t.Name {
+	case "LOG", "NFLOG", "TRACE", "AUDIT":
+		return true
+	}
+	return false
+}
+
 func (t UnknownTarget) appendSave(words []string) []string {
 	return append(append(words, "-j", t.Name), t.Args...)
 }

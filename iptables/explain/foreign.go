@@ -57,5 +57,5 @@ func goesOn(s Step) bool {
 
 func isHarmless(r iptables.Rule) bool {
 	t, ok := r.Target.(iptables.UnknownTarget)
-	return r.Target == nil || ok && onlyTells(t)
+	return r.Target == nil || ok && t.OnlyTells()
 }

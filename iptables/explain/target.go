@@ -60,22 +60,13 @@ func (w *walker) redirect(t iptables.Redirect) {
 // DROP.
 func (w *walker) applyForeign(t iptables.UnknownTarget) (outcome, error) {
 	switch {
-	case onlyTells(t):
+	case t.OnlyTells():
 		return fellThrough, nil
 	case t.Name == "REJECT":
 		w.drop()
 		return decided, nil
 	}
 	return decided, fmt.Errorf("unknown target %s", strings.TrimSpace(t.Name+" "+strings.Join(t.Args, " ")))
-}
-
-// onlyTells reports whether a target leaves packets alone (iptables-extensions(8)).
-func onlyTells(t iptables.UnknownTarget) bool {
-	switch t.Name {
-	case "LOG", "NFLOG", "TRACE", "AUDIT":
-		return true
-	}
-	return false
 }
 
 func (w *walker) drop() { w.result.Verdict, w.result.Port = Dropped, 0 }

@@ -74,11 +74,11 @@ func endAt(t *iptables.Table, r, jump iptables.Rule, depth int) end {
 			return kept
 		}
 	case iptables.UnknownTarget:
-		switch target.Name {
-		case "DNAT", "REJECT":
-			return kept
-		case "LOG", "NFLOG", "TRACE", "AUDIT":
+		switch {
+		case target.OnlyTells():
 			return throughEnd
+		case target.Name == "DNAT", target.Name == "REJECT":
+			return kept
 		}
 	case iptables.Jump:
 		if to := t.Chain(target.Chain); to != nil && depth < maxDepth {
