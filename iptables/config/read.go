@@ -51,7 +51,7 @@ type reading struct {
 	// given holds what was given explicitly, by the name of the option.
 	given    map[string]given
 	errs     []error
-	warnings []string
+	warnings warnings
 }
 
 func (r *reading) read(c captureFlag) {

@@ -209,22 +209,22 @@ func parseBool(text string) (bool, error) {
 
 // StringValue returns a value that is any text; kind is what --help calls it.
 func StringValue(kind string, target *string) pflag.Value {
-	same := func(s string) string { return s }
-	return scalar[string]{target, kind, func(s string) (string, error) { return s, nil }, same}
+	return scalar[string]{target, kind, func(text string) (string, error) { return text, nil }, sameText}
 }
 
 // FileValue returns a value that names a file or the like: it cannot be empty, as it is
 // where a script's variable is not set. kind is what --help calls it.
 func FileValue(kind string, target *string) pflag.Value {
-	value := StringValue(kind, target).(scalar[string])
-	value.parse = func(text string) (string, error) {
+	parse := func(text string) (string, error) {
 		if text == "" {
 			return "", errors.New("must not be empty: leave it out")
 		}
 		return text, nil
 	}
-	return value
+	return scalar[string]{target, kind, parse, sameText}
 }
+
+func sameText(text string) string { return text }
 
 // ChoiceValue returns a value that is exactly one of those allowed; kind is what
 // --help calls it.

@@ -42,7 +42,7 @@ func (r *reading) warnRepeated(value pflag.Value, all []given) {
 	}
 	for _, g := range all {
 		if again := l.repeated(g.text); again != "" {
-			(*warnings)(&r.warnings).add("%v has %s more than once, which has no effect", g, again)
+			r.warnings.add("%v has %s more than once, which has no effect", g, again)
 		}
 	}
 }
