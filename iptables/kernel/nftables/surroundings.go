@@ -95,7 +95,7 @@ func (b *Backend) foreignChains(c *netlink.Conn, ours iptables.Ruleset) ([]Forei
 
 // isKnown reports whether a base chain is one of those that are read, or of a trace.
 func isKnown(key tables.Key, c tables.Chain) bool {
-	if native.Has(key) || strings.HasPrefix(key.Name, traceTablePrefix) {
+	if native.IsTable(key) || strings.HasPrefix(key.Name, traceTablePrefix) {
 		return true
 	}
 	if key.Family == tables.Inet || !tables.IsBuiltin(key.Name, c.Name) {

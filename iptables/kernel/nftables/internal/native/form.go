@@ -20,8 +20,8 @@ import (
 
 var tableKey = tables.Key{Family: tables.Inet, Name: "meshtables"}
 
-// Has reports whether a table is the native one.
-func Has(table tables.Key) bool { return table == tableKey }
+// IsTable reports whether a table is the native one.
+func IsTable(table tables.Key) bool { return table == tableKey }
 
 // anyFamily marks a rule that packets of every family meet that reach it.
 const anyFamily iptables.Family = 0
