@@ -89,6 +89,8 @@ func (e Expression) compare(register uint32) (op expr.CmpOp, data []byte, ok boo
 	if e.Name != "cmp" {
 		return 0, nil, false
 	}
+	// What tells no operator is not taken for "eq", which is 0.
+	op = expr.CmpOpLt
 	from := uint32(0)
 	for kind, value := range netlink.Attributes(e.Data) {
 		switch kind {
