@@ -7,9 +7,6 @@ import (
 	"strings"
 )
 
-// MaxListed is how many values of a list are spelled out where people read it.
-const MaxListed = 8
-
 // longSet is a set of more than MaxListed values in the text of a rule.
 var longSet = regexp.MustCompile(`\{((?:[^,{}]+,){` + strconv.Itoa(MaxListed) + `})[^{}]+\}`)
 

@@ -59,8 +59,12 @@ func (o Origin) Comment(limit int) string {
 	return o.Option[:min(len(o.Option), limit)]
 }
 
-// ShortList returns the value of an option that is a list, of which no more than
-// the first n items are spelled out: "80,443", or "80,443,... (30 values)".
+// MaxListed is how many items of a list are spelled out where people read it, be it in
+// the comment of a rule.
+const MaxListed = 8
+
+// ShortList returns a list, such as the value of an option or of a [Set], of which no
+// more than the first n items are spelled out: "80,443", or "80,443,... (30 values)".
 func ShortList(items []string, n int) string {
 	if len(items) <= n {
 		return strings.Join(items, ",")

@@ -1,11 +1,6 @@
 package show
 
-import (
-	"fmt"
-	"strings"
-
-	"github.com/meshtables/meshtables/iptables"
-)
+import "github.com/meshtables/meshtables/iptables"
 
 // setOf returns the set that a rule's one condition on an address or interface is.
 func setOf(r *iptables.Rule, f iptables.SetField) (s iptables.Set, ok bool) {
@@ -44,15 +39,11 @@ func isPlaced(r *iptables.Rule, m iptables.Match) bool {
 
 // list returns the values of a set, or the first of them.
 func list(s iptables.Set) string {
-	var values []string
-	for _, e := range s.Elements[:min(len(s.Elements), iptables.MaxListed)] {
-		values = append(values, element(s.Field, e))
+	values := make([]string, len(s.Elements))
+	for i, e := range s.Elements {
+		values[i] = element(s.Field, e)
 	}
-	words := strings.Join(values, ",")
-	if len(s.Elements) > iptables.MaxListed {
-		words += fmt.Sprintf(",... (%d values)", len(s.Elements))
-	}
-	return words
+	return iptables.ShortList(values, iptables.MaxListed)
 }
 
 func element(f iptables.SetField, e iptables.Interval) string {
