@@ -61,6 +61,10 @@ func endIn(t *iptables.Table, chain *iptables.Chain, jump iptables.Rule, depth i
 	return throughEnd, 0
 }
 
+// decides reports whether what a target does with a packet is the last of it, or in nat
+// with its connection (iptables-extensions(8)).
+func decides(t iptables.UnknownTarget) bool { return t.Name == "DNAT" || t.Name == "REJECT" }
+
 // endAt returns where the ways of those packets of a jump end that a rule matches:
 // throughEnd if they go on to the next rule.
 func endAt(t *iptables.Table, r, jump iptables.Rule, depth int) end {
@@ -77,7 +81,7 @@ func endAt(t *iptables.Table, r, jump iptables.Rule, depth int) end {
 		switch {
 		case target.OnlyTells():
 			return throughEnd
-		case target.Name == "DNAT", target.Name == "REJECT":
+		case decides(target):
 			return kept
 		}
 	case iptables.Jump:

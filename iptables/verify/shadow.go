@@ -86,13 +86,15 @@ const maxDepth = 16
 
 // takes reports whether a foreign rule, depth chains away from the built-in one,
 // ends the walk through it for every packet of r. A target that nobody here knows
-// may do anything and is not blamed.
+// may do anything and is not blamed; see decides.
 func (c *comparison) takes(rule, r iptables.Rule, depth int) bool {
 	switch t := rule.Target.(type) {
 	case iptables.Verdict:
 		return t != iptables.Return || depth == 0
 	case iptables.Redirect:
 		return true
+	case iptables.UnknownTarget:
+		return decides(t)
 	case iptables.Jump, iptables.Goto:
 		name, _ := rule.JumpsTo()
 		chain := c.have.Chain(name)

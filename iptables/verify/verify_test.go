@@ -76,6 +76,8 @@ func TestRules(t *testing.T) {
 				"nat ISTIO_INBOUND + 2: -p tcp -m tcp --dport 2 -j RETURN"},
 		"shadowed, with a comment": {[]string{"-A PREROUTING", "-A PREROUTING -m comment --comment \"all of it\" -j ACCEPT\n-A PREROUTING"},
 			"nat PREROUTING ! 2: -p tcp -j ISTIO_INBOUND\n    sees no packet for the proxy, behind the foreign rule 1: -m comment --comment \"all of it\" -j ACCEPT"},
+		"shadowed by DNAT": {[]string{"-A PREROUTING -p tcp", "-A PREROUTING -j DNAT --to-destination 10.0.0.1\n-A PREROUTING -p tcp"},
+			"nat PREROUTING ! 2: -p tcp -j ISTIO_INBOUND\n    sees no packet for the proxy, behind the foreign rule 1: -j DNAT --to-destination 10.0.0.1"},
 		"not shadowed by UDP": {[]string{"-A PREROUTING -p tcp", "-A PREROUTING -p udp -j ACCEPT\n-A PREROUTING -p tcp"}, ""},
 		"shadowed by a chain": {[]string{":ISTIO_INBOUND", ":OTHER - [0:0]\n:ISTIO_INBOUND",
 			"-A PREROUTING", "-A PREROUTING -p tcp -j OTHER\n-A OTHER -p tcp\n-A OTHER -j REDIRECT --to-ports 1\n-A PREROUTING"},
