@@ -174,7 +174,7 @@ func (w *witness) see(t *testing.T, a attempt, told explained) error {
 	w.serve(t, a, server, port)
 	patience := lab.DefaultTimeout
 	if told.Verdict == explain.Dropped {
-		patience = dropped
+		patience = dropPatience
 	}
 	answer, err := w.connect(t, a, patience)
 	if told.Verdict == explain.Dropped {
@@ -238,9 +238,9 @@ func unspecified(a netip.Addr) netip.Addr {
 	return netip.IPv6Unspecified()
 }
 
-// dropped is how long a connection is waited for that should never come to be: a SYN
+// dropPatience is how long a connection is waited for that should never come to be: a SYN
 // that got lost for another reason is sent again within it (RFC 6298, section 2.1).
-const dropped = 1500 * time.Millisecond
+const dropPatience = 1500 * time.Millisecond
 
 // connect makes the connection from a port that no earlier one had: connection
 // tracking may remember those.

@@ -124,7 +124,7 @@ func (n *node) checkRefused(t *testing.T, pod *corev1.Pod, c corev1.Container) {
 // while a container runs that has to answer.
 func (n *node) checkTransparent(t *testing.T, pod *corev1.Pod, c corev1.Container) {
 	t.Helper()
-	asked := make(chan error)
+	asked := make(chan error, 1)
 	go func() {
 		var err error
 		for _, f := range lab.Families() {
