@@ -216,8 +216,8 @@ type Uncounted struct{}
 func (Uncounted) appendSave(words []string) []string { return append(words, "--no-counter") }
 
 // UnknownMatch is a match that this package has no type for. It appears only in
-// what [ParseSave] reads: the words are kept as they stood, quotes included, so
-// that they can be printed again.
+// rules that were read, or are about to be written. Of text, see [ParseSave], the words
+// are kept as they stood, quotes included, so that they can be printed again.
 type UnknownMatch struct {
 	// Name is what follows "-m"; it is empty for an option of the rule itself.
 	Name string

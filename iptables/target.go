@@ -122,9 +122,9 @@ func (t CTZone) appendSave(words []string) []string {
 	return append(words, "-j", "CT", "--zone", strconv.Itoa(int(t.Zone)))
 }
 
-// UnknownTarget is a target that this package has no type for. It appears only
-// in what [ParseSave] reads: the words are kept as they stood, quotes included,
-// so that they can be printed again.
+// UnknownTarget is a target that this package has no type for. It appears only in
+// rules that were read. Of text, see [ParseSave], the words are kept as they stood,
+// quotes included, so that they can be printed again.
 type UnknownTarget struct {
 	Name string
 	Args []string

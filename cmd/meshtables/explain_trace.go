@@ -137,10 +137,10 @@ func samePath(want, got []pathStep, early bool) bool {
 	return true
 }
 
-// walkedPart returns the steps that explain would walk too. Where a chain that others
-// lead to is reached from is told by the built-in one that comes before it. A chain
-// that iptables does not know, in a table that it does, counts as one that should have
-// been walked.
+// walkedPart returns the steps that explain would walk too, which depends on the
+// built-in chain: of other chains, on the one that comes before them in the path. In a
+// table that is walked, a chain before any built-in one is none of iptables' and is not
+// known to explain: it counts as walked, so that the paths differ.
 func walkedPart(path []pathStep) []pathStep {
 	var walked []pathStep
 	table, builtin := "", ""

@@ -9,8 +9,8 @@ import (
 
 // Sets returns the ruleset in the native form of nf_tables: lists are sets, no
 // rule asks for the absence of an owner, and what no packet can reach is left
-// out, unless nothing else tells what it comes from. Chains that had to be split have a further part, such as
-// ISTIO_OUTPUT_2.
+// out, unless nothing else tells what it comes from. Chains that had to be split
+// have a further part, such as ISTIO_OUTPUT_2.
 //
 // The result holds what is ours only, and no comments: those of the native form
 // are beside the rules, not in them, and always there.
@@ -82,9 +82,9 @@ func setOfPorts(m iptables.Multiport) (iptables.Match, bool) {
 }
 
 // withoutDead leaves out the rules that no packet reaches because an earlier one
-// decides about all of theirs. Those of what no other rule of the chain comes from
-// stay: they alone tell that it was given, and what would become of the packets if the
-// earlier rule went.
+// decides about all of theirs. A rule with an item of an option that no other rule
+// left in the chain has stays: it alone tells that the item was given, and what would
+// become of the packets if the earlier rule went.
 func withoutDead(list []*merged) []iptables.Rule {
 	var alive []*merged
 	dead := make([]bool, len(list))

@@ -65,8 +65,8 @@ func (b *Backend) Surroundings(ctx context.Context, ours iptables.Ruleset) (arou
 	return around, err
 }
 
-// foreignChains lists the chains of all tables. Tables that are dormant have none that
-// packets meet.
+// foreignChains returns the base chains that packets meet and that are of neither form.
+// Those of a dormant table they do not meet.
 func (b *Backend) foreignChains(c *netlink.Conn, ours iptables.Ruleset) ([]ForeignChain, error) {
 	dormant := make(map[tables.Key]bool)
 	err := list(c, unix.NFPROTO_UNSPEC, unix.NFT_MSG_GETTABLE, "list the tables", func(m netlink.Message) {

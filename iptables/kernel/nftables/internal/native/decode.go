@@ -28,8 +28,8 @@ func decode(exprs []expression.Expression, sets map[string]*installedSet) rule {
 	return rule{family: d.Family, rule: d.Rule, uncounted: !d.Counted()}
 }
 
-// next reads a condition, the counter or the target, of which the target is the only
-// one after the counter.
+// next reads a condition, the counter or the target. After the counter there is only
+// the target.
 func (d *decoder) next() bool { return !d.Counted() && d.condition() || d.target() }
 
 // guard reads "meta nfproto", which is somewhere before the first address.
