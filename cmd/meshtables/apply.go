@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
@@ -166,8 +167,7 @@ func (c *command) warnOthers(ctx context.Context, choice kernel.Choice, report k
 	}
 	c.warnFirst(around)
 	rules := report.Before
-	if own := rules.Own(); own.Len() == rules.Len() && len(around.Before) == 0 {
-		// There is nothing foreign.
+	if !hasForeign(&rules) && len(around.Before) == 0 {
 		return nil
 	}
 	if report.Changed {
@@ -181,6 +181,16 @@ func (c *command) warnOthers(ctx context.Context, choice kernel.Choice, report k
 			d.Family, d.Table, d.Chain, d.Position, d.Rule, d.By))
 	}
 	return nil
+}
+
+// hasForeign reports whether others have something in the tables of our rules that can
+// keep packets from them: a rule, or a policy.
+func hasForeign(rs *iptables.Ruleset) bool {
+	own := rs.Own()
+	drops := func(c iptables.Chain) bool { return c.Policy == iptables.Policy(iptables.Drop) }
+	return own.Len() < rs.Len() || slices.ContainsFunc(rs.Tables, func(t iptables.Table) bool {
+		return slices.ContainsFunc(t.Chains, drops)
+	})
 }
 
 func (c *command) cleanup(ctx context.Context) int {
