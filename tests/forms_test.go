@@ -16,12 +16,12 @@ func TestNoGapWhileFormsChange(t *testing.T) {
 	apply(t, p)
 	open := openConnections(t, p)
 	tr, stop := keepConnecting(t, flows(p))
-	longest := applyDuration(t, p)
+	usual := applyDuration(t, p)
 	killed := 0
 	for i := range changes {
 		p.backend = anyBackend()
 		if i%4 == 3 {
-			if applyAndKill(t, p, rand.N(longest)) {
+			if applyAndKill(t, p, rand.N(usual)) {
 				killed++
 			}
 		} else {

@@ -127,10 +127,10 @@ func connectAndKill(t *testing.T, p pod, times int, killed, changed *int) *traff
 	apply(t, p)
 	open := openConnections(t, p)
 	tr, stop := keepConnecting(t, flows(p))
-	longest := applyDuration(t, p)
+	usual := applyDuration(t, p)
 	generation := nftGeneration(t, p)
 	for deadline := time.Now().Add(2 * time.Minute); *killed < times && time.Now().Before(deadline); {
-		if !applyAndKill(t, p, rand.N(longest)) {
+		if !applyAndKill(t, p, rand.N(usual)) {
 			generation = nftGeneration(t, p)
 			continue
 		}

@@ -180,7 +180,8 @@ func (o *outside) join(ctx context.Context, links []linkOutside) error {
 // which may be seconds later, and what is sent before is lost. The peer, which found it
 // up, needs no such wait.
 func operational(ctx context.Context, at *netlink.Handle, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	notUp := fmt.Errorf("%s did not come up outside in %s", name, settleTime)
+	ctx, cancel := context.WithTimeoutCause(ctx, settleTime, notUp)
 	defer cancel()
 	for {
 		link, err := at.LinkByName(name)
@@ -191,7 +192,7 @@ func operational(ctx context.Context, at *netlink.Handle, name string) error {
 			return nil
 		}
 		if pause(ctx) != nil {
-			return fmt.Errorf("%s did not come up outside in %s", name, settleTime)
+			return context.Cause(ctx)
 		}
 	}
 }

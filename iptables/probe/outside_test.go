@@ -15,16 +15,22 @@ import (
 )
 
 // On a machine that is busy with interfaces, connections arrive at the first go: within
-// less than the second after which TCP and ARP would try again.
+// less than the second after which TCP and ARP would try again. One of them may be late
+// for other reasons; without waiting for the interface several are.
 func TestRunOnBusyMachine(t *testing.T) {
 	want := enter(t)
 	want.Timeout = 900 * time.Millisecond
 	install(t, want.Rules)
 	busy(t)
-	for range 15 {
+	late := 0
+	for range 20 {
 		if s := run(t, want)["inbound"]; s.Outcome != Passed {
-			t.Fatal(s)
+			t.Log(s)
+			late++
 		}
+	}
+	if late > 1 {
+		t.Errorf("%d connections of 20 did not arrive at the first go", late)
 	}
 }
 

@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// settleTime bounds how long to wait for addresses: duplicate address detection
-// takes up to two seconds (RFC 4862, section 5.4.2), and longer on a busy machine.
+// settleTime bounds how long to wait for interfaces, and then for addresses: duplicate
+// address detection takes up to two seconds (RFC 4862, section 5.4.2), and all of it
+// longer on a busy machine.
 const settleTime = 5 * time.Second
 
 // settleAll waits until the IPv6 addresses here and outside, which may be nil, can
