@@ -87,7 +87,10 @@ func (c *command) installed(ctx context.Context) ([]kernel.Installed, error) {
 	if err != nil {
 		return nil, err
 	}
-	others, unseen := choice.Others(ctx)
+	others, unseen, err := choice.Others(ctx)
+	if err != nil {
+		return nil, err
+	}
 	c.warnUnseen(kernel.Report{Unseen: unseen})
 	if own := rules.Own(); !own.IsEmpty() {
 		others = slices.Insert(others, 0, kernel.Installed{Backend: choice.Backend, Rules: rules})

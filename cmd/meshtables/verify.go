@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -27,8 +28,8 @@ func (c *command) verify(ctx context.Context) int {
 	if err != nil {
 		return c.failed(err)
 	}
-	others, err := choice.Others(ctx)
-	if err != nil {
+	others, unseen, err := choice.Others(ctx)
+	if err := errors.Join(unseen, err); err != nil {
 		return c.failed(err)
 	}
 	around, err := kernel.Around(ctx, choice.Backend, have)

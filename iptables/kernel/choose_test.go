@@ -57,6 +57,13 @@ const (
 	legacyProgram = "xtables-legacy-multi"
 )
 
+// othersOf returns the other backends with rules of ours, or why some could not be asked.
+func othersOf(t *testing.T, c Choice) ([]Installed, error) {
+	t.Helper()
+	others, unseen, err := c.Others(t.Context())
+	return others, errors.Join(unseen, err)
+}
+
 // fates are the candidates without the paths of programs.
 func fates(c Choice) string {
 	var s []string
@@ -77,7 +84,7 @@ func TestAutoMakesNothing(t *testing.T) {
 	if got := fates(choice); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if others, err := choice.Others(t.Context()); len(others) != 0 || err != nil {
+	if others, err := othersOf(t, choice); len(others) != 0 || err != nil {
 		t.Errorf("Others: got %v, %v", others, err)
 	}
 	for _, family := range iptables.Families() {
@@ -243,18 +250,18 @@ func TestOthers(t *testing.T) {
 			nstest.Enter(t)
 			choice := choose(t, chosen)
 			write(t, chosen+"-restore")
-			if others, err := choice.Others(t.Context()); len(others) != 0 || err != nil {
+			if others, err := othersOf(t, choice); len(others) != 0 || err != nil {
 				t.Errorf("without rules: got %v, %v", others, err)
 			}
 			write(t, other+"-restore")
-			others, err := choice.Others(t.Context())
+			others, err := othersOf(t, choice)
 			if err != nil || len(others) != 1 || others[0].Backend.Name() != other {
 				t.Fatalf("got %v, %v", others, err)
 			}
 			if err := others[0].Backend.Replace(t.Context(), others[0].Rules, iptables.Ruleset{}); err != nil {
 				t.Fatal(err)
 			}
-			if others, err := choice.Others(t.Context()); len(others) != 0 || err != nil {
+			if others, err := othersOf(t, choice); len(others) != 0 || err != nil {
 				t.Errorf("after removal: got %v, %v", others, err)
 			}
 			have, err := choice.Backend.Load(t.Context())
@@ -271,7 +278,7 @@ func TestOthersOfPlainName(t *testing.T) {
 	onPath(t, nftProgram, "iptables", "ip6tables")
 	choice := choose(t, "iptables")
 	write(t, "iptables-restore")
-	if others, err := choice.Others(t.Context()); len(others) != 0 || err != nil {
+	if others, err := othersOf(t, choice); len(others) != 0 || err != nil {
 		t.Errorf("got %v, %v", others, err)
 	}
 }
@@ -281,7 +288,7 @@ func TestOthersUnreadable(t *testing.T) {
 	nstest.Enter(t)
 	write(t, "iptables-legacy-restore")
 	onPath(t, nftProgram, "iptables-nft", "ip6tables-nft")
-	_, err := choose(t, Auto).Others(t.Context())
+	_, err := othersOf(t, choose(t, Auto))
 	if !errors.Is(err, xtables.ErrNotFound) || !strings.Contains(err.Error(), "there are legacy tables (IPv4 nat)") {
 		t.Errorf("got %v", err)
 	}

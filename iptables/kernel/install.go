@@ -46,7 +46,10 @@ func Install(ctx context.Context, choice Choice, routing iptables.Routing) (Repo
 	if err != nil {
 		return Report{}, unchanged(err)
 	}
-	others, unseen := choice.Others(ctx)
+	others, unseen, err := choice.Others(ctx)
+	if err != nil {
+		return Report{}, unchanged(err)
+	}
 	changes, err := routes.Diff(ctx, routing)
 	if err != nil {
 		return Report{}, unchanged(err)

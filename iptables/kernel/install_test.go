@@ -191,7 +191,7 @@ func TestRulesMoveBetweenForms(t *testing.T) {
 	}
 	held := observed(t)
 	choice := choose(t, Native)
-	others, err := choice.Others(t.Context())
+	others, err := othersOf(t, choice)
 	if err != nil {
 		t.Fatal(err)
 	}

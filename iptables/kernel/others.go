@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -24,12 +25,15 @@ type Installed struct {
 // same packets, so a caller that has applied rules to one removes them from the
 // others, and a cleanup removes them from all.
 //
-// An error is about a backend that could not be asked, such as legacy tables
-// without the programs to read them; the others are returned beside it.
-func (c Choice) Others(ctx context.Context) ([]Installed, error) {
-	candidates, err := c.beside(ctx)
-	errs := []error{err}
-	var others []Installed
+// unseen is about a backend that could not be asked, such as legacy tables without the
+// programs to read them; the others are returned beside it. The error is that nf_tables
+// may not be asked.
+func (c Choice) Others(ctx context.Context) (others []Installed, unseen, err error) {
+	candidates, legacyErr, err := c.beside(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	errs := []error{legacyErr}
 	for _, backend := range candidates {
 		rules, err := backend.Load(ctx)
 		if err != nil {
@@ -38,7 +42,7 @@ func (c Choice) Others(ctx context.Context) ([]Installed, error) {
 			others = append(others, Installed{backend, rules})
 		}
 	}
-	return others, errors.Join(errs...)
+	return others, errors.Join(errs...), nil
 }
 
 // FormOf returns the form in which a backend has rules, by the name of the backend that
@@ -51,21 +55,24 @@ func FormOf(b Backend) string {
 }
 
 // beside returns the backends beside the chosen one that are there: both forms of
-// nf_tables, whose compatible one the programs write too, and legacy tables.
-func (c Choice) beside(ctx context.Context) ([]Backend, error) {
+// nf_tables, whose compatible one the programs write too, and legacy tables, or why it
+// cannot be told whether these are there.
+func (c Choice) beside(ctx context.Context) (backends []Backend, legacyErr, err error) {
 	chosen := FormOf(c.Backend)
-	var backends []Backend
-	if nftables.New().Exists() == nil {
+	switch err := nftables.New().Exists(); {
+	case err == nil:
 		backends = append(backends, nftables.New(), nftables.NewNative())
+	case errors.Is(err, fs.ErrPermission):
+		// Who may not ask does not know that nothing is there.
+		return nil, nil, fmt.Errorf("failed to look for rules in nf_tables: %w", err)
 	}
-	var err error
 	if chosen != Legacy {
 		var legacy Backend
-		if legacy, err = c.legacy(ctx); legacy != nil {
+		if legacy, legacyErr = c.legacy(ctx); legacy != nil {
 			backends = append(backends, legacy)
 		}
 	}
-	return slices.DeleteFunc(backends, func(b Backend) bool { return b.Name() == chosen }), err
+	return slices.DeleteFunc(backends, func(b Backend) bool { return b.Name() == chosen }), legacyErr, nil
 }
 
 // legacy returns the backend for legacy tables, or nil where there are none.
