@@ -56,6 +56,13 @@ func behindForeignRules() []foreignRules {
 		{"drops by policy", "-t mangle -P OUTPUT DROP", false, dropped, nil},
 		{"marks", "-t mangle -I OUTPUT -j MARK --set-mark 7\n-t nat -I OUTPUT -p tcp -m mark ! --mark 7 -j REDIRECT --to-ports 9",
 			false, outbound, nil},
+		// Raw comes before connections are tracked.
+		{"drops what has no connection in raw", "-t raw -I OUTPUT -p tcp -m conntrack --ctstate INVALID -j DROP", false, dropped, nil},
+		{"lets new ones go in raw", "-t raw -I OUTPUT -p tcp -m conntrack --ctstate NEW -j DROP", false, outbound, nil},
+		{"asks raw for a connection's mark", "-t raw -I OUTPUT -p tcp -m connmark ! --mark 5 -j DROP", false, outbound, nil},
+		{"asks raw for no connection's mark", "-t raw -I PREROUTING -p tcp -m connmark --mark 0 -j DROP", true, inbound, nil},
+		{"restores a mark in raw", "-t raw -I OUTPUT -p tcp -j CONNMARK --restore-mark\n" +
+			"-t mangle -I OUTPUT -p tcp -m mark ! --mark 0 -j DROP", false, outbound, nil},
 	}
 }
 

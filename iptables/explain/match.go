@@ -52,11 +52,12 @@ func (w *walker) matchesExtension(m iptables.Match) (bool, error) {
 	case iptables.Owner:
 		return matchesOwner(m, p.Owner), nil
 	case iptables.Conntrack:
-		return (m.States&p.State != 0) != m.Not, nil
+		return (m.States&w.state() != 0) != m.Not, nil
 	case iptables.Mark:
 		return (w.result.Mark&m.Mask == m.Value) != m.Not, nil
 	case iptables.Connmark:
-		return (w.result.ConnMark&m.Mask == m.Value) != m.Not, nil
+		// Without a connection it matches nothing, nor does its opposite.
+		return w.isConnected() && (w.result.ConnMark&m.Mask == m.Value) != m.Not, nil
 	case iptables.Set:
 		return matchesSet(m, p), nil
 	case iptables.Uncounted:
@@ -65,6 +66,22 @@ func (w *walker) matchesExtension(m iptables.Match) (bool, error) {
 		return false, fmt.Errorf("unknown match %s", strings.TrimSpace(m.Name+" "+strings.Join(m.Args, " ")))
 	}
 	return false, fmt.Errorf("unknown match %T", m)
+}
+
+// isConnected reports whether the packet has a connection, or the template of one, as
+// which it has a zone. The table raw comes before connections are tracked
+// (NF_IP_PRI_CONNTRACK in linux/netfilter_ipv4.h).
+func (w *walker) isConnected() bool {
+	return w.table.Name != iptables.Raw || w.tracked || w.result.Zone != 0
+}
+
+// state returns the state of the packet's connection, which without any is INVALID
+// (conntrack_mt in net/netfilter/xt_conntrack.c, and nft_ct_get_eval in nft_ct.c).
+func (w *walker) state() iptables.CTState {
+	if !w.isConnected() {
+		return iptables.StateInvalid
+	}
+	return w.packet.State
 }
 
 func matchesPort(m iptables.PortMatch, port uint16) bool {

@@ -25,10 +25,14 @@ func (w *walker) apply(target iptables.Target) (outcome, error) {
 		r.Mark = r.Mark&^t.Mask ^ t.Value
 		return fellThrough, nil
 	case iptables.SaveMark:
-		r.ConnMark = r.ConnMark&^t.ConnectionMask ^ r.Mark&t.PacketMask
+		if w.isConnected() {
+			r.ConnMark = r.ConnMark&^t.ConnectionMask ^ r.Mark&t.PacketMask
+		}
 		return fellThrough, nil
 	case iptables.RestoreMark:
-		r.Mark = r.Mark&^t.PacketMask ^ r.ConnMark&t.ConnectionMask
+		if w.isConnected() {
+			r.Mark = r.Mark&^t.PacketMask ^ r.ConnMark&t.ConnectionMask
+		}
 		return fellThrough, nil
 	case iptables.CTZone:
 		// A packet that has a zone keeps it: xt_CT leaves alone what has
