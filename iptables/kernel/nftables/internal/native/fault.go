@@ -42,17 +42,22 @@ func (t *Table) faults() []iptables.Fault {
 func (t *Table) isDormant() bool { return t.flags&unix.NFT_TABLE_F_DORMANT != 0 }
 
 func (c *installedChain) fault() string {
-	table, name := modelName(c.Name)
-	_, isBuiltin := AttachmentOf(table, name)
+	_, name := modelName(c.Name)
 	switch {
-	case !isBuiltin && !iptables.IsOwn(name):
+	case !c.isBuiltin() && !iptables.IsOwn(name):
 		return "is foreign"
-	case c.Base != isBuiltin, c.Base && !c.isAttached():
+	case c.Base != c.isBuiltin(), c.Base && !c.isAttached():
 		return "is not attached where it belongs"
 	case c.Base && c.Policy != "ACCEPT":
 		return "has the policy " + string(c.Policy)
 	}
 	return ""
+}
+
+// isBuiltin reports whether a chain has the name of a built-in one.
+func (c *installedChain) isBuiltin() bool {
+	_, ok := AttachmentOf(modelName(c.Name))
+	return ok
 }
 
 // isAttached reports whether packets meet a built-in chain where we would have

@@ -40,7 +40,7 @@ func nameOf(table, chain string) string {
 // modelName undoes nameOf.
 func modelName(native string) (table, chain string) {
 	for _, table := range modelTables {
-		if chain, ok := strings.CutPrefix(native, table+"_"); ok {
+		if chain, ok := strings.CutPrefix(native, table+"_"); ok && nameOf(table, chain) == native {
 			return table, chain
 		}
 	}

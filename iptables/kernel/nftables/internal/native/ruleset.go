@@ -9,7 +9,8 @@ import (
 
 // Ruleset returns the table as tables of both families, and what is wrong with it as
 // faults. A chain is there for the families whose packets reach it, or would if the
-// table were not dormant. What none reach is shown with IPv4, so that it is noticed.
+// table were not dormant. What none reach is shown with IPv4, so that it is noticed,
+// but not a chain that has the name of a built-in one and is none: a fault tells of it.
 func (t *Table) Ruleset() iptables.Ruleset {
 	var rs iptables.Ruleset
 	if !t.found {
@@ -19,7 +20,7 @@ func (t *Table) Ruleset() iptables.Ruleset {
 	v4, v6 := t.reached(iptables.IPv4), t.reached(iptables.IPv6)
 	for _, c := range t.chains {
 		both := v4[c.Name] && v6[c.Name]
-		if v4[c.Name] || !v6[c.Name] && !c.Base {
+		if v4[c.Name] || !v6[c.Name] && !c.Base && !c.isBuiltin() {
 			addChainTo(&rs, iptables.IPv4, c, both)
 		}
 		if v6[c.Name] {
