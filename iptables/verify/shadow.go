@@ -2,6 +2,7 @@ package verify
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
 )
@@ -77,7 +78,11 @@ func matchesAllOf(rule, r iptables.Rule) bool {
 			return false
 		}
 	}
-	return len(rule.Uncommented().Matches) == 0
+	return !slices.ContainsFunc(rule.Uncommented().Matches, func(m iptables.Match) bool {
+		ports, ok := m.(iptables.Ports)
+		// "-m tcp" alone is how some write "-p tcp".
+		return !ok || ports.Source.Set || ports.Destination.Set
+	})
 }
 
 // maxDepth bounds the chains that are followed, as the kernel does
@@ -101,6 +106,10 @@ func (c *comparison) takes(rule, r iptables.Rule, depth int) bool {
 		if chain == nil || depth == maxDepth {
 			return false
 		}
+		if _, gone := t.(iptables.Goto); gone && depth == 0 {
+			// What it lets go meets the policy, and nothing of ours unless there.
+			return !slices.ContainsFunc(chain.Rules, iptables.Rule.JumpsIntoOwn)
+		}
 		for _, inner := range chain.Rules {
 			if inner.Target == iptables.Return || !matchesAllOf(inner, r) {
 				// What it lets go comes back.
@@ -110,8 +119,6 @@ func (c *comparison) takes(rule, r iptables.Rule, depth int) bool {
 				return true
 			}
 		}
-		_, gone := t.(iptables.Goto)
-		return gone && depth == 0
 	}
 	return false
 }
