@@ -138,7 +138,10 @@ func (o *outside) join(ctx context.Context, links []linkOutside) error {
 	name := links[0].name
 	pair := netlink.NewVeth(netlink.LinkAttrs{Name: name, TxQLen: -1})
 	pair.PeerName, pair.PeerNamespace = name, netlink.NsFd(o.there)
-	if err := netlink.LinkAdd(pair); err != nil {
+	switch err := netlink.LinkAdd(pair); {
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("making a pair of interfaces takes CAP_NET_ADMIN: %w", err)
+	case err != nil:
 		return fmt.Errorf("failed to make a pair of interfaces: %w", err)
 	}
 	o.link = pair
