@@ -59,8 +59,7 @@ func (o Origin) Comment(limit int) string {
 	return o.Option[:min(len(o.Option), limit)]
 }
 
-// MaxListed is how many items of a list are spelled out where people read it, be it in
-// the comment of a rule.
+// MaxListed is how many items of a list are spelled out where people read it.
 const MaxListed = 8
 
 // ShortList returns a list, such as the value of an option or of a [Set], of which no

@@ -161,4 +161,8 @@ func (g *merged) finish() {
 	g.rule.Origin = iptables.Origin{Option: g.shape.option, Value: list(slices.Compact(g.from))}
 }
 
-func list(values []string) string { return iptables.ShortList(values, iptables.MaxListed) }
+// maxStored is how many values of a list a rule is stored with: its comment has little
+// room.
+const maxStored = 8
+
+func list(values []string) string { return iptables.ShortList(values, maxStored) }
