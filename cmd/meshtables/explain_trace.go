@@ -20,8 +20,10 @@ type traced struct {
 	// Agrees says that it met the rules that a packet as it was sent should.
 	Agrees bool `json:"agrees"`
 	// Dropped says that it ended at the last rule of the path, and Why why.
-	Dropped bool        `json:"dropped"`
-	Why     string      `json:"why,omitempty"`
+	Dropped bool   `json:"dropped"`
+	Why     string `json:"why,omitempty"`
+	// Refused is the kernel's error for a packet that came to no rule.
+	Refused string      `json:"refused,omitempty"`
 	Packet  askedPacket `json:"packet"`
 	Path    []pathStep  `json:"path"`
 }
@@ -67,7 +69,10 @@ func (c *command) traceAll(ctx context.Context, q *question, s *subject, answers
 		if n := len(report.Path); n > 0 && report.Path[n-1].Dropped {
 			t.Dropped, t.Why = true, s.whyDropped(report, report.Path[n-1])
 		}
-		t.Agrees = samePath(want.Path, t.Path, t.Dropped && expected.Verdict == explain.TProxied)
+		if report.Refused != nil && len(report.Path) == 0 {
+			t.Refused = report.Refused.Error()
+		}
+		t.Agrees = t.Refused == "" && samePath(want.Path, t.Path, t.Dropped && expected.Verdict == explain.TProxied)
 		answers[i].Trace = t
 		agree = agree && t.Agrees
 	}
@@ -167,8 +172,10 @@ func (t *traced) text(w io.Writer) {
 		return
 	case t.Agrees:
 		fmt.Fprintln(w, "  met the same rules, in the same order")
+	case t.Refused != "":
+		fmt.Fprintf(w, "  shows no rule at all: the kernel did not send it (%s)\n", t.Refused)
 	case len(t.Path) == 0:
-		fmt.Fprintln(w, "  shows no rule at all: it may have had no route, or be of a connection that is open")
+		fmt.Fprintln(w, "  shows no rule at all: it may be of a connection that is open")
 	default:
 		fmt.Fprintln(w, "  differs from what is explained")
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -77,14 +78,29 @@ func (c *connection) packet() explain.Packet { return c.p }
 // answer, that of UDP empty.
 func (c *connection) send() error {
 	to := sockaddr(c.p.Destination, c.p.DestinationPort)
+	call, err := "connect", error(nil)
 	if c.p.Protocol == iptables.UDP {
-		return os.NewSyscallError("sendto", unix.Sendto(c.fd, nil, 0, to))
+		call, err = "sendto", unix.Sendto(c.fd, nil, 0, to)
+	} else {
+		err = unix.Connect(c.fd, to)
 	}
-	err := unix.Connect(c.fd, to)
-	if errors.Is(err, unix.EINPROGRESS) || errors.Is(err, unix.ECONNREFUSED) {
+	switch {
+	case errors.Is(err, unix.EINPROGRESS), errors.Is(err, unix.ECONNREFUSED):
 		return nil
+	case isRefusal(err):
+		return &refusal{err}
 	}
-	return os.NewSyscallError("connect", err)
+	return os.NewSyscallError(call, err)
+}
+
+// isRefusal reports whether an error is about the packet, not about the socket: it was
+// dropped on its way out (EPERM; nf_hook_slow in net/netfilter/core.c), of which only
+// UDP hears, or the routing has nothing for it or refuses it (ip-route(8), types of
+// routes).
+func isRefusal(err error) bool {
+	return slices.ContainsFunc([]error{
+		unix.EPERM, unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EACCES, unix.EINVAL,
+	}, func(errno error) bool { return errors.Is(err, errno) })
 }
 
 // Close ends the connection.

@@ -29,6 +29,9 @@ type Report struct {
 	// or its interface may differ from those asked for.
 	Sent explain.Packet
 	Path []nftables.TraceStep
+	// Refused is what the kernel told the sender, if that was an error: a rule
+	// dropped the packet, or there is no route for it.
+	Refused error
 }
 
 // Run sends a packet that is like p, and returns the rules that it met, as the
@@ -55,7 +58,14 @@ func Run(ctx context.Context, b *nftables.Backend, p explain.Packet) (Report, er
 	defer s.Close()
 	sent := s.packet()
 	r := Report{Sent: sent}
-	r.Path, err = b.Trace(ctx, sent.Family(), matching(sent), func() (io.Closer, error) { return s, s.send() })
+	r.Path, err = b.Trace(ctx, sent.Family(), matching(sent), func() (io.Closer, error) {
+		err := s.send()
+		var refused *refusal
+		if errors.As(err, &refused) {
+			r.Refused, err = refused.error, nil
+		}
+		return s, err
+	})
 	return r, err
 }
 
@@ -63,8 +73,12 @@ func Run(ctx context.Context, b *nftables.Backend, p explain.Packet) (Report, er
 type sender interface {
 	io.Closer
 	packet() explain.Packet
+	// send returns a *refusal where it is the packet that the kernel refuses.
 	send() error
 }
+
+// refusal is an error that tells of the packet's fate, and is no failure to ask for it.
+type refusal struct{ error }
 
 // matching returns the rule for packets with these ports and addresses.
 func matching(p explain.Packet) iptables.Rule {
