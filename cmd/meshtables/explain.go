@@ -33,22 +33,16 @@ func (c *command) explain(ctx context.Context) int {
 	}
 	var answers []explanation
 	for _, p := range q.packets(s.addresses, &s.rules) {
-		result, err := explain.Walk(&s.rules, p)
-		if err != nil {
-			return c.failed(fmt.Errorf("cannot tell what becomes of the connection: %w", err))
-		}
-		answer := newExplanation(p, result, explain.Reasons(&s.rules, p, result))
-		answer.Packet.Assumed = q.assumed(&p, s.addresses)
-		answers = append(answers, answer)
-	}
-	status = exitDone
-	if c.trace {
-		agree, err := c.traceAll(ctx, &q, &s, answers)
+		answer, err := c.answerTo(&s, p)
 		if err != nil {
 			return c.failed(err)
 		}
-		if !agree {
-			status = exitDifferent
+		answer.Packet.Assumed = q.assumed(&p, s.addresses)
+		answers = append(answers, answer)
+	}
+	if c.trace {
+		if status, err = c.traceAll(ctx, &q, &s, answers); err != nil {
+			return c.failed(err)
 		}
 	}
 	answers[0].Also = answers[1:]
@@ -56,6 +50,23 @@ func (c *command) explain(ctx context.Context) int {
 		return failed
 	}
 	return status
+}
+
+// answerTo tells what becomes of a packet by the rules. With --trace it is an answer
+// too that they do not tell, as the kernel is asked next.
+func (c *command) answerTo(s *subject, p explain.Packet) (explanation, error) {
+	result, err := explain.Walk(&s.rules, p)
+	switch {
+	case err == nil:
+		return newExplanation(p, result, explain.Reasons(&s.rules, p, result)), nil
+	case c.trace:
+		return newExplanation(p, result, []explain.Reason{{Why: err.Error()}}), nil
+	}
+	err = fmt.Errorf("cannot tell what becomes of the connection: %w", err)
+	if c.live && s.form != kernel.Legacy {
+		err = fmt.Errorf("%w\n"+hintPrefix+"ask the kernel with --trace, which takes one real packet", err)
+	}
+	return explanation{}, err
 }
 
 // subject is what explain is about: rules that are installed or would be.

@@ -90,7 +90,7 @@ func newExplanation(p explain.Packet, r explain.Result, reasons []explain.Reason
 }
 
 func (e explanation) text(w io.Writer) {
-	fmt.Fprintf(w, "%s\n  %s\n", e.verdict(), e.Packet)
+	fmt.Fprintf(w, "%s\n  %s\n", fate(e.Verdict, e.Port), e.Packet)
 	for _, change := range e.changes() {
 		fmt.Fprintf(w, "  %s\n", change)
 	}
@@ -115,17 +115,19 @@ func (e explanation) text(w io.Writer) {
 	}
 }
 
-// verdict returns what becomes of the connection, in words.
-func (e explanation) verdict() string {
-	switch e.Verdict {
+// fate returns what becomes of a connection, in words.
+func fate(v explain.Verdict, port uint16) string {
+	switch v {
 	case explain.Redirected:
-		return fmt.Sprintf("redirected to port %d", e.Port)
+		return fmt.Sprintf("redirected to port %d", port)
 	case explain.TProxied:
-		return fmt.Sprintf("handed to port %d by TPROXY", e.Port)
+		return fmt.Sprintf("handed to port %d by TPROXY", port)
 	case explain.Bypassed:
 		return "bypasses the proxy"
+	case explain.Unknown:
+		return "cannot be told from the rules"
 	}
-	return string(e.Verdict)
+	return string(v)
 }
 
 // String returns the packet as a line.
@@ -170,7 +172,11 @@ const maxRuleWidth = 60
 // writePath prints the rules under a line for each table.
 func (e explanation) writePath(w io.Writer) {
 	if len(e.Path) == 0 {
-		fmt.Fprintln(w, "no rule is about it")
+		if e.Verdict == explain.Unknown {
+			fmt.Fprintln(w, "no rule before is about it")
+		} else {
+			fmt.Fprintln(w, "no rule is about it")
+		}
 		return
 	}
 	places, rules := make([]string, len(e.Path)), make([]string, len(e.Path))

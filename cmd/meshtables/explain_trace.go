@@ -17,7 +17,11 @@ import (
 
 // traced is what the kernel did with a packet like the one in question.
 type traced struct {
-	// Agrees says that it met the rules that a packet as it was sent should.
+	// Verdict and Port are what the rules of the path came to, see explanation.
+	Verdict explain.Verdict `json:"verdict"`
+	Port    uint16          `json:"port"`
+	// Agrees says that it met the rules that a packet as it was sent should; where
+	// these cannot be told, that it began by those that can.
 	Agrees bool `json:"agrees"`
 	// Dropped says that it ended at the last rule of the path, and Why why.
 	Dropped bool   `json:"dropped"`
@@ -26,6 +30,9 @@ type traced struct {
 	Refused string      `json:"refused,omitempty"`
 	Packet  askedPacket `json:"packet"`
 	Path    []pathStep  `json:"path"`
+
+	// unexplained says that the rules did not tell what to expect.
+	unexplained bool
 }
 
 // checkTrace refuses what cannot be traced.
@@ -45,10 +52,11 @@ func (s *subject) tracer() *nftables.Backend {
 	return nftables.New()
 }
 
-// traceAll sends a packet for each answer and adds what became of it. It reports
-// whether the kernel always did what was explained.
-func (c *command) traceAll(ctx context.Context, q *question, s *subject, answers []explanation) (agree bool, err error) {
-	agree = true
+// traceAll sends a packet for each answer and adds what became of it. The exit status
+// tells whether the kernel always did what was explained; and it is that of a failure if
+// neither the rules nor the kernel told anything.
+func (c *command) traceAll(ctx context.Context, q *question, s *subject, answers []explanation) (status int, err error) {
+	agree, told := true, true
 	for i := range answers {
 		p := answers[i].before
 		if q.from.Port() == 0 {
@@ -56,27 +64,39 @@ func (c *command) traceAll(ctx context.Context, q *question, s *subject, answers
 		}
 		report, err := trace.Run(ctx, s.tracer(), p)
 		if err != nil {
-			return false, fmt.Errorf("--trace: %w", err)
+			return exitFailed, fmt.Errorf("--trace: %w", err)
 		}
-		// What was sent may have come in by another interface than the one
-		// that was asked about.
-		expected, err := explain.Walk(&s.rules, report.Sent)
-		if err != nil {
-			return false, err
-		}
-		want := newExplanation(report.Sent, expected, nil)
-		t := &traced{Packet: want.Packet, Path: s.pathOf(report)}
-		if n := len(report.Path); n > 0 && report.Path[n-1].Dropped {
-			t.Dropped, t.Why = true, s.whyDropped(report, report.Path[n-1])
-		}
-		if report.Refused != nil && len(report.Path) == 0 {
-			t.Refused = report.Refused.Error()
-		}
-		t.Agrees = t.Refused == "" && samePath(want.Path, t.Path, t.Dropped && expected.Verdict == explain.TProxied)
+		t := s.newTraced(report)
 		answers[i].Trace = t
 		agree = agree && t.Agrees
+		told = told && (answers[i].Verdict != explain.Unknown || len(t.Path) > 0 || t.Refused != "")
 	}
-	return agree, nil
+	switch {
+	case !told:
+		c.log.Error("cannot tell what becomes of the connection: the rules do not tell, and the kernel's trace shows nothing")
+		return exitFailed, nil
+	case !agree:
+		return exitDifferent, nil
+	}
+	return exitDone, nil
+}
+
+func (s *subject) newTraced(report trace.Report) *traced {
+	// What was sent may have come in by another interface than the one that was
+	// asked about. What the walk fails at is in the answer; its beginning is known.
+	expected, _ := explain.Walk(&s.rules, report.Sent)
+	want := newExplanation(report.Sent, expected, nil)
+	t := &traced{Packet: want.Packet, Path: s.pathOf(report)}
+	t.Verdict, t.Port = s.verdictOf(report)
+	if n := len(report.Path); n > 0 && report.Path[n-1].Dropped {
+		t.Dropped, t.Why = true, s.whyDropped(report, report.Path[n-1])
+	}
+	if report.Refused != nil && len(report.Path) == 0 {
+		t.Refused = report.Refused.Error()
+	}
+	t.Agrees = t.Refused == "" && samePath(want.Path, t.Path, t.Dropped, expected.Verdict)
+	t.unexplained = expected.Verdict == explain.Unknown
+	return t
 }
 
 // pathOf returns what the kernel reports, with the origins of the rules.
@@ -94,52 +114,20 @@ func (s *subject) pathOf(report trace.Report) []pathStep {
 	return path
 }
 
-// ruleOf returns the rule of a step, or nil if it is in no table that is walked, or is
-// a policy.
-func (s *subject) ruleOf(report trace.Report, step nftables.TraceStep) *iptables.Rule {
-	t := s.rules.Table(report.Sent.Family(), step.Table)
-	if t == nil {
-		return nil
-	}
-	chain := t.Chain(step.Chain)
-	if chain == nil || step.Position < 1 || step.Position > len(chain.Rules) {
-		return nil
-	}
-	return &chain.Rules[step.Position-1]
-}
-
-// whyDropped tells why the packet ended at a step: targets that hand packets on drop
-// those that they cannot.
-func (s *subject) whyDropped(report trace.Report, step nftables.TraceStep) string {
-	rule := s.ruleOf(report, step)
-	if rule == nil {
-		return "by what is not meshtables'"
-	}
-	switch rule.Target.(type) {
-	case iptables.TProxy:
-		return "TPROXY does that as long as no transparent socket listens on its port"
-	case iptables.Redirect:
-		return fmt.Sprintf("REDIRECT does that to what comes in by an interface without an %s address, as %s is here", report.Sent.Family(), report.Sent.In)
-	}
-	if rule.Origin == (iptables.Origin{}) {
-		return "by what is not meshtables'"
-	}
-	return "as " + rule.Origin.String() + " asks for"
-}
-
-// samePath compares the rules that are walked; the kernel reports others too. What
-// TPROXY has no socket for ends early.
-func samePath(want, got []pathStep, early bool) bool {
+// samePath compares the rules that are walked with those that a walk of that verdict
+// met; the kernel reports others too. What TPROXY has no socket for ends early, and what
+// cannot be told may go on.
+func samePath(want, got []pathStep, dropped bool, v explain.Verdict) bool {
 	walked := walkedPart(got)
-	if len(want) != len(walked) && (!early || len(want) < len(walked)) {
-		return false
+	if dropped && (v == explain.TProxied || v == explain.Unknown) {
+		want = want[:min(len(want), len(walked))]
 	}
-	for i := range walked {
-		if want[i].Table != walked[i].Table || want[i].Chain != walked[i].Chain || want[i].Position != walked[i].Position {
-			return false
-		}
+	if v == explain.Unknown {
+		walked = walked[:min(len(want), len(walked))]
 	}
-	return true
+	return slices.EqualFunc(want, walked, func(a, b pathStep) bool {
+		return a.Table == b.Table && a.Chain == b.Chain && a.Position == b.Position
+	})
 }
 
 // walkedPart returns the steps that explain would walk too, which depends on the
@@ -167,10 +155,14 @@ func walkedPart(path []pathStep) []pathStep {
 func (t *traced) text(w io.Writer) {
 	fmt.Fprintf(w, "\nthe kernel's trace of %s\n", t.Packet)
 	switch {
-	case t.Agrees && len(t.Path) == 0:
+	case t.Agrees && !t.unexplained && len(t.Path) == 0:
 		fmt.Fprintln(w, "  no rule was about it, as explained")
 		return
-	case t.Agrees:
+	case t.Agrees && t.unexplained && t.Verdict == explain.Unknown && len(t.Path) > 0:
+		fmt.Fprintln(w, "  shows these rules, of which one is not known here")
+	case t.Agrees && t.unexplained && len(t.Path) > 0:
+		fmt.Fprintf(w, "  tells: %s\n", fate(t.Verdict, t.Port))
+	case t.Agrees && !t.unexplained:
 		fmt.Fprintln(w, "  met the same rules, in the same order")
 	case t.Refused != "":
 		fmt.Fprintf(w, "  shows no rule at all: the kernel did not send it (%s)\n", t.Refused)

@@ -47,6 +47,7 @@ const (
 	Redirected Verdict = "redirected" // arrives at Port of this machine
 	TProxied   Verdict = "tproxied"   // is handed to the socket on Port, its addresses as they were
 	Dropped    Verdict = "dropped"
+	Unknown    Verdict = "unknown" // cannot be told
 )
 
 // Result is what a walk came to.

@@ -21,7 +21,8 @@ const Loopback = "lo"
 // Rules that a fault disables are not met.
 //
 // A match or target that decides about the packet and that this package does not
-// know is an error: a guess would be worse.
+// know is an error: a guess would be worse. The result is what the packet met up to
+// there, and its verdict [Unknown].
 func Walk(rs *iptables.Ruleset, p Packet) (Result, error) {
 	w := walker{rules: rs, packet: p}
 	w.result = Result{Verdict: Bypassed, Mark: p.Mark, ConnMark: p.ConnMark}
@@ -36,6 +37,9 @@ func Walk(rs *iptables.Ruleset, p Packet) (Result, error) {
 		// once for source and once for destination (net/netfilter/nf_nat_core.c),
 		// and OUTPUT was about the destination.
 		err = w.walkTables([]string{iptables.Raw, iptables.Mangle})
+	}
+	if err != nil {
+		w.result.Verdict, w.result.Port = Unknown, 0
 	}
 	return w.result, err
 }
