@@ -45,17 +45,30 @@ func (c *command) warnLive(s *subject, around nftables.Surroundings) {
 	}
 }
 
-// warnIgnored tells of tables with rules in built-in chains that are not walked.
+// warnIgnored tells of tables with rules, or a policy that drops, in built-in chains that
+// are not walked. Other base chains, which have a policy too, are told of one by one.
 func (c *command) warnIgnored(tables []iptables.Table) {
 	for _, t := range tables {
 		n := 0
+		var dropping []string
 		for _, chain := range t.Chains {
-			if chain.Policy != "" && !isWalked(t.Name, chain.Name) {
-				n += len(chain.Rules)
+			if !slices.Contains(iptables.BuiltinChains(t.Name), chain.Name) || isWalked(t.Name, chain.Name) {
+				continue
+			}
+			n += len(chain.Rules)
+			if chain.Policy == iptables.Policy(iptables.Drop) {
+				dropping = append(dropping, chain.Name)
 			}
 		}
+		var ignored []string
 		if n > 0 {
-			c.log.Warn(fmt.Sprintf("%s table %s has rules that are not looked at (%d), which may drop or change packets too", t.Family, t.Name, n))
+			ignored = append(ignored, fmt.Sprintf("rules that are not looked at (%d)", n))
+		}
+		if dropping != nil {
+			ignored = append(ignored, fmt.Sprintf("policies DROP that are not looked at (%s)", strings.Join(dropping, ", ")))
+		}
+		if ignored != nil {
+			c.log.Warn(fmt.Sprintf("%s table %s has %s, which may drop or change packets too", t.Family, t.Name, strings.Join(ignored, " and ")))
 		}
 	}
 }
