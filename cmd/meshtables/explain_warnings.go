@@ -96,7 +96,11 @@ func (c *command) warnForeign(rules *iptables.Ruleset) {
 	var places []string
 	for _, f := range iptables.Families() {
 		if first, ok := explain.FirstForeign(rules, f); ok {
-			places = append(places, fmt.Sprintf("%s %s %s, rule %d", f, first.Table, first.Chain, first.Position))
+			what := fmt.Sprintf("rule %d", first.Position)
+			if first.Position == 0 {
+				what = "policy DROP"
+			}
+			places = append(places, fmt.Sprintf("%s %s %s, %s", f, first.Table, first.Chain, what))
 		}
 	}
 	if places != nil {

@@ -21,7 +21,7 @@ func TestWalkBefore(t *testing.T) {
 		"accepts":   {"*nat\n:OUTPUT DROP\n-A OUTPUT -j ACCEPT\nCOMMIT\n", "redirected port 15001, mark 0x0", "mangle OUTPUT 1", ""},
 		"redirects": {"*nat\n:OUTPUT ACCEPT\n-A OUTPUT -p tcp -j REDIRECT --to-ports 9\nCOMMIT\n", "redirected port 9, mark 0x0", "mangle OUTPUT 1", "ip nat OUTPUT 1"},
 		"drops":     {"*mangle\n:OUTPUT ACCEPT\n-A OUTPUT -j DROP\nCOMMIT\n", "dropped port 0, mark 0x0", "ip mangle OUTPUT 1", "ip mangle OUTPUT 1"},
-		"policy":    {"*mangle\n:OUTPUT DROP\nCOMMIT\n", "dropped port 0, mark 0x0", "ip mangle OUTPUT 0", ""},
+		"policy":    {"*mangle\n:OUTPUT DROP\nCOMMIT\n", "dropped port 0, mark 0x0", "ip mangle OUTPUT 0", "ip mangle OUTPUT 0"},
 		"marks":     {"*mangle\n:OUTPUT ACCEPT\n-A OUTPUT -j MARK --set-xmark 0x1/0xffffffff\nCOMMIT\n", "redirected port 15001, mark 0x3", "ip mangle OUTPUT 1", "ip mangle OUTPUT 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
