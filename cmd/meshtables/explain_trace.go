@@ -152,25 +152,27 @@ func walkedPart(path []pathStep) []pathStep {
 	return walked
 }
 
-func (t *traced) text(w io.Writer) {
-	fmt.Fprintf(w, "\nthe kernel's trace of %s\n", t.Packet)
+// finding returns what the trace says about what is explained.
+func (t *traced) finding() string {
 	switch {
-	case t.Agrees && !t.unexplained && len(t.Path) == 0:
-		fmt.Fprintln(w, "  no rule was about it, as explained")
-		return
-	case t.Agrees && t.unexplained && t.Verdict == explain.Unknown && len(t.Path) > 0:
-		fmt.Fprintln(w, "  shows these rules, of which one is not known here")
-	case t.Agrees && t.unexplained && len(t.Path) > 0:
-		fmt.Fprintf(w, "  tells: %s\n", fate(t.Verdict, t.Port))
-	case t.Agrees && !t.unexplained:
-		fmt.Fprintln(w, "  met the same rules, in the same order")
 	case t.Refused != "":
-		fmt.Fprintf(w, "  shows no rule at all: the kernel did not send it (%s)\n", t.Refused)
+		return fmt.Sprintf("shows no rule at all: the kernel did not send it (%s)", t.Refused)
+	case len(t.Path) == 0 && t.Agrees && !t.unexplained:
+		return "no rule was about it, as explained"
 	case len(t.Path) == 0:
-		fmt.Fprintln(w, "  shows no rule at all: it may be of a connection that is open")
-	default:
-		fmt.Fprintln(w, "  differs from what is explained")
+		return "shows no rule at all: it may be of a connection that is open"
+	case !t.Agrees:
+		return "differs from what is explained"
+	case !t.unexplained:
+		return "met the same rules, in the same order"
+	case t.Verdict == explain.Unknown:
+		return "shows these rules, of which one is not known here"
 	}
+	return "tells: " + fate(t.Verdict, t.Port)
+}
+
+func (t *traced) text(w io.Writer) {
+	fmt.Fprintf(w, "\nthe kernel's trace of %s\n  %s\n", t.Packet, t.finding())
 	for _, s := range t.Path {
 		line := fmt.Sprintf("  %s %s %d  %s", s.Table, s.Chain, s.Position, iptables.Brief(s.Rule))
 		if s.Position == 0 {

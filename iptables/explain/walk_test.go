@@ -85,7 +85,10 @@ func TestWalkDoesNotGuess(t *testing.T) {
 		"open jump": {"*nat\n:OUTPUT ACCEPT\n-A OUTPUT -g A\nCOMMIT\n", "there is no chain A"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := explain.Walk(ruleset(t, test.text), packet())
+			result, err := explain.Walk(ruleset(t, test.text), packet())
+			if unknown := result.Verdict == explain.Unknown; unknown != (err != nil) {
+				t.Errorf("got the verdict %s beside the error %v", result.Verdict, err)
+			}
 			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 				t.Errorf("got %v, want %q", err, test.want)
 			}

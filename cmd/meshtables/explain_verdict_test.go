@@ -1,0 +1,74 @@
+package main
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables"
+	"github.com/meshtables/meshtables/iptables/trace"
+)
+
+// traceable are rules that the paths below are made of.
+const traceable = `*mangle
+:PREROUTING ACCEPT
+-A PREROUTING -j TPROXY --on-port 15006 --on-ip 0.0.0.0 --tproxy-mark 0x539/0xffffffff
+-A PREROUTING -j DSCP --set-dscp 0x01
+COMMIT
+*nat
+:PREROUTING ACCEPT
+-A PREROUTING -j LOG
+-A PREROUTING -j REDIRECT --to-ports 15001
+-A PREROUTING -j REDIRECT
+-A PREROUTING -j DNAT --to-destination 203.0.113.9
+COMMIT
+`
+
+// The rules that the kernel reports tell what became of a packet, as long as each is
+// known.
+func TestVerdictOf(t *testing.T) {
+	t.Parallel()
+	tables, err := iptables.ParseSave(iptables.IPv4, strings.NewReader(traceable))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := subject{rules: iptables.Ruleset{Tables: tables}}
+	mangle := func(n int) nftables.TraceStep {
+		return nftables.TraceStep{Table: iptables.Mangle, Chain: iptables.Prerouting, Position: n}
+	}
+	nat := func(n int) nftables.TraceStep {
+		return nftables.TraceStep{Table: iptables.Nat, Chain: iptables.Prerouting, Position: n}
+	}
+	other := nftables.TraceStep{Table: "inet other", Chain: "in"}
+	filter := nftables.TraceStep{Table: "filter", Chain: "INPUT", Position: 1}
+	policy := nftables.TraceStep{Table: "filter", Chain: "INPUT", Policy: true, Dropped: true}
+	type steps = []nftables.TraceStep
+	for name, test := range map[string]struct {
+		path    steps
+		verdict explain.Verdict
+		port    uint16
+	}{
+		"nothing":          {nil, explain.Unknown, 0},
+		"only tells":       {steps{nat(1)}, explain.Bypassed, 0},
+		"redirects":        {steps{nat(1), nat(2), filter}, explain.Redirected, 15001},
+		"without a port":   {steps{nat(3)}, explain.Redirected, 80},
+		"TPROXY":           {steps{mangle(1), nat(2)}, explain.TProxied, 15006},
+		"unknown":          {steps{nat(4)}, explain.Unknown, 0},
+		"unknown before":   {steps{mangle(2), nat(2)}, explain.Redirected, 15001},
+		"other table":      {steps{nat(1), other}, explain.Unknown, 0},
+		"dropped at last":  {steps{nat(2), policy}, explain.Dropped, 0},
+		"dropped, unknown": {steps{nat(4), policy}, explain.Dropped, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			report := trace.Report{
+				Sent: explain.Packet{Destination: netip.MustParseAddr("10.244.1.7"), DestinationPort: 80},
+				Path: test.path,
+			}
+			if v, port := s.verdictOf(report); v != test.verdict || port != test.port {
+				t.Errorf("got %s, port %d, want %s, port %d", v, port, test.verdict, test.port)
+			}
+		})
+	}
+}
