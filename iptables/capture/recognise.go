@@ -11,7 +11,13 @@ import (
 
 // Recognised is what rules tell about the options that they come from.
 type Recognised struct {
+	// Config has for a list that is too long to be stored with a rule one that makes
+	// the same rules.
 	Config config.Config
+	// Refused are the options, such as "--proxy-uid", with whose values rules are
+	// stored that are none, in order: somebody has changed them. Config has none of
+	// these values.
+	Refused []string
 	// Host has the name servers that are captured, and nothing else.
 	Host host.Host
 	// Rules are the given ones, foreign ones included, without our comments and
@@ -38,13 +44,13 @@ func Recognise(rs iptables.Ruleset, form func(plan iptables.Ruleset) iptables.Ru
 	}
 	found := Recognised{Config: r.config(), Host: host.Host{NameServers: r.nameServers()}}
 	if told, ok := originsOf(rs); ok {
-		found.Config = told.config(found.Config)
+		found.Config, found.Refused = told.config(found.Config)
 		found.Host.NameServers = told.nameServers()
 	}
 	planned := form(Plan(found.Config, found.Host).Rules)
 	own, plannedOwn := rs.Own(), planned.Own()
 	own.Faults = nil // what is wrong beside the rules leaves their origins as they are
-	found.Complete = own.Equal(&plannedOwn)
+	found.Complete = len(found.Refused) == 0 && own.Equal(&plannedOwn)
 	found.Rules = withOrigins(rs, &planned)
 	return found
 }

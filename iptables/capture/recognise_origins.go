@@ -60,19 +60,14 @@ func (o origins) add(r *iptables.Rule, f iptables.Family, known map[iptables.Ori
 
 // valuesOf returns the items of an option's value. Those of a list that was too
 // long to be stored are taken from the rule itself, be they in one condition or, as
-// included groups, in one each.
+// included groups, in one each: those of them that are neighbours are one interval there.
 func valuesOf(r *iptables.Rule) []string {
 	if r.Origin.Value != "" && !r.Origin.IsShortened() {
 		return strings.Split(r.Origin.Value, ",")
 	}
 	var values []string
-	field := listedField(r)
-	for _, i := range compact.Named(*r, field) {
-		text := i.Text(field)
-		if r.Origin.Option == "--excluded-uids" {
-			text = userTraffic(r, i)
-		}
-		values = append(values, text)
+	for _, i := range compact.Named(*r, listedField(r)) {
+		values = append(values, itemsOf(r, i)...)
 	}
 	return values
 }
@@ -116,19 +111,10 @@ func listedField(r *iptables.Rule) iptables.SetField {
 	return iptables.DestinationPort
 }
 
-// userTraffic returns the item of --excluded-uids that makes a rule for users.
-func userTraffic(r *iptables.Rule, users iptables.Interval) string {
-	t := config.UserTraffic{Protocol: r.Protocol.Protocol}
-	t.First, t.Last = users.IDs()
-	if ports, _, ok := compact.Values(*r, iptables.DestinationPort); ok {
-		t.Ports = ports[0].Ports()
-	}
-	return t.String()
-}
-
 // config returns the options. What no rule comes from is as in the one that the
-// rules look like, or empty if it is a list.
-func (o origins) config(c config.Config) config.Config {
+// rules look like, or empty if it is a list. So is what is no value of its option: those
+// options are refused, in order.
+func (o origins) config(c config.Config) (_ config.Config, refused []string) {
 	c.IncludedPorts, c.ExcludedPorts = config.PortSelection{}, nil
 	c.IncludedOutboundPorts, c.ExcludedOutboundPorts = nil, nil
 	c.IncludedCIDRs, c.ExcludedCIDRs, c.ExcludedSourceCIDRs = config.CIDRSelection{}, nil, nil
@@ -145,15 +131,16 @@ func (o origins) config(c config.Config) config.Config {
 			values = []string{"true"}
 			fallthrough
 		default:
-			// What is no value of an option is of somebody else's making, and
-			// makes no rules, so the result will not be complete.
-			_ = c.Set(strings.TrimPrefix(option, "--"), strings.Join(values, ","))
+			if c.Set(strings.TrimPrefix(option, "--"), strings.Join(values, ",")) != nil {
+				refused = append(refused, option)
+			}
 		}
 	}
 	if _, ok := o["--tproxy-mark"]; ok {
 		c.Mode = config.ModeTProxy
 	}
-	return c
+	slices.Sort(refused)
+	return c, refused
 }
 
 // nameServers returns the captured ones, as recogniser.nameServers does.

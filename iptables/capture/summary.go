@@ -84,11 +84,15 @@ func (s *summariser) short(items string) string {
 }
 
 func join[T any](items []T, print func(T) string) string {
-	texts := make([]string, len(items))
+	return strings.Join(texts(items, print), ",")
+}
+
+func texts[T any](items []T, print func(T) string) []string {
+	all := make([]string, len(items))
 	for i, x := range items {
-		texts[i] = print(x)
+		all[i] = print(x)
 	}
-	return strings.Join(texts, ",")
+	return all
 }
 
 func same(s string) string             { return s }

@@ -1,0 +1,56 @@
+package capture
+
+import (
+	"net/netip"
+	"strconv"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/compact"
+	"github.com/meshtables/meshtables/iptables/config"
+)
+
+// itemsOf returns the items of a rule's option that make up an interval of the values
+// that the rule names. The list given may have been another, of more items, but these
+// make the same rules: a set has what touches as one interval, and options take neither
+// ranges of addresses nor, but one, of ids.
+func itemsOf(r *iptables.Rule, i iptables.Interval) []string {
+	field := listedField(r)
+	switch field {
+	case iptables.SourceAddress, iptables.DestinationAddress:
+		return texts(i.Prefixes(), netip.Prefix.String)
+	case iptables.OwnerUID, iptables.OwnerGID:
+		if r.Origin.Option == "--excluded-uids" {
+			return []string{userTraffic(r, i)}
+		}
+		if ids, ok := idsOf(i); ok {
+			return ids
+		}
+	}
+	return []string{i.Text(field)}
+}
+
+// maxIDs bounds how many neighbours are taken for so many items. A longer interval is
+// hardly what somebody has listed one by one, and planning for as many users of the
+// proxy takes seconds: its time grows with the square of their number.
+const maxIDs = 1 << 12
+
+func idsOf(i iptables.Interval) (ids []string, ok bool) {
+	first, last := i.IDs()
+	if last-first >= maxIDs {
+		return nil, false
+	}
+	for n := range last - first + 1 {
+		ids = append(ids, strconv.FormatUint(uint64(first+n), 10))
+	}
+	return ids, true
+}
+
+// userTraffic returns the item of --excluded-uids that makes a rule for users.
+func userTraffic(r *iptables.Rule, users iptables.Interval) string {
+	t := config.UserTraffic{Protocol: r.Protocol.Protocol}
+	t.First, t.Last = users.IDs()
+	if ports, _, ok := compact.Values(*r, iptables.DestinationPort); ok {
+		t.Ports = ports[0].Ports()
+	}
+	return t.String()
+}
