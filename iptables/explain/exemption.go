@@ -95,23 +95,30 @@ func (q *inquiry) notInbound() Reason {
 	case len(ports) == 0:
 		return Reason{Why: "no inbound port is captured: --included-ports is empty",
 			Change: fmt.Sprintf("add %d to --included-ports, or make it *", p.DestinationPort)}
-	case slices.Contains(ports, "*"):
+	case !q.isListed("--included-ports"):
+		return Reason{Why: fmt.Sprintf("port %d is not in --included-ports=%s", p.DestinationPort, strings.Join(ports, ",")),
+			Change: fmt.Sprintf("add %d to --included-ports", p.DestinationPort)}
+	case p.Destination.IsLoopback() || q.isListed("--loopback-cidr"):
 		return final(fmt.Sprintf("destination %s is the pod itself", p.Destination), "")
 	}
-	return Reason{Why: fmt.Sprintf("port %d is not in --included-ports=%s", p.DestinationPort, strings.Join(ports, ",")),
-		Change: fmt.Sprintf("add %d to --included-ports", p.DestinationPort)}
+	return q.altered("--included-ports")
 }
 
 // notDNS is about a query to a name server that is none of those captured.
 func (q *inquiry) notDNS() Reason {
 	p := q.packet
-	if len(q.given("--redirect-dns")) == 0 && len(q.given("--capture-all-dns")) == 0 {
+	if !q.capturesDNS() {
 		// Which servers resolv.conf names, the rules do not tell.
 		return Reason{Why: "DNS is not captured: --redirect-dns is not given",
 			Change: fmt.Sprintf("give --redirect-dns, and --capture-all-dns too unless resolv.conf names %s", p.Destination)}
 	}
 	servers := slices.DeleteFunc(q.given("--redirect-dns"), func(v string) bool { return v == "" })
-	if len(servers) == 0 {
+	switch {
+	case len(q.given("--capture-all-dns")) > 0:
+		return q.altered("--capture-all-dns")
+	case slices.Contains(servers, p.Destination.String()):
+		return q.altered("--redirect-dns")
+	case len(servers) == 0:
 		return Reason{Why: fmt.Sprintf("resolv.conf names no %s server", p.Family()),
 			Change: "ask a server that resolv.conf names, or give --capture-all-dns"}
 	}
@@ -119,9 +126,18 @@ func (q *inquiry) notDNS() Reason {
 		Change: fmt.Sprintf("ask %s, name %s in resolv.conf and apply again, or give --capture-all-dns", servers[0], p.Destination)}
 }
 
+func (q *inquiry) capturesDNS() bool {
+	return len(q.given("--redirect-dns")) > 0 || len(q.given("--capture-all-dns")) > 0
+}
+
 // notOutbound is about a destination that nothing includes.
 func (q *inquiry) notOutbound() Reason {
 	p := q.packet
+	for _, option := range []string{"--included-cidrs", "--included-outbound-ports"} {
+		if q.isListed(option) {
+			return q.altered(option)
+		}
+	}
 	return Reason{Why: q.notIncluded(),
 		Change: fmt.Sprintf("add %s to --included-cidrs, or %d to --included-outbound-ports", p.Destination, p.DestinationPort)}
 }

@@ -70,6 +70,8 @@ func (q *inquiry) reason(step Step, decided bool) Reason {
 		return final(fmt.Sprintf("the proxy takes tcp, and of udp only outbound DNS (port %d)", dnsPort), "")
 	case decided:
 		return q.exempt(step)
+	case q.isWanted() && !q.reachesOwn():
+		return q.unreached()
 	case q.packet.Hook == iptables.Prerouting:
 		return q.notInbound()
 	case q.packet.Protocol == iptables.UDP:
@@ -111,15 +113,35 @@ func (q *inquiry) neverCaptured() bool {
 // decider returns the rule that let the packet go: the last one on its way that
 // ended a chain in a table that captures. Without one, nothing matched.
 func (q *inquiry) decider() (Step, bool) {
+	var wentOn string // the table that is known to have gone on in its built-in chain
 	for _, s := range slices.Backward(q.path) {
-		if s.Hook != q.packet.Hook || s.Table != iptables.Nat && !q.takesIn(s.Table, s.Hook) {
+		if !q.mayCapture(s) {
 			continue
 		}
-		if s.Rule.Target == iptables.Return || s.Rule.Target == iptables.Accept {
+		// Where a chain of others ends, the one that jumped there goes on.
+		ofOthers := s.Chain != s.Hook && !iptables.IsOwn(s.Chain)
+		if endsChain(s) && !(ofOthers && s.Table == wentOn) {
 			return s, true
+		}
+		if s.Chain == s.Hook {
+			wentOn = s.Table
 		}
 	}
 	return Step{}, false
+}
+
+// mayCapture reports whether a step is one through a table that captures, on the way
+// that was asked about.
+func (q *inquiry) mayCapture(s Step) bool {
+	return s.Hook == q.packet.Hook && (s.Table == iptables.Nat || q.takesIn(s.Table, s.Hook))
+}
+
+// endsChain reports whether a rule lets the packet go past the rest of its chain. Where
+// a built-in chain goes to one of others, nothing leads back.
+func endsChain(s Step) bool {
+	to, isGoto := s.Rule.Target.(iptables.Goto)
+	return s.Rule.Target == iptables.Return || s.Rule.Target == iptables.Accept ||
+		isGoto && s.Chain == s.Hook && !iptables.IsOwn(to.Chain)
 }
 
 // takesIn reports whether a table captures packets of a hook by TPROXY.
