@@ -23,6 +23,7 @@ func (c *command) explainAll(ctx context.Context) int {
 			return c.print(overview{Inbound: []overviewLine{}, Outbound: []overviewLine{}})
 		}
 		c.warnForeign(&s.rules)
+		c.warnInexact(&s.Recognised)
 	}
 	full, short := capture.Summarise(s.Config, s.Host, 0), capture.Summarise(s.Config, s.Host, iptables.MaxListed)
 	a := overview{
@@ -34,6 +35,19 @@ func (c *command) explainAll(ctx context.Context) int {
 		a.Families = append(a.Families, f.String())
 	}
 	return c.print(a)
+}
+
+// warnInexact tells where the options that were found make other rules than there are:
+// the table is about the options.
+func (c *command) warnInexact(found *capture.Recognised) {
+	if found.Complete {
+		return
+	}
+	for _, option := range found.Refused {
+		c.log.Warn("what the rules have for " + option + " is nothing that it takes, so this table leaves it out")
+	}
+	c.log.Warn("this table tells what the options found in the rules would do; the rules may do otherwise\n" +
+		hintPrefix + "ask the rules themselves about one connection, such as explain out 203.0.113.10:443 --live, or apply again")
 }
 
 // overview is the answer of explain without an address: for each direction lines
