@@ -26,9 +26,13 @@ func commentArgs() map[string][]string {
 			"--redirect-dns", "--excluded-interfaces=net1", "--virtual-interfaces=tap0", "--included-groups=5,6", "--excluded-uids=udp:53:7",
 			"--included-ports=80,8000-8010", "--included-cidrs=10.0.0.0/8,2001:db8::/32", "--excluded-cidrs=10.1.0.0/16",
 		},
-		"TPROXY":       {"--mode=TPROXY", "--redirect-dns", "--capture-all-dns", "--drop-invalid", "--excluded-source-cidrs=192.0.2.0/24"},
-		"long list":    {"--included-ports=" + oddNumbers(100)},
-		"most groups":  {"--included-groups=" + oddNumbers(config.MaxIncludedGroups)},
+		"TPROXY":      {"--mode=TPROXY", "--redirect-dns", "--capture-all-dns", "--drop-invalid", "--excluded-source-cidrs=192.0.2.0/24"},
+		"long list":   {"--included-ports=" + oddNumbers(100)},
+		"most groups": {"--included-groups=" + oddNumbers(config.MaxIncludedGroups)},
+		"neighbours": {
+			"--included-groups=" + numbers(config.MaxIncludedGroups, 1), "--proxy-uid=" + numbers(40, 1), "--proxy-gid=1337",
+			"--included-cidrs=10.1.1.0/24,10.1.2.0/24,10.1.3.0/24,10.1.4.0/24,10.1.5.0/24,10.1.6.0/24,10.1.7.0/24,10.1.8.0/24,10.1.9.0/24",
+		},
 		"every client": {"--excluded-source-cidrs=10.0.0.0/8,0.0.0.0/0,::/0"},
 		"everywhere":   {"--excluded-cidrs=0.0.0.0/0,2001:db8::/32,::/0", "--included-cidrs=0.0.0.0/0,10.0.0.0/8,::/0"},
 		"twice": {
@@ -39,10 +43,13 @@ func commentArgs() map[string][]string {
 }
 
 // oddNumbers returns a list of n ports or ids of which no two are a range.
-func oddNumbers(n int) string {
+func oddNumbers(n int) string { return numbers(n, 2) }
+
+// numbers returns a list of n ports or ids, each so much more than the one before.
+func numbers(n, step int) string {
 	words := make([]string, n)
 	for i := range words {
-		words[i] = strconv.Itoa(10001 + 2*i)
+		words[i] = strconv.Itoa(10001 + step*i)
 	}
 	return strings.Join(words, ",")
 }
