@@ -83,9 +83,25 @@ func elements(r *iptables.Rule, p *Packet) []string {
 		}
 		for _, e := range s.Elements {
 			if e.Contains(value) {
-				items = append(items, e.Text(s.Field))
+				items = append(items, itemOf(e, value, s.Field))
 			}
 		}
 	}
 	return items
+}
+
+// itemOf returns the part of a set's element that has a value, as an option takes it: what
+// the option lists may have become one element.
+func itemOf(e iptables.Interval, value iptables.Value, f iptables.SetField) string {
+	switch f {
+	case iptables.SourceAddress, iptables.DestinationAddress:
+		for _, p := range e.Prefixes() {
+			if iptables.PrefixInterval(p).Contains(value) {
+				return p.String()
+			}
+		}
+	case iptables.OwnerGID:
+		return iptables.Interval{First: value, Last: value}.Text(f)
+	}
+	return e.Text(f)
 }
