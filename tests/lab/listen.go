@@ -6,6 +6,9 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Listen listens at an address and calls serve, which must accept on the thread
@@ -39,7 +42,20 @@ func (n *Namespace) Listen(how Socket, at netip.AddrPort, serve func(net.Listene
 	if err := <-ready; err != nil {
 		return nil, err
 	}
-	return sync.OnceFunc(func() { listener.Close(); <-served }), nil
+	return sync.OnceFunc(func() { hangUp(listener); <-served }), nil
+}
+
+// hangUp closes a listener. To close its file alone would do so later, if another test
+// is starting a program just now, which has the file open until it runs.
+func hangUp(l net.Listener) {
+	socket := -1
+	if raw, err := l.(syscall.Conn).SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { socket, _ = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
+	}
+	// Closed first, it tells who accepts that this is no error.
+	l.Close()
+	_ = unix.Shutdown(socket, unix.SHUT_RDWR)
+	_ = unix.Close(socket)
 }
 
 // Dial connects, by "tcp" or "udp", and leaves it to the caller what is said.
