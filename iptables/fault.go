@@ -14,7 +14,18 @@ type Fault struct {
 
 // Disabled reports whether a fault keeps every packet from our rules.
 func (rs *Ruleset) Disabled() bool {
-	return slices.ContainsFunc(rs.Faults, func(f Fault) bool { return f.Disables })
+	_, ok := rs.DisabledBy()
+	return ok
+}
+
+// DisabledBy returns the first fault that keeps every packet from our rules, if there
+// is one.
+func (rs *Ruleset) DisabledBy() (f Fault, ok bool) {
+	at := slices.IndexFunc(rs.Faults, func(f Fault) bool { return f.Disables })
+	if at < 0 {
+		return f, false
+	}
+	return rs.Faults[at], true
 }
 
 // FaultTexts returns the sentences of the faults, or nil.

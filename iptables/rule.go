@@ -93,6 +93,17 @@ func (r Rule) JumpsIntoOwn() bool {
 	return ok && IsOwn(to)
 }
 
+// MatchesOf returns those matches of a rule that are of one type.
+func MatchesOf[T Match](r Rule) []T {
+	var all []T
+	for _, m := range r.Matches {
+		if m, ok := m.(T); ok {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
 // Equal reports whether two rules match the same packets in the same words and
 // do the same to them: whether iptables-save prints the same line for both.
 // Counters, origins and reasons do not matter.

@@ -54,7 +54,7 @@ func (r *recogniser) outbound(f iptables.Family, rules []iptables.Rule) {
 	loopback := false
 	for _, rule := range rules {
 		to, _ := rule.JumpsTo()
-		owners := ownersOf(rule)
+		owners := iptables.MatchesOf[iptables.Owner](rule)
 		port, toPort := destinationPort(rule)
 		switch {
 		case to == chainInRedirect:
@@ -206,16 +206,6 @@ func listedPrefix(a iptables.Address, f iptables.Family) netip.Prefix {
 }
 
 func everyAddress(f iptables.Family) netip.Prefix { return netip.PrefixFrom(f.Unspecified(), 0) }
-
-func ownersOf(r iptables.Rule) []iptables.Owner {
-	var owners []iptables.Owner
-	for _, m := range r.Matches {
-		if m, ok := m.(iptables.Owner); ok {
-			owners = append(owners, m)
-		}
-	}
-	return owners
-}
 
 func destinationPort(r iptables.Rule) (iptables.PortRange, bool) {
 	for _, m := range r.Matches {

@@ -59,11 +59,12 @@ type inquiry struct {
 }
 
 func (q *inquiry) reason(step Step, decided bool) Reason {
+	fault, disabled := q.rules.DisabledBy()
 	switch {
 	case q.packet.State != iptables.StateNew:
 		return final("it goes on as its connection began: nat decides about the first packet only (--ctstate=NEW)", "")
-	case q.rules.Disabled():
-		return q.disabled()
+	case disabled:
+		return final(fault.Text, "apply again")
 	case !q.covered():
 		return q.withoutRules()
 	case q.neverCaptured():
@@ -96,12 +97,6 @@ func (q *inquiry) withoutRules() Reason {
 		return Reason{Why: why, Change: "apply them with --ipv6=on"}
 	}
 	return Reason{Why: why, Change: "apply them"}
-}
-
-// disabled is about rules that are there and that no packet meets.
-func (q *inquiry) disabled() Reason {
-	at := slices.IndexFunc(q.rules.Faults, func(f iptables.Fault) bool { return f.Disables })
-	return final(q.rules.Faults[at].Text, "apply again")
 }
 
 func (q *inquiry) neverCaptured() bool {

@@ -9,7 +9,7 @@ import (
 // changedValues tells in words which values of long sets two rules do not share that are
 // alike otherwise. It is empty if they are not.
 func changedValues(installed, wanted iptables.Rule) []string {
-	have, want := setsOf(installed), setsOf(wanted)
+	have, want := iptables.MatchesOf[iptables.Set](installed), iptables.MatchesOf[iptables.Set](wanted)
 	if len(want) == 0 || len(have) != len(want) || !hollow(installed).Equal(hollow(wanted)) {
 		return nil
 	}
@@ -34,16 +34,6 @@ func words(f iptables.SetField, values []iptables.Interval) string {
 		texts[i] = v.Text(f)
 	}
 	return string(f) + " " + iptables.ShortList(texts, iptables.MaxListed)
-}
-
-func setsOf(r iptables.Rule) []iptables.Set {
-	var all []iptables.Set
-	for _, m := range r.Matches {
-		if s, ok := m.(iptables.Set); ok {
-			all = append(all, s)
-		}
-	}
-	return all
 }
 
 // hollow returns a rule with its sets empty.
