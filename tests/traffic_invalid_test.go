@@ -41,12 +41,35 @@ func TestTrafficDropInvalid(t *testing.T) {
 	})
 }
 
+// An excluded interface is left alone: what comes in there is answered by a reset,
+// invalid or not, while on the others it is dropped.
+func TestTrafficDropInvalidExcludedInterface(t *testing.T) {
+	t.Parallel()
+	forEachBackend(t, func(t *testing.T, backend string) {
+		p := newPod(t, backend)
+		if err := p.AddNet1(); err != nil {
+			t.Fatal(err)
+		}
+		for _, mode := range []string{"REDIRECT", "TPROXY"} {
+			apply(t, p, "-m", mode, "--drop-invalid", "--excluded-interfaces=net1")
+			wantReset(t, p, mode, false)
+			wantResetFrom(t, p, lab.PeerNet1Addr, lab.PodNet1Addr, mode+", net1", true)
+		}
+	})
+}
+
 // wantReset sends a stray segment to the pod with each family and fails unless it
 // is reset, or ignored.
 func wantReset(t *testing.T, p pod, phase string, want bool) {
 	t.Helper()
+	wantResetFrom(t, p, lab.PeerAddr, lab.PodAddr, phase, want)
+}
+
+// wantResetFrom is wantReset for the addresses of any link.
+func wantResetFrom(t *testing.T, p pod, src, dst lab.Addr, phase string, want bool) {
+	t.Helper()
 	for _, f := range lab.Families() {
-		got, err := strayIsReset(p.Peer, lab.PeerAddr.Port(f, 40001), lab.PodAddr.Port(f, 8080))
+		got, err := strayIsReset(p.Peer, src.Port(f, 40001), dst.Port(f, 8080))
 		if err != nil {
 			t.Fatalf("%s: %s: %v", phase, f, err)
 		}

@@ -78,3 +78,20 @@ func TestExcludedUsers(t *testing.T) {
 		t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
+
+// What comes in by an excluded interface is left alone, invalid or not, in every mode.
+func TestInvalidOnExcludedInterfaces(t *testing.T) {
+	for _, mode := range []string{"REDIRECT", "TPROXY"} {
+		for _, f := range iptables.Families() {
+			c := planArgs(t, nil, "--mode="+mode, "--drop-invalid", "--excluded-interfaces=net1,tap+", "--ipv6=on")
+			want := []string{
+				"-i net1 -j RETURN # --excluded-interfaces=net1",
+				"-i tap+ -j RETURN # --excluded-interfaces=tap+",
+				"-j DROP # --drop-invalid",
+			}
+			if got := rules(c, f, iptables.Mangle, "ISTIO_DROP"); !slices.Equal(got, want) {
+				t.Errorf("%s, %s: got:\n%s\nwant:\n%s", mode, f, strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+		}
+	}
+}

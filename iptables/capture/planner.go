@@ -80,5 +80,7 @@ func (p *planner) dropInvalid(mangle *iptables.Table) {
 	}
 	why := from("--drop-invalid", "")
 	mangle.Append(iptables.Prerouting, why.rule(iptables.Jump{Chain: chainDrop}, conntrack(iptables.StateInvalid)))
+	// An excluded interface is left alone in every respect.
+	p.skipInterfaces(mangle, chainDrop, in)
 	mangle.Append(chainDrop, why.rule(iptables.Drop))
 }
