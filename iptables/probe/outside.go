@@ -138,21 +138,20 @@ func (o *outside) join(ctx context.Context, links []linkOutside) error {
 	name := links[0].name
 	pair := netlink.NewVeth(netlink.LinkAttrs{Name: name, TxQLen: -1})
 	pair.PeerName, pair.PeerNamespace = name, netlink.NsFd(o.there)
-	switch err := netlink.LinkAdd(pair); {
-	case errors.Is(err, unix.EPERM):
-		return fmt.Errorf("making a pair of interfaces takes CAP_NET_ADMIN: %w", err)
-	case err != nil:
-		return fmt.Errorf("failed to make a pair of interfaces: %w", err)
+	if err := netlink.LinkAdd(pair); err != nil {
+		return noPair(err)
 	}
 	o.link = pair
-	far, err := netlink.NewHandleAt(o.there)
+	// Without a family it would open sockets of all that it knows, of which one fails
+	// where the kernel lacks xfrm_user.
+	far, err := netlink.NewHandleAt(o.there, unix.NETLINK_ROUTE)
 	if err != nil {
-		return err
+		return fmt.Errorf("failed to open a netlink socket outside: %w", err)
 	}
 	defer far.Close()
-	near, err := netlink.NewHandle()
+	near, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
-		return err
+		return fmt.Errorf("failed to open a netlink socket: %w", err)
 	}
 	defer near.Close()
 	farLink, err := far.LinkByName(name)
@@ -176,6 +175,19 @@ func (o *outside) join(ctx context.Context, links []linkOutside) error {
 		}
 	}
 	return nil
+}
+
+// noPair says why there is no pair of interfaces. EOPNOTSUPP is for a kind of interface
+// that the kernel does not know and has no module for (__rtnl_newlink in
+// net/core/rtnetlink.c).
+func noPair(err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("making a pair of interfaces takes CAP_NET_ADMIN: %w", err)
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return fmt.Errorf("making a pair of interfaces takes the kernel module veth (CONFIG_VETH), which is missing: %w", err)
+	}
+	return fmt.Errorf("failed to make a pair of interfaces: %w", err)
 }
 
 // operational waits until packets leave an interface whose peer has come up: the kernel

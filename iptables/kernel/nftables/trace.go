@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 
 	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 	"golang.org/x/sys/unix"
 )
 
@@ -33,27 +31,16 @@ type TraceStep struct {
 	Dropped bool
 }
 
-// tracePriority is before raw, NF_IP_PRI_RAW in linux/netfilter_ipv4.h.
-const tracePriority = -350
-
-// traceTablePrefix begins the names of the tables that mark packets.
-const traceTablePrefix = "meshtables_trace_"
-
-// newTraceTable names the table that marks packets of a family for tracing. Chance keeps
-// it from being that of another trace, be it of another container in the pod: the
-// number of a process is only its own in a PID namespace.
-func newTraceTable(f iptables.Family) tables.Key {
-	return tables.Key{Family: f, Name: fmt.Sprintf("%s%016x", traceTablePrefix, rand.Uint64())}
-}
-
 // Trace returns the way of one packet of a new connection, as the kernel reports
 // it. The packet is the one that send sends, and that what matches by addresses,
 // protocol and ports; it is of TCP or UDP. What send opened is closed at the end.
 //
-// A rule that matches no other packet marks it for tracing. It is in a table of
-// its own, which is gone when Trace returns and also if the program is killed.
+// A rule that matches no other packet marks it for tracing, in a table of its own. That
+// is gone when Trace returns and, since Linux 5.12, also if the program is killed. What
+// a killed program leaves on older kernels matches no packet any more; the next trace
+// removes it.
 func (b *Backend) Trace(ctx context.Context, f iptables.Family, what iptables.Rule, send func() (io.Closer, error)) (steps []TraceStep, err error) {
-	err = b.connected(func(c *netlink.Conn) error {
+	err = b.connected(func(c *netlink.Conn) (err error) {
 		s, err := takeSnapshot(ctx, c, everything)
 		if err != nil {
 			return err
@@ -64,15 +51,17 @@ func (b *Backend) Trace(ctx context.Context, f iptables.Family, what iptables.Ru
 		}
 		defer reports.Close()
 		table := newTraceTable(f)
-		if err := markForTracing(c, table, what); err != nil {
+		remove, err := table.mark(c, what)
+		if err != nil {
 			return err
 		}
+		defer func() { err = errors.Join(err, remove()) }()
 		sent, err := send()
 		if err != nil {
 			return err
 		}
 		defer sent.Close()
-		steps, err = tracer{s, table, b.native}.read(reports)
+		steps, err = tracer{s, table.Key, b.native}.read(reports)
 		return err
 	})
 	return steps, err
@@ -87,28 +76,6 @@ func dialTrace() (*netlink.KernelSocket, error) {
 		return nil, errors.Join(fmt.Errorf("failed to listen to traces: %w", err), reports.Close())
 	}
 	return reports, nil
-}
-
-// markForTracing makes the table, whatever others do to theirs.
-func markForTracing(c *netlink.Conn, t tables.Key, what iptables.Rule) error {
-	b := tables.NewChanges(c, netlink.AnyGeneration)
-	addTraceRules(b, t, &what)
-	if err := b.Err(); err != nil {
-		return err
-	}
-	return c.Commit(b.Batch)
-}
-
-func addTraceRules(b *tables.Changes, t tables.Key, what *iptables.Rule) {
-	o := tables.Operation{What: "create (since Linux 5.12)", Key: t}
-	b.Change(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, o, func(b *netlink.Builder) {
-		b.PutString(unix.NFTA_TABLE_NAME, t.Name)
-		b.PutUint32(unix.NFTA_TABLE_FLAGS, tables.FlagOwner)
-	})
-	for _, chain := range []string{iptables.Prerouting, iptables.Output} {
-		b.NewBaseChain(t, chain, tables.Attachment{Kind: "filter", Hook: tables.HookNumber(chain), Priority: tracePriority})
-		b.NewRule(t, chain, what, encodeTrace(t.Family, what), nil)
-	}
 }
 
 // encodeTrace takes no more than every nf_tables has, whatever the backend's form.

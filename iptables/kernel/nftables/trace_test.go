@@ -1,6 +1,7 @@
 package nftables
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -9,6 +10,9 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
+	"golang.org/x/sys/unix"
 )
 
 // Neither a check nor a trace depends on what others do to their rules meanwhile.
@@ -45,6 +49,45 @@ func TestTraceWithoutCompat(t *testing.T) {
 			t.Errorf("%s: got %v", b.Name(), steps)
 		}
 	}
+}
+
+// Before Linux 5.12 no table belongs to a socket. There a trace removes its table itself,
+// also where it fails, and those that others were killed over; not one that is in use.
+func TestTraceWithoutOwnedTables(t *testing.T) {
+	nstest.Enter(t)
+	nstest.Run(t, "ip", "link", "set", "lo", "up")
+	old := traceTablePrefix + "1_0123456789abcdef"
+	young := newTraceTable(iptables.IPv4).Name
+	nstest.Run(t, "nft", "add table ip "+old+"; add table ip "+young)
+	b := faultyBackend(withoutOwnedTables())
+	want := []TraceStep{{Table: "ip other", Chain: "c"}}
+	nstest.Run(t, "nft", "add table ip other; add chain ip other c { type filter hook output priority 0; }; add rule ip other c counter")
+	if steps := traced(t, b); !slices.Equal(steps, want) {
+		t.Errorf("got %v", steps)
+	}
+	broken := errors.New("cannot send")
+	if _, err := b.Trace(t.Context(), iptables.IPv4, iptables.Rule{}, func() (io.Closer, error) { return nil, broken }); !errors.Is(err, broken) {
+		t.Errorf("got error %v", err)
+	}
+	if left, want := nstest.Run(t, "nft", "list", "tables"), "table ip "+young+"\ntable ip other\n"; left != want {
+		t.Errorf("left are\n%s", left)
+	}
+}
+
+// withoutOwnedTables refuses them as older kernels do.
+func withoutOwnedTables() faulty {
+	return faulty{onSend: func(request []byte) []byte {
+		if !isBatch(request) {
+			return nil
+		}
+		for m := range split(request) {
+			flags := bytes.Index(m, []byte{8, 0, unix.NFTA_TABLE_FLAGS, 0, 0, 0, 0, tables.FlagOwner})
+			if kindOf(m) == netlink.NFTables(unix.NFT_MSG_NEWTABLE) && flags >= 0 {
+				return refusal(sequenceOf(m), unix.EINVAL)
+			}
+		}
+		return nil
+	}}
 }
 
 // A trace has a table of its own, also beside one of the same process.
