@@ -106,7 +106,7 @@ func TestNodeLockIsTheNodes(t *testing.T) {
 	c := p.command("--backend="+p.backend, "--network-namespace="+p.Pod.File())
 	// The mounts are those of this run alone.
 	script := "mount -t tmpfs tmpfs /run && exec 9>/run/xtables.lock && flock 9 && exec 8>&9 9>&- && exec \"$@\""
-	c.Path, c.Args = "sh", slices.Concat([]string{"-c", script, "sh", c.Path}, c.Args)
+	c.Path, c.Args = "unshare", slices.Concat([]string{"--mount", "sh", "-c", script, "sh", c.Path}, c.Args)
 	c.Stdout, c.Stderr = &out, &messages
 	if err := p.Peer.Run(t.Context(), c); err != nil || !strings.HasPrefix(out.String(), "applied: ") {
 		t.Errorf("%v\n%s%s", err, &out, &messages)

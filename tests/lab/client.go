@@ -22,10 +22,12 @@ type Client struct {
 	// Timeout bounds connecting and each exchange after it; 0 is
 	// DefaultTimeout.
 	Timeout time.Duration
+	// Once sends a datagram once only, so that one that is lost has no answer.
+	Once bool
 }
 
 // DefaultTimeout is far more than anything in a lab takes.
-const DefaultTimeout = 5 * time.Second
+const DefaultTimeout = 30 * time.Second
 
 func (c Client) timeout() time.Duration {
 	if c.Timeout == 0 {
@@ -151,7 +153,11 @@ func (n *Namespace) ExchangeUDP(ctx context.Context, c Client, to netip.AddrPort
 	defer stop()
 	buf := make([]byte, 64<<10)
 	for end := time.Now().Add(c.timeout()); ; {
-		if err := conn.SetDeadline(earlier(end, time.Now().Add(askAgain))); err != nil {
+		deadline := end
+		if !c.Once {
+			deadline = earlier(end, time.Now().Add(askAgain))
+		}
+		if err := conn.SetDeadline(deadline); err != nil {
 			return nil, err
 		}
 		if _, err := conn.WriteToUDPAddrPort(query, to); err != nil {

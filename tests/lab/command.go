@@ -5,16 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
 	"os/exec"
-	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
-
-// resolvConf is what a program reads its name servers from, resolv.conf(5).
-const resolvConf = "/etc/resolv.conf"
 
 // Command is a program to run in a namespace.
 //
@@ -64,41 +57,9 @@ func (n *Namespace) start(cmd *exec.Cmd, nameServers []netip.Addr) error {
 		if err := n.enter(); err != nil {
 			return false, err
 		}
-		if err := mountResolvConf(nameServers); err != nil {
+		if err := n.views.enter(nameServers); err != nil {
 			return false, err
 		}
 		return false, cmd.Start()
 	})
-}
-
-// mountResolvConf gives the calling thread, which must not be given back, a mount
-// namespace in which /etc/resolv.conf lists nameServers. Nothing changes outside
-// it, and the mount keeps the file after its name is gone.
-func mountResolvConf(nameServers []netip.Addr) error {
-	file, err := os.CreateTemp("", "resolv.conf-")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(file.Name())
-	defer file.Close()
-	var text strings.Builder
-	for _, a := range nameServers {
-		fmt.Fprintf(&text, "nameserver %s\n", a)
-	}
-	if _, err := file.WriteString(text.String()); err != nil {
-		return err
-	}
-	if err := file.Chmod(0o644); err != nil {
-		return err
-	}
-	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-		return fmt.Errorf("failed to make a mount namespace: %w", err)
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("failed to make mounts private: %w", err)
-	}
-	if err := unix.Mount(file.Name(), resolvConf, "", unix.MS_BIND, ""); err != nil {
-		return fmt.Errorf("failed to mount %s: %w", resolvConf, err)
-	}
-	return nil
 }

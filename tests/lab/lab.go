@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 )
 
 // Family is an address family.
@@ -85,6 +86,16 @@ type Lab struct {
 	Pod, Peer *Namespace
 	// VM is the virtual machine behind the pod; nil until AddVM.
 	VM *Namespace
+
+	lastPort atomic.Uint32
+}
+
+// NextPort returns a port to connect from that no earlier connection had and that the
+// kernel does not choose. Connection tracking remembers ports for a while, and gives a
+// connection another one where two would be the same once they are redirected.
+func (l *Lab) NextPort() uint16 {
+	const first, last = 20000, 32767 // below ip_local_port_range
+	return uint16(first + (l.lastPort.Add(1)-1)%(last-first+1))
 }
 
 // Available returns nil if this process can make a lab, else the reason why not.

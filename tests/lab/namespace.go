@@ -27,6 +27,8 @@ type Namespace struct {
 	// ids is the user namespace that the network namespace belongs to, nil if
 	// that is the machine's.
 	ids *userNamespace
+	// views are for the programs that run in it.
+	views views
 
 	// alive ends when Close is called; servers counts what it then waits for.
 	alive   context.Context
@@ -219,5 +221,5 @@ func (n *Namespace) Close() error {
 	}
 	n.end()
 	n.servers.Wait()
-	return errors.Join(n.ids.close(), n.handle.Close())
+	return errors.Join(n.views.close(), n.ids.close(), n.handle.Close())
 }

@@ -28,7 +28,7 @@ type Answer struct {
 }
 
 // lifetime bounds a connection in case nobody ends it.
-const lifetime = time.Minute
+const lifetime = 10 * time.Minute
 
 // ServeTCP listens at an address until the namespace is closed. It sends each
 // client an [Answer], then whatever the client sends. It returns as soon as
