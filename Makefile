@@ -5,7 +5,7 @@ GO       ?= go
 FUZZTIME ?= 30s
 IMAGE    ?= bin/meshtables.oci.tar
 
-.PHONY: build image demo test check bench fuzz docs release clean
+.PHONY: build image demo test soak kernels check bench fuzz docs release clean
 
 build: ## bin/meshtables, static
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/meshtables ./cmd/meshtables
@@ -17,10 +17,17 @@ image: ## bin/meshtables.oci.tar, for linux/amd64 and linux/arm64; the same comm
 demo: build ## the main job, shown in a throw-away network namespace
 	@$(GO) run ./scripts/demo bin/meshtables
 
-test: ## everything; needs root, installs what it needs
+test: ## every test, the longest as a fixed sample; needs root, installs what it needs
 	@scripts/install-programs containers
-	$(GO) test -count=1 -timeout 15m ./...
-	cd tests/container && $(GO) test -count=1 ./...
+	@scripts/test
+
+soak: ## every test, all of them whole
+	@scripts/install-programs containers
+	@MESHTABLES_SOAK=1 scripts/test
+
+kernels: ## the program in other kernels, each in a virtual machine; fetches them as Debian packages
+	@scripts/install-programs kernels
+	@$(GO) run ./scripts/kernels
 
 check: ## gofmt, go vet, staticcheck, govulncheck where it can be reached, race detector
 	@scripts/check

@@ -12,11 +12,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meshtables/meshtables/tests/lab"
+	"github.com/meshtables/meshtables/tests/soak"
 )
 
 const (
-	agreementSeed    = 1
-	agreementConfigs = 1000
+	agreementSeed = 1
 	// explainedEvery is how many configurations of a worker have one of which
 	// connections are explained.
 	explainedEvery = 25
@@ -31,11 +31,12 @@ const (
 func TestWritersAgree(t *testing.T) {
 	t.Parallel()
 	const workers = 4
+	configurations := soak.Times(48, 1000)
 	for worker := range workers {
 		t.Run(strconv.Itoa(worker), func(t *testing.T) {
 			t.Parallel()
 			programs, netlink, sets := newPod(t, "iptables"), newPod(t, "iptables-nft"), newPod(t, native)
-			for number := worker; number < agreementConfigs && !t.Failed(); number += workers {
+			for number := worker; number < configurations && !t.Failed(); number += workers {
 				args := newArguments(agreementSeed, uint64(number)).generate()
 				agree(t, programs, netlink, args)
 				apply(t, sets, args...)

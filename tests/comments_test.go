@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -59,10 +60,11 @@ func numbers(n, step int) string {
 // there, none.
 func TestCommentsLifecycle(t *testing.T) {
 	t.Parallel()
-	forEachBackend(t, func(t *testing.T, backend string) {
-		for name, args := range commentArgs() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+	for i, name := range slices.Sorted(maps.Keys(commentArgs())) {
+		args := commentArgs()[name]
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			forHalfOfBackends(t, i, func(t *testing.T, backend string) {
 				p := newPod(t, backend)
 				for _, f := range iptables.Families() {
 					program(t, p, foreign, programOf(backend, f, "restore"))
@@ -96,8 +98,8 @@ func TestCommentsLifecycle(t *testing.T) {
 					t.Errorf("before (-), after removal (+):\n%s", diff)
 				}
 			})
-		}
-	})
+		})
+	}
 }
 
 func wantResult(t *testing.T, p pod, result string, args []string) {
@@ -199,10 +201,11 @@ func TestCommentsChangeNoAnswer(t *testing.T) {
 		{"explain", "in", "10.244.1.7:8080", "--from", "192.0.2.1:40000", "--trace"},
 	}
 	planned := [][]string{{"explain"}, {"explain", "in", ":8080"}, {"explain", "out", "10.1.2.3:443", "-O", "json"}}
-	forEachBackend(t, func(t *testing.T, backend string) {
-		for name, args := range commentArgs() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+	for i, name := range slices.Sorted(maps.Keys(commentArgs())) {
+		args := commentArgs()[name]
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			forHalfOfBackends(t, i, func(t *testing.T, backend string) {
 				p := newPod(t, backend)
 				answers := func(args ...string) []string {
 					apply(t, p, args...)
@@ -223,8 +226,8 @@ func TestCommentsChangeNoAnswer(t *testing.T) {
 					t.Errorf("without comments (-), with (+):\n%s", diff)
 				}
 			})
-		}
-	})
+		})
+	}
 }
 
 var counted = regexp.MustCompile(`"(packets|bytes)": \d+`)

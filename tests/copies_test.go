@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/meshtables/meshtables/tests/soak"
 )
 
 // Copies that are started at the same moment in one namespace with the same
@@ -23,7 +25,7 @@ func TestCopies(t *testing.T) {
 		apply(t, p, args...)
 		want := observe(t, p)
 		for _, copies := range []int{2, 10} {
-			for range 20 / copies {
+			for range soak.Times(10, 20) / copies {
 				cleanup(t, p)
 				runCopies(t, p, slices.Repeat([][]string{args}, copies))
 				if diff := cmp.Diff(want, observe(t, p)); diff != "" {
@@ -47,7 +49,7 @@ func TestCopiesThatDisagree(t *testing.T) {
 			wants = append(wants, ownState(t, p))
 		}
 		for _, copies := range []int{2, len(options)} {
-			for first := range 5 {
+			for first := range soak.Times(2, 5) {
 				args := slices.Concat(options, options)[first : first+copies]
 				cleanup(t, p)
 				runCopies(t, p, args)

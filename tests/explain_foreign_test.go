@@ -16,15 +16,15 @@ import (
 func TestExplainBehindForeignRules(t *testing.T) {
 	t.Parallel()
 	for _, backend := range overNetlink() {
-		t.Run(backend, func(t *testing.T) {
-			t.Parallel()
-			w := newWitness(t, backend)
-			for _, test := range behindForeignRules() {
-				for _, f := range lab.Families() {
+		for _, f := range lab.Families() {
+			t.Run(backend+" "+string(f), func(t *testing.T) {
+				t.Parallel()
+				w := newWitness(t, backend)
+				for _, test := range behindForeignRules() {
 					w.behind(t, test, f)
 				}
-			}
-		})
+			})
+		}
 	}
 }
 

@@ -111,7 +111,7 @@ func TestKilledTraceLeavesNothing(t *testing.T) {
 				Path: built.Program(), Args: append(append([]string{"explain"}, direction...), "--trace"), Env: []string{},
 			})
 		}()
-		for deadline := time.Now().Add(5 * time.Second); !strings.Contains(program(t, p, "", "nft", "list", "tables"), "meshtables_trace"); {
+		for deadline := time.Now().Add(lab.DefaultTimeout); !strings.Contains(program(t, p, "", "nft", "list", "tables"), "meshtables_trace"); {
 			if time.Now().After(deadline) {
 				t.Fatal("there is no trace to kill")
 			}

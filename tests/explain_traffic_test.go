@@ -15,6 +15,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/tests/lab"
 	"github.com/meshtables/meshtables/tests/recorded"
+	"github.com/meshtables/meshtables/tests/soak"
 )
 
 // TestExplainIsWhatHappens applies every recorded run's arguments, asks explain
@@ -24,15 +25,18 @@ func TestExplainIsWhatHappens(t *testing.T) {
 	t.Parallel()
 	const labs = 4
 	cases := recorded.Cases(t)
-	for _, backend := range overNetlink() {
+	for variant, backend := range overNetlink() {
 		for worker := range labs {
 			t.Run(fmt.Sprint(backend, " ", worker), func(t *testing.T) {
 				t.Parallel()
 				w := newWitness(t, backend)
 				for i := worker; i < len(cases); i += labs {
+					if !soak.Turn(i/labs, variant, len(overNetlink())) {
+						continue
+					}
 					w.observe(t, &cases[i], rand.New(rand.NewPCG(20261120, uint64(i))))
 				}
-				if len(w.verdicts) < 3 || w.connections < 150 {
+				if len(w.verdicts) < 3 || w.connections < soak.Times(75, 150) {
 					t.Errorf("%d connections with the verdicts %v prove little", w.connections, w.verdicts)
 				}
 				t.Logf("%d connections: %v", w.connections, w.verdicts)
@@ -49,7 +53,6 @@ func overNetlink() []string { return []string{"iptables-nft", native} }
 type witness struct {
 	pod
 	serving     map[string]bool
-	lastPort    uint16
 	connections int
 	verdicts    map[explain.Verdict]int
 }
@@ -57,7 +60,7 @@ type witness struct {
 func newWitness(t *testing.T, backend string) *witness {
 	w := &witness{
 		pod:     newPod(t, backend),
-		serving: make(map[string]bool), lastPort: 20000, verdicts: make(map[explain.Verdict]int),
+		serving: make(map[string]bool), verdicts: make(map[explain.Verdict]int),
 	}
 	if err := w.AddNet1(); err != nil {
 		t.Fatal(err)
@@ -242,17 +245,15 @@ func unspecified(a netip.Addr) netip.Addr {
 // that got lost for another reason is sent again within it (RFC 6298, section 2.1).
 const dropPatience = 1500 * time.Millisecond
 
-// connect makes the connection from a port that no earlier one had: connection
-// tracking may remember those.
+// connect makes the connection.
 func (w *witness) connect(t *testing.T, a attempt, patience time.Duration) (lab.Answer, error) {
 	t.Helper()
-	w.lastPort++
-	client := lab.Client{
-		Socket: lab.Socket{As: a.as, Mark: a.mark}, Timeout: patience,
-		Source: netip.AddrPortFrom(unspecified(a.to.Addr()), w.lastPort),
-	}
+	source := unspecified(a.to.Addr())
 	if a.source.IsValid() {
-		client.Source = netip.AddrPortFrom(a.source, w.lastPort)
+		source = a.source
+	}
+	client := lab.Client{
+		Socket: lab.Socket{As: a.as, Mark: a.mark}, Timeout: patience, Source: netip.AddrPortFrom(source, w.NextPort()),
 	}
 	conn, err := w.namespace(a.client).DialTCP(t.Context(), client, a.to)
 	if err != nil {
@@ -266,23 +267,23 @@ func (w *witness) connect(t *testing.T, a attempt, patience time.Duration) (lab.
 // answers: an answer would need a proxy that runs as the user of the rules.
 func (w *witness) send(t *testing.T, a attempt, server string, port uint16) error {
 	t.Helper()
-	w.lastPort++
+	from := w.NextPort()
 	any := unspecified(a.to.Addr())
 	listener, err := w.namespace(server).OpenUDP(lab.Socket{}, netip.AddrPortFrom(any, port))
 	if err != nil {
 		return err
 	}
 	defer listener.Close()
-	sender, err := w.namespace(a.client).OpenUDP(lab.Socket{As: a.as}, netip.AddrPortFrom(any, w.lastPort))
+	sender, err := w.namespace(a.client).OpenUDP(lab.Socket{As: a.as}, netip.AddrPortFrom(any, from))
 	if err != nil {
 		return err
 	}
 	defer sender.Close()
-	query := fmt.Sprintf("query %d", w.lastPort)
+	query := fmt.Sprintf("query %d", from)
 	if _, err := sender.WriteToUDPAddrPort([]byte(query), a.to); err != nil {
 		return err
 	}
-	if err := listener.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+	if err := listener.SetReadDeadline(time.Now().Add(lab.DefaultTimeout)); err != nil {
 		return err
 	}
 	got := make([]byte, len(query))

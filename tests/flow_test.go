@@ -46,7 +46,7 @@ func dnsFlows(p pod) []flow {
 	var all []flow
 	for _, f := range lab.Families() {
 		all = append(all, flow{
-			name: "DNS, " + string(f), from: p.Pod, client: lab.Client{Socket: lab.Socket{As: app().as}, Timeout: time.Second},
+			name: "DNS, " + string(f), from: p.Pod, client: lab.Client{Socket: lab.Socket{As: app().as}, Once: true},
 			to: lab.Resolver.Port(f, 53), udp: true, want: proxyDNS,
 		})
 	}

@@ -3,6 +3,8 @@ package tests
 import (
 	"math/rand/v2"
 	"testing"
+
+	"github.com/meshtables/meshtables/tests/soak"
 )
 
 // While the rules move among the forms, and options change with them, every new
@@ -10,7 +12,7 @@ import (
 // program is killed at random moments.
 func TestNoGapWhileFormsChange(t *testing.T) {
 	t.Parallel()
-	const changes = 400
+	changes := soak.Times(100, 400)
 	p := newPod(t, "iptables-nft")
 	serveFlows(t, p)
 	apply(t, p)
@@ -32,7 +34,7 @@ func TestNoGapWhileFormsChange(t *testing.T) {
 			break
 		}
 		if i%100 == 99 {
-			// The servers end connections after a minute.
+			// The servers do not keep connections for ever.
 			open = openConnections(t, p)
 		}
 	}
@@ -54,7 +56,7 @@ func TestNoGapInDNSWhileFormsChange(t *testing.T) {
 	serveFlows(t, p)
 	apply(t, p, "--redirect-dns")
 	tr, stop := keepConnecting(t, dnsFlows(p))
-	for range 60 {
+	for range soak.Times(30, 60) {
 		p.backend = anyBackend()
 		apply(t, p, append(anyOptions(), "--redirect-dns")...)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/tests/lab"
 	"github.com/meshtables/meshtables/tests/recorded"
+	"github.com/meshtables/meshtables/tests/soak"
 )
 
 // foreign are rules of others, in every table that meshtables uses: before and
@@ -49,6 +50,9 @@ func TestLifecycle(t *testing.T) {
 	cases := recorded.Cases(t)
 	forEachBackend(t, func(t *testing.T, backend string) {
 		for i, c := range cases {
+			if !soak.Turn(i, slices.Index(backends(), backend), len(backends())) {
+				continue
+			}
 			t.Run(c.Name, func(t *testing.T) {
 				t.Parallel()
 				next := cases[(i+1)%len(cases)]

@@ -17,6 +17,7 @@ import (
 
 	"github.com/meshtables/meshtables/tests/built"
 	"github.com/meshtables/meshtables/tests/lab"
+	"github.com/meshtables/meshtables/tests/soak"
 )
 
 func TestMain(m *testing.M) {
@@ -106,6 +107,20 @@ func (p pod) command(args ...string) lab.Command {
 // forEachBackend runs a test once for each way to write rules.
 func forEachBackend(t *testing.T, test func(t *testing.T, backend string)) {
 	for _, backend := range backends() {
+		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
+			test(t, backend)
+		})
+	}
+}
+
+// forHalfOfBackends is forEachBackend for one of many alike cases, by its number: one
+// of the backends over netlink and one of the programs take each in turn, or all do.
+func forHalfOfBackends(t *testing.T, number int, test func(t *testing.T, backend string)) {
+	for i, backend := range backends() {
+		if !soak.Turn(number, i%2, 2) {
+			continue
+		}
 		t.Run(backend, func(t *testing.T) {
 			t.Parallel()
 			test(t, backend)

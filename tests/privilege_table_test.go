@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -115,15 +116,7 @@ func (p *privileges) table() string {
 // compare compares them with the document, or rewrites that.
 func (p *privileges) compare(t *testing.T) {
 	t.Helper()
-	document, err := os.ReadFile(privilegeTable)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, _ := strings.Cut(string(document), tableBegin)
-	recorded, after, ok := strings.Cut(rest, tableEnd)
-	if !ok {
-		t.Fatalf("%s has no lines %s and %s", privilegeTable, tableBegin, tableEnd)
-	}
+	before, recorded, after := readPrivilegeTable(t)
 	if *update {
 		text := before + tableBegin + p.table() + tableEnd + after
 		if err := os.WriteFile(privilegeTable, []byte(text), 0o644); err != nil {
@@ -134,4 +127,26 @@ func (p *privileges) compare(t *testing.T) {
 	if diff := cmp.Diff(recorded, p.table()); diff != "" {
 		t.Errorf("%s (-), what happens (+):\n%s", privilegeTable, diff)
 	}
+}
+
+// readPrivilegeTable returns the table, and what is around it in the document.
+func readPrivilegeTable(t *testing.T) (before, table, after string) {
+	t.Helper()
+	document, err := os.ReadFile(privilegeTable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, _ := strings.Cut(string(document), tableBegin)
+	table, after, ok := strings.Cut(rest, tableEnd)
+	if !ok {
+		t.Fatalf("%s has no lines %s and %s", privilegeTable, tableBegin, tableEnd)
+	}
+	return before, table, after
+}
+
+// isNamedInTable reports whether anything there needs the capability.
+func isNamedInTable(t *testing.T, capability string) bool {
+	t.Helper()
+	_, table, _ := readPrivilegeTable(t)
+	return regexp.MustCompile(`\b` + strings.ToUpper(capability) + `\b`).MatchString(table)
 }

@@ -69,7 +69,11 @@ func wantReset(t *testing.T, p pod, phase string, want bool) {
 func wantResetFrom(t *testing.T, p pod, src, dst lab.Addr, phase string, want bool) {
 	t.Helper()
 	for _, f := range lab.Families() {
-		got, err := strayIsReset(p.Peer, src.Port(f, 40001), dst.Port(f, 8080))
+		patience := lab.DefaultTimeout
+		if !want {
+			patience = noReset
+		}
+		got, err := strayIsReset(p.Peer, src.Port(f, 40001), dst.Port(f, 8080), patience)
 		if err != nil {
 			t.Fatalf("%s: %s: %v", phase, f, err)
 		}
@@ -78,6 +82,9 @@ func wantResetFrom(t *testing.T, p pod, src, dst lab.Addr, phase string, want bo
 		}
 	}
 }
+
+// noReset is how long a reset is waited for that should not come. It is sent at once.
+const noReset = 300 * time.Millisecond
 
 // TCP flags, RFC 9293, section 3.1.
 const (
@@ -89,7 +96,7 @@ const (
 // strayIsReset sends the end of a connection that never was, and tells whether a
 // reset comes back. To connection tracking it is invalid; a bare ACK would be
 // taken for a connection that began earlier (nf_conntrack_tcp_loose).
-func strayIsReset(from *lab.Namespace, src, dst netip.AddrPort) (bool, error) {
+func strayIsReset(from *lab.Namespace, src, dst netip.AddrPort, patience time.Duration) (bool, error) {
 	var conn *net.IPConn
 	err := from.Do(func() error {
 		network := "ip4:tcp"
@@ -107,7 +114,7 @@ func strayIsReset(from *lab.Namespace, src, dst netip.AddrPort) (bool, error) {
 	if _, err := conn.WriteToIP(segment(src, dst, flagFIN|flagACK), &net.IPAddr{IP: dst.Addr().AsSlice()}); err != nil {
 		return false, err
 	}
-	if err := conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		return false, err
 	}
 	buf := make([]byte, 2048)

@@ -169,10 +169,8 @@ func (s scenario) check(t *testing.T, p pod, c check, f lab.Family, applied bool
 	if applied {
 		want = c.wanted(f)
 	}
-	client := lab.Client{Socket: lab.Socket{As: c.from.as}}
-	if c.from.source != (lab.Addr{}) {
-		client.Source = c.from.source.Port(f, 0)
-	}
+	source := cmp.Or(c.from.source, anyAddr())
+	client := lab.Client{Socket: lab.Socket{As: c.from.as}, Source: source.Port(f, p.NextPort())}
 	if c.udp {
 		return checkUDP(t, p, c, client, f, want)
 	}

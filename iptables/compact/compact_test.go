@@ -12,6 +12,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/internal/packettest"
 	"github.com/meshtables/meshtables/iptables/internal/plantest"
 	"github.com/meshtables/meshtables/tests/recorded"
+	"github.com/meshtables/meshtables/tests/soak"
 )
 
 // Every packet at and around the constants of a plan fares in both compact forms
@@ -26,7 +27,7 @@ func TestPacketsFareAsPlanned(t *testing.T) {
 		}
 	})
 	t.Run("made up", func(t *testing.T) {
-		for seed := range uint64(1000) {
+		for seed := range uint64(soak.Times(100, 1000)) {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
 				faresAsPlanned(t, plantest.Random(seed), seed, 300)

@@ -10,16 +10,16 @@ import (
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/internal/packettest"
 	"github.com/meshtables/meshtables/tests/recorded"
+	"github.com/meshtables/meshtables/tests/soak"
 )
-
-// packetsPerCase is enough for each pair of constants in a typical ruleset to
-// meet several times.
-const packetsPerCase = 6000
 
 // TestPacketsFareAsWithTheReference sends packets at and around every constant
 // of both rulesets through what the reference wrote and through what is planned
 // from the same arguments.
 func TestPacketsFareAsWithTheReference(t *testing.T) {
+	// Enough for each pair of constants in a typical ruleset to meet, or to do so
+	// several times.
+	packets := soak.Times(1500, 6000)
 	for i, c := range recorded.Cases(t) {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
@@ -29,7 +29,7 @@ func TestPacketsFareAsWithTheReference(t *testing.T) {
 			for _, f := range iptables.Families() {
 				values := packettest.ValuesOf(f, &want, &planned)
 				random := rand.New(rand.NewPCG(20261120, uint64(i)))
-				for range packetsPerCase {
+				for range packets {
 					packet := values.Packet(random)
 					seen[compare(t, &want, &planned, packet)]++
 				}

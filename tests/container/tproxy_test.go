@@ -141,7 +141,7 @@ func (n *node) checkTransparent(t *testing.T, pod *corev1.Pod, c corev1.Containe
 // ask connects to a server, which has to say who it is taken for and who connected. It
 // may start later: what comes before is dropped, and is sent again.
 func ask(ctx context.Context, from *lab.Namespace, to netip.AddrPort) error {
-	conn, err := from.Dial(ctx, "tcp", lab.Client{Timeout: 15 * time.Second}, to)
+	conn, err := from.Dial(ctx, "tcp", lab.Client{Timeout: time.Minute}, to)
 	if err != nil {
 		return err
 	}

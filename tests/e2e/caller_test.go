@@ -22,7 +22,7 @@ type caller struct {
 }
 
 // callTimeout bounds a request. Nothing in a story waits for it.
-const callTimeout = 10 * time.Second
+const callTimeout = time.Minute
 
 // application is the application of a pod as a client of others.
 func (p *pod) application() caller {

@@ -63,7 +63,7 @@ const runHAProxy = `haproxy -db -f "$0" & read -r _; kill -KILL $! && wait`
 
 // sidecarStart is how long a sidecar may take to listen. It takes a fraction of a
 // second, unless the machine is busy with something else.
-const sidecarStart = 20 * time.Second
+const sidecarStart = time.Minute
 
 // startSidecar runs HAProxy in a pod until the test ends. It returns as soon as
 // clients can connect.

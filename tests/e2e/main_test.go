@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 func backends() []string { return []string{"iptables-nft", "nftables", "iptables-legacy", "iptables"} }
 
 // storyTimeout bounds a story, which takes a second or two.
-const storyTimeout = 30 * time.Second
+const storyTimeout = 5 * time.Minute
 
 // forEachBackend tells a story once for each way to write rules. It fails the test
 // if that takes longer than storyTimeout.

@@ -48,7 +48,7 @@ func (q question) from(source netip.Addr) question {
 }
 
 // explainTimeout bounds what explains one failure.
-const explainTimeout = 10 * time.Second
+const explainTimeout = time.Minute
 
 // errorf reports what went wrong, with what explains it: the answers to the
 // questions, and what the sidecars have logged. It does so in a story whose time is

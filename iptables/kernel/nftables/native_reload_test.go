@@ -12,6 +12,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 	"github.com/meshtables/meshtables/iptables/internal/plantest"
 	plans "github.com/meshtables/meshtables/tests/recorded"
+	"github.com/meshtables/meshtables/tests/soak"
 )
 
 // What nft lists, nft takes again, and makes of it the rules that it listed: so the
@@ -27,7 +28,7 @@ func TestNativeReload(t *testing.T) {
 	t.Run("made up", func(t *testing.T) {
 		t.Parallel()
 		nstest.Enter(t)
-		for seed := range uint64(100) {
+		for seed := range uint64(soak.Times(30, 100)) {
 			nativeReload(t, fmt.Sprint(seed), plantest.Random(seed))
 		}
 	})

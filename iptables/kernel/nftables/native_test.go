@@ -15,6 +15,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 	"github.com/meshtables/meshtables/iptables/internal/plantest"
 	plans "github.com/meshtables/meshtables/tests/recorded"
+	"github.com/meshtables/meshtables/tests/soak"
 )
 
 // What is loaded of the native table is what was wanted, from any plan to any
@@ -31,7 +32,7 @@ func TestNativeRoundTrip(t *testing.T) {
 	t.Run("made up", func(t *testing.T) {
 		t.Parallel()
 		nstest.Enter(t)
-		for seed := range uint64(1000) {
+		for seed := range uint64(soak.Times(100, 1000)) {
 			nativeTransition(t, fmt.Sprint(seed), plantest.Random(seed))
 		}
 		nativeNothing(t)

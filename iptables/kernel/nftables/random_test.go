@@ -10,12 +10,13 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/tests/soak"
 )
 
 // Random rules of every form of the model are written and read like the
 // recorded ones. The seed is the test's name, so that a failure repeats.
 func TestRandom(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range uint64(soak.Times(15, 40)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			want := randomRuleset(seed)
