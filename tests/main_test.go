@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/tests/built"
+	"github.com/meshtables/meshtables/tests/kernels"
 	"github.com/meshtables/meshtables/tests/lab"
 	"github.com/meshtables/meshtables/tests/soak"
 )
@@ -130,7 +131,15 @@ func forHalfOfBackends(t *testing.T, number int, test func(t *testing.T, backend
 
 // backends are all ways to write rules. On Debian the programs by the plain name
 // write to nf_tables.
-func backends() []string { return []string{"iptables-nft", "nftables", "iptables-legacy", "iptables"} }
+//
+// In a kernel that lacks some they are those that its row of the table names.
+func backends() []string {
+	k, err := kernels.Current()
+	if err != nil {
+		panic(err)
+	}
+	return k.Backends
+}
 
 // executable returns a run of the program where this process runs: for runs that
 // touch nothing.

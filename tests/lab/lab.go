@@ -17,6 +17,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"slices"
 	"sync/atomic"
 )
 
@@ -30,7 +32,18 @@ const (
 )
 
 // Families returns both families, IPv4 first.
-func Families() []Family { return []Family{IPv4, IPv6} }
+func Families() []Family {
+	if !hasIPv6() {
+		return []Family{IPv4}
+	}
+	return []Family{IPv4, IPv6}
+}
+
+// hasIPv6 reports whether the kernel has IPv6, and was not told to do without.
+func hasIPv6() bool {
+	_, err := os.Stat("/proc/net/if_inet6")
+	return err == nil
+}
 
 // Addr is the address of one place, in each family.
 type Addr struct{ V4, V6 netip.Addr }
@@ -54,8 +67,13 @@ func (a Addr) Port(f Family, port uint16) netip.AddrPort {
 
 // prefixes returns both addresses with the length of the network they are in,
 // which is 24 and 64 bits throughout the lab.
+// ofFamilies leaves out what is of IPv6 where there is none.
+func ofFamilies(all ...netip.Prefix) []netip.Prefix {
+	return slices.DeleteFunc(all, func(p netip.Prefix) bool { return p.Addr().Is6() && !hasIPv6() })
+}
+
 func (a Addr) prefixes() []netip.Prefix {
-	return []netip.Prefix{netip.PrefixFrom(a.V4, 24), netip.PrefixFrom(a.V6, 64)}
+	return ofFamilies(netip.PrefixFrom(a.V4, 24), netip.PrefixFrom(a.V6, 64))
 }
 
 // The addresses of the lab. Outside and OtherOutside are from the ranges for

@@ -45,7 +45,7 @@ func join(a, b end) error {
 func (n *Namespace) addLoopback(addrs ...Addr) error {
 	var single []netip.Prefix
 	for _, a := range addrs {
-		single = append(single, netip.PrefixFrom(a.V4, 32), netip.PrefixFrom(a.V6, 128))
+		single = append(single, ofFamilies(netip.PrefixFrom(a.V4, 32), netip.PrefixFrom(a.V6, 128))...)
 	}
 	return n.addAddrs("lo", single)
 }
@@ -87,10 +87,10 @@ func (n *Namespace) withLink(name string, f func(netlink.Link) error) error {
 }
 
 func (n *Namespace) addDefaultRoute(via Addr) error {
-	return n.addRoute([]netip.Prefix{
+	return n.addRoute(ofFamilies(
 		netip.PrefixFrom(netip.IPv4Unspecified(), 0),
 		netip.PrefixFrom(netip.IPv6Unspecified(), 0),
-	}, via)
+	), via)
 }
 
 // addRoute sends to each network by the gateway of its family.

@@ -204,6 +204,9 @@ func machineNamespaces() ([]string, error) {
 func (n *Namespace) setSysctls(settings ...string) error {
 	return n.Do(func() error {
 		for _, s := range settings {
+			if strings.HasPrefix(s, "net/ipv6/") && !hasIPv6() {
+				continue
+			}
 			path, value, _ := strings.Cut(s, "=")
 			if err := os.WriteFile(filepath.Join("/proc/sys", path), []byte(value), 0); err != nil {
 				return fmt.Errorf("failed to set %s: %w", s, err)

@@ -86,9 +86,10 @@ func (t tracer) step(m netlink.Message) (step TraceStep, ok bool) {
 			}
 		}
 	}
-	// The end of a chain is reported as a rule without a handle
-	// (nft_do_chain in net/netfilter/nf_tables_core.c).
-	rule := kind == unix.NFT_TRACETYPE_RULE && handle != 0
+	// The end of a chain is reported as a rule without a handle (nft_do_chain in
+	// net/netfilter/nf_tables_core.c), and by older kernels a rule that returns as
+	// such an end, with its handle.
+	rule := (kind == unix.NFT_TRACETYPE_RULE || kind == unix.NFT_TRACETYPE_RETURN) && handle != 0
 	step.Policy = kind == unix.NFT_TRACETYPE_POLICY && step.Dropped
 	if m.Kind != netlink.NFTables(unix.NFT_MSG_TRACE) || table == t.table.Name || !rule && !step.Policy {
 		return step, false
