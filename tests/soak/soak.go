@@ -22,15 +22,3 @@ func Times(sample, whole int) int {
 // Turn reports whether a case, by its number, runs in one of several variants, such as
 // backends: each case does in one of them, in turn, or in all.
 func Turn(number, variant, variants int) bool { return Whole() || number%variants == variant }
-
-// Every returns each so many-th of a list, from the first on, or all of it.
-func Every[T any](step int, all []T) []T {
-	if Whole() {
-		return all
-	}
-	var sample []T
-	for i := 0; i < len(all); i += step {
-		sample = append(sample, all[i])
-	}
-	return sample
-}
