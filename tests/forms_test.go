@@ -1,8 +1,8 @@
 package tests
 
 import (
-	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/meshtables/meshtables/tests/soak"
 )
@@ -21,13 +21,13 @@ func TestNoGapWhileFormsChange(t *testing.T) {
 	usual := applyDuration(t, p)
 	killed := 0
 	for i := range changes {
-		p.backend = anyBackend()
+		p.backend = p.anyBackend()
 		if i%4 == 3 {
-			if applyAndKill(t, p, rand.N(usual)) {
+			if applyAndKill(t, p, time.Duration(p.random.Int64N(int64(usual)))) {
 				killed++
 			}
 		} else {
-			apply(t, p, anyOptions()...)
+			apply(t, p, p.anyOptions()...)
 		}
 		wantStillOpen(t, open)
 		if t.Failed() {
@@ -57,8 +57,8 @@ func TestNoGapInDNSWhileFormsChange(t *testing.T) {
 	apply(t, p, "--redirect-dns")
 	tr, stop := keepConnecting(t, dnsFlows(p))
 	for range soak.Times(30, 60) {
-		p.backend = anyBackend()
-		apply(t, p, append(anyOptions(), "--redirect-dns")...)
+		p.backend = p.anyBackend()
+		apply(t, p, append(p.anyOptions(), "--redirect-dns")...)
 	}
 	stop()
 	t.Log(tr)
@@ -66,9 +66,9 @@ func TestNoGapInDNSWhileFormsChange(t *testing.T) {
 }
 
 // anyBackend returns one of all, so that in time each comes after each other.
-func anyBackend() string {
+func (p pod) anyBackend() string {
 	all := backends()
-	return all[rand.N(len(all))]
+	return all[p.random.IntN(len(all))]
 }
 
 // Where rules move within nf_tables, the kernel takes them in as few transactions as

@@ -7,6 +7,8 @@ package tests
 import (
 	"bytes"
 	"cmp"
+	"hash/fnv"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -31,6 +33,8 @@ type pod struct {
 	backend     string
 	env         []string
 	nameServers []netip.Addr
+	// random makes the choices of a test, the same in each run.
+	random *rand.Rand
 	// program is a copy of the program that everybody may run, where not only
 	// root does.
 	program string
@@ -57,7 +61,9 @@ func newPod(t testing.TB, backend string) pod {
 			t.Error(err)
 		}
 	})
-	return pod{Lab: l, backend: backend}
+	seed := fnv.New64a()
+	seed.Write([]byte(t.Name()))
+	return pod{Lab: l, backend: backend, random: rand.New(rand.NewPCG(20261129, seed.Sum64()))}
 }
 
 // missing skips the test, or fails it where nothing may be missing.

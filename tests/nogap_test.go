@@ -2,7 +2,6 @@ package tests
 
 import (
 	"errors"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"slices"
@@ -47,7 +46,7 @@ func TestNoGapWhileOptionsChange(t *testing.T) {
 		open := openConnections(t, p)
 		tr, stop := keepConnecting(t, flows(p))
 		for range changes[backend] {
-			apply(t, p, anyOptions()...)
+			apply(t, p, p.anyOptions()...)
 			wantStillOpen(t, open)
 			if t.Failed() {
 				break
@@ -136,7 +135,7 @@ func connectAndKill(t *testing.T, p pod, times int, killed, changed *int) *traff
 	usual := applyDuration(t, p)
 	generation := nftGeneration(t, p)
 	for *killed < times {
-		if !applyAndKill(t, p, rand.N(usual)) {
+		if !applyAndKill(t, p, time.Duration(p.random.Int64N(int64(usual)))) {
 			generation = nftGeneration(t, p)
 			continue
 		}
@@ -191,9 +190,9 @@ func killsOfPrograms(t *testing.T) int {
 
 // anyOptions returns one of capturing, so that in time each comes after each
 // other.
-func anyOptions() []string {
+func (p pod) anyOptions() []string {
 	options := capturing()
-	return options[rand.N(len(options))]
+	return options[p.random.IntN(len(options))]
 }
 
 // applyDuration is how long a run takes under the present load.
@@ -213,7 +212,7 @@ func applyDuration(t *testing.T, p pod) time.Duration {
 // It returns false if the program was done before.
 func applyAndKill(t *testing.T, p pod, after time.Duration) bool {
 	t.Helper()
-	c := p.command(append([]string{"--backend=" + p.backend}, anyOptions()...)...)
+	c := p.command(append([]string{"--backend=" + p.backend}, p.anyOptions()...)...)
 	c.KillAfter = max(after, 1)
 	err := p.Pod.Run(t.Context(), c)
 	if err == nil {
@@ -230,7 +229,7 @@ func applyAndKill(t *testing.T, p pod, after time.Duration) bool {
 // the next finds nothing to do.
 func wantConvergence(t *testing.T, p pod) {
 	t.Helper()
-	args := append([]string{"--backend=" + p.backend}, anyOptions()...)
+	args := append([]string{"--backend=" + p.backend}, p.anyOptions()...)
 	meshtables(t, p, args...)
 	meshtables(t, p, append([]string{"verify"}, args...)...)
 	if out := meshtables(t, p, args...); !strings.HasPrefix(out, "unchanged") {
