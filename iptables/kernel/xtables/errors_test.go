@@ -117,7 +117,7 @@ func TestMeaningOfFailures(t *testing.T) {
 		{"iptables-nft-restore v1.8.9 (nf_tables): Could not fetch rule set generation id: Permission denied (you must be root)\n",
 			fs.ErrPermission, "not permitted"},
 		{"Warning: Extension owner revision 0 not supported, missing kernel module?\niptables-restore v1.8.9 (nf_tables): \nline 2: RULE_APPEND failed (No such file or directory): rule in chain ISTIO_OUTPUT\n",
-			ErrMissing, "hint: load the module xt_owner, or use --backend=nftables"},
+			ErrMissing, "hint: load the modules nft_compat and xt_owner, or use --backend=nftables"},
 		{"iptables-restore v1.8.9 (nf_tables): \nline 3: RULE_APPEND failed (No such file or directory): rule in chain ISTIO_OUTPUT\n",
 			ErrMissing, "\n     1  *nat\n     2  two\n     3  -m owner --uid-owner 1337\n     4  COMMIT\nhint: load the kernel modules"},
 		{"iptables-restore v1.8.9 (nf_tables): \nline 3: RULE_APPEND failed (Operation not supported): rule in chain ISTIO_OUTPUT\n",
