@@ -37,7 +37,7 @@ func TestLog(t *testing.T) {
 			{args: []string{"--log-level=debug"}, is: isText, want: detailed},
 			{args: []string{"--log-format=json"}, is: isJSON, want: []message{info, warn}},
 			{args: []string{"--config=" + config}, is: isJSON, want: []message{warn}},
-			{env: []string{"LOG_FORMAT=json", "LOG_LEVEL=debug"}, is: isJSON, want: detailed},
+			{env: []string{"MESHTABLES_LOG_FORMAT=json", "MESHTABLES_LOG_LEVEL=debug"}, is: isJSON, want: detailed},
 		} {
 			p.env = c.env
 			var answer, messages bytes.Buffer

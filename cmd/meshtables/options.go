@@ -122,11 +122,11 @@ func (o *options) rows() []row {
 				"or auto for the first that works",
 		}, config.ChoiceValue("name", &o.backend, kernel.Names()...)},
 		{config.Option{
-			Name:  namespaceOption,
+			Name: namespaceOption, Shared: true,
 			Usage: "work in the network namespace of this process or file, such as /run/netns/NAME",
 		}, config.FileValue("pid|file", &o.networkNamespace)},
 		{config.Option{
-			Name:  "cni-mode",
+			Name: "cni-mode", Shared: true,
 			Usage: "run from a node: users and groups are numbers, as their names belong to the pod",
 		}, config.BoolValue(&o.cniMode)},
 		{config.Option{
@@ -146,15 +146,15 @@ func (o *options) rows() []row {
 			Usage: "least severe messages to show: debug, info, warn or error",
 		}, anyCase{config.ChoiceValue("level", &o.logLevel, logDebug, logInfo, logWarn, logError)}},
 		{config.Option{
-			Name: "force-iptables-binary", Hidden: true,
+			Name: "force-iptables-binary", Shared: true, Hidden: true,
 			Usage: "as --backend=iptables-nft or --backend=iptables-legacy",
 		}, config.ChoiceValue("variant", &o.forceBinary, "nft", "legacy", "")},
 		{config.Option{
-			Name: "native-nftables", Hidden: true,
+			Name: "native-nftables", Shared: true, Hidden: true,
 			Usage: "as --backend=nftables",
 		}, config.BoolValue(&o.nativeNft)},
 		{config.Option{
-			Name: "log_as_json", Hidden: true,
+			Name: "log_as_json", Shared: true, Hidden: true,
 			Usage: "as --log-format=json",
 		}, config.BoolValue(&o.logJSON)},
 	}
@@ -163,19 +163,19 @@ func (o *options) rows() []row {
 func (o *applyOptions) rows() []row {
 	return []row{
 		{config.Option{
-			Name: "dry-run", Letter: "n",
+			Name: "dry-run", Shared: true, Letter: "n",
 			Usage: "print what iptables-save would print after applying by iptables-nft, and change nothing",
 		}, config.BoolValue(&o.dryRun)},
 		{config.Option{
-			Name:  "cleanup-only",
+			Name: "cleanup-only", Shared: true,
 			Usage: "remove everything that meshtables or istio-iptables wrote; needs no other option",
 		}, config.BoolValue(&o.cleanupOnly)},
 		{config.Option{
-			Name:  "run-validation",
+			Name: "run-validation", Shared: true,
 			Usage: "open connections afterwards and see that they arrive at the proxy's ports",
 		}, config.BoolValue(&o.runValidation)},
 		{config.Option{
-			Name:  "skip-rule-apply",
+			Name: "skip-rule-apply", Shared: true,
 			Usage: "do not apply rules",
 		}, config.BoolValue(&o.skipRuleApply)},
 		{config.Option{

@@ -25,7 +25,7 @@ type probeOptions struct {
 
 func (o *options) probeRows() []row {
 	return []row{{config.Option{
-		Name:  "probe-timeout",
+		Name: "probe-timeout", Shared: true,
 		Usage: "how long connections of probe and of --run-validation may take, all together",
 	}, (*timeoutValue)(&o.probeTimeout)}}
 }

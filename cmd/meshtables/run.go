@@ -35,8 +35,16 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	line := newCommandLine(v)
 	lineErr := line.parse(v, args)
 	if lineErr == nil && line.help {
-		fmt.Fprint(stdout, v.help(line.set))
+		fmt.Fprint(stdout, v.help(line))
 		return exitDone
+	}
+	if lineErr == nil && v.print != nil {
+		text, err := v.print(line.set.Args())
+		if err == nil {
+			fmt.Fprint(stdout, text)
+			return exitDone
+		}
+		lineErr = err
 	}
 	if lineErr == nil && line.version {
 		fmt.Fprintln(stdout, "meshtables", version())

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/meshtables/meshtables/iptables/config"
 )
 
 // What is wrong with a command line, and what was likely meant by it.
@@ -40,6 +42,8 @@ func checkArguments(words, line []string) error {
 		hint = "it has to come first: meshtables " + word + " [options]"
 	case at > 0 && strings.HasPrefix(line[at-1], "--") && (word == "true" || word == "false"):
 		hint = "a switch and its value are one word: " + line[at-1] + "=" + word
+	case at == 0 && config.Nearest(word, verbNames()) != "":
+		hint = "did you mean " + config.Nearest(word, verbNames()) + "?"
 	case at == 0:
 		hint = "the verbs are " + strings.Join(verbNames(), ", ") + "; without any it applies; to remove everything: --cleanup-only"
 	}

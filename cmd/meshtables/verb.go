@@ -4,9 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"strings"
-
-	"github.com/spf13/pflag"
 
 	"github.com/meshtables/meshtables/iptables/config"
 )
@@ -20,6 +17,8 @@ type verb struct {
 	// options returns its own options; nil where it has none.
 	options func(*options) []row
 	run     func(*command, context.Context) int
+	// print returns the answer of a verb that reads nothing but its words.
+	print func(words []string) (string, error)
 	// arguments tells whether words may follow that are no options.
 	arguments bool
 }
@@ -28,13 +27,15 @@ type verb struct {
 func verbs() []verb {
 	applying := func(o *options) []row { return slices.Concat(o.applyOptions.rows(), o.probeRows()) }
 	return []verb{
-		{"", "[options]", "apply; changes only what differs", applying, (*command).change, false},
+		{"", "[options]", "apply; changes only what differs", applying, (*command).change, nil, false},
 		// In Istio's manifests this is the subcommand of another program.
-		{"istio-iptables", "", "", applying, (*command).change, false},
-		{"verify", "verify [options]", "compare what is installed with what these options ask for", nil, (*command).verify, false},
-		{"show", "show", "tell what is installed, with counters; draw it with -O dot or -O mermaid", (*options).showRows, (*command).show, false},
-		{"probe", "probe [options]", "open connections and see that they arrive; without options as the installed rules say", (*options).probeRows, (*command).probe, false},
-		{"explain", "explain in|out ADDR:PORT", "tell what happens to a connection, by which rules and options; without words, what to all", (*options).explainRows, (*command).explain, true},
+		{"istio-iptables", "", "", applying, (*command).change, nil, false},
+		{"verify", "verify [options]", "compare what is installed with what these options ask for", nil, (*command).verify, nil, false},
+		{"show", "show", "tell what is installed, with counters; draw it with -O dot or -O mermaid", (*options).showRows, (*command).show, nil, false},
+		{"probe", "probe [options]", "open connections and see that they arrive; without options as the installed rules say", (*options).probeRows, (*command).probe, nil, false},
+		{"explain", "explain in|out ADDR:PORT", "tell what happens to a connection, by which rules and options; without words, what to all", (*options).explainRows, (*command).explain, nil, true},
+		{"help", "help [VERB]", "show this help, or that of a verb", nil, nil, printHelp, true},
+		{"completion", "completion bash|zsh|fish", "print what completes command lines in that shell", nil, nil, printCompletion, true},
 	}
 }
 
@@ -97,38 +98,4 @@ func splitVerb(args []string) (verb, []string) {
 		}
 	}
 	return verbs()[0], args
-}
-
-// help returns what --help prints.
-func (v verb) help(set *pflag.FlagSet) string {
-	var b strings.Builder
-	b.WriteString(`meshtables makes the traffic of a network namespace pass through a sidecar proxy
-by writing netfilter rules.
-
-Usage:
-`)
-	line := func(usage, summary string) {
-		b.WriteString("  meshtables " + usage + strings.Repeat(" ", max(1, 26-len(usage))) + summary + "\n")
-	}
-	for _, each := range verbs() {
-		if each.usage == "" {
-			continue
-		}
-		line(each.usage, each.summary)
-		if each.name == "" {
-			line("--dry-run [options]", "print what iptables-save would print afterwards")
-			line("--cleanup-only", "remove everything, whatever installed it")
-		}
-	}
-	b.WriteString(`
-Exit status: 0 done, unchanged, as wanted, or it could not be told (probe,
---run-validation); 1 failed, nothing changed; 2 wrong option, nothing touched; 3
-verify or explain --trace found a difference; 126 connections did not go where
-they have to (probe, --run-validation).
-
-Options (istio-iptables' names and letters are accepted for them, and as
-environment variables all names in capitals, with _ for -):
-`)
-	b.WriteString(strings.TrimRight(set.FlagUsagesWrapped(100), "\n") + "\n")
-	return b.String()
 }

@@ -125,7 +125,7 @@ func TestDefault(t *testing.T) {
 		"nothing given":             {},
 		"no users known":            {Users: usersMap{}},
 		"annotations without ours":  {Annotations: []byte("kubernetes.io/config.source=\"api\"\n")},
-		"variables that are empty":  {Env: []string{"MODE=", "ENVOY_PORT=", "ENVOY_USER=", "ISTIO_INBOUND_PORTS="}},
+		"variables that are empty":  {Env: []string{"MESHTABLES_MODE=", "ENVOY_PORT=", "ENVOY_USER=", "ISTIO_INBOUND_PORTS="}},
 		"variables of other things": {Env: []string{"PATH=/bin", "ENVOY_PORTS=1", "envoy_port=1", "=", ""}},
 	} {
 		c, warnings, err := read(t, nil, src)
@@ -219,7 +219,7 @@ func TestArgsOfDefault(t *testing.T) {
 func TestArgsOverrule(t *testing.T) {
 	t.Parallel()
 	src := Sources{
-		Env: []string{"MODE=TPROXY", "ENVOY_USER=envoy", "ISTIO_DUAL_STACK=true", "INVALID_DROP=true"},
+		Env: []string{"MESHTABLES_MODE=TPROXY", "ENVOY_USER=envoy", "ISTIO_DUAL_STACK=true", "INVALID_DROP=true"},
 		Annotations: []byte(`traffic.sidecar.istio.io/excludeInboundPorts="80"` + "\n" +
 			`status.sidecar.istio.io/port="9000"` + "\n"),
 	}

@@ -72,7 +72,7 @@ func TestOwnPorts(t *testing.T) {
 		"no status port":    {nil, "", off, portRanges(15021, 15021, 15090, 15090)},
 		"flag replaces":     {[]string{"-d", "1"}, "", exclude + moved, portRanges(1, 1)},
 		"empty flag":        {[]string{"-d", ""}, "", exclude + moved, nil},
-		"variable replaces": {nil, "EXCLUDED_PORTS=2", exclude + off, portRanges(2, 2)},
+		"variable replaces": {nil, "MESHTABLES_EXCLUDED_PORTS=2", exclude + off, portRanges(2, 2)},
 		"bad status port that is overruled": {
 			[]string{"-d", "1"}, "", `status.sidecar.istio.io/port="x"`, portRanges(1, 1),
 		},
@@ -99,7 +99,7 @@ func TestDualStack(t *testing.T) {
 		"false overrules variable":   {[]string{"--dual-stack=false"}, "ISTIO_DUAL_STACK=true", IPv6Auto},
 		"same level, on":             {[]string{"--dual-stack", "--ipv6=on"}, "", IPv6On},
 		"same level, auto":           {[]string{"--dual-stack", "--ipv6=auto"}, "", IPv6On},
-		"flag before variable":       {[]string{"--dual-stack"}, "IPV6=off", IPv6On},
+		"flag before variable":       {[]string{"--dual-stack"}, "MESHTABLES_IPV6=off", IPv6On},
 		"variable behind flag":       {[]string{"--ipv6=off"}, "DUAL_STACK=true", IPv6Off},
 		"variable behind flag, auto": {[]string{"--ipv6=auto"}, "DUAL_STACK=true", IPv6Auto},
 	}

@@ -109,12 +109,12 @@ func errorTests() map[string]errorTest {
 
 		"variable":             err(errorTest{env: []string{"ISTIO_INBOUND_PORTS=http"}}, `environment variable ISTIO_INBOUND_PORTS "http": `+orPorts+`"http" is not a port or a range of ports`),
 		"variable, bool":       err(errorTest{env: []string{"INVALID_DROP=yes"}}, `environment variable INVALID_DROP "yes": must be true or false`),
-		"variable, blank":      err(errorTest{env: []string{"MODE= "}}, `environment variable MODE " ": must be REDIRECT or TPROXY`),
+		"variable, blank":      err(errorTest{env: []string{"MESHTABLES_MODE= "}}, `environment variable MESHTABLES_MODE " ": must be REDIRECT or TPROXY`),
 		"variable, ENVOY_USER": err(errorTest{env: []string{"ENVOY_USER=nobody"}}, `environment variable ENVOY_USER "nobody": must be a known user: unknown user nobody`),
-		"variables disagree": err(errorTest{env: []string{"ENVOY_PORT=1", "OUTBOUND_PORT=2"}},
-			`environment variable OUTBOUND_PORT "2" and environment variable ENVOY_PORT "1": must be the same, because they are one option`),
-		"variables, both bad": err(errorTest{env: []string{"ENVOY_PORT=x", "OUTBOUND_PORT=y"}},
-			`environment variable OUTBOUND_PORT "y": `+onePort, `environment variable ENVOY_PORT "x": `+onePort),
+		"variables disagree": err(errorTest{env: []string{"ENVOY_PORT=1", "MESHTABLES_OUTBOUND_PORT=2"}},
+			`environment variable MESHTABLES_OUTBOUND_PORT "2" and environment variable ENVOY_PORT "1": must be the same, because they are one option`),
+		"variables, both bad": err(errorTest{env: []string{"ENVOY_PORT=x", "MESHTABLES_OUTBOUND_PORT=y"}},
+			`environment variable MESHTABLES_OUTBOUND_PORT "y": `+onePort, `environment variable ENVOY_PORT "x": `+onePort),
 
 		"annotation":              err(errorTest{file: `sidecar.istio.io/interceptionMode="NONE"`}, `annotation sidecar.istio.io/interceptionMode "NONE": must be REDIRECT or TPROXY`),
 		"annotation, empty":       err(errorTest{file: `sidecar.istio.io/interceptionMode=""`}, `annotation sidecar.istio.io/interceptionMode "": must be REDIRECT or TPROXY`),
@@ -132,12 +132,12 @@ func errorTests() map[string]errorTest {
 			`annotation file, line 11 "`+strings.Repeat("l", 60)+`...": `+line),
 
 		"dual-stack and off": err(flags("--dual-stack", "--ipv6=off"), `--ipv6 "off" and --dual-stack "true": must not contradict each other`),
-		"dual-stack and off in variables": err(errorTest{env: []string{"ISTIO_DUAL_STACK=1", "IPV6=off"}},
-			`environment variable IPV6 "off" and environment variable ISTIO_DUAL_STACK "1": must not contradict each other`),
+		"dual-stack and off in variables": err(errorTest{env: []string{"ISTIO_DUAL_STACK=1", "MESHTABLES_IPV6=off"}},
+			`environment variable MESHTABLES_IPV6 "off" and environment variable ISTIO_DUAL_STACK "1": must not contradict each other`),
 
 		"all at once": err(errorTest{
 			args: []string{"-p", "http", "-m", "BANANA", "-d", "0", "--ipv6=off", "--dual-stack"},
-			env:  []string{"ISTIO_SERVICE_CIDR=x", "ENVOY_USER=nobody", "TPROXY_TABLE=254"},
+			env:  []string{"ISTIO_SERVICE_CIDR=x", "ENVOY_USER=nobody", "MESHTABLES_TPROXY_TABLE=254"},
 			file: "bad line\n" + trafficPrefix + `excludeInterfaces="."`,
 		},
 			`annotation file, line 1 "bad line": `+line,
@@ -146,7 +146,7 @@ func errorTests() map[string]errorTest {
 			`--excluded-ports "0": `+ports+`"0" has port 0, which no connection has`,
 			`environment variable ISTIO_SERVICE_CIDR "x": must be * or `+cidrs[len("must be "):]+`"x" is neither`,
 			`annotation traffic.sidecar.istio.io/excludeInterfaces ".": `+ifaces+`"." is not a name`,
-			`environment variable TPROXY_TABLE "254": `+system,
+			`environment variable MESHTABLES_TPROXY_TABLE "254": `+system,
 			`environment variable ENVOY_USER "nobody": must be a known user: unknown user nobody`,
 			`--ipv6 "off" and --dual-stack "true": must not contradict each other`,
 		),

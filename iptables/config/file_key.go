@@ -36,7 +36,7 @@ func (f *Flags) checkKey(key string) error {
 	if i := slices.IndexFunc(f.others, func(o Option) bool { return o.Name == key }); i >= 0 {
 		return errNotInFile(f.others[i])
 	}
-	if near := nearest(key, names); near != "" {
+	if near := Nearest(key, names); near != "" {
 		return fmt.Errorf("there is no such option; did you mean %s?", near)
 	}
 	return errors.New("there is no such option")

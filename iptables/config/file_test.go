@@ -54,7 +54,7 @@ included-ports:
 // The file goes after the environment and before the annotations.
 func TestAuthorityOfFile(t *testing.T) {
 	src := Sources{
-		Env:         []string{"EXCLUDED_OUTBOUND_PORTS=2"},
+		Env:         []string{"MESHTABLES_EXCLUDED_OUTBOUND_PORTS=2"},
 		Annotations: []byte("traffic.sidecar.istio.io/excludeOutboundPorts=\"4\"\ntraffic.sidecar.istio.io/includeOutboundPorts=\"4\"\n"),
 	}
 	for name, test := range map[string]struct {

@@ -16,7 +16,7 @@ type own struct {
 }
 
 func (o *own) register(flags *Flags) {
-	flags.Register(Option{Name: "dry-run", Letter: "n", Usage: "print"}, BoolValue(&o.dryRun))
+	flags.Register(Option{Name: "dry-run", Shared: true, Letter: "n", Usage: "print"}, BoolValue(&o.dryRun))
 	flags.Register(Option{Name: "backend", Reference: []string{"force-binary", "binary"}, Env: []string{"FORCED"}, Usage: "how"},
 		ChoiceValue("backend", &o.backend, "auto", "nft", "legacy"))
 	flags.Register(Option{Name: "annotations", Hidden: true, Usage: "file"}, StringValue("file", &o.file))
@@ -32,19 +32,19 @@ func TestRegister(t *testing.T) {
 		"default":              {want: own{backend: "auto"}},
 		"flags":                {args: []string{"-n", "--backend=nft", "--annotations=/x"}, want: own{true, "nft", "/x"}},
 		"reference's names":    {args: []string{"--force-binary=nft", "--binary", "legacy"}, want: own{backend: "legacy"}},
-		"environment":          {env: []string{"DRY_RUN=1", "FORCED=nft", "ANNOTATIONS=/y"}, want: own{true, "nft", "/y"}},
+		"environment":          {env: []string{"DRY_RUN=1", "FORCED=nft", "MESHTABLES_ANNOTATIONS=/y"}, want: own{true, "nft", "/y"}},
 		"reference's variable": {env: []string{"FORCE_BINARY=nft", "BINARY="}, want: own{backend: "nft"}},
-		"flag first":           {args: []string{"--backend=nft"}, env: []string{"BACKEND=legacy"}, want: own{backend: "nft"}},
+		"flag first":           {args: []string{"--backend=nft"}, env: []string{"MESHTABLES_BACKEND=legacy"}, want: own{backend: "nft"}},
 		"all errors": {
 			args: []string{"--dry-run=x", "-p", "http", "--binary", "nope"},
 			want: own{backend: "auto"},
 			err:  "--dry-run \"x\": must be true or false\n--binary \"nope\": must be auto, nft or legacy",
 		},
 		"errors in the environment": {
-			env:  []string{"DRY_RUN=x", "BACKEND=nft", "FORCED=legacy"},
+			env:  []string{"DRY_RUN=x", "MESHTABLES_BACKEND=nft", "FORCED=legacy"},
 			want: own{backend: "legacy"},
 			err: "environment variable DRY_RUN \"x\": must be true or false\n" +
-				`environment variable BACKEND "nft" and environment variable FORCED "legacy": must be the same, because they are one option`,
+				`environment variable MESHTABLES_BACKEND "nft" and environment variable FORCED "legacy": must be the same, because they are one option`,
 		},
 	}
 	for name, test := range tests {
@@ -119,8 +119,8 @@ func TestGiven(t *testing.T) {
 		want      string
 	}{
 		"nowhere":  {},
-		"flag":     {args: []string{"--backend=auto"}, env: []string{"BACKEND=nft"}, file: "backend: legacy", want: `--backend "auto"`},
-		"variable": {env: []string{"BACKEND=nft"}, file: "backend: legacy", want: `environment variable BACKEND "nft"`},
+		"flag":     {args: []string{"--backend=auto"}, env: []string{"MESHTABLES_BACKEND=nft"}, file: "backend: legacy", want: `--backend "auto"`},
+		"variable": {env: []string{"MESHTABLES_BACKEND=nft"}, file: "backend: legacy", want: `environment variable MESHTABLES_BACKEND "nft"`},
 		"file":     {file: "backend: legacy", want: `configuration file f, line 1, backend "legacy"`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -18,13 +18,13 @@ func (f *Flags) Nearest(unknown string) string {
 			names = append(names, known.Name)
 		}
 	})
-	return nearest(unknown, append(names, slices.Sorted(maps.Keys(f.aliases))...))
+	return Nearest(unknown, append(names, slices.Sorted(maps.Keys(f.aliases))...))
 }
 
-// nearest returns the first of those words that have the fewest letters more or
+// Nearest returns the first of those words that have the fewest letters more or
 // less than the unknown one, but at most a third of its length. If there is none it
 // returns the one that the unknown one begins, or "".
-func nearest(unknown string, words []string) string {
+func Nearest(unknown string, words []string) string {
 	best, most := "", max(2, len(unknown)/3)
 	for _, word := range words {
 		if d := distance(unknown, word); d <= most {

@@ -14,6 +14,8 @@ type Option struct {
 	// Reference are the long names that istio-iptables has for the option,
 	// where they differ from Name.
 	Reference []string
+	// Shared says that Name is istio-iptables' too.
+	Shared bool
 	// Letter is the short name, or empty.
 	Letter string
 	// Env are the names of environment variables besides those that are formed
@@ -21,6 +23,9 @@ type Option struct {
 	Env []string
 	// Annotation is the key of the pod's annotation for the option, or empty.
 	Annotation string
+	// Group is what a capture option is about, such as "inbound"; help lists them by
+	// it.
+	Group string
 	// Usage is what --help says about it.
 	Usage string
 	// Default is the value of an option that is not given, as text. It is empty
@@ -33,18 +38,25 @@ type Option struct {
 	FlagOnly bool
 }
 
-// Variables returns the names of the environment variables that give the option:
-// its long names in capitals with "_" for "-", then those of Env.
+// Variables returns the names of the environment variables that give the option: its
+// long names in capitals with "_" for "-", then those of Env. A name that istio-iptables
+// does not have has a prefix, for a pod's environment has variables of others: MODE and
+// BACKEND are the application's.
 func (o Option) Variables() []string {
 	if o.FlagOnly {
 		return nil
 	}
-	names := []string{variable(o.Name)}
+	names := []string{variablePrefix + variable(o.Name)}
+	if o.Shared {
+		names = append(names, variable(o.Name))
+	}
 	for _, name := range o.Reference {
 		names = append(names, variable(name))
 	}
 	return append(names, o.Env...)
 }
+
+const variablePrefix = "MESHTABLES_"
 
 func variable(name string) string {
 	return strings.ToUpper(strings.ReplaceAll(name, "-", "_"))

@@ -19,43 +19,43 @@ type optionTest struct {
 
 func optionTests() []optionTest {
 	return []optionTest{
-		{"outbound-port", "envoy-port", "p", []string{"OUTBOUND_PORT", "ENVOY_PORT"}, "",
+		{"outbound-port", "envoy-port", "p", []string{"MESHTABLES_OUTBOUND_PORT", "ENVOY_PORT"}, "",
 			"9901", func(c *Config) { c.OutboundPort = 9901 }},
-		{"inbound-port", "inbound-capture-port", "z", []string{"INBOUND_PORT", "INBOUND_CAPTURE_PORT"}, "",
+		{"inbound-port", "inbound-capture-port", "z", []string{"MESHTABLES_INBOUND_PORT", "INBOUND_CAPTURE_PORT"}, "",
 			"9906", func(c *Config) { c.InboundPort = 9906 }},
-		{"tunnel-port", "inbound-tunnel-port", "e", []string{"TUNNEL_PORT", "INBOUND_TUNNEL_PORT"}, "",
+		{"tunnel-port", "inbound-tunnel-port", "e", []string{"MESHTABLES_TUNNEL_PORT", "INBOUND_TUNNEL_PORT"}, "",
 			"9908", func(c *Config) { c.TunnelPort = 9908 }},
-		{"proxy-uid", "proxy-uid", "u", []string{"PROXY_UID"}, "",
+		{"proxy-uid", "proxy-uid", "u", []string{"MESHTABLES_PROXY_UID", "PROXY_UID"}, "",
 			"3,envoy,0", func(c *Config) { c.ProxyUIDs = []uint32{3, 101, 0}; c.ProxyGIDs = []uint32{3, 101, 0} }},
-		{"proxy-gid", "proxy-gid", "g", []string{"PROXY_GID"}, "",
+		{"proxy-gid", "proxy-gid", "g", []string{"MESHTABLES_PROXY_GID", "PROXY_GID"}, "",
 			"mesh,1", func(c *Config) { c.ProxyGIDs = []uint32{303, 1} }},
-		{"mode", "istio-inbound-interception-mode", "m", []string{"MODE", "ISTIO_INBOUND_INTERCEPTION_MODE"},
+		{"mode", "istio-inbound-interception-mode", "m", []string{"MESHTABLES_MODE", "ISTIO_INBOUND_INTERCEPTION_MODE"},
 			"sidecar.istio.io/interceptionMode",
 			"TPROXY", func(c *Config) { c.Mode = ModeTProxy }},
-		{"included-ports", "istio-inbound-ports", "b", []string{"INCLUDED_PORTS", "ISTIO_INBOUND_PORTS"},
+		{"included-ports", "istio-inbound-ports", "b", []string{"MESHTABLES_INCLUDED_PORTS", "ISTIO_INBOUND_PORTS"},
 			"traffic.sidecar.istio.io/includeInboundPorts",
 			"80,8000-8010", func(c *Config) { c.IncludedPorts = PortSelection{Ports: portRanges(80, 80, 8000, 8010)} }},
-		{"excluded-ports", "istio-local-exclude-ports", "d", []string{"EXCLUDED_PORTS", "ISTIO_LOCAL_EXCLUDE_PORTS"},
+		{"excluded-ports", "istio-local-exclude-ports", "d", []string{"MESHTABLES_EXCLUDED_PORTS", "ISTIO_LOCAL_EXCLUDE_PORTS"},
 			"", // the annotation adds to the default: see TestOwnPorts
 			"80, 90:99 ,80", func(c *Config) { c.ExcludedPorts = portRanges(80, 80, 90, 99) }},
-		{"included-outbound-ports", "istio-outbound-ports", "q", []string{"INCLUDED_OUTBOUND_PORTS", "ISTIO_OUTBOUND_PORTS"},
+		{"included-outbound-ports", "istio-outbound-ports", "q", []string{"MESHTABLES_INCLUDED_OUTBOUND_PORTS", "ISTIO_OUTBOUND_PORTS"},
 			"traffic.sidecar.istio.io/includeOutboundPorts",
 			"65535,443", func(c *Config) { c.IncludedOutboundPorts = portRanges(65535, 65535, 443, 443) }},
 		{"excluded-outbound-ports", "istio-local-outbound-ports-exclude", "o",
-			[]string{"EXCLUDED_OUTBOUND_PORTS", "ISTIO_LOCAL_OUTBOUND_PORTS_EXCLUDE"},
+			[]string{"MESHTABLES_EXCLUDED_OUTBOUND_PORTS", "ISTIO_LOCAL_OUTBOUND_PORTS_EXCLUDE"},
 			"traffic.sidecar.istio.io/excludeOutboundPorts",
 			"3306", func(c *Config) { c.ExcludedOutboundPorts = portRanges(3306, 3306) }},
-		{"included-cidrs", "istio-service-cidr", "i", []string{"INCLUDED_CIDRS", "ISTIO_SERVICE_CIDR"},
+		{"included-cidrs", "istio-service-cidr", "i", []string{"MESHTABLES_INCLUDED_CIDRS", "ISTIO_SERVICE_CIDR"},
 			"traffic.sidecar.istio.io/includeOutboundIPRanges",
 			"10.1.2.3/8,2001:db8::1", func(c *Config) {
 				c.IncludedCIDRs = CIDRSelection{CIDRs: prefixes("10.0.0.0/8", "2001:db8::1/128")}
 			}},
-		{"excluded-cidrs", "istio-service-exclude-cidr", "x", []string{"EXCLUDED_CIDRS", "ISTIO_SERVICE_EXCLUDE_CIDR"},
+		{"excluded-cidrs", "istio-service-exclude-cidr", "x", []string{"MESHTABLES_EXCLUDED_CIDRS", "ISTIO_SERVICE_EXCLUDE_CIDR"},
 			"traffic.sidecar.istio.io/excludeOutboundIPRanges",
 			"10.1.2.3, 0.0.0.0/0", func(c *Config) { c.ExcludedCIDRs = prefixes("10.1.2.3/32", "0.0.0.0/0") }},
-		{"excluded-source-cidrs", "", "", []string{"EXCLUDED_SOURCE_CIDRS"}, "",
+		{"excluded-source-cidrs", "", "", []string{"MESHTABLES_EXCLUDED_SOURCE_CIDRS"}, "",
 			"10.1.2.3/8,fd00::7", func(c *Config) { c.ExcludedSourceCIDRs = prefixes("10.0.0.0/8", "fd00::7/128") }},
-		{"excluded-uids", "", "", []string{"EXCLUDED_UIDS"}, "",
+		{"excluded-uids", "", "", []string{"MESHTABLES_EXCLUDED_UIDS"}, "",
 			"1000,udp:53:envoy,tcp:3-5,80-81:7,tcp:8000:8010:9", func(c *Config) {
 				c.ExcludedUIDs = []UserTraffic{
 					{First: 1000, Last: 1000},
@@ -65,37 +65,37 @@ func optionTests() []optionTest {
 					{Protocol: "tcp", Ports: iptables.PortRange{First: 8000, Last: 8010}, First: 9, Last: 9},
 				}
 			}},
-		{"excluded-interfaces", "istio-exclude-interfaces", "c", []string{"EXCLUDED_INTERFACES", "ISTIO_EXCLUDE_INTERFACES"},
+		{"excluded-interfaces", "istio-exclude-interfaces", "c", []string{"MESHTABLES_EXCLUDED_INTERFACES", "ISTIO_EXCLUDE_INTERFACES"},
 			"traffic.sidecar.istio.io/excludeInterfaces",
 			"net1,eth+,a23456789012345", func(c *Config) {
 				c.ExcludedInterfaces = []string{"net1", "eth+", "a23456789012345"}
 			}},
-		{"virtual-interfaces", "kube-virt-interfaces", "k", []string{"VIRTUAL_INTERFACES", "KUBE_VIRT_INTERFACES"},
+		{"virtual-interfaces", "kube-virt-interfaces", "k", []string{"MESHTABLES_VIRTUAL_INTERFACES", "KUBE_VIRT_INTERFACES"},
 			"traffic.sidecar.istio.io/kubevirtInterfaces",
 			"virbr0", func(c *Config) { c.VirtualInterfaces = []string{"virbr0"} }},
-		{"tproxy-mark", "istio-inbound-tproxy-mark", "t", []string{"TPROXY_MARK", "ISTIO_INBOUND_TPROXY_MARK"}, "",
+		{"tproxy-mark", "istio-inbound-tproxy-mark", "t", []string{"MESHTABLES_TPROXY_MARK", "ISTIO_INBOUND_TPROXY_MARK"}, "",
 			"0xFFFFFFFF", func(c *Config) { c.TProxyMark = 4294967295 }},
-		{"tproxy-table", "istio-inbound-tproxy-route-table", "r", []string{"TPROXY_TABLE", "ISTIO_INBOUND_TPROXY_ROUTE_TABLE"}, "",
+		{"tproxy-table", "istio-inbound-tproxy-route-table", "r", []string{"MESHTABLES_TPROXY_TABLE", "ISTIO_INBOUND_TPROXY_ROUTE_TABLE"}, "",
 			"256", func(c *Config) { c.TProxyTable = 256 }},
-		{"redirect-dns", "redirect-dns", "", []string{"REDIRECT_DNS", "ISTIO_META_DNS_CAPTURE"}, "",
+		{"redirect-dns", "redirect-dns", "", []string{"MESHTABLES_REDIRECT_DNS", "REDIRECT_DNS", "ISTIO_META_DNS_CAPTURE"}, "",
 			"true", func(c *Config) { c.RedirectDNS = true }},
-		{"capture-all-dns", "capture-all-dns", "", []string{"CAPTURE_ALL_DNS"}, "",
+		{"capture-all-dns", "capture-all-dns", "", []string{"MESHTABLES_CAPTURE_ALL_DNS", "CAPTURE_ALL_DNS"}, "",
 			"1", func(c *Config) { c.CaptureAllDNS = true }},
-		{"dns-port", "", "", []string{"DNS_PORT"}, "",
+		{"dns-port", "", "", []string{"MESHTABLES_DNS_PORT"}, "",
 			"5353", func(c *Config) { c.DNSPort = 5353 }},
-		{"included-groups", "", "", []string{"INCLUDED_GROUPS", "ISTIO_OUTBOUND_OWNER_GROUPS"}, "",
+		{"included-groups", "", "", []string{"MESHTABLES_INCLUDED_GROUPS", "ISTIO_OUTBOUND_OWNER_GROUPS"}, "",
 			"ops,7", func(c *Config) { c.IncludedGroups = GroupSelection{Groups: []uint32{404, 7}} }},
-		{"excluded-groups", "", "", []string{"EXCLUDED_GROUPS", "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE"}, "",
+		{"excluded-groups", "", "", []string{"MESHTABLES_EXCLUDED_GROUPS", "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE"}, "",
 			"888,mesh", func(c *Config) { c.ExcludedGroups = []uint32{888, 303} }},
-		{"loopback-cidr", "", "", []string{"LOOPBACK_CIDR", "ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR"}, "",
+		{"loopback-cidr", "", "", []string{"MESHTABLES_LOOPBACK_CIDR", "ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR"}, "",
 			"127.0.0.1/8", func(c *Config) { c.LoopbackCIDR = netip.MustParsePrefix("127.0.0.0/8") }},
-		{"drop-invalid", "drop-invalid", "", []string{"DROP_INVALID", "INVALID_DROP"}, "",
+		{"drop-invalid", "drop-invalid", "", []string{"MESHTABLES_DROP_INVALID", "DROP_INVALID", "INVALID_DROP"}, "",
 			"T", func(c *Config) { c.DropInvalid = true }},
-		{"ipv6", "", "", []string{"IPV6"}, "",
+		{"ipv6", "", "", []string{"MESHTABLES_IPV6"}, "",
 			"off", func(c *Config) { c.IPv6 = IPv6Off }},
-		{"comments", "", "", []string{"COMMENTS"}, "",
+		{"comments", "", "", []string{"MESHTABLES_COMMENTS"}, "",
 			"true", func(c *Config) { c.Comments = true }},
-		{"dual-stack", "dual-stack", "", []string{"DUAL_STACK", "ISTIO_DUAL_STACK"}, "",
+		{"dual-stack", "dual-stack", "", []string{"MESHTABLES_DUAL_STACK", "DUAL_STACK", "ISTIO_DUAL_STACK"}, "",
 			"true", func(c *Config) { c.IPv6 = IPv6On }},
 	}
 }
@@ -139,6 +139,20 @@ func TestEveryOptionByEveryName(t *testing.T) {
 		if test.letter != o.Letter || !slices.Equal(test.env, o.Variables()) {
 			t.Errorf("--%s: letter %q, variables %q, want %q, %q", o.Name, o.Letter, o.Variables(), test.letter, test.env)
 		}
+	}
+}
+
+// Variables of others, whatever they hold, are none of our options.
+func TestForeignVariables(t *testing.T) {
+	t.Parallel()
+	var env []string
+	for _, name := range []string{"MODE", "BACKEND", "CONFIG", "OUTPUT", "IPV6", "INCLUDED_PORTS", "DNS_PORT"} {
+		env = append(env, name+"=production")
+	}
+	c, warnings, err := read(t, nil, Sources{Env: env})
+	wantConfig(t, c, err, Default())
+	if len(warnings) > 0 {
+		t.Errorf("got warnings %q", warnings)
 	}
 }
 
@@ -209,7 +223,7 @@ func TestAuthority(t *testing.T) {
 			nil, Sources{Env: []string{"ISTIO_OUTBOUND_PORTS=2", "ISTIO_OUTBOUND_PORTS="}}, nil,
 		},
 		"two names that agree": {
-			nil, Sources{Env: []string{"ISTIO_OUTBOUND_PORTS=2-3,4", "INCLUDED_OUTBOUND_PORTS=2:3, 4"}}, portRanges(2, 3, 4, 4),
+			nil, Sources{Env: []string{"ISTIO_OUTBOUND_PORTS=2-3,4", "MESHTABLES_INCLUDED_OUTBOUND_PORTS=2:3, 4"}}, portRanges(2, 3, 4, 4),
 		},
 	}
 	for name, test := range tests {

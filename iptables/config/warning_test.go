@@ -107,8 +107,8 @@ func warningTests() map[string]warningTest {
 				`annotation traffic.sidecar.istio.io/ "" has no effect: there is no such annotation`,
 				`annotation traffic.sidecar.istio.io/includeInboundPort "80" has no effect: there is no such annotation`}},
 
-		"Kubernetes service": {env: []string{"DNS_PORT=udp://10.96.0.10:53", "ENVOY_PORT=tcp://10.1.1.1:80"},
-			want: []string{`environment variable ENVOY_PORT "tcp://10.1.1.1:80"` + service, `environment variable DNS_PORT "udp://10.96.0.10:53"` + service}},
+		"Kubernetes service": {env: []string{"MESHTABLES_DNS_PORT=udp://10.96.0.10:53", "ENVOY_PORT=tcp://10.1.1.1:80"},
+			want: []string{`environment variable ENVOY_PORT "tcp://10.1.1.1:80"` + service, `environment variable MESHTABLES_DNS_PORT "udp://10.96.0.10:53"` + service}},
 		"Kubernetes service that is overruled": {args: []string{"-p", "1"}, env: []string{"ENVOY_PORT=tcp://10.1.1.1:80"}},
 	}
 }

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/meshtables/meshtables/iptables/config"
+)
+
+// helpWidth is that of the lines of options.
+const helpWidth = 100
+
+// groupWidth is that of the names of groups.
+const groupWidth = 14
+
+// printHelp returns the help, or that of the verb which the words name.
+func printHelp(words []string) (string, error) {
+	if len(words) == 0 {
+		return verbs()[0].help(newCommandLine(verbs()[0])), nil
+	}
+	v, ok := verbNamed(words[0])
+	if !ok || len(words) > 1 {
+		return "", checkArguments(words, words)
+	}
+	return v.help(newCommandLine(v)), nil
+}
+
+// help returns what --help prints: for a verb its own options, and of those that say
+// what is captured the names.
+func (v verb) help(line *commandLine) string {
+	if v.name == "" || v.usage == "" {
+		return generalHelp(line.set)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "meshtables %s: %s.\n\nUsage:\n  meshtables %s\n", v.name, v.summary, v.usage)
+	if v.print != nil {
+		return b.String()
+	}
+	own := optionNames(line, v.options)
+	every := optionNames(line, (*options).rows)
+	every = append(slices.DeleteFunc(every, func(name string) bool { return slices.Contains(own, name) }), "help", "version")
+	if len(own) > 0 {
+		fmt.Fprintf(&b, "\nOptions of %s:\n%s", v.name, usages(line.set, own))
+	}
+	fmt.Fprintf(&b, "\nOptions of every verb:\n%s", usages(line.set, every))
+	b.WriteString("\nOptions that say what is captured; see meshtables --help:\n")
+	names, groups := captureGroups()
+	for _, group := range names {
+		fmt.Fprintf(&b, "  %-12s%s\n", group, strings.Join(lines(groups[group], helpWidth-groupWidth), "\n"+strings.Repeat(" ", groupWidth)))
+	}
+	return b.String()
+}
+
+// lines joins words to lines of at most so many letters.
+func lines(words []string, width int) []string {
+	all := words[:1:1]
+	for _, word := range words[1:] {
+		if last := &all[len(all)-1]; len(*last)+1+len(word) <= width {
+			*last += " " + word
+		} else {
+			all = append(all, word)
+		}
+	}
+	return all
+}
+
+// generalHelp tells of all verbs, and of all options of applying.
+func generalHelp(set *pflag.FlagSet) string {
+	var b strings.Builder
+	b.WriteString(`meshtables makes the traffic of a network namespace pass through a sidecar proxy
+by writing netfilter rules.
+
+Usage:
+`)
+	line := func(usage, summary string) {
+		b.WriteString("  meshtables " + usage + strings.Repeat(" ", max(1, 26-len(usage))) + summary + "\n")
+	}
+	for _, each := range verbs() {
+		if each.usage == "" {
+			continue
+		}
+		line(each.usage, each.summary)
+		if each.name == "" {
+			line("--dry-run [options]", "print what iptables-save would print afterwards")
+			line("--cleanup-only", "remove everything, whatever installed it")
+		}
+	}
+	b.WriteString(`
+Exit status: 0 done, unchanged, as wanted, or it could not be told (probe,
+--run-validation); 1 failed, nothing changed; 2 wrong option, nothing touched; 3
+verify or explain --trace found a difference; 126 connections did not go where
+they have to (probe, --run-validation).
+
+Options (istio-iptables' names and letters are accepted for them; as environment
+variables, MESHTABLES_ and the name in capitals, with _ for -, and istio-iptables'
+names in capitals as they are):
+`)
+	b.WriteString(strings.TrimRight(set.FlagUsagesWrapped(helpWidth), "\n") + "\n")
+	return b.String()
+}
+
+// optionNames returns those of rows that help lists.
+func optionNames(line *commandLine, rows func(*options) []row) []string {
+	if rows == nil {
+		return nil
+	}
+	var names []string
+	for _, r := range rows(&options{}) {
+		if !line.set.Lookup(r.Name).Hidden {
+			names = append(names, r.Name)
+		}
+	}
+	return names
+}
+
+// usages returns the lines of these options.
+func usages(set *pflag.FlagSet, names []string) string {
+	some := pflag.NewFlagSet("", pflag.ContinueOnError)
+	some.SortFlags = false
+	for _, name := range names {
+		some.AddFlag(set.Lookup(name))
+	}
+	return some.FlagUsagesWrapped(helpWidth)
+}
+
+// captureGroups returns the options that say what is captured, by what they are about,
+// in the order of the table of options.
+func captureGroups() (names []string, groups map[string][]string) {
+	groups = make(map[string][]string)
+	for _, o := range config.NewFlags(pflag.NewFlagSet("", pflag.ContinueOnError)).Options() {
+		if o.Hidden {
+			continue
+		}
+		if groups[o.Group] == nil {
+			names = append(names, o.Group)
+		}
+		groups[o.Group] = append(groups[o.Group], "--"+o.Name)
+	}
+	return names, groups
+}
