@@ -3,6 +3,7 @@ package tests
 import (
 	"bytes"
 	"crypto/sha256"
+	"debug/buildinfo"
 	"debug/elf"
 	"fmt"
 	"os"
@@ -12,6 +13,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/spdx/tools-golang/json"
+	"github.com/spdx/tools-golang/spdxlib"
 )
 
 // A release has everything, the programs are static and stripped, the checksums are
@@ -21,7 +25,7 @@ func TestRelease(t *testing.T) {
 	first, second := release(t, tagged(t, "v0.9.8")), release(t, tagged(t, "v0.9.8"))
 	want := []string{
 		"CHANGELOG.md", "LICENSE", "SHA256SUMS", "meshtables-linux-amd64", "meshtables-linux-arm64",
-		"meshtables.8", "meshtables.oci.tar",
+		"meshtables.8", "meshtables.oci.tar", "meshtables.spdx.json",
 	}
 	var sums strings.Builder
 	for _, name := range fileNames(t, first) {
@@ -43,6 +47,37 @@ func TestRelease(t *testing.T) {
 		wantStatic(t, filepath.Join(first, "meshtables-linux-"+arch), machine)
 	}
 	checkVersion(t, readFile(t, first, "meshtables-linux-"+runtime.GOARCH), "v0.9.8")
+	checkBill(t, readFile(t, first, "meshtables.spdx.json"), filepath.Join(first, "meshtables-linux-amd64"))
+}
+
+// checkBill reads the bill of materials as SPDX, and sees that it has every module that
+// the program has been linked with.
+func checkBill(t *testing.T, text []byte, program string) {
+	t.Helper()
+	bill, err := json.Read(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	described, err := spdxlib.GetDescribedPackageIDs(bill)
+	if err != nil || len(described) != 1 {
+		t.Fatalf("describes %q, %v", described, err)
+	}
+	if err := spdxlib.ValidateDocument(bill); err != nil {
+		t.Error(err)
+	}
+	info, err := buildinfo.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	has := make(map[string]string)
+	for _, p := range bill.Packages {
+		has[p.PackageName] = p.PackageVersion
+	}
+	for _, module := range append(info.Deps, &info.Main) {
+		if has[module.Path] != module.Version {
+			t.Errorf("%s is version %q, want %q", module.Path, has[module.Path], module.Version)
+		}
+	}
 }
 
 // Where nothing tells the version there is no release: it would look like any other.
