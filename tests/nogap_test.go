@@ -134,7 +134,7 @@ func connectAndKill(t *testing.T, p pod, times int, killed, changed *int) *traff
 	tr, stop := keepConnecting(t, flows(p))
 	usual := applyDuration(t, p)
 	generation := nftGeneration(t, p)
-	for *killed < times {
+	for attempt := 0; *killed < times && attempt < 20*times; attempt++ {
 		if !applyAndKill(t, p, time.Duration(p.random.Int64N(int64(usual)))) {
 			generation = nftGeneration(t, p)
 			continue
@@ -152,6 +152,8 @@ func connectAndKill(t *testing.T, p pod, times int, killed, changed *int) *traff
 			generation = nftGeneration(t, p)
 		}
 	}
+	wantConvergence(t, p)
+	wantStillOpen(t, open)
 	stop()
 	t.Logf("killed %d times: %v", *killed, tr)
 	return tr

@@ -65,13 +65,13 @@ func (a Addr) Port(f Family, port uint16) netip.AddrPort {
 	return netip.AddrPortFrom(a.In(f), port)
 }
 
-// prefixes returns both addresses with the length of the network they are in,
-// which is 24 and 64 bits throughout the lab.
 // ofFamilies leaves out what is of IPv6 where there is none.
 func ofFamilies(all ...netip.Prefix) []netip.Prefix {
 	return slices.DeleteFunc(all, func(p netip.Prefix) bool { return p.Addr().Is6() && !hasIPv6() })
 }
 
+// prefixes returns both addresses with the length of the network they are in,
+// which is 24 and 64 bits throughout the lab.
 func (a Addr) prefixes() []netip.Prefix {
 	return ofFamilies(netip.PrefixFrom(a.V4, 24), netip.PrefixFrom(a.V6, 64))
 }
