@@ -2,7 +2,7 @@
 // (https://spdx.github.io/spdx-spec/v2.3/): the program, the modules that are linked into
 // it, and the version of Go. Usage:
 //
-//	go run ./scripts/sbom PROGRAM...
+//	go run ./scripts/sbom PROGRAM [PROGRAM ...]
 //
 // All is from what the go command wrote into the programs (go version -m), so the same
 // programs give the same bytes.
@@ -33,7 +33,7 @@ func main() {
 
 func run(paths []string, w io.Writer) error {
 	if len(paths) == 0 {
-		return errors.New("usage: sbom PROGRAM...")
+		return errors.New("usage: sbom PROGRAM [PROGRAM ...]")
 	}
 	var programs []*debug.BuildInfo
 	for _, path := range paths {
