@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 
@@ -86,6 +87,19 @@ func TestWithoutOutside(t *testing.T) {
 	for _, err := range []error{unix.ENOMEM, errors.New("did not come up")} {
 		if outcome, detail := judgeUntried(outsideError{err}); outcome != Unknown || detail != err.Error() {
 			t.Errorf("got %s, %q", outcome, detail)
+		}
+	}
+}
+
+// What is missing for a pair of interfaces is named.
+func TestNoPair(t *testing.T) {
+	for err, want := range map[error]string{
+		unix.EPERM:      "CAP_NET_ADMIN",
+		unix.EOPNOTSUPP: "the kernel module veth (CONFIG_VETH), which is missing",
+		unix.ENOMEM:     "failed to make a pair of interfaces",
+	} {
+		if got := noPair(err); !errors.Is(got, err) || !strings.Contains(got.Error(), want) {
+			t.Errorf("got %v, want %q in it", got, want)
 		}
 	}
 }
