@@ -130,9 +130,12 @@ func movesOnKernel(t *testing.T, from, to string) {
 	p.backend = to
 	apply(t, p, capturingEverything()...)
 	wantAnswer(t, p, "as wanted", append([]string{"verify", "--backend=" + to}, capturingEverything()...)...)
-	other := map[string]string{"iptables-nft": "nftables", "nftables": "iptables-nft", "iptables-legacy": "nftables", "iptables": "nftables"}[to]
-	if out := meshtables(t, p, "show"); strings.Contains(out, other) {
-		t.Errorf("rules are left in %s:\n%s", other, out)
+	var shown struct{ Backends []struct{ Backend string } }
+	if err := json.Unmarshal([]byte(meshtables(t, p, "show", "-O", "json")), &shown); err != nil {
+		t.Fatal(err)
+	}
+	if len(shown.Backends) != 1 {
+		t.Errorf("the rules are in %v", shown.Backends)
 	}
 	cleanup(t, p)
 }

@@ -116,7 +116,7 @@ func (p *privilegedPod) establish(t *testing.T, found *needs) {
 	t.Helper()
 	all := capabilities(t)
 	for i, removed := range all {
-		if !soak.Whole() && !isNamedInTable(t, removed) {
+		if !soak.Whole() && !*update && !isNamedInTable(t, removed) {
 			// That it is not needed is seen where what is needed is enough.
 			continue
 		}

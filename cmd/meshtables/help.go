@@ -18,12 +18,12 @@ const groupWidth = 14
 
 // printHelp returns the help, or that of the verb which the words name.
 func printHelp(words []string) (string, error) {
-	if len(words) == 0 {
-		return verbs()[0].help(newCommandLine(verbs()[0])), nil
+	if len(words) > 1 {
+		return "", fmt.Errorf("help %q: must be one verb", words)
 	}
-	v, ok := verbNamed(words[0])
-	if !ok || len(words) > 1 {
-		return "", checkArguments(words, words)
+	v, rest := splitVerb(words)
+	if err := checkArguments(rest, words); err != nil {
+		return "", err
 	}
 	return v.help(newCommandLine(v)), nil
 }

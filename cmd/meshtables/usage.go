@@ -37,13 +37,14 @@ func checkArguments(words, line []string) error {
 	word := words[0]
 	hint := "all options start with - or --; a list is one word, with commas"
 	_, isVerb := verbNamed(word)
+	near := config.Nearest(word, verbNames())
 	switch at := slices.Index(line, word); {
 	case isVerb:
 		hint = "it has to come first: meshtables " + word + " [options]"
 	case at > 0 && strings.HasPrefix(line[at-1], "--") && (word == "true" || word == "false"):
 		hint = "a switch and its value are one word: " + line[at-1] + "=" + word
-	case at == 0 && config.Nearest(word, verbNames()) != "":
-		hint = "did you mean " + config.Nearest(word, verbNames()) + "?"
+	case at == 0 && near != "":
+		hint = "did you mean " + near + "?"
 	case at == 0:
 		hint = "the verbs are " + strings.Join(verbNames(), ", ") + "; without any it applies; to remove everything: --cleanup-only"
 	}
