@@ -24,6 +24,17 @@ func (m Comment) appendSave(words []string) []string {
 	return append(words, "-m", commentName, "--comment", quote(m.Text))
 }
 
+func parseComment(args []arg) Match {
+	if len(args) != 1 || args[0].name != "--comment" {
+		return nil
+	}
+	m := Comment{unquote(args[0].value)}
+	if m.Validate() != nil {
+		return nil
+	}
+	return m
+}
+
 // Validate returns an error for text that no comment can have.
 func (m Comment) Validate() error {
 	if len(m.Text) > MaxComment {

@@ -1,14 +1,10 @@
 package iptables
 
-import (
-	"fmt"
-	"net/netip"
-	"strconv"
-)
+import "slices"
 
 // Target is what a rule does to a packet that it matches ("-j"). The
-// implementations are the types of this file; a type switch over them is
-// complete if it also has a default that fails.
+// implementations are types of this package; a type switch over them is complete
+// if it also has a default that fails.
 type Target interface {
 	// appendSave adds the target as iptables-save prints it, "-j" included.
 	appendSave(words []string) []string
@@ -42,86 +38,6 @@ type Goto struct {
 
 func (t Goto) appendSave(words []string) []string { return append(words, "-g", t.Chain) }
 
-// Redirect sends the connection to a port of the machine itself: in PREROUTING
-// on the address of the interface it came in by, in OUTPUT on loopback. Zero
-// Ports keep the port.
-type Redirect struct {
-	Ports PortRange
-}
-
-func (t Redirect) appendSave(words []string) []string {
-	words = append(words, "-j", "REDIRECT")
-	if t.Ports == (PortRange{}) {
-		return words
-	}
-	ports := strconv.Itoa(int(t.Ports.First))
-	if t.Ports.First != t.Ports.Last {
-		ports += "-" + strconv.Itoa(int(t.Ports.Last))
-	}
-	return append(words, "--to-ports", ports)
-}
-
-// TProxy hands the packet to a local socket without changing its addresses and
-// sets the bits of Mask in the packet's mark to Mark, by which routing delivers
-// it locally (Documentation/networking/tproxy.rst). An unspecified IP stands for
-// the address of the interface that the packet came in by.
-type TProxy struct {
-	Port       uint16
-	IP         netip.Addr
-	Mark, Mask uint32
-}
-
-func (t TProxy) appendSave(words []string) []string {
-	return append(words, "-j", "TPROXY",
-		"--on-port", strconv.Itoa(int(t.Port)), "--on-ip", t.IP.String(),
-		"--tproxy-mark", fmt.Sprintf("%#x/%#x", t.Mark, t.Mask))
-}
-
-// SetMark clears the bits of Mask in the packet's mark, then toggles those of
-// Value.
-type SetMark struct {
-	Value, Mask uint32
-}
-
-func (t SetMark) appendSave(words []string) []string {
-	return append(words, "-j", "MARK", "--set-xmark", fmt.Sprintf("%#x/%#x", t.Value, t.Mask))
-}
-
-// SaveMark copies the packet's mark to its connection, each seen through its
-// mask.
-type SaveMark struct {
-	PacketMask, ConnectionMask uint32
-}
-
-func (t SaveMark) appendSave(words []string) []string {
-	return appendCopyMark(words, "--save-mark", t.PacketMask, t.ConnectionMask)
-}
-
-// RestoreMark copies the connection's mark to the packet, each seen through its
-// mask.
-type RestoreMark struct {
-	PacketMask, ConnectionMask uint32
-}
-
-func (t RestoreMark) appendSave(words []string) []string {
-	return appendCopyMark(words, "--restore-mark", t.PacketMask, t.ConnectionMask)
-}
-
-func appendCopyMark(words []string, direction string, packetMask, connectionMask uint32) []string {
-	return append(words, "-j", "CONNMARK", direction,
-		"--nfmask", fmt.Sprintf("%#x", packetMask), "--ctmask", fmt.Sprintf("%#x", connectionMask))
-}
-
-// CTZone assigns the packet to a conntrack zone: connections that differ only in
-// their zone are tracked apart.
-type CTZone struct {
-	Zone uint16
-}
-
-func (t CTZone) appendSave(words []string) []string {
-	return append(words, "-j", "CT", "--zone", strconv.Itoa(int(t.Zone)))
-}
-
 // UnknownTarget is a target that this package has no type for. It appears only in
 // rules that were read. Of text, see [ParseSave], the words are kept as they stood,
 // quotes included, so that they can be printed again.
@@ -142,4 +58,34 @@ func (t UnknownTarget) OnlyTells() bool {
 
 func (t UnknownTarget) appendSave(words []string) []string {
 	return append(append(words, "-j", t.Name), t.Args...)
+}
+
+// parseTarget reads the arguments of "-j NAME". A name without arguments that is
+// no verdict and no known target is taken for a chain.
+func parseTarget(family Family, name string, words []string) Target {
+	var t Target
+	args, ok := splitArgs(words)
+	switch {
+	case !ok:
+		// Known targets have a value with every option, or no options.
+	case name == "REDIRECT":
+		t = parseRedirect(args)
+	case name == "TPROXY":
+		t = parseTProxy(family, args)
+	case name == "MARK":
+		t = parseSetMark(args)
+	case name == "CT":
+		t = parseCTZone(args)
+	case len(words) == 0 && (Verdict(name) == Accept || Verdict(name) == Drop || Verdict(name) == Return):
+		t = Verdict(name)
+	case len(words) == 0:
+		t = Jump{name}
+	}
+	if name == "CONNMARK" {
+		t = parseCopyMark(words)
+	}
+	if t == nil || !slices.Equal(t.appendSave(nil)[2:], words) {
+		return UnknownTarget{Name: name, Args: words}
+	}
+	return t
 }

@@ -1,0 +1,48 @@
+package iptables
+
+import "strings"
+
+// Multiport is the match "multiport": up to [MaxMultiport] ports, where a range
+// counts for two.
+type Multiport struct {
+	Side  PortSide
+	Not   bool
+	Ports []PortRange
+}
+
+// PortSide tells which port of a packet [Multiport] looks at.
+type PortSide string
+
+// The options of the match "multiport".
+const (
+	SourcePorts      PortSide = "--sports"
+	DestinationPorts PortSide = "--dports"
+	EitherPorts      PortSide = "--ports"
+)
+
+func (m Multiport) appendSave(words []string) []string {
+	ports := make([]string, len(m.Ports))
+	for i, p := range m.Ports {
+		ports[i] = p.String()
+	}
+	words = appendNot(append(words, "-m", "multiport"), m.Not)
+	return append(words, string(m.Side), strings.Join(ports, ","))
+}
+
+func parseMultiport(args []arg) Match {
+	if len(args) != 1 {
+		return nil
+	}
+	m := Multiport{Side: PortSide(args[0].name), Not: args[0].not}
+	if m.Side != SourcePorts && m.Side != DestinationPorts && m.Side != EitherPorts {
+		return nil
+	}
+	for s := range strings.SplitSeq(args[0].value, ",") {
+		ports, err := ParsePortRange(s)
+		if err != nil {
+			return nil
+		}
+		m.Ports = append(m.Ports, ports)
+	}
+	return m
+}

@@ -1,0 +1,69 @@
+package iptables
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Owner is the match "owner": the user and group of the socket that a locally
+// made packet comes from. A packet without a socket, such as a reset that the
+// kernel sends, matches negations only (net/netfilter/xt_owner.c).
+type Owner struct {
+	UID, GID IDMatch
+}
+
+// IDMatch is an inclusive range of user or group ids. Without Set it matches
+// every id.
+type IDMatch struct {
+	First, Last uint32
+	Not         bool
+	Set         bool
+}
+
+// ID returns the match for one id.
+func ID(id uint32) IDMatch { return IDMatch{First: id, Last: id, Set: true} }
+
+// NotID returns the match for every other id.
+func NotID(id uint32) IDMatch { return IDMatch{First: id, Last: id, Not: true, Set: true} }
+
+func (m Owner) appendSave(words []string) []string {
+	words = append(words, "-m", "owner")
+	words = m.UID.appendSave(words, "--uid-owner")
+	return m.GID.appendSave(words, "--gid-owner")
+}
+
+func (m IDMatch) appendSave(words []string, option string) []string {
+	if !m.Set {
+		return words
+	}
+	ids := strconv.FormatUint(uint64(m.First), 10)
+	if m.First != m.Last {
+		ids += "-" + strconv.FormatUint(uint64(m.Last), 10)
+	}
+	return append(appendNot(words, m.Not), option, ids)
+}
+
+func parseOwner(args []arg) Match {
+	var m Owner
+	for _, a := range args {
+		first, last, isRange := strings.Cut(a.value, "-")
+		if !isRange {
+			last = first
+		}
+		from, err1 := strconv.ParseUint(first, 10, 32)
+		to, err2 := strconv.ParseUint(last, 10, 32)
+		if err1 != nil || err2 != nil {
+			return nil
+		}
+		id := IDMatch{First: uint32(from), Last: uint32(to), Not: a.not, Set: true}
+		switch a.name {
+		case "--uid-owner":
+			m.UID = id
+		case "--gid-owner":
+			m.GID = id
+		default:
+			return nil
+		}
+	}
+	return m
+}

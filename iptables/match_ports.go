@@ -1,0 +1,48 @@
+package iptables
+
+// Ports is the match "tcp" or "udp": source and destination port of a packet
+// of that protocol. The rule has to match the protocol too.
+type Ports struct {
+	Protocol            Protocol
+	Source, Destination PortMatch
+}
+
+// PortMatch is one side of [Ports]. Without Set it matches every port.
+type PortMatch struct {
+	Range PortRange
+	Not   bool
+	Set   bool
+}
+
+func (m Ports) appendSave(words []string) []string {
+	words = append(words, "-m", string(m.Protocol))
+	words = m.Source.appendSave(words, "--sport")
+	return m.Destination.appendSave(words, "--dport")
+}
+
+func (p PortMatch) appendSave(words []string, option string) []string {
+	if !p.Set {
+		return words
+	}
+	return append(appendNot(words, p.Not), option, p.Range.String())
+}
+
+func parsePorts(protocol Protocol, args []arg) Match {
+	m := Ports{Protocol: protocol}
+	for _, a := range args {
+		ports, err := ParsePortRange(a.value)
+		if err != nil {
+			return nil
+		}
+		p := PortMatch{Range: ports, Not: a.not, Set: true}
+		switch a.name {
+		case "--sport":
+			m.Source = p
+		case "--dport":
+			m.Destination = p
+		default:
+			return nil
+		}
+	}
+	return m
+}

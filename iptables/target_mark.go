@@ -1,0 +1,72 @@
+package iptables
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// SetMark clears the bits of Mask in the packet's mark, then toggles those of
+// Value.
+type SetMark struct {
+	Value, Mask uint32
+}
+
+func (t SetMark) appendSave(words []string) []string {
+	return append(words, "-j", "MARK", "--set-xmark", fmt.Sprintf("%#x/%#x", t.Value, t.Mask))
+}
+
+// SaveMark copies the packet's mark to its connection, each seen through its
+// mask.
+type SaveMark struct {
+	PacketMask, ConnectionMask uint32
+}
+
+func (t SaveMark) appendSave(words []string) []string {
+	return appendCopyMark(words, "--save-mark", t.PacketMask, t.ConnectionMask)
+}
+
+// RestoreMark copies the connection's mark to the packet, each seen through its
+// mask.
+type RestoreMark struct {
+	PacketMask, ConnectionMask uint32
+}
+
+func (t RestoreMark) appendSave(words []string) []string {
+	return appendCopyMark(words, "--restore-mark", t.PacketMask, t.ConnectionMask)
+}
+
+func appendCopyMark(words []string, direction string, packetMask, connectionMask uint32) []string {
+	return append(words, "-j", "CONNMARK", direction,
+		"--nfmask", fmt.Sprintf("%#x", packetMask), "--ctmask", fmt.Sprintf("%#x", connectionMask))
+}
+
+func parseSetMark(args []arg) Target {
+	if len(args) != 1 || args[0].name != "--set-xmark" {
+		return nil
+	}
+	value, mask, ok := parseMaskedMark(args[0].value)
+	if !ok {
+		return nil
+	}
+	return SetMark{value, mask}
+}
+
+// parseCopyMark reads "--save-mark --nfmask M --ctmask M" and the same with
+// --restore-mark.
+func parseCopyMark(words []string) Target {
+	if len(words) != 5 || words[1] != "--nfmask" || words[3] != "--ctmask" {
+		return nil
+	}
+	packet, err1 := strconv.ParseUint(words[2], 0, 32)
+	connection, err2 := strconv.ParseUint(words[4], 0, 32)
+	if err1 != nil || err2 != nil {
+		return nil
+	}
+	switch words[0] {
+	case "--save-mark":
+		return SaveMark{uint32(packet), uint32(connection)}
+	case "--restore-mark":
+		return RestoreMark{uint32(packet), uint32(connection)}
+	}
+	return nil
+}

@@ -1,0 +1,24 @@
+package iptables
+
+import "strconv"
+
+// CTZone assigns the packet to a conntrack zone: connections that differ only in
+// their zone are tracked apart.
+type CTZone struct {
+	Zone uint16
+}
+
+func (t CTZone) appendSave(words []string) []string {
+	return append(words, "-j", "CT", "--zone", strconv.Itoa(int(t.Zone)))
+}
+
+func parseCTZone(args []arg) Target {
+	if len(args) != 1 || args[0].name != "--zone" {
+		return nil
+	}
+	zone, err := strconv.ParseUint(args[0].value, 10, 16)
+	if err != nil {
+		return nil
+	}
+	return CTZone{uint16(zone)}
+}
