@@ -24,6 +24,9 @@ func (m Comment) appendSave(words []string) []string {
 	return append(words, "-m", commentName, "--comment", quote(m.Text))
 }
 
+// MetBy is true.
+func (Comment) MetBy(*Packet) (bool, error) { return true, nil }
+
 func parseComment(args []arg) Match {
 	if len(args) != 1 || args[0].name != "--comment" {
 		return nil

@@ -7,6 +7,10 @@ import "slices"
 type Match interface {
 	// appendSave adds the match as iptables-save prints it, "-m" included.
 	appendSave(words []string) []string
+
+	// MetBy reports whether a packet meets the match. It is an error if this
+	// package does not know: a guess would be worse.
+	MetBy(*Packet) (bool, error)
 }
 
 func appendNot(words []string, not bool) []string {

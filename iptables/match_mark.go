@@ -17,6 +17,9 @@ func (m Mark) appendSave(words []string) []string {
 	return append(appendNot(append(words, "-m", "mark"), m.Not), "--mark", maskedMark(m.Value, m.Mask))
 }
 
+// MetBy compares the packet's mark.
+func (m Mark) MetBy(p *Packet) (bool, error) { return (p.Mark&m.Mask == m.Value) != m.Not, nil }
+
 // Connmark is the match "connmark": as [Mark], of the packet's connection.
 type Connmark struct {
 	Value, Mask uint32
@@ -25,6 +28,12 @@ type Connmark struct {
 
 func (m Connmark) appendSave(words []string) []string {
 	return append(appendNot(append(words, "-m", "connmark"), m.Not), "--mark", maskedMark(m.Value, m.Mask))
+}
+
+// MetBy compares the mark of the packet's connection. A packet without one meets
+// neither the match nor its opposite (connmark_mt in net/netfilter/xt_connmark.c).
+func (m Connmark) MetBy(p *Packet) (bool, error) {
+	return p.HasConnection() && (p.ConnMark&m.Mask == m.Value) != m.Not, nil
 }
 
 // FullMask compares or sets all bits of a mark.

@@ -1,6 +1,9 @@
 package iptables
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Multiport is the match "multiport": up to [MaxMultiport] ports, where a range
 // counts for two.
@@ -27,6 +30,15 @@ func (m Multiport) appendSave(words []string) []string {
 	}
 	words = appendNot(append(words, "-m", "multiport"), m.Not)
 	return append(words, string(m.Side), strings.Join(ports, ","))
+}
+
+// MetBy looks for the packet's ports.
+func (m Multiport) MetBy(p *Packet) (bool, error) {
+	found := slices.ContainsFunc(m.Ports, func(r PortRange) bool {
+		return m.Side != DestinationPorts && r.Contains(p.SourcePort) ||
+			m.Side != SourcePorts && r.Contains(p.DestinationPort)
+	})
+	return found != m.Not, nil
 }
 
 func parseMultiport(args []arg) Match {

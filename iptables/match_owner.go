@@ -43,6 +43,16 @@ func (m IDMatch) appendSave(words []string, option string) []string {
 	return append(appendNot(words, m.Not), option, ids)
 }
 
+// MetBy compares the ids of a packet's owner.
+func (m Owner) MetBy(p *Packet) (bool, error) {
+	if p.Owner == nil {
+		return (!m.UID.Set || m.UID.Not) && (!m.GID.Set || m.GID.Not), nil
+	}
+	return m.UID.metBy(p.Owner.UID) && m.GID.metBy(p.Owner.GID), nil
+}
+
+func (m IDMatch) metBy(id uint32) bool { return !m.Set || (m.First <= id && id <= m.Last) != m.Not }
+
 func parseOwner(args []arg) Match {
 	var m Owner
 	for _, a := range args {

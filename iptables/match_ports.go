@@ -27,6 +27,13 @@ func (p PortMatch) appendSave(words []string, option string) []string {
 	return append(appendNot(words, p.Not), option, p.Range.String())
 }
 
+// MetBy compares protocol and ports.
+func (m Ports) MetBy(p *Packet) (bool, error) {
+	return p.Protocol == m.Protocol && m.Source.metBy(p.SourcePort) && m.Destination.metBy(p.DestinationPort), nil
+}
+
+func (p PortMatch) metBy(port uint16) bool { return !p.Set || p.Range.Contains(port) != p.Not }
+
 func parsePorts(protocol Protocol, args []arg) Match {
 	m := Ports{Protocol: protocol}
 	for _, a := range args {

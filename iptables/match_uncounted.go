@@ -5,3 +5,6 @@ package iptables
 type Uncounted struct{}
 
 func (Uncounted) appendSave(words []string) []string { return append(words, "--no-counter") }
+
+// MetBy is true.
+func (Uncounted) MetBy(*Packet) (bool, error) { return true, nil }

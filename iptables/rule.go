@@ -1,6 +1,9 @@
 package iptables
 
-import "net/netip"
+import (
+	"net/netip"
+	"strings"
+)
 
 // Rule is one rule of a chain. The zero values of its fields match everything;
 // a packet has to meet all of them, then the Matches in order.
@@ -42,6 +45,11 @@ func NotAddress(p netip.Prefix) Address {
 	return Address{Prefix: p.Masked(), Not: true}
 }
 
+// MetBy reports whether the match is met by an address.
+func (a Address) MetBy(addr netip.Addr) bool {
+	return a == Address{} || a.Prefix.Contains(addr) != a.Not
+}
+
 // Interface matches the name of the interface that a packet came in by or goes
 // out by. A trailing "+" in the name stands for any rest. The zero value matches
 // any interface, and so does "+", which iptables does not even store;
@@ -59,6 +67,18 @@ func MatchInterface(name string) Interface {
 	return Interface{Name: name}
 }
 
+// MetBy reports whether the match is met by an interface's name, which is empty where
+// there is none.
+func (i Interface) MetBy(name string) bool {
+	if i == (Interface{}) {
+		return true
+	}
+	if prefix, wildcard := strings.CutSuffix(i.Name, "+"); wildcard {
+		return strings.HasPrefix(name, prefix) != i.Not
+	}
+	return (i.Name == name) != i.Not
+}
+
 // Protocol is a transport protocol by the name that iptables-save prints:
 // "tcp", "udp", "icmp", or a number where it knows no name.
 type Protocol string
@@ -74,6 +94,11 @@ const (
 type ProtocolMatch struct {
 	Protocol Protocol
 	Not      bool
+}
+
+// MetBy reports whether the match is met by a protocol.
+func (m ProtocolMatch) MetBy(p Protocol) bool {
+	return m == ProtocolMatch{} || (m.Protocol == p) != m.Not
 }
 
 // JumpsTo returns the chain that a rule jumps or goes to.

@@ -11,7 +11,7 @@ import (
 // item returns the origin of a rule with those items of its list alone that the
 // packet is one of: a rule with a set is about all of a list. Where the list is not
 // known in full, the item is what the set has.
-func item(r *iptables.Rule, p *Packet) iptables.Origin {
+func item(r *iptables.Rule, p *iptables.Packet) iptables.Origin {
 	o := r.Origin
 	words := strings.Split(o.Value, ",")
 	var items []string
@@ -31,7 +31,7 @@ func item(r *iptables.Rule, p *Packet) iptables.Origin {
 
 // isOneOf reports whether what a packet has is one of those that an item of an
 // option's list stands for.
-func isOneOf(option, word string, p *Packet) bool {
+func isOneOf(option, word string, p *iptables.Packet) bool {
 	switch option {
 	case "--excluded-ports", "--excluded-outbound-ports":
 		ports, err := iptables.ParsePortRange(word)
@@ -41,7 +41,7 @@ func isOneOf(option, word string, p *Packet) bool {
 	case "--excluded-source-cidrs":
 		return isIn(word, p.Source)
 	case "--excluded-interfaces", "--virtual-interfaces":
-		return word != "" && matchesInterface(iptables.Interface{Name: word}, p.In+p.Out)
+		return word != "" && iptables.Interface{Name: word}.MetBy(p.In+p.Out)
 	case "--excluded-uids":
 		// Who comes last, after protocol and ports, which the rule is about.
 		first, last, isRange := strings.Cut(word[strings.LastIndex(word, ":")+1:], "-")
@@ -70,14 +70,14 @@ func isFrom(first, last string, id uint32) bool {
 }
 
 // elements returns those of a rule's sets that the packet is in.
-func elements(r *iptables.Rule, p *Packet) []string {
+func elements(r *iptables.Rule, p *iptables.Packet) []string {
 	var items []string
 	for _, m := range r.Matches {
 		s, ok := m.(iptables.Set)
 		if !ok || s.Not {
 			continue
 		}
-		value, ok := valueOf(s.Field, p)
+		value, ok := p.Value(s.Field)
 		if !ok {
 			continue
 		}

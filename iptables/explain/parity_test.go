@@ -45,7 +45,7 @@ func TestPacketsFareAsWithTheReference(t *testing.T) {
 	}
 }
 
-func compare(t *testing.T, want, planned *iptables.Ruleset, p explain.Packet) explain.Verdict {
+func compare(t *testing.T, want, planned *iptables.Ruleset, p iptables.Packet) explain.Verdict {
 	t.Helper()
 	a, err := explain.Walk(want, p)
 	if err != nil {
@@ -65,7 +65,7 @@ func compare(t *testing.T, want, planned *iptables.Ruleset, p explain.Packet) ex
 // that is meant: in REDIRECT mode the reference drops invalid packets on excluded
 // interfaces too, which in TPROXY mode it leaves alone. Here it leaves
 // them alone in both.
-func isLeftAlone(recorded, planned explain.Result, rules *iptables.Ruleset, p explain.Packet) bool {
+func isLeftAlone(recorded, planned explain.Result, rules *iptables.Ruleset, p iptables.Packet) bool {
 	if recorded.Verdict != explain.Dropped || planned.Verdict == explain.Dropped || p.State != iptables.StateInvalid {
 		return false
 	}

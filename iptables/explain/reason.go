@@ -27,7 +27,7 @@ const maxReasons = 8
 // Reasons returns why a packet that [Walk] let go bypasses the proxy: every
 // exemption in its way, in order, for taking one of them away may leave the next.
 // It relies on the origins of the rules; a rule without one is a foreign one.
-func Reasons(rs *iptables.Ruleset, p Packet, result Result) []Reason {
+func Reasons(rs *iptables.Ruleset, p iptables.Packet, result Result) []Reason {
 	var all []Reason
 	for range maxReasons {
 		if result.Verdict != Bypassed {
@@ -54,7 +54,7 @@ func Reasons(rs *iptables.Ruleset, p Packet, result Result) []Reason {
 // inquiry is about one bypass.
 type inquiry struct {
 	rules  *iptables.Ruleset
-	packet *Packet
+	packet *iptables.Packet
 	path   []Step
 }
 

@@ -22,13 +22,13 @@ func plan(t *testing.T, args ...string) *iptables.Ruleset {
 }
 
 // inbound comes in to port 80.
-func inbound() explain.Packet {
+func inbound() iptables.Packet {
 	p := packet()
 	p.Hook, p.Owner, p.In, p.Out = iptables.Prerouting, nil, "eth0", ""
 	return p
 }
 
-func query(server string) explain.Packet {
+func query(server string) iptables.Packet {
 	p := packet()
 	p.Protocol, p.DestinationPort, p.Destination = iptables.UDP, 53, netip.MustParseAddr(server)
 	return p
@@ -44,9 +44,9 @@ var forms = map[string]func(iptables.Ruleset) iptables.Ruleset{
 // Every exemption is told with its option, whatever the form, and the change that is
 // named captures the connection: args with the change in place of what it is about.
 func TestReasons(t *testing.T) {
-	by := func(uid, gid uint32) explain.Packet {
+	by := func(uid, gid uint32) iptables.Packet {
 		p := packet()
-		p.Owner = &explain.Owner{UID: uid, GID: gid}
+		p.Owner = &iptables.SocketOwner{UID: uid, GID: gid}
 		return p
 	}
 	lo := packet()
@@ -56,7 +56,7 @@ func TestReasons(t *testing.T) {
 	passthrough := lo
 	passthrough.Source = netip.MustParseAddr("127.0.0.6")
 	for name, test := range map[string]struct {
-		packet explain.Packet
+		packet iptables.Packet
 		args   string
 		want   string
 		// changed are the arguments after the change; empty for none.
@@ -104,7 +104,7 @@ func TestReasons(t *testing.T) {
 }
 
 // reasons returns the reasons and changes as one line.
-func reasons(t *testing.T, rules iptables.Ruleset, p explain.Packet) string {
+func reasons(t *testing.T, rules iptables.Ruleset, p iptables.Packet) string {
 	t.Helper()
 	result, err := explain.Walk(&rules, p)
 	if err != nil {
@@ -139,7 +139,7 @@ func TestReasonsOfLists(t *testing.T) {
 // Whoever asks is told something about every bypass, and nothing about the rest.
 func TestReasonsOfEveryBypass(t *testing.T) {
 	rules := plan(t)
-	for _, p := range []explain.Packet{inbound(), packet(), query("10.96.0.10")} {
+	for _, p := range []iptables.Packet{inbound(), packet(), query("10.96.0.10")} {
 		for _, state := range []iptables.CTState{iptables.StateNew, iptables.StateEstablished, iptables.StateInvalid} {
 			p.State = state
 			result, err := explain.Walk(rules, p)

@@ -9,36 +9,36 @@ import (
 
 // apply does what a target other than a verdict or a jump does.
 func (w *walker) apply(target iptables.Target) (outcome, error) {
-	r := &w.result
+	p := &w.packet
 	switch t := target.(type) {
 	case iptables.Redirect:
 		w.redirect(t)
 		return decided, nil
 	case iptables.TProxy:
-		r.Verdict, r.Port = TProxied, t.Port
+		w.result.Verdict, w.result.Port = TProxied, t.Port
 		if t.Port == 0 {
-			r.Port = w.packet.DestinationPort
+			w.result.Port = p.DestinationPort
 		}
-		r.Mark = r.Mark&^t.Mask ^ t.Mark
+		p.Mark = p.Mark&^t.Mask ^ t.Mark
 		return decided, nil
 	case iptables.SetMark:
-		r.Mark = r.Mark&^t.Mask ^ t.Value
+		p.Mark = p.Mark&^t.Mask ^ t.Value
 		return fellThrough, nil
 	case iptables.SaveMark:
-		if w.isConnected() {
-			r.ConnMark = r.ConnMark&^t.ConnectionMask ^ r.Mark&t.PacketMask
+		if p.HasConnection() {
+			p.ConnMark = p.ConnMark&^t.ConnectionMask ^ p.Mark&t.PacketMask
 		}
 		return fellThrough, nil
 	case iptables.RestoreMark:
-		if w.isConnected() {
-			r.Mark = r.Mark&^t.PacketMask ^ r.ConnMark&t.ConnectionMask
+		if p.HasConnection() {
+			p.Mark = p.Mark&^t.PacketMask ^ p.ConnMark&t.ConnectionMask
 		}
 		return fellThrough, nil
 	case iptables.CTZone:
 		// A packet that has a zone keeps it: xt_CT leaves alone what has
 		// been given a connection (net/netfilter/xt_CT.c).
-		if r.Zone == 0 && !w.tracked {
-			r.Zone = t.Zone
+		if p.Zone == 0 && !w.tracked {
+			p.Zone = t.Zone
 		}
 		return fellThrough, nil
 	case iptables.UnknownTarget:

@@ -12,7 +12,6 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/compact"
-	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/tests/recorded"
 )
 
@@ -39,7 +38,7 @@ func TestReasonsOfUnreachedRules(t *testing.T) {
 		return fmt.Sprintf("somebody has changed the rules of meshtables: those of %s would capture it / apply again", option)
 	}
 	for name, test := range map[string]struct {
-		packet explain.Packet
+		packet iptables.Packet
 		args   string
 		edit   func(*iptables.Ruleset)
 		want   string
@@ -74,7 +73,7 @@ func TestReasonsOfUnreachedRules(t *testing.T) {
 func TestReasonsOfRulesAsApplied(t *testing.T) {
 	toLoopback, byLoopback := packet(), inbound()
 	toLoopback.Destination, byLoopback.Destination = netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.1")
-	packets := []explain.Packet{packet(), inbound(), toLoopback, byLoopback, query("10.96.0.10"), query("8.8.8.8")}
+	packets := []iptables.Packet{packet(), inbound(), toLoopback, byLoopback, query("10.96.0.10"), query("8.8.8.8")}
 	bypassed := 0
 	for _, c := range recorded.Cases(t) {
 		applied := map[string]iptables.Ruleset{"reference": capture.Recognise(c.Ruleset(t), compact.Multiport).Rules}

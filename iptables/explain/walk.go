@@ -23,9 +23,8 @@ const Loopback = "lo"
 // A match or target that decides about the packet and that this package does not
 // know is an error: a guess would be worse. The result is what the packet met up to
 // there, and its verdict [Unknown].
-func Walk(rs *iptables.Ruleset, p Packet) (Result, error) {
-	w := walker{rules: rs, packet: p}
-	w.result = Result{Verdict: Bypassed, Mark: p.Mark, ConnMark: p.ConnMark}
+func Walk(rs *iptables.Ruleset, p iptables.Packet) (Result, error) {
+	w := walker{rules: rs, packet: p, result: Result{Verdict: Bypassed}}
 	tables := []string{iptables.Raw, iptables.Mangle}
 	if p.State == iptables.StateNew {
 		tables = append(tables, iptables.Nat)
@@ -41,12 +40,14 @@ func Walk(rs *iptables.Ruleset, p Packet) (Result, error) {
 	if err != nil {
 		w.result.Verdict, w.result.Port = Unknown, 0
 	}
+	w.result.Mark, w.result.ConnMark, w.result.Zone = w.packet.Mark, w.packet.ConnMark, w.packet.Zone
 	return w.result, err
 }
 
 type walker struct {
-	rules  *iptables.Ruleset
-	packet Packet
+	rules *iptables.Ruleset
+	// packet is as the next rule sees it.
+	packet iptables.Packet
 	// tracked says that the packet has a connection before raw sees it.
 	tracked bool
 	table   iptables.MetTable
@@ -98,6 +99,7 @@ const (
 // walkTable does nothing for a packet that does not come there any more.
 func (w *walker) walkTable(table iptables.MetTable) error {
 	w.table = table
+	w.packet.BeforeTracking = table.Name == iptables.Raw && !w.tracked
 	base := table.Chain(w.packet.Hook)
 	if base == nil || w.result.Verdict == Dropped || w.translated && table.Name == iptables.Nat {
 		return nil
@@ -124,7 +126,7 @@ func (w *walker) walkChain(chain *iptables.Chain, depth int) (outcome, error) {
 	}
 	for i, rule := range chain.Rules {
 		step := w.step(chain, i+1, rule)
-		matched, err := w.matches(&rule)
+		matched, err := w.packet.Matches(&rule)
 		if err != nil {
 			return decided, step.error(err)
 		}

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/explain"
 )
 
 // outside is a network namespace beside the one that is probed, joined to it by a
@@ -66,8 +65,8 @@ func linksOutside(name string, f iptables.Family) []linkOutside {
 }
 
 // received is the packet that comes in by the link for an address.
-func (l linkOutside) received(to netip.AddrPort) explain.Packet {
-	return explain.Packet{
+func (l linkOutside) received(to netip.AddrPort) iptables.Packet {
+	return iptables.Packet{
 		Hook: iptables.Prerouting, In: l.name, Source: l.far, SourcePort: ephemeral,
 		Destination: to.Addr(), DestinationPort: to.Port(),
 	}

@@ -159,17 +159,17 @@ const ephemeral = 40000
 
 const loopback = "lo"
 
-func (p *planner) sent(protocol iptables.Protocol, from netip.Addr, to netip.AddrPort, who identity, out string) explain.Packet {
-	return explain.Packet{
+func (p *planner) sent(protocol iptables.Protocol, from netip.Addr, to netip.AddrPort, who identity, out string) iptables.Packet {
+	return iptables.Packet{
 		Hook: iptables.Output, Protocol: protocol, Out: out,
 		Source: from, SourcePort: ephemeral, Destination: to.Addr(), DestinationPort: to.Port(),
-		Owner: &explain.Owner{UID: who.uid, GID: who.gid},
+		Owner: &iptables.SocketOwner{UID: who.uid, GID: who.gid},
 	}
 }
 
 // walk returns what becomes of the first packet of a connection. What cannot be
 // told counts as not captured.
-func (p *planner) walk(packet explain.Packet) explain.Result {
+func (p *planner) walk(packet iptables.Packet) explain.Result {
 	if packet.Protocol == "" {
 		packet.Protocol = iptables.TCP
 	}

@@ -10,19 +10,18 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/internal/identity"
 )
 
 // connection is a socket that is about to connect.
 type connection struct {
 	fd int
-	p  explain.Packet
+	p  iptables.Packet
 }
 
 // newConnection makes a socket of the packet's owner, with its mark and its source,
 // which the kernel chooses where this machine does not have it.
-func newConnection(p explain.Packet) (*connection, error) {
+func newConnection(p iptables.Packet) (*connection, error) {
 	kind, ok := map[iptables.Protocol]int{iptables.TCP: unix.SOCK_STREAM, iptables.UDP: unix.SOCK_DGRAM}[p.Protocol]
 	if !ok {
 		return nil, protocolError(p.Protocol)
@@ -72,7 +71,7 @@ func (c *connection) prepare() error {
 	return nil
 }
 
-func (c *connection) packet() explain.Packet { return c.p }
+func (c *connection) packet() iptables.Packet { return c.p }
 
 // send sends the first packet: that of TCP by connecting, without waiting for an
 // answer, that of UDP empty.

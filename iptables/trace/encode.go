@@ -7,12 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/explain"
 )
 
 // encode returns the packet on the wire: IPv4 (RFC 791) or IPv6 (RFC 8200) with a
 // SYN of TCP (RFC 9293) or an empty datagram of UDP (RFC 768).
-func encode(p explain.Packet) ([]byte, error) {
+func encode(p iptables.Packet) ([]byte, error) {
 	var segment []byte
 	var number byte
 	switch p.Protocol {
@@ -34,25 +33,25 @@ func encode(p explain.Packet) ([]byte, error) {
 	return append(encodeIPv6(p, number, len(segment)), segment...), nil
 }
 
-func encodePorts(p explain.Packet) []byte {
+func encodePorts(p iptables.Packet) []byte {
 	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, p.SourcePort), p.DestinationPort)
 }
 
-func encodeTCP(p explain.Packet) []byte {
+func encodeTCP(p iptables.Packet) []byte {
 	const dataOffset, syn = 5 << 4, 0x02
 	header := append(encodePorts(p), 0, 0, 0, 1, 0, 0, 0, 0, dataOffset, syn)
 	header = binary.BigEndian.AppendUint16(header, 0xffff) // window
 	return append(header, 0, 0, 0, 0)                      // checksum, urgent pointer
 }
 
-func encodeUDP(p explain.Packet) []byte {
+func encodeUDP(p iptables.Packet) []byte {
 	return append(encodePorts(p), 0, 8, 0, 0) // length, checksum
 }
 
 // hops is enough for a packet that goes nowhere.
 const hops = 64
 
-func encodeIPv4(p explain.Packet, protocol byte, payload int) []byte {
+func encodeIPv4(p iptables.Packet, protocol byte, payload int) []byte {
 	const version, size = 0x45, 20
 	header := []byte{version, 0}
 	header = binary.BigEndian.AppendUint16(header, uint16(size+payload))
@@ -62,7 +61,7 @@ func encodeIPv4(p explain.Packet, protocol byte, payload int) []byte {
 	return header
 }
 
-func encodeIPv6(p explain.Packet, protocol byte, payload int) []byte {
+func encodeIPv6(p iptables.Packet, protocol byte, payload int) []byte {
 	header := []byte{6 << 4, 0, 0, 0}
 	header = binary.BigEndian.AppendUint16(header, uint16(payload))
 	header = append(header, protocol, hops)

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/explain"
 )
 
 // Sums over what was sent, checksums included, are zero (RFC 1071), and lengths
@@ -15,7 +14,7 @@ import (
 func TestEncode(t *testing.T) {
 	for _, to := range []string{"10.244.1.7", "2001:db8::7"} {
 		for _, protocol := range []iptables.Protocol{iptables.TCP, iptables.UDP} {
-			p := explain.Packet{
+			p := iptables.Packet{
 				Protocol: protocol, SourcePort: 40000, DestinationPort: 8080,
 				Source: netip.MustParseAddr(to).Next(), Destination: netip.MustParseAddr(to),
 			}
@@ -42,7 +41,7 @@ func TestEncode(t *testing.T) {
 			}
 		}
 	}
-	if _, err := encode(explain.Packet{Protocol: "icmp"}); err == nil {
+	if _, err := encode(iptables.Packet{Protocol: "icmp"}); err == nil {
 		t.Error("icmp is sent as something else")
 	}
 }

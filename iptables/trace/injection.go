@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/explain"
 )
 
 // tunDevice makes TUN interfaces (Documentation/networking/tuntap.rst).
@@ -26,12 +25,12 @@ const interfaceName = "meshtables0"
 // its file.
 type injection struct {
 	fd int
-	p  explain.Packet
+	p  iptables.Packet
 	// address is that of the interface that was asked for, if it has one.
 	address *net.IPNet
 }
 
-func newInjection(p explain.Packet) (*injection, error) {
+func newInjection(p iptables.Packet) (*injection, error) {
 	if p.Mark != 0 {
 		return nil, errors.New("a packet that comes in has no mark")
 	}
@@ -119,7 +118,7 @@ func (i *injection) bringUp() error {
 	return nil
 }
 
-func (i *injection) packet() explain.Packet { return i.p }
+func (i *injection) packet() iptables.Packet { return i.p }
 
 func (i *injection) send() error {
 	packet, err := encode(i.p)

@@ -19,7 +19,6 @@ import (
 	"runtime"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
 )
 
@@ -27,7 +26,7 @@ import (
 type Report struct {
 	// Sent is the packet as it was really sent: its ports, its source address
 	// or its interface may differ from those asked for.
-	Sent explain.Packet
+	Sent iptables.Packet
 	Path []nftables.TraceStep
 	// Refused is what the kernel told the sender, if that was an error: a rule
 	// dropped the packet, or there is no route for it.
@@ -39,7 +38,7 @@ type Report struct {
 //
 // Only packets of new connections can be sent. A packet that no rule sees, because
 // there is no route for it, has an empty path.
-func Run(ctx context.Context, b *nftables.Backend, p explain.Packet) (Report, error) {
+func Run(ctx context.Context, b *nftables.Backend, p iptables.Packet) (Report, error) {
 	if p.State != iptables.StateNew || p.ConnMark != 0 {
 		return Report{}, errors.New("a packet that is sent begins a new connection, which has no mark")
 	}
@@ -72,7 +71,7 @@ func Run(ctx context.Context, b *nftables.Backend, p explain.Packet) (Report, er
 // sender has a packet ready to send.
 type sender interface {
 	io.Closer
-	packet() explain.Packet
+	packet() iptables.Packet
 	// send returns a *refusal where it is the packet that the kernel refuses.
 	send() error
 }
@@ -81,7 +80,7 @@ type sender interface {
 type refusal struct{ error }
 
 // matching returns the rule for packets with these ports and addresses.
-func matching(p explain.Packet) iptables.Rule {
+func matching(p iptables.Packet) iptables.Rule {
 	port := func(n uint16) iptables.PortMatch { return iptables.PortMatch{Range: iptables.Port(n), Set: true} }
 	return iptables.Rule{
 		Source:      iptables.MatchAddress(single(p.Source)),

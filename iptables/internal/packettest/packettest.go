@@ -19,7 +19,7 @@ type Values struct {
 	addresses  []netip.Addr
 	ports      []uint16
 	interfaces []string
-	owners     []*explain.Owner
+	owners     []*iptables.SocketOwner
 	marks      []uint32
 }
 
@@ -28,7 +28,7 @@ func ValuesOf(f iptables.Family, rulesets ...*iptables.Ruleset) *Values {
 	v := &Values{
 		ports:      []uint16{53, 80, 15053},
 		interfaces: []string{"lo", "eth0"},
-		owners:     []*explain.Owner{nil},
+		owners:     []*iptables.SocketOwner{nil},
 		marks:      []uint32{0},
 	}
 	ids := []uint32{0, 1000}
@@ -51,7 +51,7 @@ func ValuesOf(f iptables.Family, rulesets ...*iptables.Ruleset) *Values {
 	ids = compact(ids)
 	for _, uid := range ids {
 		for _, gid := range ids {
-			v.owners = append(v.owners, &explain.Owner{UID: uid, GID: gid})
+			v.owners = append(v.owners, &iptables.SocketOwner{UID: uid, GID: gid})
 		}
 	}
 	v.ports, v.interfaces, v.marks = compact(v.ports), compact(v.interfaces), compact(v.marks)
@@ -158,8 +158,8 @@ func compact[T int | uint16 | uint32 | string](values []T) []T {
 
 // Packet draws a packet that the kernel could really see: one that came in has
 // no owner, one that goes out has no incoming interface.
-func (v *Values) Packet(random *rand.Rand) explain.Packet {
-	p := explain.Packet{
+func (v *Values) Packet(random *rand.Rand) iptables.Packet {
+	p := iptables.Packet{
 		Hook:            iptables.Prerouting,
 		Protocol:        iptables.TCP,
 		Source:          pick(random, v.addresses),
