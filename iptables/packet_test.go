@@ -88,3 +88,36 @@ func TestPacketMeetsSet(t *testing.T) {
 		}
 	}
 }
+
+// What targets that go on do to a packet, with and without a connection.
+func TestAlterations(t *testing.T) {
+	t.Parallel()
+	tracked := iptables.Packet{Mark: 0x134, ConnMark: 0x5600}
+	early := tracked
+	early.BeforeTracking = true
+	zoned := early
+	zoned.Zone = 3
+	with := func(p iptables.Packet, mark, connMark uint32, zone uint16) iptables.Packet {
+		p.Mark, p.ConnMark, p.Zone = mark, connMark, zone
+		return p
+	}
+	for _, test := range []struct {
+		target    iptables.Alteration
+		got, want iptables.Packet
+	}{
+		{iptables.SetMark{Value: 0x12, Mask: 0xff}, early, with(early, 0x112, 0x5600, 0)},
+		{iptables.SaveMark{PacketMask: 0xff, ConnectionMask: 0xf00}, tracked, with(tracked, 0x134, 0x5034, 0)},
+		{iptables.SaveMark{PacketMask: 0xff, ConnectionMask: 0xf00}, early, early},
+		{iptables.RestoreMark{PacketMask: 0xff, ConnectionMask: 0xf00}, tracked, with(tracked, 0x700, 0x5600, 0)},
+		{iptables.RestoreMark{PacketMask: 0xff, ConnectionMask: 0xf00}, zoned, with(zoned, 0x700, 0x5600, 3)},
+		{iptables.RestoreMark{PacketMask: 0xff, ConnectionMask: 0xf00}, early, early},
+		{iptables.CTZone{Zone: 2}, early, with(early, 0x134, 0x5600, 2)},
+		{iptables.CTZone{Zone: 2}, zoned, zoned},
+		{iptables.CTZone{Zone: 2}, tracked, tracked},
+	} {
+		p := test.got
+		if test.target.Alter(&p); p != test.want {
+			t.Errorf("%#v: got %+v, want %+v", test.target, p, test.want)
+		}
+	}
+}

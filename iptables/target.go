@@ -10,6 +10,13 @@ type Target interface {
 	appendSave(words []string) []string
 }
 
+// Alteration is a target that only changes what later rules see of a packet: it goes on
+// to the next one.
+type Alteration interface {
+	Target
+	Alter(*Packet)
+}
+
 // Verdict is one of the targets that need no module: Accept, Drop, Return.
 type Verdict string
 

@@ -15,6 +15,9 @@ func (t SetMark) appendSave(words []string) []string {
 	return append(words, "-j", "MARK", "--set-xmark", fmt.Sprintf("%#x/%#x", t.Value, t.Mask))
 }
 
+// Alter sets the packet's mark.
+func (t SetMark) Alter(p *Packet) { p.Mark = p.Mark&^t.Mask ^ t.Value }
+
 // SaveMark copies the packet's mark to its connection, each seen through its
 // mask.
 type SaveMark struct {
@@ -25,6 +28,14 @@ func (t SaveMark) appendSave(words []string) []string {
 	return appendCopyMark(words, "--save-mark", t.PacketMask, t.ConnectionMask)
 }
 
+// Alter sets the mark of the packet's connection, if it has one (connmark_tg_shift in
+// net/netfilter/xt_connmark.c).
+func (t SaveMark) Alter(p *Packet) {
+	if p.HasConnection() {
+		p.ConnMark = p.ConnMark&^t.ConnectionMask ^ p.Mark&t.PacketMask
+	}
+}
+
 // RestoreMark copies the connection's mark to the packet, each seen through its
 // mask.
 type RestoreMark struct {
@@ -33,6 +44,13 @@ type RestoreMark struct {
 
 func (t RestoreMark) appendSave(words []string) []string {
 	return appendCopyMark(words, "--restore-mark", t.PacketMask, t.ConnectionMask)
+}
+
+// Alter sets the packet's mark, if it has a connection.
+func (t RestoreMark) Alter(p *Packet) {
+	if p.HasConnection() {
+		p.Mark = p.Mark&^t.PacketMask ^ p.ConnMark&t.ConnectionMask
+	}
 }
 
 func appendCopyMark(words []string, direction string, packetMask, connectionMask uint32) []string {

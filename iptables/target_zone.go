@@ -12,6 +12,14 @@ func (t CTZone) appendSave(words []string) []string {
 	return append(words, "-j", "CT", "--zone", strconv.Itoa(int(t.Zone)))
 }
 
+// Alter sets the packet's zone. One that has a zone keeps it: xt_CT leaves alone what
+// has been given a connection (net/netfilter/xt_CT.c).
+func (t CTZone) Alter(p *Packet) {
+	if !p.HasConnection() {
+		p.Zone = t.Zone
+	}
+}
+
 func parseCTZone(args []arg) Target {
 	if len(args) != 1 || args[0].name != "--zone" {
 		return nil

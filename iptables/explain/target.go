@@ -9,7 +9,6 @@ import (
 
 // apply does what a target other than a verdict or a jump does.
 func (w *walker) apply(target iptables.Target) (outcome, error) {
-	p := &w.packet
 	switch t := target.(type) {
 	case iptables.Redirect:
 		w.redirect(t)
@@ -17,29 +16,12 @@ func (w *walker) apply(target iptables.Target) (outcome, error) {
 	case iptables.TProxy:
 		w.result.Verdict, w.result.Port = TProxied, t.Port
 		if t.Port == 0 {
-			w.result.Port = p.DestinationPort
+			w.result.Port = w.packet.DestinationPort
 		}
-		p.Mark = p.Mark&^t.Mask ^ t.Mark
+		w.packet.Mark = w.packet.Mark&^t.Mask ^ t.Mark
 		return decided, nil
-	case iptables.SetMark:
-		p.Mark = p.Mark&^t.Mask ^ t.Value
-		return fellThrough, nil
-	case iptables.SaveMark:
-		if p.HasConnection() {
-			p.ConnMark = p.ConnMark&^t.ConnectionMask ^ p.Mark&t.PacketMask
-		}
-		return fellThrough, nil
-	case iptables.RestoreMark:
-		if p.HasConnection() {
-			p.Mark = p.Mark&^t.PacketMask ^ p.ConnMark&t.ConnectionMask
-		}
-		return fellThrough, nil
-	case iptables.CTZone:
-		// A packet that has a zone keeps it: xt_CT leaves alone what has
-		// been given a connection (net/netfilter/xt_CT.c).
-		if p.Zone == 0 && !w.tracked {
-			p.Zone = t.Zone
-		}
+	case iptables.Alteration:
+		t.Alter(&w.packet)
 		return fellThrough, nil
 	case iptables.UnknownTarget:
 		return w.applyForeign(t)

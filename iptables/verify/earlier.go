@@ -69,7 +69,7 @@ func decides(t iptables.UnknownTarget) bool { return t.Name == "DNAT" || t.Name 
 // throughEnd if they go on to the next rule.
 func endAt(t *iptables.Table, r, jump iptables.Rule, depth int) end {
 	switch target := r.Target.(type) {
-	case nil, iptables.SetMark, iptables.SaveMark, iptables.RestoreMark, iptables.CTZone:
+	case nil, iptables.Alteration:
 		return throughEnd
 	case iptables.Redirect:
 		return kept
