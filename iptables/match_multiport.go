@@ -41,6 +41,17 @@ func (m Multiport) MetBy(p *Packet) (bool, error) {
 	return found != m.Not, nil
 }
 
+// Values implements [FieldMatch]. [EitherPorts] ask for neither field alone.
+func (m Multiport) Values(f SetField) (values []Interval, not, ok bool) {
+	if f != map[PortSide]SetField{SourcePorts: SourcePort, DestinationPorts: DestinationPort}[m.Side] {
+		return nil, false, false
+	}
+	for _, r := range m.Ports {
+		values = append(values, PortInterval(r))
+	}
+	return values, m.Not, true
+}
+
 func parseMultiport(args []arg) Match {
 	if len(args) != 1 {
 		return nil

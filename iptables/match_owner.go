@@ -53,6 +53,24 @@ func (m Owner) MetBy(p *Packet) (bool, error) {
 
 func (m IDMatch) metBy(id uint32) bool { return !m.Set || (m.First <= id && id <= m.Last) != m.Not }
 
+// Values implements [FieldMatch].
+func (m Owner) Values(f SetField) (values []Interval, not, ok bool) {
+	switch f {
+	case OwnerUID:
+		return m.UID.values()
+	case OwnerGID:
+		return m.GID.values()
+	}
+	return nil, false, false
+}
+
+func (m IDMatch) values() (values []Interval, not, ok bool) {
+	if !m.Set {
+		return nil, false, false
+	}
+	return []Interval{IDInterval(m.First, m.Last)}, m.Not, true
+}
+
 func parseOwner(args []arg) Match {
 	var m Owner
 	for _, a := range args {

@@ -34,6 +34,24 @@ func (m Ports) MetBy(p *Packet) (bool, error) {
 
 func (p PortMatch) metBy(port uint16) bool { return !p.Set || p.Range.Contains(port) != p.Not }
 
+// Values implements [FieldMatch].
+func (m Ports) Values(f SetField) (values []Interval, not, ok bool) {
+	switch f {
+	case SourcePort:
+		return m.Source.values()
+	case DestinationPort:
+		return m.Destination.values()
+	}
+	return nil, false, false
+}
+
+func (p PortMatch) values() (values []Interval, not, ok bool) {
+	if !p.Set {
+		return nil, false, false
+	}
+	return []Interval{PortInterval(p.Range)}, p.Not, true
+}
+
 func parsePorts(protocol Protocol, args []arg) Match {
 	m := Ports{Protocol: protocol}
 	for _, a := range args {

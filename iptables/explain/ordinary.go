@@ -12,41 +12,21 @@ const firstOrdinaryID = 1000
 // OrdinaryID returns a user and group id that no rule knows: that of an
 // application.
 func OrdinaryID(rs *iptables.Ruleset) uint32 {
-	var named []iptables.IDMatch
+	var named []iptables.Interval
 	for _, t := range slices.Concat(rs.Tables, rs.Before) {
 		for _, c := range t.Chains {
 			for _, r := range c.Rules {
-				for _, m := range r.Matches {
-					named = append(named, ids(m)...)
-				}
+				named = append(named, r.Named(iptables.OwnerUID)...)
+				named = append(named, r.Named(iptables.OwnerGID)...)
 			}
 		}
 	}
 	id := uint32(firstOrdinaryID)
 	for i := 0; i < len(named); i++ {
-		if m := named[i]; m.Set && m.First <= id && id <= m.Last && m.Last < ^uint32(0)-1 {
-			id = m.Last + 1
+		if first, last := named[i].IDs(); first <= id && id <= last && last < ^uint32(0)-1 {
+			id = last + 1
 			i = -1
 		}
 	}
 	return id
-}
-
-// ids returns the users and groups that a match names.
-func ids(m iptables.Match) []iptables.IDMatch {
-	switch m := m.(type) {
-	case iptables.Owner:
-		return []iptables.IDMatch{m.UID, m.GID}
-	case iptables.Set:
-		if m.Field != iptables.OwnerUID && m.Field != iptables.OwnerGID {
-			return nil
-		}
-		var all []iptables.IDMatch
-		for _, e := range m.Elements {
-			first, last := e.IDs()
-			all = append(all, iptables.IDMatch{First: first, Last: last, Set: true})
-		}
-		return all
-	}
-	return nil
 }

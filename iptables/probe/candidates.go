@@ -7,7 +7,6 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/compact"
 )
 
 // maxCandidates bounds how many addresses of one kind are looked at: options may
@@ -31,7 +30,7 @@ func (p *planner) each(f func(iptables.Rule)) {
 // named returns the values of a field that rules name, be it to leave them alone.
 func (p *planner) named(f iptables.SetField) []iptables.Interval {
 	var all []iptables.Interval
-	p.each(func(r iptables.Rule) { all = append(all, compact.Named(r, f)...) })
+	p.each(func(r iptables.Rule) { all = append(all, r.Named(f)...) })
 	return all
 }
 
@@ -39,7 +38,7 @@ func (p *planner) named(f iptables.SetField) []iptables.Interval {
 func (p *planner) listed(hook string, protocol iptables.Protocol, f iptables.SetField) []iptables.Interval {
 	var all []iptables.Interval
 	for _, r := range p.capturing(hook, protocol) {
-		if values, not, ok := compact.Values(r, f); ok && !not {
+		if values, not, ok := r.Values(f); ok && !not {
 			all = append(all, values...)
 		}
 	}
@@ -133,7 +132,7 @@ func (p *planner) applications() []identity {
 // in the order of the rules.
 func (p *planner) appendOwners(all []uint32, f iptables.SetField) []uint32 {
 	p.each(func(r iptables.Rule) {
-		for _, i := range compact.Named(r, f) {
+		for _, i := range r.Named(f) {
 			if id, _ := i.IDs(); !slices.Contains(all, id) {
 				all = append(all, id)
 			}

@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/compact"
 )
 
 // capturing returns the rules by which connections or datagrams that enter a hook
@@ -82,7 +81,7 @@ func (s *search) captures(t iptables.Target) bool {
 
 func (s *search) mayMatch(r iptables.Rule) bool {
 	for _, f := range []iptables.SetField{iptables.InInterface, iptables.OutInterface} {
-		if _, not, ok := compact.Values(r, f); ok && !not {
+		if _, not, ok := r.Values(f); ok && !not {
 			return false
 		}
 	}

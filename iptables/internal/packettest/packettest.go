@@ -19,6 +19,7 @@ type Values struct {
 	addresses  []netip.Addr
 	ports      []uint16
 	interfaces []string
+	ids        []uint32
 	owners     []*iptables.SocketOwner
 	marks      []uint32
 }
@@ -26,15 +27,15 @@ type Values struct {
 // ValuesOf collects the values of one family from the rules.
 func ValuesOf(f iptables.Family, rulesets ...*iptables.Ruleset) *Values {
 	v := &Values{
-		ports:      []uint16{53, 80, 15053},
+		ports:      []uint16{0, 1, 53, 80, 15053, ^uint16(0)},
 		interfaces: []string{"lo", "eth0"},
 		owners:     []*iptables.SocketOwner{nil},
+		ids:        []uint32{0, 1000},
 		marks:      []uint32{0},
 	}
-	ids := []uint32{0, 1000}
-	v.addAddress(netip.MustParsePrefix(map[iptables.Family]string{
+	v.addAddresses(iptables.PrefixInterval(netip.MustParsePrefix(map[iptables.Family]string{
 		iptables.IPv4: "203.0.113.9/32", iptables.IPv6: "2001:db8:cafe::9/128",
-	}[f]))
+	}[f])))
 	for _, rs := range rulesets {
 		for _, table := range rs.Tables {
 			if table.Family != f {
@@ -43,14 +44,13 @@ func ValuesOf(f iptables.Family, rulesets ...*iptables.Ruleset) *Values {
 			for _, chain := range table.Chains {
 				for _, rule := range chain.Rules {
 					v.addRule(rule)
-					ids = appendIDs(ids, rule)
 				}
 			}
 		}
 	}
-	ids = compact(ids)
-	for _, uid := range ids {
-		for _, gid := range ids {
+	v.ids = compact(v.ids)
+	for _, uid := range v.ids {
+		for _, gid := range v.ids {
 			v.owners = append(v.owners, &iptables.SocketOwner{UID: uid, GID: gid})
 		}
 	}
@@ -59,27 +59,17 @@ func ValuesOf(f iptables.Family, rulesets ...*iptables.Ruleset) *Values {
 }
 
 func (v *Values) addRule(r iptables.Rule) {
-	for _, a := range []iptables.Address{r.Source, r.Destination} {
-		if a != (iptables.Address{}) {
-			v.addAddress(a.Prefix)
-		}
-	}
-	for _, i := range []iptables.Interface{r.In, r.Out} {
-		if i.Name != "" {
-			v.interfaces = append(v.interfaces, i.Name)
+	for _, f := range iptables.SetFields() {
+		for _, values := range r.Named(f) {
+			v.add(f, values)
 		}
 	}
 	for _, m := range r.Matches {
 		switch m := m.(type) {
-		case iptables.Ports:
-			v.addPorts(m.Source.Range)
-			v.addPorts(m.Destination.Range)
-		case iptables.Multiport:
+		case iptables.Multiport: // of either port too
 			for _, p := range m.Ports {
 				v.addPorts(p)
 			}
-		case iptables.Set:
-			v.addSet(m)
 		case iptables.Mark:
 			v.marks = append(v.marks, m.Value-1, m.Value, m.Value+1)
 		case iptables.Connmark:
@@ -88,28 +78,25 @@ func (v *Values) addRule(r iptables.Rule) {
 	}
 }
 
-// addSet adds the ends of each interval; ids are added by appendIDs.
-func (v *Values) addSet(s iptables.Set) {
-	for _, e := range s.Elements {
-		switch s.Field {
-		case iptables.SourcePort, iptables.DestinationPort:
-			v.addPorts(e.Ports())
-		case iptables.InInterface, iptables.OutInterface:
-			if name, ok := e.Interface(); ok {
-				v.interfaces = append(v.interfaces, name)
-			}
-		case iptables.SourceAddress, iptables.DestinationAddress:
-			for _, end := range []iptables.Value{e.First, e.Last} {
-				a, _ := netip.AddrFromSlice([]byte(end))
-				v.addAddress(netip.PrefixFrom(a, a.BitLen()))
-			}
+func (v *Values) add(f iptables.SetField, values iptables.Interval) {
+	switch f {
+	case iptables.SourceAddress, iptables.DestinationAddress:
+		v.addAddresses(values)
+	case iptables.InInterface, iptables.OutInterface:
+		if name, ok := values.Interface(); ok {
+			v.interfaces = append(v.interfaces, name)
 		}
+	case iptables.SourcePort, iptables.DestinationPort:
+		v.addPorts(values.Ports())
+	case iptables.OwnerUID, iptables.OwnerGID:
+		first, last := values.IDs()
+		v.ids = append(v.ids, first-1, first, last, last+1)
 	}
 }
 
-func (v *Values) addAddress(p netip.Prefix) {
-	first := p.Masked().Addr()
-	last := lastOf(p)
+func (v *Values) addAddresses(values iptables.Interval) {
+	first, _ := netip.AddrFromSlice([]byte(values.First))
+	last, _ := netip.AddrFromSlice([]byte(values.Last))
 	for _, a := range []netip.Addr{first.Prev(), first, last, last.Next()} {
 		if a.IsValid() {
 			v.addresses = append(v.addresses, a)
@@ -117,38 +104,8 @@ func (v *Values) addAddress(p netip.Prefix) {
 	}
 }
 
-func lastOf(p netip.Prefix) netip.Addr {
-	bytes := p.Addr().AsSlice()
-	for bit := p.Bits(); bit < len(bytes)*8; bit++ {
-		bytes[bit/8] |= 0x80 >> (bit % 8)
-	}
-	last, _ := netip.AddrFromSlice(bytes)
-	return last
-}
-
 func (v *Values) addPorts(r iptables.PortRange) {
 	v.ports = append(v.ports, r.First-1, r.First, r.Last, r.Last+1)
-}
-
-func appendIDs(ids []uint32, r iptables.Rule) []uint32 {
-	for _, m := range r.Matches {
-		switch m := m.(type) {
-		case iptables.Owner:
-			for _, id := range []iptables.IDMatch{m.UID, m.GID} {
-				if id.Set {
-					ids = append(ids, id.First-1, id.First, id.Last, id.Last+1)
-				}
-			}
-		case iptables.Set:
-			if m.Field == iptables.OwnerUID || m.Field == iptables.OwnerGID {
-				for _, e := range m.Elements {
-					first, last := e.IDs()
-					ids = append(ids, first-1, first, last, last+1)
-				}
-			}
-		}
-	}
-	return ids
 }
 
 func compact[T int | uint16 | uint32 | string](values []T) []T {
