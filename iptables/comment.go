@@ -50,6 +50,8 @@ func (m Comment) Validate() error {
 	return nil
 }
 
+func (m Comment) validate(*Rule) error { return m.Validate() }
+
 // isComment reports whether a match asks nothing of packets.
 func isComment(m Match) bool {
 	if u, ok := m.(UnknownMatch); ok {

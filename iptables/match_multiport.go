@@ -1,6 +1,8 @@
 package iptables
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -30,6 +32,23 @@ func (m Multiport) appendSave(words []string) []string {
 	}
 	words = appendNot(append(words, "-m", "multiport"), m.Not)
 	return append(words, string(m.Side), strings.Join(ports, ","))
+}
+
+func (m Multiport) validate(r *Rule) error {
+	n := 0
+	for _, p := range m.Ports {
+		n++
+		if p.First != p.Last {
+			n++
+		}
+	}
+	if n == 0 || n > MaxMultiport {
+		return fmt.Errorf("the match multiport takes 1 to %d ports, a range counting for two", MaxMultiport)
+	}
+	if !r.isOfPorts() {
+		return errors.New("the match multiport needs -p tcp or -p udp")
+	}
+	return nil
 }
 
 // MetBy looks for the packet's ports.

@@ -1,5 +1,7 @@
 package iptables
 
+import "fmt"
+
 // Ports is the match "tcp" or "udp": source and destination port of a packet
 // of that protocol. The rule has to match the protocol too.
 type Ports struct {
@@ -25,6 +27,13 @@ func (p PortMatch) appendSave(words []string, option string) []string {
 		return words
 	}
 	return append(appendNot(words, p.Not), option, p.Range.String())
+}
+
+func (m Ports) validate(r *Rule) error {
+	if r.Protocol != (ProtocolMatch{Protocol: m.Protocol}) {
+		return fmt.Errorf("the match %s needs -p %s", m.Protocol, m.Protocol)
+	}
+	return nil
 }
 
 // MetBy compares protocol and ports.

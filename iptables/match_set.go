@@ -1,5 +1,17 @@
 package iptables
 
+import "fmt"
+
+func (s Set) validate(r *Rule) error {
+	if ports := s.Field == SourcePort || s.Field == DestinationPort; ports && !r.isOfPorts() {
+		return fmt.Errorf("a set of %s needs -p tcp or -p udp", s.Field)
+	}
+	if len(s.Elements) == 0 {
+		return fmt.Errorf("the set of %s is empty", s.Field)
+	}
+	return nil
+}
+
 // MetBy looks a field up. A packet without an owner has no id that could be in a set,
 // nor one that could be outside of it.
 func (s Set) MetBy(p *Packet) (bool, error) {

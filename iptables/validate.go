@@ -47,6 +47,11 @@ func (t *Table) error(c *Chain, err error) error {
 	return fmt.Errorf("%s table %s, chain %s: %w", t.Family, t.Name, c.Name, err)
 }
 
+// validatedMatch is a match that not every rule can have.
+type validatedMatch interface {
+	validate(*Rule) error
+}
+
 func (t *Table) validateRule(r *Rule) error {
 	for _, a := range []Address{r.Source, r.Destination} {
 		if a != (Address{}) && FamilyOf(a.Prefix.Addr()) != t.Family {
@@ -59,45 +64,19 @@ func (t *Table) validateRule(r *Rule) error {
 		}
 	}
 	for _, m := range r.Matches {
-		if err := r.validateMatch(m); err != nil {
-			return err
+		if m, ok := m.(validatedMatch); ok {
+			if err := m.validate(r); err != nil {
+				return err
+			}
 		}
 	}
 	return t.validateTarget(r)
 }
 
-func (r *Rule) validateMatch(m Match) error {
-	switch m := m.(type) {
-	case Ports:
-		if r.Protocol != (ProtocolMatch{Protocol: m.Protocol}) {
-			return fmt.Errorf("the match %s needs -p %s", m.Protocol, m.Protocol)
-		}
-	case Multiport:
-		n := 0
-		for _, p := range m.Ports {
-			n++
-			if p.First != p.Last {
-				n++
-			}
-		}
-		if n == 0 || n > MaxMultiport {
-			return fmt.Errorf("the match multiport takes 1 to %d ports, a range counting for two", MaxMultiport)
-		}
-		if r.Protocol.Not || r.Protocol.Protocol != TCP && r.Protocol.Protocol != UDP {
-			return errors.New("the match multiport needs -p tcp or -p udp")
-		}
-	case Set:
-		ports := m.Field == SourcePort || m.Field == DestinationPort
-		if ports && (r.Protocol.Not || r.Protocol.Protocol != TCP && r.Protocol.Protocol != UDP) {
-			return fmt.Errorf("a set of %s needs -p tcp or -p udp", m.Field)
-		}
-		if len(m.Elements) == 0 {
-			return fmt.Errorf("the set of %s is empty", m.Field)
-		}
-	case Comment:
-		return m.Validate()
-	}
-	return nil
+// isOfPorts reports whether the rule matches a protocol whose packets have ports, which
+// the matches on them need.
+func (r *Rule) isOfPorts() bool {
+	return !r.Protocol.Not && (r.Protocol.Protocol == TCP || r.Protocol.Protocol == UDP)
 }
 
 func (t *Table) validateTarget(r *Rule) error {
