@@ -59,6 +59,12 @@ func (o Origin) Comment(limit int) string {
 	return o.Option[:min(len(o.Option), limit)]
 }
 
+// Items returns the items of a list that the value spells out.
+func (o Origin) Items() []string {
+	items, _ := splitList(o.Value)
+	return items
+}
+
 // MaxListed is how many items of a list are spelled out where people read it.
 const MaxListed = 8
 

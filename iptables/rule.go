@@ -18,6 +18,9 @@ type Rule struct {
 	// Origin tells which option the rule comes from. Only a comment of the rule
 	// tells the kernel, so a rule that was read back may have none.
 	Origin Origin
+	// Shared says that it is one rule of the native form of nf_tables for both families,
+	// so that its counters are about packets of both.
+	Shared bool
 	// Reason says in a few words why the option makes the rule, where a reader of the
 	// rules would ask. Only comments of the native form tell it.
 	Reason   string

@@ -61,9 +61,6 @@ type Policy string
 // Counters is what a rule, or the policy of a chain, has seen.
 type Counters struct {
 	Packets, Bytes uint64
-	// Both says that packets of both families are counted: in the native form
-	// of nf_tables, one rule can be a rule of both.
-	Both bool
 }
 
 // BuiltinChains returns the built-in chains of a table in the order in which
@@ -198,7 +195,7 @@ func (rs *Ruleset) Len() int {
 	for _, t := range rs.Tables {
 		for _, c := range t.Chains {
 			for _, r := range c.Rules {
-				if !r.Counters.Both || t.Family == IPv4 {
+				if !r.Shared || t.Family == IPv4 {
 					n++
 				}
 			}

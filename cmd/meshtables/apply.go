@@ -8,8 +8,8 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
-	"github.com/meshtables/meshtables/iptables/compact"
 	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/verify"
@@ -21,6 +21,9 @@ type plan struct {
 	facts host.Host
 	capture.Capture
 }
+
+// rules returns what is to be captured as rules of iptables.
+func (p plan) rules() iptables.Ruleset { return form.IPTables(p.Rules) }
 
 // plan reads the options and the host and returns what follows from them. The
 // exit status is not exitDone where there is nothing to go on with.
@@ -71,8 +74,7 @@ func (c *command) printPlan() int {
 	if c.backend == kernel.Native {
 		c.log.Info("--dry-run prints rules as iptables-nft has them; those of nftables look different, and do the same to every packet")
 	}
-	p.Rules = compact.Multiport(p.Rules)
-	rules, err := newPlannedRules(p.Capture)
+	rules, err := newPlannedRules(p.rules(), p.Routing)
 	if err != nil {
 		return c.failed(err)
 	}
@@ -84,7 +86,8 @@ func (c *command) apply(ctx context.Context) int {
 	if status != exitDone {
 		return status
 	}
-	answer := outcome{Result: "not applied", Families: familyNames(p.Rules), Rules: p.Rules.Len()}
+	planned := p.rules()
+	answer := outcome{Result: "not applied", Families: familyNames(p.Rules.Families), Rules: planned.Len()}
 	if !c.skipRuleApply {
 		if err := c.checkIDs(p.cfg); err != nil {
 			return c.usageError(err)
@@ -95,7 +98,7 @@ func (c *command) apply(ctx context.Context) int {
 	}
 	if c.runValidation {
 		var err error
-		if answer.Validation, err = c.try(ctx, p.Rules, p.facts.Addresses); err != nil {
+		if answer.Validation, err = c.try(ctx, planned, p.facts.Addresses); err != nil {
 			return c.failed(err)
 		}
 	}
@@ -138,14 +141,15 @@ func (c *command) refuseHost(p plan) error {
 	if err != nil || !own {
 		return err
 	}
+	rules := p.rules()
 	return fmt.Errorf("this looks like the network namespace of a whole machine, so nothing was changed: "+
 		"%d rules would have sent the machine's own connections (%s) to a proxy\n"+
 		hintPrefix+"name a pod's namespace with --network-namespace, or show the rules with --dry-run; "+
 		"--host-network applies them here all the same",
-		p.Rules.Len(), strings.Join(familyNames(p.Rules), " and "))
+		rules.Len(), strings.Join(familyNames(p.Rules.Families), " and "))
 }
 
-func (c *command) choose(ctx context.Context, want iptables.Ruleset) (kernel.Choice, error) {
+func (c *command) choose(ctx context.Context, want iptables.Plan) (kernel.Choice, error) {
 	choice, err := kernel.Choose(ctx, c.backend, want, c.place.programOptions())
 	for _, candidate := range choice.Candidates {
 		c.log.Debug(candidate.String())
@@ -195,7 +199,7 @@ func hasForeign(rs *iptables.Ruleset) bool {
 }
 
 func (c *command) cleanup(ctx context.Context) int {
-	choice, err := c.choose(ctx, iptables.Ruleset{})
+	choice, err := c.choose(ctx, iptables.Plan{})
 	if err != nil {
 		return c.failed(fmt.Errorf("nothing was changed: %w", err))
 	}
@@ -211,10 +215,9 @@ func (c *command) cleanup(ctx context.Context) int {
 	return c.print(answer)
 }
 
-// familyNames returns the families that a ruleset has rules for.
-func familyNames(rs iptables.Ruleset) []string {
+func familyNames(families []iptables.Family) []string {
 	var names []string
-	for _, f := range rs.Families() {
+	for _, f := range families {
 		names = append(names, f.String())
 	}
 	return names

@@ -83,7 +83,8 @@ type subject struct {
 func (c *command) subject(ctx context.Context) (s subject, status int) {
 	if !c.live && !c.trace {
 		p, status := c.plan()
-		s.Config, s.Host, s.addresses, s.rules = p.cfg, p.facts, p.facts.Addresses, p.Rules.ReadComments()
+		planned := p.rules()
+		s.Config, s.Host, s.addresses, s.rules = p.cfg, p.facts, p.facts.Addresses, planned.ReadComments()
 		return s, status
 	}
 	c.warnUnused()
@@ -127,7 +128,7 @@ func (c *command) liveRules(ctx context.Context) (live kernel.Installed, err err
 	if len(installed) > 0 {
 		return installed[0], nil
 	}
-	choice, err := c.choose(ctx, iptables.Ruleset{})
+	choice, err := c.choose(ctx, iptables.Plan{})
 	if err != nil {
 		return live, err
 	}

@@ -28,7 +28,7 @@ func (p plan) found(resolvConf string) []string {
 
 // foundIPv6 returns whether IPv6 is captured, and why.
 func (p plan) foundIPv6() string {
-	captured := slices.Contains(p.Rules.Families(), iptables.IPv6)
+	captured := slices.Contains(p.Rules.Families, iptables.IPv6)
 	switch {
 	case p.cfg.IPv6 != config.IPv6Auto && captured:
 		return "captured (--ipv6=on)"

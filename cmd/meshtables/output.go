@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/probe"
 	"github.com/meshtables/meshtables/iptables/routes"
 )
@@ -76,7 +75,7 @@ type plannedRules struct {
 	Rules   []plannedRule `json:"rules"`
 	Routing []string      `json:"routing"`
 
-	planned capture.Capture
+	planned iptables.Ruleset
 }
 
 type plannedRule struct {
@@ -88,9 +87,9 @@ type plannedRule struct {
 	Origin   string `json:"origin"`
 }
 
-func newPlannedRules(planned capture.Capture) (plannedRules, error) {
+func newPlannedRules(planned iptables.Ruleset, routing iptables.Routing) (plannedRules, error) {
 	a := plannedRules{planned: planned, Rules: []plannedRule{}, Routing: []string{}}
-	for _, t := range planned.Rules.Tables {
+	for _, t := range planned.Tables {
 		for _, c := range t.Chains {
 			for i, r := range c.Rules {
 				a.Rules = append(a.Rules, plannedRule{
@@ -99,7 +98,7 @@ func newPlannedRules(planned capture.Capture) (plannedRules, error) {
 			}
 		}
 	}
-	commands, err := routes.Commands(planned.Routing)
+	commands, err := routes.Commands(routing)
 	a.Routing = append(a.Routing, commands...)
 	return a, err
 }
@@ -108,7 +107,7 @@ func newPlannedRules(planned capture.Capture) (plannedRules, error) {
 // of its own, and what else would be done as comments.
 func (a plannedRules) text(w io.Writer) {
 	for _, f := range iptables.Families() {
-		if text := a.planned.Rules.Save(f); text != "" {
+		if text := a.planned.Save(f); text != "" {
 			fmt.Fprintf(w, "# %s-save (%s)\n%s", f.Command(), f, text)
 		}
 	}

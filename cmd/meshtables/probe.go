@@ -67,7 +67,7 @@ func (c *command) probe(ctx context.Context) int {
 func (c *command) probed(ctx context.Context) (rules iptables.Ruleset, about string, status int) {
 	if c.asksForCapture() {
 		p, status := c.plan()
-		return p.Rules, "what these options ask for", status
+		return p.rules(), "what these options ask for", status
 	}
 	backends, err := c.installed(ctx)
 	if err != nil {

@@ -79,7 +79,7 @@ func formOf(backend string) string {
 // installed returns the backends that hold rules of ours, the chosen one first.
 // Where nothing of ours is found, there is none.
 func (c *command) installed(ctx context.Context) ([]kernel.Installed, error) {
-	choice, err := c.choose(ctx, iptables.Ruleset{})
+	choice, err := c.choose(ctx, iptables.Plan{})
 	if err != nil {
 		return nil, err
 	}

@@ -78,7 +78,7 @@ const (
 
 // onlyDifference returns the one thing in which the rules of the chosen backend and
 // of others are not the plan, or "" where it is more than one or another.
-func onlyDifference(plan iptables.Ruleset, choice kernel.Choice, have iptables.Ruleset, others []kernel.Installed) string {
+func onlyDifference(plan iptables.Plan, choice kernel.Choice, have iptables.Ruleset, others []kernel.Installed) string {
 	switch {
 	case len(have.Faults) > 0:
 		return ""

@@ -10,8 +10,8 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
-	"github.com/meshtables/meshtables/iptables/compact"
 	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/tests/recorded"
 )
@@ -53,15 +53,15 @@ func TestCommentsOfEveryPlan(t *testing.T) {
 			if err := commented.Rules.Validate(); err != nil {
 				t.Error(err)
 			}
-			for i, line := range describe(commented.Rules) {
-				origin := describe(plain.Rules)[i]
+			written, want := form.IPTables(commented.Rules), describe(form.IPTables(plain.Rules))
+			for i, line := range describe(written) {
+				origin := want[i]
 				origin = origin[strings.LastIndex(origin, " # ")+3:]
 				if !strings.Contains(line, "-m comment --comment "+saved(origin)) {
 					t.Errorf("the comment of %s is not its origin", line)
 				}
 			}
-			commented.Rules = commented.Rules.Uncommented()
-			if diff := cmp.Diff(describe(plain.Rules), describe(commented.Rules)); diff != "" {
+			if diff := cmp.Diff(want, describe(written.Uncommented())); diff != "" {
 				t.Errorf("without comments (-), with, and these taken out (+):\n%s", diff)
 			}
 		})
@@ -100,7 +100,7 @@ func TestRecogniseCommentedGroups(t *testing.T) {
 	for gid := range uint32(config.MaxIncludedGroups) {
 		cfg.IncludedGroups.Groups = append(cfg.IncludedGroups.Groups, 10001+2*gid)
 	}
-	found := capture.Recognise(withoutOrigins(t, capture.Plan(cfg, host.Host{}).Rules), compact.Multiport)
+	found := capture.Recognise(withoutOrigins(t, form.IPTables(capture.Plan(cfg, host.Host{}).Rules)), form.IPTables)
 	if !found.Complete {
 		t.Error("not recognised as complete")
 	}
@@ -114,9 +114,9 @@ func TestRecogniseCommented(t *testing.T) {
 	for _, c := range recorded.Cases(t) {
 		t.Run(c.Name, func(t *testing.T) {
 			cfg := c.Config(t)
-			plain := capture.Recognise(withoutOrigins(t, capture.Plan(cfg, c.Host()).Rules), compact.Multiport)
+			plain := capture.Recognise(withoutOrigins(t, form.IPTables(capture.Plan(cfg, c.Host()).Rules)), form.IPTables)
 			cfg.Comments = true
-			commented := capture.Recognise(withoutOrigins(t, capture.Plan(cfg, c.Host()).Rules), compact.Multiport)
+			commented := capture.Recognise(withoutOrigins(t, form.IPTables(capture.Plan(cfg, c.Host()).Rules)), form.IPTables)
 			if diff := cmp.Diff(describe(plain.Rules), describe(commented.Rules)); diff != "" {
 				t.Errorf("recognised without comments (-), with (+):\n%s", diff)
 			}
@@ -129,11 +129,11 @@ func TestRecogniseCommented(t *testing.T) {
 
 // A rule that no option makes any more still says what it came from.
 func TestRecogniseByComment(t *testing.T) {
-	planned := planArgs(t, nil, "--comments").Rules
+	planned := form.IPTables(planArgs(t, nil, "--comments").Rules)
 	planned.Table(iptables.IPv4, iptables.Nat).Append("ISTIO_INBOUND", iptables.Rule{
 		Target: iptables.Return, Origin: iptables.Origin{Option: "--of-another-version", Value: "1"},
 	}.Commented())
-	found := capture.Recognise(withoutOrigins(t, planned), compact.Multiport).Rules
+	found := capture.Recognise(withoutOrigins(t, planned), form.IPTables).Rules
 	inbound := found.Table(iptables.IPv4, iptables.Nat).Chain("ISTIO_INBOUND").Rules
 	if last := inbound[len(inbound)-1]; last.String() != "-j RETURN" || last.Origin.String() != "--of-another-version=1" {
 		t.Errorf("got %s from %s", last, last.Origin)

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/config"
@@ -37,96 +38,105 @@ func planDNS(cfg config.Config, h host.Host) dnsPlan {
 	}
 }
 
-// dnsServers is which DNS queries of one family are captured.
-type dnsServers struct {
-	// enabled tells whether DNS is captured in any family.
-	enabled bool
-	// prefixes are the servers whose queries are captured; one of length 0
-	// stands for all servers.
-	prefixes []netip.Prefix
+// capturesIn reports whether queries of a family are captured.
+func (d dnsPlan) capturesIn(f iptables.Family) bool {
+	return d.enabled && (d.all || len(d.servers(f)) > 0)
 }
 
-func (d dnsPlan) servers(f iptables.Family) dnsServers {
-	s := dnsServers{enabled: d.enabled}
-	if !d.enabled {
-		return s
-	}
-	if d.all {
-		s.prefixes = []netip.Prefix{everyAddress(f)}
-		return s
-	}
-	for _, a := range d.named {
-		if iptables.FamilyOf(a) == f {
-			s.prefixes = append(s.prefixes, netip.PrefixFrom(a, a.BitLen()))
-		}
-	}
-	return s
+// servers returns the name servers of a family.
+func (d dnsPlan) servers(f iptables.Family) []netip.Addr {
+	return slices.DeleteFunc(slices.Clone(d.named), func(a netip.Addr) bool { return iptables.FamilyOf(a) != f })
 }
 
-// dnsOrigin is the option that made a server one whose queries are captured.
-func (p *planner) dnsOrigin(server netip.Prefix) origin {
-	if server.Bits() == 0 {
-		return from("--capture-all-dns", "")
+// perServer returns a rule for the packets of queries that are captured: for those of
+// all servers, or for those of the named ones by the field that has the server.
+func (p *planner) perServer(f iptables.SetField, rule func(why origin, ofServer condition) iptables.PlannedRule) []iptables.PlannedRule {
+	if p.dns.all {
+		return []iptables.PlannedRule{rule(from("--capture-all-dns", ""), all())}
 	}
-	return from("--redirect-dns", server.Addr())
+	return p.perFamily(func(family iptables.Family) iptables.PlannedRule {
+		servers := p.dns.servers(family)
+		list := iptables.List{Field: f, Given: intervals(servers, addressInterval), Names: texts(servers, netip.Addr.String)}
+		return rule(fromList("--redirect-dns"), match(list))
+	})
+}
+
+func addressInterval(a netip.Addr) iptables.Interval {
+	return iptables.PrefixInterval(netip.PrefixFrom(a, a.BitLen()))
+}
+
+// whereCaptured returns a rule for the families in which queries are captured.
+func (p *planner) whereCaptured(r iptables.PlannedRule) []iptables.PlannedRule {
+	captured := slices.DeleteFunc(slices.Clone(p.families), func(f iptables.Family) bool { return !p.dns.capturesIn(f) })
+	if len(captured) == len(p.families) {
+		return []iptables.PlannedRule{r}
+	}
+	var rules []iptables.PlannedRule
+	for _, f := range captured {
+		r.Family = f
+		rules = append(rules, r)
+	}
+	return rules
 }
 
 // dnsRedirect sends queries to the proxy's resolver.
-func (p *planner) dnsRedirect(nat *iptables.Table) {
-	if len(p.dns.prefixes) == 0 {
+func (p *planner) dnsRedirect(nat *iptables.PlannedTable) {
+	if !p.dns.enabled {
 		return
 	}
-	nat.Append(chainOutput, from("--redirect-dns", "").rule(iptables.Jump{Chain: chainOutputDNS}))
+	nat.Append(chainOutput, p.whereCaptured(from("--redirect-dns", "").rule(iptables.Jump{Chain: chainOutputDNS}))...)
 	for _, proto := range []iptables.Protocol{iptables.TCP, iptables.UDP} {
-		for _, server := range p.dns.prefixes {
-			nat.Append(chainOutputDNS, p.dnsOrigin(server).rule(
-				iptables.Redirect{Ports: iptables.Port(p.cfg.DNSPort)},
-				destination(server), toPort(proto, dnsPort)))
-		}
+		nat.Append(chainOutputDNS, p.perServer(iptables.DestinationAddress, func(why origin, ofServer condition) iptables.PlannedRule {
+			return why.rule(iptables.Redirect{Ports: iptables.Port(p.cfg.DNSPort)}, ofServer, toPort(proto, dnsPort))
+		})...)
 	}
 }
 
 // dnsZones assigns the packets of both conversations to their zones, in raw,
 // before connection tracking sees them. TCP needs none: the proxy's connections
 // have ports of their own.
-func (p *planner) dnsZones(raw *iptables.Table) {
+func (p *planner) dnsZones(raw *iptables.PlannedTable) {
 	why := from("--redirect-dns", "")
 	raw.Append(iptables.Output, why.rule(iptables.Jump{Chain: chainOutputDNS}))
 	for _, id := range p.proxyIdentities() {
-		raw.Append(chainOutputDNS,
-			upstream(id.origin, toPort(iptables.UDP, dnsPort), id.is),
-			withApplication(id.origin, fromPort(iptables.UDP, p.cfg.DNSPort), id.is))
-	}
-	if len(p.dns.prefixes) == 0 {
-		return
+		raw.Append(chainOutputDNS, iptables.Each(
+			upstream(id.rule, toPort(iptables.UDP, dnsPort)),
+			withApplication(id.rule, fromPort(iptables.UDP, p.cfg.DNSPort)))...)
 	}
 	p.exemptUsersZone(raw)
-	raw.Append(iptables.Prerouting, why.rule(iptables.Jump{Chain: chainInbound}))
-	for _, server := range p.dns.prefixes {
-		raw.Append(chainOutputDNS, withApplication(p.dnsOrigin(server), destination(server), toPort(iptables.UDP, dnsPort)))
-		raw.Append(chainInbound, upstream(p.dnsOrigin(server), source(server), fromPort(iptables.UDP, dnsPort)))
-	}
+	raw.Append(iptables.Prerouting, p.whereCaptured(why.rule(iptables.Jump{Chain: chainInbound}))...)
+	raw.Append(chainOutputDNS, p.perServer(iptables.DestinationAddress, func(why origin, ofServer condition) iptables.PlannedRule {
+		return withApplication(why.rule, ofServer, toPort(iptables.UDP, dnsPort))
+	})...)
+	raw.Append(chainInbound, p.perServer(iptables.SourceAddress, func(why origin, ofServer condition) iptables.PlannedRule {
+		return upstream(why.rule, ofServer, fromPort(iptables.UDP, dnsPort))
+	})...)
 }
 
+// ruleFor makes rules for somebody.
+type ruleFor func(iptables.Target, ...condition) iptables.PlannedRule
+
 // upstream returns a rule for packets between the proxy and name servers.
-func upstream(why origin, conditions ...condition) iptables.Rule {
-	return because("DNS between the proxy and a server", why.rule(iptables.CTZone{Zone: upstreamZone}, conditions...))
+func upstream(rule ruleFor, conditions ...condition) iptables.PlannedRule {
+	return because("DNS between the proxy and a server", rule(iptables.CTZone{Zone: upstreamZone}, conditions...))
 }
 
 // withApplication returns a rule for packets between the application and the proxy.
-func withApplication(why origin, conditions ...condition) iptables.Rule {
-	return because("DNS between the application and the proxy", why.rule(iptables.CTZone{Zone: applicationZone}, conditions...))
+func withApplication(rule ruleFor, conditions ...condition) iptables.PlannedRule {
+	return because("DNS between the application and the proxy", rule(iptables.CTZone{Zone: applicationZone}, conditions...))
 }
 
 // exemptUsersZone puts the queries of users that do without the proxy into the zone
 // that the answers come in, as those of the proxy: whoever drops what is not part of
 // a known connection would drop the answers otherwise.
-func (p *planner) exemptUsersZone(raw *iptables.Table) {
+func (p *planner) exemptUsersZone(raw *iptables.PlannedTable) {
+	var queries []config.UserTraffic
 	for _, t := range p.cfg.ExcludedUIDs {
-		if t.Protocol == iptables.TCP || t.Ports != (iptables.PortRange{}) && (t.Ports.First > dnsPort || t.Ports.Last < dnsPort) {
-			continue
+		if t.Protocol != iptables.TCP && (t.Ports == (iptables.PortRange{}) || t.Ports.Contains(dnsPort)) {
+			queries = append(queries, t)
 		}
-		raw.Append(chainOutputDNS, because("in the zone that the answers come in",
-			from("--excluded-uids", t).rule(iptables.CTZone{Zone: upstreamZone}, toPort(iptables.UDP, dnsPort), users(t))))
 	}
+	rule := because("in the zone that the answers come in", fromList(optionExcludedUIDs).rule(
+		iptables.CTZone{Zone: upstreamZone}, toPort(iptables.UDP, dnsPort), match(userList(queries))))
+	raw.Append(chainOutputDNS, listed(p.whereCaptured(rule)...)...)
 }

@@ -1,14 +1,16 @@
 package capture
 
 import (
+	"net/netip"
+
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/config"
 )
 
 // natTargets writes the two chains that redirect. UDP and the rest pass through
 // them: the proxy takes TCP only.
-func (p *planner) natTargets(nat *iptables.Table) {
-	redirect := func(option string, port uint16) iptables.Rule {
+func (p *planner) natTargets(nat *iptables.PlannedTable) {
+	redirect := func(option string, port uint16) iptables.PlannedRule {
 		return from(option, port).rule(iptables.Redirect{Ports: iptables.Port(port)}, protocol(iptables.TCP))
 	}
 	nat.Append(chainInRedirect, redirect("--inbound-port", p.cfg.InboundPort))
@@ -16,15 +18,15 @@ func (p *planner) natTargets(nat *iptables.Table) {
 }
 
 // natInbound writes PREROUTING and ISTIO_INBOUND of nat.
-func (p *planner) natInbound(nat *iptables.Table) {
+func (p *planner) natInbound(nat *iptables.PlannedTable) {
 	// What comes in by the tunnel port is for the proxy as it is.
 	nat.Append(chainInbound, because("for the proxy as it is",
 		from("--tunnel-port", p.cfg.TunnelPort).rule(iptables.Return, toPort(iptables.TCP, p.cfg.TunnelPort))))
 
 	redirects := p.cfg.Mode == config.ModeRedirect && capturesInbound(p.cfg)
 	if redirects {
-		p.selectInbound(nat, func(why origin, conditions ...condition) {
-			nat.Append(chainInbound, why.rule(iptables.Jump{Chain: chainInRedirect}, conditions...))
+		p.selectInbound(nat, func(why origin, conditions ...condition) []iptables.PlannedRule {
+			return []iptables.PlannedRule{why.rule(iptables.Jump{Chain: chainInRedirect}, conditions...)}
 		})
 	}
 	if len(p.cfg.VirtualInterfaces) == 0 && (len(p.cfg.ExcludedInterfaces) == 0 || !redirects) {
@@ -37,12 +39,12 @@ func (p *planner) natInbound(nat *iptables.Table) {
 	nat.Append(iptables.Prerouting, builtIn("inbound").rule(iptables.Jump{Chain: chainPrerouting}))
 	p.virtualInterfaces(nat)
 	if redirects {
-		p.skipInterfaces(nat, chainPrerouting, in)
+		p.skipInterfaces(nat, chainPrerouting, iptables.InInterface)
 		nat.Append(chainPrerouting, p.inboundJump())
 	}
 }
 
-func (p *planner) inboundJump() iptables.Rule {
+func (p *planner) inboundJump() iptables.PlannedRule {
 	return p.includedPortsOrigin().rule(iptables.Jump{Chain: chainInbound}, protocol(iptables.TCP))
 }
 
@@ -54,47 +56,52 @@ func (p *planner) includedPortsOrigin() origin {
 }
 
 // selectInbound appends to ISTIO_INBOUND what is captured: excluded clients and
-// ports leave it, and take is called for what remains, once, or once per listed
-// port. Exclusion wins: a client is excluded from listed ports too.
-func (p *planner) selectInbound(t *iptables.Table, take func(why origin, conditions ...condition)) {
-	for _, cidr := range p.cfg.ExcludedSourceCIDRs {
-		if p.ofFamily(cidr) {
-			t.Append(chainInbound,
-				from("--excluded-source-cidrs", cidr).rule(iptables.Return, source(cidr), protocol(iptables.TCP)))
-		}
-	}
+// ports leave it, and take returns the rules for what remains, or for listed ports.
+// Exclusion wins: a client is excluded from listed ports too.
+func (p *planner) selectInbound(t *iptables.PlannedTable, take func(why origin, conditions ...condition) []iptables.PlannedRule) {
+	t.Append(chainInbound, p.perFamily(func(f iptables.Family) iptables.PlannedRule {
+		return fromList("--excluded-source-cidrs").rule(iptables.Return,
+			anyOf(iptables.SourceAddress, prefixesOf(f, p.cfg.ExcludedSourceCIDRs)), protocol(iptables.TCP))
+	})...)
 	if !p.cfg.IncludedPorts.All {
-		for _, port := range p.cfg.IncludedPorts.Ports {
-			take(from("--included-ports", port), toPorts(iptables.TCP, port))
-		}
+		t.Append(chainInbound, iptables.Each(take(fromList("--included-ports"), anyPort(iptables.TCP, p.cfg.IncludedPorts.Ports))...)...)
 		return
 	}
-	for _, port := range p.cfg.ExcludedPorts {
-		t.Append(chainInbound,
-			from("--excluded-ports", port).rule(iptables.Return, toPorts(iptables.TCP, port)))
-	}
-	take(from("--included-ports", "*"), protocol(iptables.TCP))
+	t.Append(chainInbound, listed(
+		fromList("--excluded-ports").rule(iptables.Return, anyPort(iptables.TCP, p.cfg.ExcludedPorts)))...)
+	t.Append(chainInbound, take(from("--included-ports", "*"), protocol(iptables.TCP))...)
 }
 
 // virtualInterfaces treats what comes in from a virtual machine behind the pod
 // as outbound: the machine is the application. What is not captured so is not
 // captured as inbound either.
-func (p *planner) virtualInterfaces(nat *iptables.Table) {
-	for _, name := range p.cfg.VirtualInterfaces {
-		why := from("--virtual-interfaces", name)
-		for _, c := range p.includedCIDRs() {
-			nat.Append(chainPrerouting, why.rule(iptables.Jump{Chain: chainRedirect}, c.condition, in(name)))
-		}
+func (p *planner) virtualInterfaces(nat *iptables.PlannedTable) {
+	names := anyOf(iptables.InInterface, intervals(p.cfg.VirtualInterfaces, iptables.InterfaceInterval))
+	why := fromList("--virtual-interfaces")
+	jump := iptables.Jump{Chain: chainRedirect}
+	if p.cfg.IncludedCIDRs.All {
+		nat.Append(chainPrerouting, listed(why.rule(jump, names))...)
 	}
-	for _, name := range p.cfg.VirtualInterfaces {
-		nat.Append(chainPrerouting, from("--virtual-interfaces", name).rule(iptables.Return, in(name)))
-	}
+	nat.Append(chainPrerouting, p.perFamily(func(f iptables.Family) iptables.PlannedRule {
+		return why.rule(jump, names, anyOf(iptables.DestinationAddress, prefixesOf(f, p.cfg.IncludedCIDRs.CIDRs)))
+	})...)
+	nat.Append(chainPrerouting, listed(why.rule(iptables.Return, names))...)
 }
 
 // skipInterfaces makes a chain leave excluded interfaces alone, which are
-// matched by direction: in or out.
-func (p *planner) skipInterfaces(t *iptables.Table, chain string, direction func(string) condition) {
-	for _, name := range p.cfg.ExcludedInterfaces {
-		t.Append(chain, from("--excluded-interfaces", name).rule(iptables.Return, direction(name)))
+// matched by direction.
+func (p *planner) skipInterfaces(t *iptables.PlannedTable, chain string, direction iptables.SetField) {
+	t.Append(chain, listed(fromList("--excluded-interfaces").rule(iptables.Return,
+		anyOf(direction, intervals(p.cfg.ExcludedInterfaces, iptables.InterfaceInterval))))...)
+}
+
+// prefixesOf returns those of a list that are of a family.
+func prefixesOf(f iptables.Family, list []netip.Prefix) []iptables.Interval {
+	var values []iptables.Interval
+	for _, p := range list {
+		if iptables.FamilyOf(p.Addr()) == f {
+			values = append(values, iptables.PrefixInterval(p))
+		}
 	}
+	return values
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/tests/recorded"
 )
 
@@ -28,10 +29,10 @@ func TestTextIsTheReferences(t *testing.T) {
 				return
 			}
 			compared++
-			planned := capture.Plan(cfg, c.Host())
+			planned := form.IPTables(capture.Plan(cfg, c.Host()).Rules)
 			want := c.Ruleset(t)
 			for _, f := range iptables.Families() {
-				if diff := cmp.Diff(want.Save(f), planned.Rules.Save(f)); diff != "" {
+				if diff := cmp.Diff(want.Save(f), planned.Save(f)); diff != "" {
 					t.Errorf("%s: recorded (-), planned (+):\n%s", f, diff)
 				}
 			}

@@ -20,9 +20,9 @@ import (
 // Capture is what a namespace has to hold so that its traffic goes through the
 // proxy.
 type Capture struct {
-	// Rules holds nothing that is not ours, in canonical order. Built-in
-	// chains contain only jumps into ISTIO_ chains.
-	Rules   iptables.Ruleset
+	// Rules holds nothing that is not ours. Built-in chains contain only jumps into
+	// ISTIO_ chains.
+	Rules   iptables.Plan
 	Routing iptables.Routing
 	// Warnings tell, one sentence each, which options have no effect on this
 	// host.
@@ -42,14 +42,11 @@ func Plan(cfg config.Config, h host.Host) Capture {
 		Routing:  planRouting(cfg, families),
 		Warnings: warnings(cfg, dns, families),
 	}
-	for _, f := range families {
-		p := newPlanner(cfg, f, dns.servers(f))
-		c.Rules.Tables = append(c.Rules.Tables, p.tables()...)
+	c.Rules = iptables.Plan{
+		Families: families,
+		Comments: cfg.Comments,
+		Tables:   newPlanner(cfg, families, dns).tables(),
 	}
-	if cfg.Comments {
-		c.Rules = c.Rules.Commented()
-	}
-	c.Rules.Sort()
 	return c
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/tests/recorded"
 )
@@ -27,7 +28,8 @@ func planArgs(t *testing.T, servers []string, args ...string) capture.Capture {
 // rules returns the lines of one chain, with the origin of each.
 func rules(c capture.Capture, f iptables.Family, table, chain string) []string {
 	var lines []string
-	if t := c.Rules.Table(f, table); t != nil {
+	planned := form.IPTables(c.Rules)
+	if t := planned.Table(f, table); t != nil {
 		if c := t.Chain(chain); c != nil {
 			for _, r := range c.Rules {
 				lines = append(lines, r.String()+" # "+r.Origin.String())
@@ -111,7 +113,7 @@ func TestIPv6IsCapturedWhereItCouldBeUsed(t *testing.T) {
 				h.Addresses = append(h.Addresses, netip.MustParsePrefix(a))
 			}
 			c := capture.Plan(cfg, h)
-			got := c.Rules.Table(iptables.IPv6, iptables.Nat) != nil
+			got := slices.Contains(c.Rules.Families, iptables.IPv6)
 			if got != test.want || len(c.Routing.Addresses) > 0 != test.want {
 				t.Errorf("captured %v, want %v; on lo: %v", got, test.want, c.Routing.Addresses)
 			}
@@ -148,7 +150,7 @@ func TestWarnings(t *testing.T) {
 
 func TestDNSIsLeftAloneWithoutServers(t *testing.T) {
 	c := planArgs(t, nil, "--redirect-dns")
-	if c.Rules.Table(iptables.IPv4, iptables.Raw) != nil {
+	if written := form.IPTables(c.Rules); written.Table(iptables.IPv4, iptables.Raw) != nil {
 		t.Error("there is a raw table")
 	}
 	for _, line := range rules(c, iptables.IPv4, iptables.Nat, "ISTIO_OUTPUT") {

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/config"
@@ -24,43 +25,31 @@ const (
 // loopbackInterface is the name Linux gives it in every namespace.
 const loopbackInterface = "lo"
 
-// planner collects the rules of one family.
+// planner collects the rules.
 type planner struct {
-	cfg         config.Config
-	family      iptables.Family
-	dns         dnsServers
-	loopback    netip.Prefix
-	passthrough netip.Prefix
+	cfg      config.Config
+	families []iptables.Family
+	dns      dnsPlan
 
-	raw, mangle, nat iptables.Table
+	raw, mangle, nat iptables.PlannedTable
 }
 
-func newPlanner(cfg config.Config, f iptables.Family, dns dnsServers) *planner {
-	p := &planner{
-		cfg:         cfg,
-		family:      f,
-		dns:         dns,
-		loopback:    cfg.LoopbackCIDR,
-		passthrough: f.Passthrough(),
-		raw:         iptables.NewTable(f, iptables.Raw),
-		mangle:      iptables.NewTable(f, iptables.Mangle),
-		nat:         iptables.NewTable(f, iptables.Nat),
+func newPlanner(cfg config.Config, families []iptables.Family, dns dnsPlan) *planner {
+	return &planner{
+		cfg: cfg, families: families, dns: dns,
+		raw:    iptables.PlannedTable{Name: iptables.Raw},
+		mangle: iptables.PlannedTable{Name: iptables.Mangle},
+		nat:    iptables.PlannedTable{Name: iptables.Nat},
 	}
-	if f == iptables.IPv6 {
-		p.loopback = netip.MustParsePrefix("::1/128")
-	}
-	return p
 }
 
 // tables returns the tables that have rules.
-func (p *planner) tables() []iptables.Table {
-	for _, chain := range []string{chainInbound, chainInRedirect, chainOutput, chainRedirect} {
-		p.nat.Append(chain)
-	}
+func (p *planner) tables() []iptables.PlannedTable {
+	p.nat.Make(chainInbound, chainInRedirect, chainOutput, chainRedirect)
 	p.natTargets(&p.nat)
 	p.natInbound(&p.nat)
 	p.natOutput(&p.nat)
-	tables := []iptables.Table{p.nat}
+	tables := []iptables.PlannedTable{p.nat}
 
 	if p.cfg.DropInvalid || p.cfg.Mode == config.ModeTProxy {
 		p.dropInvalid(&p.mangle)
@@ -74,13 +63,40 @@ func (p *planner) tables() []iptables.Table {
 	return tables
 }
 
-func (p *planner) dropInvalid(mangle *iptables.Table) {
+func (p *planner) dropInvalid(mangle *iptables.PlannedTable) {
 	if !p.cfg.DropInvalid {
 		return
 	}
 	why := from("--drop-invalid", "")
 	mangle.Append(iptables.Prerouting, why.rule(iptables.Jump{Chain: chainDrop}, conntrack(iptables.StateInvalid)))
 	// An excluded interface is left alone in every respect.
-	p.skipInterfaces(mangle, chainDrop, in)
+	p.skipInterfaces(mangle, chainDrop, iptables.InInterface)
 	mangle.Append(chainDrop, why.rule(iptables.Drop))
+}
+
+// perFamily returns a rule for each family, and leaves out those that are about an empty
+// list.
+func (p *planner) perFamily(rule func(iptables.Family) iptables.PlannedRule) []iptables.PlannedRule {
+	var rules []iptables.PlannedRule
+	for _, f := range p.families {
+		r := rule(f)
+		r.Family = f
+		rules = append(rules, r)
+	}
+	return listed(rules...)
+}
+
+// loopback is what counts as the pod itself.
+func (p *planner) loopback(f iptables.Family) netip.Prefix {
+	if f == iptables.IPv6 {
+		return netip.MustParsePrefix("::1/128")
+	}
+	return p.cfg.LoopbackCIDR
+}
+
+// listed leaves out the rules that are about an empty list, which are for no packet.
+func listed(rules ...iptables.PlannedRule) []iptables.PlannedRule {
+	return slices.DeleteFunc(rules, func(r iptables.PlannedRule) bool {
+		return slices.ContainsFunc(r.Lists(), func(l iptables.List) bool { return len(l.Given) == 0 })
+	})
 }

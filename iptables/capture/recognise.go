@@ -34,7 +34,7 @@ type Recognised struct {
 // such as the routing table, and ports that are excluded from a list.
 //
 // form makes of a plan what is written, and read back, in the form of the rules.
-func Recognise(rs iptables.Ruleset, form func(plan iptables.Ruleset) iptables.Ruleset) Recognised {
+func Recognise(rs iptables.Ruleset, form func(plan iptables.Plan) iptables.Ruleset) Recognised {
 	rs = rs.ReadComments()
 	var r recogniser
 	for _, f := range iptables.Families() {
@@ -42,17 +42,60 @@ func Recognise(rs iptables.Ruleset, form func(plan iptables.Ruleset) iptables.Ru
 		one.family(&rs, f)
 		r.merge(one)
 	}
-	found := Recognised{Config: r.config(), Host: host.Host{NameServers: r.nameServers()}}
-	if told, ok := originsOf(rs); ok {
-		found.Config, found.Refused = told.config(found.Config)
-		found.Host.NameServers = told.nameServers()
+	byShape := Recognised{Config: r.config(), Host: host.Host{NameServers: r.nameServers()}}
+	told, ok := originsOf(rs)
+	if !ok {
+		byShape.compare(rs, form)
+		return byShape
 	}
+	found := byShape
+	found.Config, found.Refused = told.config(found.Config)
+	found.Host.NameServers = told.nameServers()
+	if !leavesLoopback(rs) {
+		includeLoopback(&found.Config)
+	}
+	if found.compare(rs, form); !found.Complete {
+		// A group of ports is stored with its ports joined. Its rules tell that there were
+		// enough for groups.
+		if byShape.compare(rs, form); byShape.Complete {
+			return byShape
+		}
+	}
+	return found
+}
+
+// leavesLoopback reports whether there is the rule that leaves lo to the application.
+func leavesLoopback(rs iptables.Ruleset) bool {
+	return slices.ContainsFunc(rs.Tables, func(t iptables.Table) bool {
+		c := t.Chain(chainOutput)
+		return t.Name == iptables.Nat && c != nil && slices.ContainsFunc(c.Rules, func(r iptables.Rule) bool {
+			return r.Origin.Option == optionProxyUID && r.Out.Name == loopbackInterface && r.Target == iptables.Return
+		})
+	})
+}
+
+// includeLoopback lists a part of loopback apart, where one prefix that was found has it
+// and more: there must have been one, and a long list is stored joined.
+func includeLoopback(cfg *config.Config) {
+	if includesLoopback(*cfg) {
+		return
+	}
+	for _, f := range iptables.Families() {
+		whole := wholeLoopback(f)
+		if slices.ContainsFunc(cfg.IncludedCIDRs.CIDRs, func(p netip.Prefix) bool { return p.Contains(whole.Addr()) }) {
+			cfg.IncludedCIDRs.CIDRs = append(cfg.IncludedCIDRs.CIDRs, whole)
+			return
+		}
+	}
+}
+
+// compare compares the rules with those that the options found make.
+func (found *Recognised) compare(rs iptables.Ruleset, form func(iptables.Plan) iptables.Ruleset) {
 	planned := form(Plan(found.Config, found.Host).Rules)
 	own, plannedOwn := rs.Own(), planned.Own()
 	own.Faults = nil // what is wrong beside the rules leaves their origins as they are
 	found.Complete = len(found.Refused) == 0 && own.Equal(&plannedOwn)
 	found.Rules = withOrigins(rs, &planned)
-	return found
 }
 
 // withOrigins returns the rules with the origins of those planned for the same
@@ -125,11 +168,11 @@ func (r *recogniser) merge(other recogniser) {
 		*r = other
 		return
 	}
-	add(&r.families, other.families...)
-	add(&r.includedCIDRs, other.includedCIDRs...)
-	add(&r.excludedCIDRs, other.excludedCIDRs...)
-	add(&r.excludedSources, other.excludedSources...)
-	add(&r.servers, other.servers...)
+	r.families = append(r.families, other.families...)
+	r.includedCIDRs = append(r.includedCIDRs, other.includedCIDRs...)
+	r.excludedCIDRs = append(r.excludedCIDRs, other.excludedCIDRs...)
+	r.excludedSources = append(r.excludedSources, other.excludedSources...)
+	r.servers = append(r.servers, other.servers...)
 }
 
 // config returns the collected options, with defaults for what is unknown.

@@ -5,8 +5,6 @@ import (
 	"strconv"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/compact"
-	"github.com/meshtables/meshtables/iptables/config"
 )
 
 // itemsOf returns the items of a rule's option that make up an interval of the values
@@ -19,9 +17,6 @@ func itemsOf(r *iptables.Rule, i iptables.Interval) []string {
 	case iptables.SourceAddress, iptables.DestinationAddress:
 		return texts(i.Prefixes(), netip.Prefix.String)
 	case iptables.OwnerUID, iptables.OwnerGID:
-		if r.Origin.Option == "--excluded-uids" {
-			return []string{userTraffic(r, i)}
-		}
 		if ids, ok := idsOf(i); ok {
 			return ids
 		}
@@ -43,14 +38,4 @@ func idsOf(i iptables.Interval) (ids []string, ok bool) {
 		ids = append(ids, strconv.FormatUint(uint64(first+n), 10))
 	}
 	return ids, true
-}
-
-// userTraffic returns the item of --excluded-uids that makes a rule for users.
-func userTraffic(r *iptables.Rule, users iptables.Interval) string {
-	t := config.UserTraffic{Protocol: r.Protocol.Protocol}
-	t.First, t.Last = users.IDs()
-	if ports, _, ok := compact.Values(*r, iptables.DestinationPort); ok {
-		t.Ports = ports[0].Ports()
-	}
-	return t.String()
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/compact"
 	"github.com/meshtables/meshtables/iptables/config"
 )
 
@@ -21,11 +20,15 @@ func originsOf(rs iptables.Ruleset) (o origins, ok bool) {
 	known := make(map[iptables.Origin]bool)
 	own := rs.Own()
 	slices.SortStableFunc(own.Tables, natFirst)
-	for _, t := range own.Tables {
+	for i, t := range own.Tables {
 		for _, c := range t.Chains {
 			for _, r := range c.Rules {
-				if r.Origin != (iptables.Origin{}) {
+				switch {
+				case r.Origin == (iptables.Origin{}):
+				case r.Origin.Option != optionExcludedUIDs:
 					o.add(&r, t.Family, known)
+				case i == 0 && !isTwin(&r):
+					o[optionExcludedUIDs] = append(o[optionExcludedUIDs], valuesOf(&r)...)
 				}
 			}
 		}
@@ -45,17 +48,16 @@ func natFirst(a, b iptables.Table) int {
 	return 0
 }
 
-// add adds the values of a rule's option but those that are known.
+// add adds the values of a rule's option but those that other rules have told.
 func (o origins) add(r *iptables.Rule, f iptables.Family, known map[iptables.Origin]bool) {
 	option := r.Origin.Option
-	values := o[option]
-	for _, v := range append(valuesOf(r), unlistedPrefix(r, f)...) {
-		if one := (iptables.Origin{Option: option, Value: v}); !known[one] {
-			known[one] = true
-			values = append(values, v)
-		}
+	values := slices.DeleteFunc(slices.Concat(valuesOf(r), unlistedPrefix(r, f)), func(v string) bool {
+		return known[iptables.Origin{Option: option, Value: v}]
+	})
+	for _, v := range values {
+		known[iptables.Origin{Option: option, Value: v}] = true
 	}
-	o[option] = values
+	o[option] = append(o[option], values...)
 }
 
 // valuesOf returns the items of an option's value. Those of a list that was too
@@ -65,8 +67,11 @@ func valuesOf(r *iptables.Rule) []string {
 	if r.Origin.Value != "" && !r.Origin.IsShortened() {
 		return strings.Split(r.Origin.Value, ",")
 	}
+	if r.Origin.Option == optionExcludedUIDs {
+		return texts(excludedUsersOf(r), config.UserTraffic.String)
+	}
 	var values []string
-	for _, i := range compact.Named(*r, listedField(r)) {
+	for _, i := range r.Named(listedField(r)) {
 		values = append(values, itemsOf(r, i)...)
 	}
 	return values
@@ -78,7 +83,7 @@ func valuesOf(r *iptables.Rule) []string {
 // the list of the other.
 func unlistedPrefix(r *iptables.Rule, f iptables.Family) []string {
 	field := listedField(r)
-	if r.Address(field) == nil || r.Origin.Value == "*" || len(compact.Named(*r, field)) > 0 {
+	if r.Address(field) == nil || r.Origin.Value == "*" || len(r.Named(field)) > 0 {
 		return nil
 	}
 	isListed := func(text string) bool {
@@ -99,11 +104,11 @@ func listedField(r *iptables.Rule) iptables.SetField {
 	case "--excluded-source-cidrs":
 		return iptables.SourceAddress
 	case "--excluded-interfaces", "--virtual-interfaces":
-		if _, _, ok := compact.Values(*r, iptables.OutInterface); ok {
+		if _, _, ok := r.Values(iptables.OutInterface); ok {
 			return iptables.OutInterface
 		}
 		return iptables.InInterface
-	case "--proxy-uid", "--excluded-uids":
+	case "--proxy-uid":
 		return iptables.OwnerUID
 	case "--proxy-gid", "--included-groups", "--excluded-groups":
 		return iptables.OwnerGID

@@ -5,8 +5,8 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/compact"
 	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/form"
 )
 
 // family reads the rules of one family, by the names and the shapes that the
@@ -16,7 +16,7 @@ func (r *recogniser) family(rs *iptables.Ruleset, f iptables.Family) {
 	rules := func(table, chain string) []iptables.Rule {
 		if t := rs.Table(f, table); t != nil {
 			if c := t.Chain(chain); c != nil {
-				return compact.Ungroup(c.Rules)
+				return form.Ungroup(c.Rules)
 			}
 		}
 		return nil
@@ -48,9 +48,9 @@ func (r *recogniser) redirects(rules []iptables.Rule, port *uint16) {
 }
 
 // outbound reads ISTIO_OUTPUT of nat. The proxy's users and groups are told from
-// excluded ones by the rule that lets their connections come in again.
+// excluded ones by the rule that lets their connections come in again, one for each.
 func (r *recogniser) outbound(f iptables.Family, rules []iptables.Rule) {
-	var proxy []iptables.Owner
+	proxy := make(map[iptables.Owner]int)
 	loopback := false
 	for _, rule := range rules {
 		to, _ := rule.JumpsTo()
@@ -58,10 +58,10 @@ func (r *recogniser) outbound(f iptables.Family, rules []iptables.Rule) {
 		port, toPort := destinationPort(rule)
 		switch {
 		case to == chainInRedirect:
-			proxy = append(proxy, owners...)
-			if port := exceptedPort(rule); port != 0 {
-				r.tunnelPort = port
+			for _, o := range owners {
+				proxy[o]++
 			}
+			r.tunnelPort = exceptedPort(rule)
 		case to == chainRedirect && toPort:
 			r.includedOutbound = append(r.includedOutbound, port)
 		case to == chainRedirect:
@@ -69,7 +69,8 @@ func (r *recogniser) outbound(f iptables.Family, rules []iptables.Rule) {
 		case rule.Target != iptables.Return || rule.Source != (iptables.Address{}):
 		case len(owners) > 0 && rule.Out == (iptables.Interface{}):
 			for _, o := range owners {
-				r.owner(o, rule, slices.Contains(proxy, o))
+				r.owner(o, rule, proxy[o] > 0)
+				proxy[o]--
 			}
 		case len(owners) > 0:
 		case rule.Out != (iptables.Interface{}):
@@ -94,13 +95,13 @@ func (r *recogniser) outbound(f iptables.Family, rules []iptables.Rule) {
 func (r *recogniser) owner(o iptables.Owner, rule iptables.Rule, proxy bool) {
 	uid, gid := o.UID.First, o.GID.First
 	switch {
-	case o.UID.Set && proxy && !slices.Contains(r.proxyUIDs, uid):
+	case o.UID.Set && proxy:
 		r.proxyUIDs = append(r.proxyUIDs, uid)
 	case o.UID.Set:
 		r.excludedUser(o, rule)
 	case o.GID.Not:
 		r.includedGroups = append(r.includedGroups, gid)
-	case proxy && !slices.Contains(r.proxyGIDs, gid):
+	case proxy:
 		r.proxyGIDs = append(r.proxyGIDs, gid)
 	default:
 		r.excludedGroups = append(r.excludedGroups, gid)
@@ -216,10 +217,10 @@ func destinationPort(r iptables.Rule) (iptables.PortRange, bool) {
 	return iptables.PortRange{}, false
 }
 
-// exceptedPort returns the port other than that of DNS to which a rule does not
-// apply: the tunnel's, where it is about the proxy's way back in.
+// exceptedPort returns the port to which a rule about the proxy's way back in does not
+// apply: the tunnel's. That of DNS may be another.
 func exceptedPort(r iptables.Rule) uint16 {
-	values, _, _ := compact.Values(r, iptables.DestinationPort)
+	values, _, _ := r.Values(iptables.DestinationPort)
 	for _, v := range values {
 		for _, port := range []uint16{v.Ports().First, v.Ports().Last} {
 			if port != dnsPort {
@@ -227,7 +228,7 @@ func exceptedPort(r iptables.Rule) uint16 {
 			}
 		}
 	}
-	return 0
+	return dnsPort
 }
 
 func add[T comparable](list *[]T, items ...T) {

@@ -11,8 +11,8 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
-	"github.com/meshtables/meshtables/iptables/compact"
 	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/tests/recorded"
 )
@@ -21,8 +21,8 @@ import (
 func TestRecognisePlanned(t *testing.T) {
 	for _, c := range recorded.Cases(t) {
 		t.Run(c.Name, func(t *testing.T) {
-			planned := capture.Plan(c.Config(t), c.Host()).Rules
-			found := capture.Recognise(withoutOrigins(t, planned), compact.Multiport)
+			planned := form.IPTables(capture.Plan(c.Config(t), c.Host()).Rules)
+			found := capture.Recognise(withoutOrigins(t, planned), form.IPTables)
 			if diff := cmp.Diff(describe(planned), describe(found.Rules)); diff != "" {
 				t.Errorf("planned (-), recognised (+):\n%s", diff)
 			}
@@ -38,7 +38,7 @@ func TestRecognisePlanned(t *testing.T) {
 func TestRecogniseReference(t *testing.T) {
 	for _, c := range recorded.Cases(t) {
 		t.Run(c.Name, func(t *testing.T) {
-			found := capture.Recognise(c.Ruleset(t), compact.Multiport)
+			found := capture.Recognise(c.Ruleset(t), form.IPTables)
 			for _, table := range found.Rules.Tables {
 				for _, chain := range table.Chains {
 					for i, r := range chain.Rules {
@@ -57,13 +57,13 @@ func TestRecogniseReference(t *testing.T) {
 func TestRecogniseNative(t *testing.T) {
 	for _, c := range recorded.Cases(t) {
 		t.Run(c.Name, func(t *testing.T) {
-			native := compact.Sets(capture.Plan(c.Config(t), c.Host()).Rules)
-			found := capture.Recognise(native, compact.Sets)
+			native := form.Native(capture.Plan(c.Config(t), c.Host()).Rules)
+			found := capture.Recognise(native, form.Native)
 			if diff := cmp.Diff(describe(native), describe(found.Rules)); diff != "" {
 				t.Errorf("planned (-), recognised (+):\n%s", diff)
 			}
 			if !found.Complete {
-				again := compact.Sets(capture.Plan(found.Config, found.Host).Rules)
+				again := form.Native(capture.Plan(found.Config, found.Host).Rules)
 				t.Errorf("not recognised as complete; options found: %q\nplanned (-), again (+):\n%s",
 					found.Config.Args(), cmp.Diff(describe(native), describe(again)))
 			}
@@ -81,7 +81,7 @@ func TestRecogniseNativeEdited(t *testing.T) {
 	} {
 		for _, c := range recorded.Cases(t) {
 			t.Run(name+"/"+c.Name, func(t *testing.T) {
-				edited := compact.Sets(capture.Plan(c.Config(t), c.Host()).Rules)
+				edited := form.Native(capture.Plan(c.Config(t), c.Host()).Rules)
 				for _, table := range edited.Tables {
 					for i := range table.Chains {
 						chain := &table.Chains[i]
@@ -90,7 +90,7 @@ func TestRecogniseNativeEdited(t *testing.T) {
 						}
 					}
 				}
-				found := capture.Recognise(edited, compact.Sets)
+				found := capture.Recognise(edited, form.Native)
 				if diff := cmp.Diff(describe(edited), describe(found.Rules)); diff != "" {
 					t.Errorf("stored (-), recognised (+):\n%s", diff)
 				}
@@ -103,12 +103,12 @@ func TestRecogniseNativeEdited(t *testing.T) {
 func TestRecogniseGrouped(t *testing.T) {
 	cfg := config.Default()
 	cfg.IPv6, cfg.ExcludedPorts = config.IPv6Off, nil
-	for i := range uint16(compact.LongList + 1) {
+	for i := range uint16(form.LongList + 1) {
 		cfg.ExcludedPorts = append(cfg.ExcludedPorts, iptables.Port(1000+2*i))
 		cfg.ExcludedOutboundPorts = append(cfg.ExcludedOutboundPorts, iptables.Port(2000+2*i))
 	}
-	grouped := compact.Multiport(capture.Plan(cfg, host.Host{}).Rules)
-	found := capture.Recognise(withoutOrigins(t, grouped), compact.Multiport)
+	grouped := form.IPTables(capture.Plan(cfg, host.Host{}).Rules)
+	found := capture.Recognise(withoutOrigins(t, grouped), form.IPTables)
 	if diff := cmp.Diff(describe(grouped), describe(found.Rules)); diff != "" {
 		t.Errorf("planned (-), recognised (+):\n%s", diff)
 	}
@@ -134,8 +134,8 @@ func TestRecogniseNativeLongLists(t *testing.T) {
 	}
 	cfg.ExcludedPorts = cfg.ExcludedPorts[3:]
 	cfg.IPv6 = config.IPv6Off
-	native := compact.Sets(capture.Plan(cfg, host.Host{}).Rules)
-	found := capture.Recognise(native, compact.Sets)
+	native := form.Native(capture.Plan(cfg, host.Host{}).Rules)
+	found := capture.Recognise(native, form.Native)
 	if !found.Complete {
 		t.Error("not recognised as complete")
 	}
@@ -156,7 +156,7 @@ func TestRecogniseExemptions(t *testing.T) {
 	}
 	for _, mode := range []config.Mode{config.ModeRedirect, config.ModeTProxy} {
 		cfg.Mode, cfg.IPv6 = mode, config.IPv6On
-		found := capture.Recognise(withoutOrigins(t, capture.Plan(cfg, host.Host{}).Rules), compact.Multiport)
+		found := capture.Recognise(withoutOrigins(t, form.IPTables(capture.Plan(cfg, host.Host{}).Rules)), form.IPTables)
 		if !found.Complete {
 			t.Errorf("%s: not recognised as complete", mode)
 		}
@@ -170,7 +170,7 @@ func TestRecogniseExemptions(t *testing.T) {
 func TestRecogniseInterfaces(t *testing.T) {
 	for _, ports := range []string{"--included-ports=*", "--included-ports="} {
 		cfg := recorded.Parse(t, nil, "--excluded-interfaces=net1,tap0", "--virtual-interfaces=tap0,tap1", ports)
-		found := capture.Recognise(withoutOrigins(t, capture.Plan(cfg, host.Host{}).Rules), compact.Multiport)
+		found := capture.Recognise(withoutOrigins(t, form.IPTables(capture.Plan(cfg, host.Host{}).Rules)), form.IPTables)
 		if !found.Complete {
 			t.Errorf("%s: not recognised as complete", ports)
 		}
@@ -183,7 +183,7 @@ func TestRecogniseInterfaces(t *testing.T) {
 // The order of users is that of nat, although raw has rules for some of them too.
 func TestRecogniseOrderOfUsers(t *testing.T) {
 	cfg := recorded.Parse(t, nil, "--redirect-dns", "--capture-all-dns", "--excluded-uids=tcp:80:1000,1000-1001,udp:7:1000")
-	for form, of := range map[string]func(iptables.Ruleset) iptables.Ruleset{"sets": compact.Sets, "multiport": compact.Multiport} {
+	for form, of := range map[string]func(iptables.Plan) iptables.Ruleset{"sets": form.Native, "multiport": form.IPTables} {
 		found := capture.Recognise(of(capture.Plan(cfg, host.Host{}).Rules), of)
 		if !found.Complete || !slices.Equal(found.Config.ExcludedUIDs, cfg.ExcludedUIDs) {
 			t.Errorf("%s: complete %v, recognised %v", form, found.Complete, found.Config.ExcludedUIDs)
@@ -215,14 +215,14 @@ func TestRecogniseEveryAddress(t *testing.T) {
 				want = args
 			}
 			planned := capture.Plan(cfg, host.Host{}).Rules
-			found := capture.Recognise(withoutOrigins(t, planned), compact.Multiport)
+			found := capture.Recognise(withoutOrigins(t, form.IPTables(planned)), form.IPTables)
 			if !found.Complete {
 				t.Error("not recognised as complete")
 			}
 			if diff := cmp.Diff(recorded.Parse(t, nil, strings.Fields(want)...).Args(), found.Config.Args()); diff != "" {
 				t.Errorf("options wanted (-), recognised (+):\n%s", diff)
 			}
-			native := capture.Recognise(compact.Sets(planned), compact.Sets)
+			native := capture.Recognise(form.Native(planned), form.Native)
 			if !native.Complete {
 				t.Error("not recognised as complete in the native form")
 			}
@@ -238,7 +238,7 @@ func TestRecogniseEveryAddress(t *testing.T) {
 func TestRecogniseEveryAddressOfBothFamilies(t *testing.T) {
 	cfg := recorded.Parse(t, nil, "--ipv6=on", "--excluded-source-cidrs=0.0.0.0/0,::/0", "--included-cidrs=0.0.0.0/0,::/0",
 		"--excluded-cidrs=10.0.0.1,10.0.0.3,10.0.0.5,10.0.0.7,10.0.0.9,10.0.0.11,10.0.0.13,0.0.0.0/1,128.0.0.0/1,::/0")
-	planned := compact.Sets(capture.Plan(cfg, host.Host{}).Rules)
+	planned := form.Native(capture.Plan(cfg, host.Host{}).Rules)
 	stored := planned.Map(func(c *iptables.Chain, r iptables.Rule) iptables.Rule {
 		for _, four := range planned.Table(iptables.IPv4, iptables.Nat).Chain(c.Name).Rules {
 			if four.Equal(r) {
@@ -247,7 +247,7 @@ func TestRecogniseEveryAddressOfBothFamilies(t *testing.T) {
 		}
 		return r
 	})
-	found := capture.Recognise(stored, compact.Sets)
+	found := capture.Recognise(stored, form.Native)
 	if !found.Complete {
 		t.Errorf("not recognised as complete; options found: %q", found.Config.Args())
 	}
@@ -264,14 +264,14 @@ func TestRecogniseEveryAddressOfBothFamilies(t *testing.T) {
 }
 
 func TestRecogniseForeign(t *testing.T) {
-	planned := capture.Plan(recorded.Cases(t)[0].Config(t), recorded.Cases(t)[0].Host()).Rules
+	planned := form.IPTables(capture.Plan(recorded.Cases(t)[0].Config(t), recorded.Cases(t)[0].Host()).Rules)
 	nat := planned.Table(iptables.IPv4, iptables.Nat)
 	nat.Append(iptables.Output, iptables.Rule{Target: iptables.Accept})
-	if found := capture.Recognise(planned, compact.Multiport); !found.Complete {
+	if found := capture.Recognise(planned, form.IPTables); !found.Complete {
 		t.Error("a foreign rule makes it incomplete")
 	}
 	nat.Append("ISTIO_OUTPUT", iptables.Rule{Target: iptables.Accept})
-	if found := capture.Recognise(planned, compact.Multiport); found.Complete {
+	if found := capture.Recognise(planned, form.IPTables); found.Complete {
 		t.Error("a rule that no option makes goes unnoticed")
 	}
 }

@@ -3,7 +3,6 @@ package capture
 import (
 	"fmt"
 	"net/netip"
-	"strconv"
 
 	"github.com/meshtables/meshtables/iptables"
 )
@@ -16,6 +15,10 @@ func from(option string, value any) origin {
 	return origin{Option: option, Value: fmt.Sprint(value)}
 }
 
+// fromList names the option whose list rules come from. The form that the rules get
+// knows which items each is about.
+func fromList(option string) origin { return origin{Option: option} }
+
 // builtIn names a part of the policy that no option changes.
 func builtIn(what string) origin { return from(iptables.BuiltIn, what) }
 
@@ -24,17 +27,23 @@ type condition func(*iptables.Rule)
 
 // rule returns a rule with the target for packets that meet all conditions.
 // Extension matches keep the order of the conditions.
-func (o origin) rule(target iptables.Target, conditions ...condition) iptables.Rule {
+func (o origin) rule(target iptables.Target, conditions ...condition) iptables.PlannedRule {
 	r := iptables.Rule{Target: target, Origin: iptables.Origin(o)}
 	for _, c := range conditions {
 		c(&r)
 	}
-	return r
+	return iptables.PlannedRule{Rule: r}
 }
 
 // because gives a rule its reason, for those of which the option tells too little.
-func because(reason string, r iptables.Rule) iptables.Rule {
+func because(reason string, r iptables.PlannedRule) iptables.PlannedRule {
 	r.Reason = reason
+	return r
+}
+
+// needed says for which values of its list a rule does something.
+func needed(n iptables.Need, r iptables.PlannedRule) iptables.PlannedRule {
+	r.Needed = n
 	return r
 }
 
@@ -66,25 +75,60 @@ func match(m iptables.Match) condition {
 	return func(r *iptables.Rule) { r.Matches = append(r.Matches, m) }
 }
 
+// anyOf matches the values of a list.
+func anyOf(f iptables.SetField, values []iptables.Interval) condition {
+	return match(iptables.List{Field: f, Given: values})
+}
+
+// anyPort matches the destination ports of a list, and the protocol with them.
+func anyPort(proto iptables.Protocol, ranges []iptables.PortRange) condition {
+	return all(protocol(proto), anyOf(iptables.DestinationPort, intervals(ranges, iptables.PortInterval)))
+}
+
+// all is several conditions.
+func all(conditions ...condition) condition {
+	return func(r *iptables.Rule) {
+		for _, c := range conditions {
+			c(r)
+		}
+	}
+}
+
+// intervals returns the items of an option as what a list has of them.
+func intervals[T any](items []T, of func(T) iptables.Interval) []iptables.Interval {
+	values := make([]iptables.Interval, len(items))
+	for i, item := range items {
+		values[i] = of(item)
+	}
+	return values
+}
+
+func idInterval(id uint32) iptables.Interval { return iptables.IDInterval(id, id) }
+
 // ports matches source and destination port, of which a zero value stands for
 // any, and the protocol with them.
 func ports(proto iptables.Protocol, src, dst iptables.PortMatch) condition {
-	return func(r *iptables.Rule) {
-		protocol(proto)(r)
-		match(iptables.Ports{Protocol: proto, Source: src, Destination: dst})(r)
-	}
+	return all(protocol(proto), match(iptables.Ports{Protocol: proto, Source: src, Destination: dst}))
+}
+
+func toPort(proto iptables.Protocol, port uint16) condition {
+	return ports(proto, iptables.PortMatch{}, iptables.PortMatch{Range: iptables.Port(port), Set: true})
 }
 
 func toPorts(proto iptables.Protocol, ranges iptables.PortRange) condition {
 	return ports(proto, iptables.PortMatch{}, iptables.PortMatch{Range: ranges, Set: true})
 }
 
-func toPort(proto iptables.Protocol, port uint16) condition {
-	return toPorts(proto, iptables.Port(port))
-}
-
 func notToPort(proto iptables.Protocol, port uint16) condition {
 	return ports(proto, iptables.PortMatch{}, iptables.PortMatch{Range: iptables.Port(port), Not: true, Set: true})
+}
+
+func notToPorts(proto iptables.Protocol, numbers ...uint16) condition {
+	m := iptables.Multiport{Side: iptables.DestinationPorts, Not: true}
+	for _, port := range numbers {
+		m.Ports = append(m.Ports, iptables.Port(port))
+	}
+	return all(protocol(proto), match(m))
 }
 
 func fromPort(proto iptables.Protocol, port uint16) condition {
@@ -103,38 +147,32 @@ func notMark(value uint32) condition {
 	return match(iptables.Mark{Value: value, Mask: iptables.FullMask, Not: true})
 }
 
-// identity is one user or group of the proxy.
+// optionProxyUID is the option of the proxy's users.
+const optionProxyUID = "--proxy-uid"
+
+// identity is what the proxy runs as: its users, or its groups.
 type identity struct {
-	origin    origin
-	is, isNot condition
-	user      bool
-}
-
-func user(uid uint32) identity {
-	return identity{
-		origin: from("--proxy-uid", strconv.FormatUint(uint64(uid), 10)),
-		is:     match(iptables.Owner{UID: iptables.ID(uid)}),
-		isNot:  match(iptables.Owner{UID: iptables.NotID(uid)}),
-		user:   true,
-	}
-}
-
-func group(gid uint32) identity {
-	return identity{
-		origin: from("--proxy-gid", strconv.FormatUint(uint64(gid), 10)),
-		is:     match(iptables.Owner{GID: iptables.ID(gid)}),
-		isNot:  match(iptables.Owner{GID: iptables.NotID(gid)}),
-	}
+	option string
+	field  iptables.SetField
+	ids    []iptables.Interval
 }
 
 // proxyIdentities returns the proxy's users, then its groups.
 func (p *planner) proxyIdentities() []identity {
-	var ids []identity
-	for _, uid := range p.cfg.ProxyUIDs {
-		ids = append(ids, user(uid))
+	return []identity{
+		{optionProxyUID, iptables.OwnerUID, intervals(p.cfg.ProxyUIDs, idInterval)},
+		{"--proxy-gid", iptables.OwnerGID, intervals(p.cfg.ProxyGIDs, idInterval)},
 	}
-	for _, gid := range p.cfg.ProxyGIDs {
-		ids = append(ids, group(gid))
-	}
-	return ids
+}
+
+// rule returns a rule for what the proxy sends.
+func (i identity) rule(target iptables.Target, conditions ...condition) iptables.PlannedRule {
+	return fromList(i.option).rule(target, all(conditions...), anyOf(i.field, i.ids))
+}
+
+// ruleForOthers returns a rule for what others send. What the proxy sends meets the same
+// target in a later rule.
+func (i identity) ruleForOthers(target iptables.Target, conditions ...condition) iptables.PlannedRule {
+	others := match(iptables.List{Field: i.field, Not: true, Given: i.ids, Implied: true})
+	return fromList(i.option).rule(target, all(conditions...), others)
 }

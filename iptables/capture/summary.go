@@ -187,15 +187,14 @@ func (s *summariser) proxy() {
 	uids, gids := join(c.ProxyUIDs, number), join(c.ProxyGIDs, number)
 	who := s.option("proxy-uid", uids) + " " + s.option("proxy-gid", gids)
 	s.exempt(fmt.Sprintf("from %s to the pod itself", s.passthrough()), "the proxy's connections to the application")
-	p := planner{cfg: c}
 	self := fmt.Sprintf("user %s or group %s", s.words(uids), s.words(gids))
-	if c.Mode == config.ModeRedirect && !p.includesLoopback() {
+	if c.Mode == config.ModeRedirect && !includesLoopback(c) {
 		// The rule that leaves lo to anyone but the first user comes before
 		// those of the others.
 		self = fmt.Sprintf("user %d", c.ProxyUIDs[0])
 	}
 	s.captured(c.InboundPort, fmt.Sprintf("tcp by %s to the pod's own address", self), who)
-	if !p.includesLoopback() {
+	if !includesLoopback(c) {
 		s.exempt("by anyone else to the pod itself", "does not leave the pod")
 	}
 	s.exempt(fmt.Sprintf("by user %s or group %s", s.words(uids), s.words(gids)), "the proxy's: "+who)

@@ -8,6 +8,7 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/internal/packettest"
 	"github.com/meshtables/meshtables/tests/recorded"
 	"github.com/meshtables/meshtables/tests/soak"
@@ -24,7 +25,7 @@ func TestPacketsFareAsWithTheReference(t *testing.T) {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
 			want := c.Ruleset(t)
-			planned := capture.Plan(c.Config(t), c.Host()).Rules
+			planned := form.IPTables(capture.Plan(c.Config(t), c.Host()).Rules)
 			seen := make(map[explain.Verdict]int)
 			for _, f := range iptables.Families() {
 				values := packettest.ValuesOf(f, &want, &planned)

@@ -175,7 +175,7 @@ func (q *inquiry) given(option string) []string {
 }
 
 // without returns the rules less the one of a step. The native form has "not from
-// these" as "from these: go on there, and the rest is let go" (compact.Sets): what
+// these" as "from these: go on there, and the rest is let go" (form.Native): what
 // is not let go any more goes on there too.
 func without(rs *iptables.Ruleset, f iptables.Family, s Step) *iptables.Ruleset {
 	less := *rs

@@ -8,17 +8,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
-	"github.com/meshtables/meshtables/iptables/compact"
 	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/tests/recorded"
 )
 
-func plan(t *testing.T, args ...string) *iptables.Ruleset {
+func plan(t *testing.T, args ...string) iptables.Plan {
 	t.Helper()
 	cfg := recorded.Parse(t, nil, args...)
-	planned := capture.Plan(cfg, host.Host{NameServers: []netip.Addr{netip.MustParseAddr("10.96.0.10")}})
-	return &planned.Rules
+	return capture.Plan(cfg, host.Host{NameServers: []netip.Addr{netip.MustParseAddr("10.96.0.10")}}).Rules
 }
 
 // inbound comes in to port 80.
@@ -35,10 +34,9 @@ func query(server string) iptables.Packet {
 }
 
 // forms are those that a plan is written in.
-var forms = map[string]func(iptables.Ruleset) iptables.Ruleset{
-	"plan":      func(rs iptables.Ruleset) iptables.Ruleset { return rs },
-	"multiport": compact.Multiport,
-	"sets":      compact.Sets,
+var forms = map[string]func(iptables.Plan) iptables.Ruleset{
+	"multiport": form.IPTables,
+	"sets":      form.Native,
 }
 
 // Every exemption is told with its option, whatever the form, and the change that is
@@ -89,14 +87,15 @@ func TestReasons(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for form, of := range forms {
-				if diff := cmp.Diff(test.want, reasons(t, of(*plan(t, strings.Fields(test.args)...)), test.packet)); diff != "" {
+				if diff := cmp.Diff(test.want, reasons(t, of(plan(t, strings.Fields(test.args)...)), test.packet)); diff != "" {
 					t.Errorf("%s: %s", form, diff)
 				}
 			}
 			if test.changed == "" {
 				return
 			}
-			if result, err := explain.Walk(plan(t, strings.Fields(test.changed)...), test.packet); err != nil || result.Verdict == explain.Bypassed {
+			changed := form.IPTables(plan(t, strings.Fields(test.changed)...))
+			if result, err := explain.Walk(&changed, test.packet); err != nil || result.Verdict == explain.Bypassed {
 				t.Errorf("after the change: %s, %v", result.Verdict, err)
 			}
 		})
@@ -130,7 +129,7 @@ func TestReasonsOfLists(t *testing.T) {
 		"-i 10.1.0.0/16,10.2.0.0/16 --excluded-groups 7,8": "destination 10.0.0.2 is not in --included-cidrs=10.1.0.0/16,10.2.0.0/16" +
 			" / add 10.0.0.2 to --included-cidrs, or 80 to --included-outbound-ports",
 	} {
-		if diff := cmp.Diff(want, reasons(t, compact.Sets(*plan(t, strings.Fields(args)...)), packet())); diff != "" {
+		if diff := cmp.Diff(want, reasons(t, form.Native(plan(t, strings.Fields(args)...)), packet())); diff != "" {
 			t.Errorf("%s: %s", args, diff)
 		}
 	}
@@ -138,15 +137,15 @@ func TestReasonsOfLists(t *testing.T) {
 
 // Whoever asks is told something about every bypass, and nothing about the rest.
 func TestReasonsOfEveryBypass(t *testing.T) {
-	rules := plan(t)
+	rules := form.IPTables(plan(t))
 	for _, p := range []iptables.Packet{inbound(), packet(), query("10.96.0.10")} {
 		for _, state := range []iptables.CTState{iptables.StateNew, iptables.StateEstablished, iptables.StateInvalid} {
 			p.State = state
-			result, err := explain.Walk(rules, p)
+			result, err := explain.Walk(&rules, p)
 			if err != nil {
 				t.Fatal(err)
 			}
-			reasons := explain.Reasons(rules, p, result)
+			reasons := explain.Reasons(&rules, p, result)
 			if (result.Verdict == explain.Bypassed) != (len(reasons) > 0) {
 				t.Errorf("%+v: %s for %d reasons", p, result.Verdict, len(reasons))
 			}
@@ -159,7 +158,7 @@ func TestOrdinaryID(t *testing.T) {
 		"": 1000, "-u 1000": 1001, "-u 1001,1000 -g 1002": 1003, "--excluded-uids 1000-1999": 2000, "-u 999": 1000, "--excluded-uids 1000,1002": 1001,
 	} {
 		for form, of := range forms {
-			rules := of(*plan(t, strings.Fields(args)...))
+			rules := of(plan(t, strings.Fields(args)...))
 			if got := explain.OrdinaryID(&rules); got != want {
 				t.Errorf("%q, %s: got %d, want %d", args, form, got, want)
 			}

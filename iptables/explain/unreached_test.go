@@ -11,7 +11,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
-	"github.com/meshtables/meshtables/iptables/compact"
+	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/tests/recorded"
 )
 
@@ -59,7 +59,7 @@ func TestReasonsOfUnreachedRules(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for form, of := range forms {
-				rules := of(*plan(t, strings.Fields(test.args)...))
+				rules := of(plan(t, strings.Fields(test.args)...))
 				test.edit(&rules)
 				if diff := cmp.Diff(test.want, reasons(t, rules, test.packet)); diff != "" {
 					t.Errorf("%s: %s", form, diff)
@@ -76,7 +76,7 @@ func TestReasonsOfRulesAsApplied(t *testing.T) {
 	packets := []iptables.Packet{packet(), inbound(), toLoopback, byLoopback, query("10.96.0.10"), query("8.8.8.8")}
 	bypassed := 0
 	for _, c := range recorded.Cases(t) {
-		applied := map[string]iptables.Ruleset{"reference": capture.Recognise(c.Ruleset(t), compact.Multiport).Rules}
+		applied := map[string]iptables.Ruleset{"reference": capture.Recognise(c.Ruleset(t), form.IPTables).Rules}
 		for form, of := range forms {
 			applied[form] = of(capture.Plan(c.Config(t), c.Host()).Rules)
 		}
@@ -101,7 +101,7 @@ func TestReasonsOfRulesAsApplied(t *testing.T) {
 // built-in chain goes on after them.
 func TestReasonsOfForeignChains(t *testing.T) {
 	output := func(rule iptables.Rule, other ...iptables.Rule) iptables.Ruleset {
-		rules := *plan(t, "-i 10.1.0.0/16")
+		rules := form.IPTables(plan(t, "-i 10.1.0.0/16"))
 		nat := rules.Table(iptables.IPv4, iptables.Nat)
 		c := nat.Chain(iptables.Output)
 		c.Rules = slices.Insert(c.Rules, 0, rule)

@@ -16,7 +16,7 @@ type Backend interface {
 	// Form returns a plan in the words in which the backend writes it, which
 	// do the same to every packet: long lists of ports grouped, or all lists
 	// as sets. It is what Replace takes and Load returns.
-	Form(plan iptables.Ruleset) iptables.Ruleset
+	Form(plan iptables.Plan) iptables.Ruleset
 
 	// Load returns every table that exists, of both families, foreign rules
 	// included. It changes nothing: no table, chain or module comes to life

@@ -65,7 +65,7 @@ var ErrUnusable = errors.New("no usable backend")
 // only the extensions are missing it takes the native form, which needs none. Where the
 // kernel has no nf_tables it takes the legacy programs. The choice is returned even
 // with an error, for its candidates.
-func Choose(ctx context.Context, name string, want iptables.Ruleset, options xtables.Options) (Choice, error) {
+func Choose(ctx context.Context, name string, want iptables.Plan, options xtables.Options) (Choice, error) {
 	netlink, native := nftables.New(), nftables.NewNative()
 	compatible := sync.OnceValue(func() iptables.Ruleset { return netlink.Form(want) })
 	c := chooser{

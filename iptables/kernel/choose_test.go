@@ -20,16 +20,16 @@ import (
 
 func choose(t *testing.T, name string) Choice {
 	t.Helper()
-	choice, err := Choose(t.Context(), name, iptables.Ruleset{}, xtables.Options{})
+	choice, err := Choose(t.Context(), name, iptables.Plan{}, xtables.Options{})
 	if err != nil {
 		nstest.Missing(t, "the test needs the iptables programs: %v", err)
 	}
 	return choice
 }
 
-// wanting returns the choice for other rules.
-func wanting(choice Choice, rules iptables.Ruleset) Choice {
-	choice.Rules = choice.Backend.Form(rules)
+// wanting returns the choice for another plan.
+func wanting(choice Choice, plan iptables.Plan) Choice {
+	choice.Rules = choice.Backend.Form(plan)
 	return choice
 }
 
@@ -112,7 +112,7 @@ func TestAutoInOtherUserNamespace(t *testing.T) {
 	} {
 		plan := natRules(iptables.Return)
 		for i := range plan.Tables {
-			plan.Tables[i].Append("ISTIO_OUTPUT", c.rule)
+			plan.Tables[i].Append("ISTIO_OUTPUT", iptables.PlannedRule{Rule: c.rule})
 		}
 		choice, err := Choose(t.Context(), Auto, plan, xtables.Options{})
 		if err != nil {
@@ -142,7 +142,7 @@ func TestByName(t *testing.T) {
 			t.Errorf("got %s, want %s", got, name)
 		}
 	}
-	_, err := Choose(t.Context(), "banana", iptables.Ruleset{}, xtables.Options{})
+	_, err := Choose(t.Context(), "banana", iptables.Plan{}, xtables.Options{})
 	if err == nil || err.Error() != "--backend=banana: must be one of auto, iptables-nft, nftables, iptables-legacy, iptables" {
 		t.Errorf("got %v", err)
 	}

@@ -4,21 +4,18 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/form"
 )
 
 // inMangle returns natRules with one chain of mangle beside it.
 func inMangle(target iptables.Target) iptables.Ruleset {
-	rs := natRules(iptables.Return)
-	for _, f := range iptables.Families() {
-		mangle := iptables.NewTable(f, iptables.Mangle)
-		mangle.Append("ISTIO_TPROXY", iptables.Rule{Target: target})
-		rs.Tables = append(rs.Tables, mangle)
-	}
-	return rs
+	p := natRules(iptables.Return)
+	p.Table(iptables.Mangle).Append("ISTIO_TPROXY", iptables.PlannedRule{Rule: iptables.Rule{Target: target}})
+	return form.IPTables(p)
 }
 
 func TestHandover(t *testing.T) {
-	redirect, tproxy := natRules(iptables.Redirect{}), inMangle(iptables.TProxy{Port: 15006})
+	redirect, tproxy := form.IPTables(natRules(iptables.Redirect{})), inMangle(iptables.TProxy{Port: 15006})
 	between, ok := handover(redirect, tproxy)
 	if !ok {
 		t.Fatal("from REDIRECT to TPROXY nothing stands in between")

@@ -22,29 +22,23 @@ func routing() iptables.Routing {
 }
 
 // natRules returns one chain for each family, with one rule of the target.
-func natRules(target iptables.Target) iptables.Ruleset {
-	var rs iptables.Ruleset
-	for _, f := range iptables.Families() {
-		table := iptables.NewTable(f, iptables.Nat)
-		table.Append(iptables.Output, iptables.Rule{Target: iptables.Jump{Chain: "ISTIO_OUTPUT"}})
-		table.Append("ISTIO_OUTPUT", iptables.Rule{Protocol: iptables.ProtocolMatch{Protocol: iptables.TCP}, Target: target})
-		rs.Tables = append(rs.Tables, table)
-	}
-	return rs
+func natRules(target iptables.Target) iptables.Plan {
+	p := iptables.Plan{Families: iptables.Families()}
+	nat := p.Table(iptables.Nat)
+	nat.Append(iptables.Output, iptables.PlannedRule{Rule: iptables.Rule{Target: iptables.Jump{Chain: "ISTIO_OUTPUT"}}})
+	nat.Append("ISTIO_OUTPUT", iptables.PlannedRule{Rule: iptables.Rule{Protocol: iptables.ProtocolMatch{Protocol: iptables.TCP}, Target: target}})
+	return p
 }
 
 // savingMarks returns rules some of which are others while the rules move.
-func savingMarks() iptables.Ruleset {
-	rs := natRules(iptables.Return)
-	for _, f := range iptables.Families() {
-		mangle := iptables.NewTable(f, iptables.Mangle)
-		mangle.Append(iptables.Prerouting, iptables.Rule{Target: iptables.Jump{Chain: "ISTIO_PREROUTING"}})
-		mangle.Append("ISTIO_PREROUTING", iptables.Rule{
-			Target: iptables.SaveMark{PacketMask: iptables.FullMask, ConnectionMask: iptables.FullMask},
-		})
-		rs.Tables = append(rs.Tables, mangle)
-	}
-	return rs
+func savingMarks() iptables.Plan {
+	p := natRules(iptables.Return)
+	mangle := p.Table(iptables.Mangle)
+	mangle.Append(iptables.Prerouting, iptables.PlannedRule{Rule: iptables.Rule{Target: iptables.Jump{Chain: "ISTIO_PREROUTING"}}})
+	mangle.Append("ISTIO_PREROUTING", iptables.PlannedRule{Rule: iptables.Rule{
+		Target: iptables.SaveMark{PacketMask: iptables.FullMask, ConnectionMask: iptables.FullMask},
+	}})
+	return p
 }
 
 // observed is everything that an installation changes.
@@ -69,7 +63,7 @@ func observed(t *testing.T) string {
 func TestInstallAndRemove(t *testing.T) {
 	nstest.Enter(t)
 	choice := choose(t, string(xtables.NFT))
-	install := func(want bool, rs iptables.Ruleset, routing iptables.Routing) {
+	install := func(want bool, rs iptables.Plan, routing iptables.Routing) {
 		t.Helper()
 		report, err := Install(t.Context(), wanting(choice, rs), routing)
 		if err != nil || report.Changed != want || report.Unseen != nil {
@@ -92,11 +86,11 @@ func TestInstallAndRemove(t *testing.T) {
 	if now := observed(t); strings.Contains(now, "fwmark") || strings.Contains(now, "::6/128") {
 		t.Errorf("stale routing is left:\n%s", now)
 	}
-	install(true, iptables.Ruleset{}, iptables.Routing{})
+	install(true, iptables.Plan{}, iptables.Routing{})
 	if now := observed(t); strings.Contains(now, "ISTIO_") {
 		t.Errorf("rules are left:\n%s", now)
 	}
-	install(false, iptables.Ruleset{}, iptables.Routing{})
+	install(false, iptables.Plan{}, iptables.Routing{})
 }
 
 // Whatever step fails, those before it are taken back.
@@ -129,7 +123,7 @@ func TestFailureChangesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = take(t.Context(), []step{
-		replace(choice.Backend, have, natRules(iptables.Accept)),
+		replace(choice.Backend, have, choice.Backend.Form(natRules(iptables.Accept))),
 		{do: func(context.Context) error { return errBusy }},
 	})
 	if !errors.Is(err, errBusy) {

@@ -10,8 +10,8 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
-	"github.com/meshtables/meshtables/iptables/compact"
 	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
 )
 
@@ -219,7 +219,7 @@ func TestPlan(t *testing.T) {
 			}
 			want := strings.ReplaceAll(test.want, "\t", "") + "\n"
 			planned := capture.Plan(cfg, h).Rules
-			for _, rules := range []iptables.Ruleset{planned, compact.Multiport(planned), compact.Sets(planned)} {
+			for _, rules := range []iptables.Ruleset{form.IPTables(planned), form.Native(planned)} {
 				got := "\n"
 				attempts, untried := plan(Want{Rules: rules, Addresses: h.Addresses})
 				for _, a := range attempts {

@@ -15,6 +15,7 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
@@ -31,7 +32,7 @@ func enter(t *testing.T) Want {
 	nstest.Run(t, "ip", "route", "add", "default", "dev", "eth0")
 	addresses := []netip.Prefix{netip.MustParsePrefix("10.1.0.7/24")}
 	return Want{
-		Rules:     capture.Plan(config.Default(), host.Host{Addresses: addresses}).Rules,
+		Rules:     form.IPTables(capture.Plan(config.Default(), host.Host{Addresses: addresses}).Rules),
 		Addresses: addresses,
 		Timeout:   5 * time.Second,
 	}

@@ -8,6 +8,12 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
+// counters is what rules of one family have seen or, where a rule is shared, of both.
+type counters struct {
+	iptables.Counters
+	shared bool
+}
+
 // columns returns the headings of the counters: one for each family, or only one
 // where a line has counters of both. Those of the lines become as many.
 func (f *flow) columns(lines []line) []string {
@@ -36,7 +42,7 @@ func (f *flow) legend(lines []line) string {
 	return fmt.Sprintf(" (+ counts %s too)", other)
 }
 
-func (l line) countsBoth() bool { return len(l.counters) > 0 && l.counters[0].Both }
+func (l line) countsBoth() bool { return len(l.counters) > 0 && l.counters[0].shared }
 
 // sum makes one of the counters of both families.
 func (l *line) sum() {
@@ -44,14 +50,14 @@ func (l *line) sum() {
 		return
 	}
 	total := l.counters[0]
-	if !total.Both {
+	if !total.shared {
 		for _, c := range l.counters[1:] {
 			total.Packets += c.Packets
 			total.Bytes += c.Bytes
 		}
 	}
-	total.Both = false
-	l.counters = []iptables.Counters{total}
+	total.shared = false
+	l.counters = []counters{total}
 }
 
 // column returns the counters of a line in one column.
@@ -61,7 +67,7 @@ func (l *line) column(p painter, i int) string {
 	}
 	n := l.counters[i]
 	end := "  "
-	if n.Both {
+	if n.shared {
 		end = "+ "
 	}
 	text := fmt.Sprintf("%12s %6s%s", quantity(n.Packets), quantity(n.Bytes), end)

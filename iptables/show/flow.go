@@ -24,7 +24,7 @@ type chain struct {
 	// policy and counters are those of a built-in chain; the latter, as all
 	// that is per family, in the order of the flow's families.
 	policy   iptables.Policy
-	counters []iptables.Counters
+	counters []counters
 	steps    []step
 	// again marks a chain whose steps have been listed before in this flow,
 	// shared one that several rules of the table lead to: its counters are of
@@ -181,7 +181,7 @@ func newChainOf(same []*iptables.Table, name string, listed map[string]bool) *ch
 	listed[name] = true
 	c.policy = first.Policy
 	for _, t := range same {
-		c.counters = append(c.counters, t.Chain(name).Counters)
+		c.counters = append(c.counters, counters{Counters: t.Chain(name).Counters})
 	}
 	for i := range first.Rules {
 		s := step{foreign: !isOurs(first, &first.Rules[i])}

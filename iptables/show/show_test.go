@@ -15,16 +15,16 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
-	"github.com/meshtables/meshtables/iptables/compact"
 	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/show"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// planned returns the rules that a namespace with both families has.
-func planned(change func(*config.Config)) iptables.Ruleset {
+// plan returns the rules for a namespace with both families.
+func plan(change func(*config.Config)) iptables.Plan {
 	cfg := config.Default()
 	cfg.IPv6 = config.IPv6On
 	change(&cfg)
@@ -32,6 +32,9 @@ func planned(change func(*config.Config)) iptables.Ruleset {
 		netip.MustParseAddr("10.96.0.10"), netip.MustParseAddr("fd00:10:96::10"),
 	}}).Rules
 }
+
+// planned returns these rules in the form of iptables.
+func planned(change func(*config.Config)) iptables.Ruleset { return form.IPTables(plan(change)) }
 
 // lists asks for lists of several values.
 func lists(c *config.Config) {
@@ -44,8 +47,8 @@ func lists(c *config.Config) {
 
 // native returns rules in the native form, each with counters of its own, and a rule
 // that both families have at one place with those of both.
-func native(plan iptables.Ruleset) iptables.Ruleset {
-	rs := compact.Sets(plan)
+func native(plan iptables.Plan) iptables.Ruleset {
+	rs := form.Native(plan)
 	n := uint64(0)
 	for i := range rs.Tables {
 		t := &rs.Tables[i]
@@ -65,8 +68,7 @@ func native(plan iptables.Ruleset) iptables.Ruleset {
 // share makes one rule of r and its like.
 func share(v4 []iptables.Rule, r *iptables.Rule) {
 	for i := range v4 {
-		if v4[i].Equal(*r) {
-			v4[i].Counters.Both = true
+		if v4[i].Shared && v4[i].Equal(*r) {
 			r.Counters = v4[i].Counters
 		}
 	}
@@ -137,8 +139,8 @@ func TestGolden(t *testing.T) {
 			}}
 		}),
 		"foreign": parsed(t, foreign, other),
-		"native":  native(planned(lists)),
-		"native-apart": native(planned(func(c *config.Config) {
+		"native":  native(plan(lists)),
+		"native-apart": native(plan(func(c *config.Config) {
 			lists(c)
 			c.ExcludedCIDRs = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 		})),

@@ -63,7 +63,7 @@ func newChain(c *iptables.Chain) Chain {
 			Origin:   r.Origin.String(),
 			Foreign:  !isOurs(c, &r),
 
-			BothFamilies: r.Counters.Both,
+			BothFamilies: r.Shared,
 		})
 	}
 	return chain

@@ -103,8 +103,8 @@ func (f *flow) write(w io.Writer, p painter) {
 
 // line is a rule in a tree, or the policy at the end of a chain.
 type line struct {
-	counters []iptables.Counters // nil where nothing is counted
-	branch   string              // what joins it to the chain that it is in
+	counters []counters // nil where nothing is counted
+	branch   string     // what joins it to the chain that it is in
 	what     string
 	verdict  string
 	note     string
@@ -139,9 +139,9 @@ func (c *chain) lines(indent string) []line {
 
 // policyCounters returns nil where everything is 0: nf_tables counts for a policy
 // only if who made the chain asked for it.
-func (c *chain) policyCounters() []iptables.Counters {
+func (c *chain) policyCounters() []counters {
 	for _, n := range c.counters {
-		if n != (iptables.Counters{}) {
+		if n.Counters != (iptables.Counters{}) {
 			return c.counters
 		}
 	}
@@ -155,7 +155,7 @@ func (s *step) line() line {
 		origin: s.origin(),
 	}
 	for _, r := range s.rules {
-		l.counters = append(l.counters, r.Counters)
+		l.counters = append(l.counters, counters{r.Counters, r.Shared})
 	}
 	switch {
 	case s.to != nil && s.to.again:

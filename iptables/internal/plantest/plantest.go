@@ -5,6 +5,7 @@ package plantest
 import (
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
@@ -12,11 +13,14 @@ import (
 	"github.com/meshtables/meshtables/iptables/host"
 )
 
-// Random returns the rules of a made-up configuration, the same for the same
+// Random returns the rules of [Options].
+func Random(seed uint64) iptables.Plan { return capture.Plan(Options(seed)).Rules }
+
+// Options returns a made-up configuration and what it is for, the same for the same
 // seed. Lists have few values or some dozens, with some that are equal, overlap or
 // touch: all addresses of a family may be there, whole or as two halves, and so may
 // "tap1+" and "tap2+".
-func Random(seed uint64) iptables.Ruleset {
+func Options(seed uint64) (config.Config, host.Host) {
 	g := generator{rand.New(rand.NewPCG(seed, 5))}
 	cfg := config.Default()
 	cfg.ProxyUIDs, cfg.ProxyGIDs = g.ids(3), g.ids(3)
@@ -55,7 +59,25 @@ func Random(seed uint64) iptables.Ruleset {
 	if g.in(2) {
 		cfg.IPv6 = config.IPv6On
 	}
-	return capture.Plan(cfg, g.host()).Rules
+	if g.in(8) {
+		cfg.TunnelPort = 52 + uint16(g.UintN(3))
+	}
+	if g.in(8) {
+		cfg.ExcludedUIDs = g.similarUsers(60)
+	}
+	return given(cfg), g.host()
+}
+
+// given returns the options as they are when somebody has given them: an item of a list
+// is there once.
+func given(cfg config.Config) config.Config {
+	for _, arg := range cfg.Args() {
+		name, value, _ := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
+		if err := cfg.Set(name, value); err != nil {
+			panic(err)
+		}
+	}
+	return cfg
 }
 
 type generator struct{ *rand.Rand }
@@ -92,6 +114,33 @@ func (g generator) users(most int) []config.UserTraffic {
 		if g.in(2) {
 			u.Ports = iptables.Port(uint16(1000 + g.UintN(200)))
 		}
+	}
+	return users
+}
+
+// similarUsers are such that runs of them differ in their users or ports only.
+func (g generator) similarUsers(most int) []config.UserTraffic {
+	users := make([]config.UserTraffic, 1+g.IntN(most))
+	for i := range users {
+		u := &users[i]
+		if i > 0 {
+			*u = users[i-1]
+		}
+		switch {
+		case g.in(20):
+			u.Protocol = []iptables.Protocol{"", iptables.TCP, iptables.UDP}[g.IntN(3)]
+		case g.in(12):
+			u.Ports = iptables.PortRange{}
+		case g.in(2) && u.Ports != iptables.PortRange{}:
+			u.Ports = iptables.Port(52 + uint16(g.UintN(80)))
+		case g.in(2):
+			u.First = 1335 + g.Uint32N(20)
+			u.Last = u.First + g.Uint32N(2)
+		case g.in(3):
+			u.Ports = iptables.Port(52 + uint16(g.UintN(4)))
+		}
+		u.First = max(u.First, 1000)
+		u.Last = max(u.Last, u.First)
 	}
 	return users
 }

@@ -29,8 +29,7 @@ import (
 	"time"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/compact"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/native"
+	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 )
@@ -61,11 +60,11 @@ func (b *Backend) Name() string {
 
 // Form returns a plan in the words of the backend's form: what Replace takes and
 // Load returns.
-func (b *Backend) Form(plan iptables.Ruleset) iptables.Ruleset {
+func (b *Backend) Form(plan iptables.Plan) iptables.Ruleset {
 	if b.native {
-		return native.Form(plan)
+		return form.Native(plan)
 	}
-	return compact.Multiport(plan)
+	return form.IPTables(plan)
 }
 
 // Load of the native form returns its one table as those of the model. Of the

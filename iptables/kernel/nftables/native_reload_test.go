@@ -34,7 +34,7 @@ func TestNativeReload(t *testing.T) {
 	})
 }
 
-func nativeReload(t *testing.T, name string, plan iptables.Ruleset) {
+func nativeReload(t *testing.T, name string, plan iptables.Plan) {
 	t.Helper()
 	want := NewNative().Form(plan)
 	nativeReplace(t, want)

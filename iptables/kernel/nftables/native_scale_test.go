@@ -11,46 +11,58 @@ import (
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 )
 
-// scattered is a ruleset with one rule for each of n ports that do not touch.
-func scattered(n int) iptables.Ruleset {
-	rs := excludedPorts(n)
-	rules := rs.Tables[0].Chains[0].Rules
-	for i := range rules {
-		port := iptables.PortMatch{Range: iptables.Port(uint16(2*i + 1)), Set: true}
+// scattered is a plan with one list of n ports that do not touch.
+func scattered(n int) iptables.Plan {
+	list := iptables.List{Field: iptables.DestinationPort}
+	for i := range n {
+		port := iptables.Port(uint16(2*i + 1))
 		if i%10 == 0 {
 			// A range now and then keeps the set from being a hash table.
-			port.Range.Last++
+			port.Last++
 		}
-		rules[i].Matches = []iptables.Match{iptables.Ports{Protocol: iptables.TCP, Destination: port}}
+		list.Given = append(list.Given, iptables.PortInterval(port))
 	}
-	return rs
+	return planOfLists(list)
 }
 
-// prefixes is a ruleset with one rule for each of n CIDRs of either family, of
-// which some overlap.
-func prefixes(n int) iptables.Ruleset {
-	var rs iptables.Ruleset
+// prefixes is a plan with one list of n CIDRs of either family, of which some overlap.
+func prefixes(n int) iptables.Plan {
+	var lists []iptables.List
 	for _, f := range iptables.Families() {
-		t := iptables.Table{Family: f, Name: iptables.Nat}
+		list := iptables.List{Field: iptables.DestinationAddress}
 		for i := range n {
 			cidr := fmt.Sprintf("10.%d.%d.0/%d", i/256, i%256, 24+i%9)
 			if f == iptables.IPv6 {
 				cidr = fmt.Sprintf("2001:db8:%x::/%d", i, 40+i%9)
 			}
-			t.Append("ISTIO_OUTPUT", iptables.Rule{
-				Destination: iptables.MatchAddress(netip.MustParsePrefix(cidr)), Target: iptables.Return,
-			})
+			list.Given = append(list.Given, iptables.PrefixInterval(netip.MustParsePrefix(cidr)))
 		}
-		t.Append(iptables.Output, iptables.Rule{Target: iptables.Jump{Chain: "ISTIO_OUTPUT"}})
-		rs.Tables = append(rs.Tables, t)
+		lists = append(lists, list)
 	}
-	return rs
+	return planOfLists(lists...)
+}
+
+// planOfLists returns a plan that lets go what each list has, of ports for both families.
+func planOfLists(lists ...iptables.List) iptables.Plan {
+	p := iptables.Plan{Families: iptables.Families()}
+	t := p.Table(iptables.Nat)
+	for i, list := range lists {
+		r := iptables.PlannedRule{Rule: iptables.Rule{Matches: []iptables.Match{list}, Target: iptables.Return}}
+		if list.Field == iptables.DestinationPort {
+			r.Protocol.Protocol = iptables.TCP
+		} else {
+			r.Family = p.Families[i]
+		}
+		t.Append("ISTIO_OUTPUT", r)
+	}
+	t.Append(iptables.Output, iptables.PlannedRule{Rule: iptables.Rule{Target: iptables.Jump{Chain: "ISTIO_OUTPUT"}}})
+	return p
 }
 
 // Tens of thousands of ports and prefixes are a few rules, which go in one
 // transaction and are read back as they were wanted.
 func TestNativeLarge(t *testing.T) {
-	for name, plan := range map[string]iptables.Ruleset{"ports": scattered(30000), "prefixes": prefixes(10000)} {
+	for name, plan := range map[string]iptables.Plan{"ports": scattered(30000), "prefixes": prefixes(10000)} {
 		t.Run(name, func(t *testing.T) {
 			nstest.Enter(t)
 			start := time.Now()
@@ -77,7 +89,7 @@ func TestNativeLarge(t *testing.T) {
 // form included.
 func BenchmarkNativeWrite(b *testing.B) {
 	for _, n := range []int{3, 1000, 10000} {
-		for name, plans := range map[string][]iptables.Ruleset{
+		for name, plans := range map[string][]iptables.Plan{
 			"ports":    {scattered(n), scattered(n + 1)},
 			"prefixes": {prefixes(n), prefixes(n + 1)},
 		} {

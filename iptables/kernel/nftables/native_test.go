@@ -39,7 +39,7 @@ func TestNativeRoundTrip(t *testing.T) {
 	})
 }
 
-func nativeTransition(t *testing.T, name string, plan iptables.Ruleset) {
+func nativeTransition(t *testing.T, name string, plan iptables.Plan) {
 	t.Helper()
 	want := NewNative().Form(plan)
 	nativeReplace(t, want)
@@ -74,7 +74,7 @@ func nativeLoad(t testing.TB) iptables.Ruleset {
 	return rs
 }
 
-func planOf(t testing.TB, name string) iptables.Ruleset {
+func planOf(t testing.TB, name string) iptables.Plan {
 	t.Helper()
 	for _, c := range plans.Cases(t) {
 		if c.Name == name {
@@ -82,7 +82,7 @@ func planOf(t testing.TB, name string) iptables.Ruleset {
 		}
 	}
 	t.Fatalf("there is no recorded case %s", name)
-	return iptables.Ruleset{}
+	return iptables.Plan{}
 }
 
 // The table is for people to read.
@@ -202,7 +202,7 @@ func TestNativeAllAddressesOfAFamily(t *testing.T) {
 	}{
 		{"IPv4", []string{"0.0.0.0/1", "128.0.0.0/1", "fd00::/8"}, "meta nfproto ipv4 counter", explain.Bypassed, explain.Redirected},
 		{"IPv6", []string{"::/1", "8000::/1", "10.0.0.0/8"}, "meta nfproto ipv6 counter", explain.Redirected, explain.Bypassed},
-		{"both", []string{"0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1"}, "\t\tcounter", explain.Bypassed, explain.Bypassed},
+		{"both", []string{"0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1"}, "meta nfproto ipv6 counter", explain.Bypassed, explain.Bypassed},
 	} {
 		cfg := config.Default()
 		cfg.IPv6 = config.IPv6On

@@ -101,7 +101,7 @@ func inUserNamespace(t *testing.T) {
 			t.Errorf("%s: got\n%s", name, text(have))
 		}
 	}
-	nativeReplace(t, NewNative().Form(excludedPorts(40000)))
+	nativeReplace(t, NewNative().Form(scattered(30000)))
 }
 
 func ownEqual(a, b iptables.Ruleset) bool {

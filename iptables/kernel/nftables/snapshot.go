@@ -40,8 +40,8 @@ type snapshot struct {
 	native     native.Table
 }
 
-// form is what a form has of a snapshot.
-type form interface {
+// written is what a snapshot has in one form.
+type written interface {
 	// Ruleset returns it in the words of the model.
 	Ruleset() iptables.Ruleset
 	// Changes appends what makes what is ours of it into want.
@@ -49,7 +49,7 @@ type form interface {
 }
 
 // forms returns the backend's own form and the other.
-func (b *Backend) forms(s *snapshot) (own, other form) {
+func (b *Backend) forms(s *snapshot) (own, other written) {
 	if b.native {
 		return &s.native, &s.compat
 	}

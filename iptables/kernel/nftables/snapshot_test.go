@@ -43,7 +43,7 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 		s.native.DecodeRules()
-		for _, f := range []form{&s.compat, &s.native} {
+		for _, f := range []written{&s.compat, &s.native} {
 			rs := f.Ruleset()
 			_ = text(rs)
 		}
@@ -52,7 +52,7 @@ func FuzzRead(f *testing.F) {
 
 // addSeeds adds each rule of a batch that makes everything, after all tables and chains
 // and the sets that it looks up, so that it has its place.
-func addSeeds(f *testing.F, empty form, want iptables.Ruleset) {
+func addSeeds(f *testing.F, empty written, want iptables.Ruleset) {
 	var head, sets []byte
 	for m := range split(batchOf(f, empty, want)) {
 		switch kindOf(m) {
@@ -68,7 +68,7 @@ func addSeeds(f *testing.F, empty form, want iptables.Ruleset) {
 }
 
 // batchOf returns the messages that make want of nothing.
-func batchOf(t testing.TB, empty form, want iptables.Ruleset) (sent []byte) {
+func batchOf(t testing.TB, empty written, want iptables.Ruleset) (sent []byte) {
 	t.Helper()
 	c := netlink.NewConn(&faulty{onSend: func(request []byte) []byte {
 		sent = bytes.Clone(request)

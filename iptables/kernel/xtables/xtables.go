@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/compact"
+	"github.com/meshtables/meshtables/iptables/form"
 )
 
 // Variant selects the programs.
@@ -72,7 +72,7 @@ func (b *Backend) String() string {
 func (b *Backend) Missing(family iptables.Family) error { return b.missing[family] }
 
 // Form returns a plan with the ports of long lists grouped.
-func (b *Backend) Form(plan iptables.Ruleset) iptables.Ruleset { return compact.Multiport(plan) }
+func (b *Backend) Form(plan iptables.Plan) iptables.Ruleset { return form.IPTables(plan) }
 
 // errUnknownFamily guards against a ruleset with a family that does not exist.
 var errUnknownFamily = errors.New("no such address family")

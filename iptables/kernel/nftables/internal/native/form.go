@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/compact"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 )
@@ -60,48 +59,6 @@ func AttachmentOf(table, chain string) (a tables.Attachment, ok bool) {
 	return a, ok
 }
 
-// Form returns a plan in the words of the native form: with sets, and with the rules
-// marked that are one for both families.
-func Form(plan iptables.Ruleset) iptables.Ruleset {
-	rs := compact.Sets(plan)
-	chains, err := wantedChains(rs)
-	if err != nil {
-		// Whoever writes it is told.
-		return rs
-	}
-	for _, c := range chains {
-		table, name := modelName(c.name)
-		v4, v6 := chainOf(&rs, iptables.IPv4, table, name), chainOf(&rs, iptables.IPv6, table, name)
-		if v4 != nil && v6 != nil {
-			markShared(c.rules, v4.Rules, v6.Rules)
-		}
-	}
-	return rs
-}
-
-func chainOf(rs *iptables.Ruleset, f iptables.Family, table, chain string) *iptables.Chain {
-	if t := rs.Table(f, table); t != nil {
-		return t.Chain(chain)
-	}
-	return nil
-}
-
-// markShared marks the rules of two families that have become one in the list made
-// of both.
-func markShared(list []rule, v4, v6 []iptables.Rule) {
-	for _, r := range list {
-		switch r.family {
-		case anyFamily:
-			v4[0].Counters.Both, v6[0].Counters.Both = true, true
-			v4, v6 = v4[1:], v6[1:]
-		case iptables.IPv4:
-			v4 = v4[1:]
-		case iptables.IPv6:
-			v6 = v6[1:]
-		}
-	}
-}
-
 // rule is a rule and the family whose packets it is for.
 type rule struct {
 	family iptables.Family // or anyFamily
@@ -129,7 +86,7 @@ func (r rule) text() string {
 // of returns the rule as one of a family's own, with native names of chains.
 func (r rule) of(f iptables.Family) iptables.Rule {
 	rule := r.rule
-	rule.Counters.Both = r.family == anyFamily
+	rule.Shared = r.family == anyFamily
 	if t, ok := rule.Target.(iptables.TProxy); ok && t.IP.IsUnspecified() {
 		t.IP = f.Unspecified()
 		rule.Target = t

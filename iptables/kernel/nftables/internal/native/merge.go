@@ -3,9 +3,7 @@ package native
 import (
 	"fmt"
 	"slices"
-	"strings"
 
-	"github.com/aymanbagabas/go-udiff/lcs"
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 )
@@ -20,7 +18,7 @@ type wantedChain struct {
 
 // wantedChains returns the chains of both families as those of one table, in
 // the order of the packet path. Every chain has to be one that packets can reach
-// (see compact.Sets): what a chain is for is told, when it is read back, by the
+// (see form.Native): what a chain is for is told, when it is read back, by the
 // jumps into it.
 func wantedChains(want iptables.Ruleset) ([]wantedChain, error) {
 	var chains []wantedChain
@@ -82,13 +80,12 @@ func rulesFor(t *iptables.Table, name string) []iptables.Rule {
 	return rules
 }
 
-// bothFamilies makes one list of the rules of both, each in its order, with those
-// that are equal once. A rule of one family is for any where only that family's
+// bothFamilies makes one list of the rules of both, each in its order, with those that
+// they share once. A rule of one family is for any where only that family's
 // packets can be.
 func bothFamilies(v4, v6 []iptables.Rule, base bool) []rule {
-	four, six := tagged(v4, iptables.IPv4), tagged(v6, iptables.IPv6)
 	if v4 == nil || v6 == nil {
-		list := slices.Concat(four, six)
+		list := slices.Concat(tagged(v4, iptables.IPv4), tagged(v6, iptables.IPv6))
 		for i := range list {
 			if !base && !hasAddress(&list[i].rule) {
 				list[i].family = anyFamily
@@ -97,14 +94,17 @@ func bothFamilies(v4, v6 []iptables.Rule, base bool) []rule {
 		return list
 	}
 	var list []rule
-	next := 0
-	for _, edit := range lcs.DiffLines(texts(four), texts(six)) {
-		list = append(list, shared(four[next:edit.Start])...)
-		list = append(list, four[edit.Start:edit.End]...)
-		list = append(list, six[edit.ReplStart:edit.ReplEnd]...)
-		next = edit.End
+	isShared := func(r iptables.Rule) bool { return r.Shared }
+	for {
+		n, m := slices.IndexFunc(v4, isShared), slices.IndexFunc(v6, isShared)
+		if n < 0 || m < 0 {
+			return append(append(list, tagged(v4, iptables.IPv4)...), tagged(v6, iptables.IPv6)...)
+		}
+		list = append(list, tagged(v4[:n], iptables.IPv4)...)
+		list = append(list, tagged(v6[:m], iptables.IPv6)...)
+		list = append(list, rule{family: anyFamily, rule: v4[n]})
+		v4, v6 = v4[n+1:], v6[m+1:]
 	}
-	return append(list, shared(four[next:])...)
 }
 
 func tagged(rules []iptables.Rule, f iptables.Family) []rule {
@@ -113,23 +113,4 @@ func tagged(rules []iptables.Rule, f iptables.Family) []rule {
 		list[i] = rule{family: f, rule: r}
 	}
 	return list
-}
-
-func shared(rules []rule) []rule {
-	for i := range rules {
-		rules[i].family = anyFamily
-	}
-	return rules
-}
-
-// texts returns lines that are equal for rules that both families can share.
-func texts(rules []rule) []string {
-	lines := make([]string, len(rules))
-	for i, r := range rules {
-		lines[i] = strings.TrimSpace(r.text())
-		if hasAddress(&r.rule) {
-			lines[i] = r.family.String() + " " + lines[i]
-		}
-	}
-	return lines
 }

@@ -80,7 +80,7 @@ func addChainTo(rs *iptables.Ruleset, f iptables.Family, c *installedChain, both
 	rules := slices.Clone(c.of(f))
 	for i := range rules {
 		rules[i] = withModelName(rules[i])
-		rules[i].Counters.Both = both && rules[i].Counters.Both
+		rules[i].Shared = both && rules[i].Shared
 	}
 	rs.Table(f, name).Append(chain, rules...)
 	if c.Base {

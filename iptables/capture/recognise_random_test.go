@@ -1,0 +1,82 @@
+package capture_test
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/form"
+	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/internal/plantest"
+	"github.com/meshtables/meshtables/tests/recorded"
+	"github.com/meshtables/meshtables/tests/soak"
+)
+
+// Rules that this program wrote are recognised, whatever the options: those that are
+// found make the same rules.
+func TestRecogniseEveryRule(t *testing.T) {
+	for seed := range uint64(soak.Times(800, 4000)) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			cfg, h := plantest.Options(seed)
+			recognisedInEveryForm(t, cfg, h)
+		})
+	}
+}
+
+func TestRecogniseTouchingOptions(t *testing.T) {
+	servers := host.Host{NameServers: []netip.Addr{netip.MustParseAddr("10.96.0.10")}}
+	ports := func(n int, item string) string {
+		return strings.Join(consecutive(n, func(i int) string { return fmt.Sprintf(item, i) }), ",")
+	}
+	for _, args := range []string{
+		"--excluded-uids=udp:53:1000,tcp:81:1000,53:1001,udp:1002",
+		"--excluded-uids=53:1000,80:1001,53:1001,443:1001",
+		"--excluded-uids=" + ports(12, "tcp:%d:1000") + ",tcp:1:12:1001",
+		"--excluded-uids=" + ports(12, "tcp:53:%d") + ",tcp:80:1-12",
+		"--excluded-uids=" + ports(40, "%d:1000") + "," + ports(40, "%d:1001"),
+		"--excluded-uids=" + ports(40, "53:%d") + "," + ports(40, "udp:%d"),
+		"--redirect-dns --excluded-uids=" + ports(40, "%d"),
+		"--redirect-dns --excluded-uids=" + ports(40, "53:%d") + ",5000",
+		"--excluded-ports=" + ports(40, "%d"),
+		"--mode=TPROXY --included-ports=" + ports(40, "%d") + "," + ports(20, "%d"),
+		"--tunnel-port=53",
+		"--tunnel-port=53 --redirect-dns",
+		"--tunnel-port=54 --redirect-dns",
+		"--tunnel-port=53 --redirect-dns --mode=TPROXY",
+		"--proxy-uid=7,5,6 --proxy-gid=3,1,2",
+	} {
+		t.Run(args[:min(len(args), 60)], func(t *testing.T) {
+			recognisedInEveryForm(t, recorded.Parse(t, nil, strings.Fields(args)...), servers)
+		})
+	}
+}
+
+func recognisedInEveryForm(t *testing.T, cfg config.Config, h host.Host) {
+	t.Helper()
+	plan := capture.Plan(cfg, h).Rules
+	commented := plan
+	commented.Comments = true
+	for name, test := range map[string]struct {
+		written iptables.Ruleset
+		form    func(iptables.Plan) iptables.Ruleset
+	}{
+		"iptables":               {withoutOrigins(t, form.IPTables(plan)), form.IPTables},
+		"iptables with comments": {withoutOrigins(t, form.IPTables(commented)), form.IPTables},
+		"native":                 {asStored(form.Native(plan)), form.Native},
+	} {
+		found := capture.Recognise(test.written, test.form)
+		if !found.Complete {
+			again := test.form(capture.Plan(found.Config, found.Host).Rules)
+			plain := test.written.ReadComments()
+			t.Errorf("%s: not recognised as complete\ngiven %q\nfound %q\nwritten (-), of the options found (+):\n%s", name,
+				cfg.Args(), found.Config.Args(), cmp.Diff(describe(withoutOrigins(t, plain.Own())), describe(withoutOrigins(t, again.Own()))))
+		}
+	}
+}

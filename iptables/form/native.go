@@ -1,0 +1,159 @@
+package form
+
+import (
+	"slices"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// Native returns a plan in the form of nf_tables: a list is a set, no rule asks for the
+// absence of an owner, and what no packet can reach is left out. Chains that have to be
+// split have a further part, such as ISTIO_OUTPUT_2. Rules that are one for both families
+// are marked as shared.
+//
+// The result has no comments: those of the native form are beside the rules, not in
+// them, and always there.
+func Native(plan iptables.Plan) iptables.Ruleset {
+	var rs iptables.Ruleset
+	for i := range plan.Tables {
+		chains := nativeChains(&plan.Tables[i])
+		var tables []iptables.Table
+		for _, f := range plan.Families {
+			if t := nativeTable(plan.Tables[i].Name, chains, f); len(t.Chains) > 0 {
+				tables = append(tables, t)
+			}
+		}
+		if len(tables) > 1 {
+			markShared(chains, tables)
+		}
+		rs.Tables = append(rs.Tables, tables...)
+	}
+	rs.Sort()
+	return rs
+}
+
+// nativeChains returns the chains of a table in the words of the native form, once for
+// both families.
+func nativeChains(t *iptables.PlannedTable) []iptables.PlannedChain {
+	var chains []iptables.PlannedChain
+	for _, c := range t.Chains {
+		native := iptables.PlannedChain{Name: c.Name}
+		for _, r := range c.Rules {
+			if r.Needed != iptables.ForNone {
+				r.Rule = withoutMultiport(r.Rule)
+				native.Rules = append(native.Rules, withSets(r))
+			}
+		}
+		chains = append(chains, withoutNegatedOwners(t, native)...)
+	}
+	return chains
+}
+
+// withSets returns a rule with a set for each list, or the plain match that says the
+// same.
+func withSets(r iptables.PlannedRule) iptables.PlannedRule {
+	for {
+		at := listIn(&r.Rule)
+		if at < 0 {
+			return r
+		}
+		list := r.Matches[at].(iptables.List)
+		if r.Needed == iptables.ForFirst {
+			list.Given = list.Given[:1]
+		}
+		if r.Origin.Value == "" {
+			r.Origin = originOf(r.Origin, list.Items())
+		}
+		if list.Implied {
+			r.Matches = slices.Concat(r.Matches[:at], r.Matches[at+1:])
+			continue
+		}
+		r.Rule = withSet(r.Rule, at, list.Set())
+	}
+}
+
+// withSet returns a rule that looks up a set in place of the match at a place, or has the
+// plain match that says the same.
+func withSet(r iptables.Rule, at int, set iptables.Set) iptables.Rule {
+	if len(set.Elements) == 1 {
+		if plain, ok := withInterval(r, at, set.Field, set.Not, set.Elements[0]); ok {
+			return plain
+		}
+	}
+	r.Matches = slices.Clone(r.Matches)
+	r.Matches[at] = set
+	return r
+}
+
+// withoutMultiport returns a rule with sets of ports for its matches multiport.
+func withoutMultiport(r iptables.Rule) iptables.Rule {
+	for at, m := range r.Matches {
+		group, ok := m.(iptables.Multiport)
+		if !ok || group.Side == iptables.EitherPorts {
+			continue
+		}
+		var ports []iptables.Interval
+		for _, p := range group.Ports {
+			ports = append(ports, iptables.PortInterval(p))
+		}
+		r = withSet(r, at, iptables.NewSet(sideField(group.Side), group.Not, ports))
+	}
+	return r
+}
+
+// nativeTable returns the chains that packets of a family can reach, with the rules for
+// them. What a chain is for is told, when it is read back, by the jumps into it.
+func nativeTable(name string, chains []iptables.PlannedChain, f iptables.Family) iptables.Table {
+	t := iptables.Table{Family: f, Name: name}
+	for i := range chains {
+		c := iptables.Chain{Name: chains[i].Name}
+		for _, r := range chains[i].Rules {
+			if r.IsFor(f) {
+				c.Rules = append(c.Rules, forFamily(r.Rule, f))
+			}
+		}
+		if chains[i].Has(f) {
+			t.Chains = append(t.Chains, c)
+		}
+	}
+	reached := make(map[string]bool)
+	var visit func(c *iptables.Chain)
+	visit = func(c *iptables.Chain) {
+		if c == nil || reached[c.Name] {
+			return
+		}
+		reached[c.Name] = true
+		for _, r := range c.Rules {
+			if to, ok := r.JumpsTo(); ok {
+				visit(t.Chain(to))
+			}
+		}
+	}
+	for i := range t.Chains {
+		if c := &t.Chains[i]; slices.Contains(iptables.BuiltinChains(name), c.Name) && len(c.Rules) > 0 {
+			visit(c)
+		}
+	}
+	t.Chains = slices.DeleteFunc(t.Chains, func(c iptables.Chain) bool { return !reached[c.Name] })
+	return t
+}
+
+// markShared marks the rules that are one for both families, in chains that packets of
+// both reach.
+func markShared(chains []iptables.PlannedChain, tables []iptables.Table) {
+	for _, planned := range chains {
+		for i := range tables {
+			c, other := tables[i].Chain(planned.Name), tables[1-i].Chain(planned.Name)
+			if c == nil || other == nil {
+				continue
+			}
+			n := 0
+			for _, r := range planned.Rules {
+				if r.IsFor(tables[i].Family) {
+					c.Rules[n].Shared = r.Family == 0
+					n++
+				}
+			}
+		}
+	}
+}
