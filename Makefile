@@ -32,9 +32,10 @@ kernels: ## the program in other kernels, each in a virtual machine; fetches the
 check: ## gofmt, go vet, staticcheck, govulncheck where it can be reached, race detector
 	@scripts/check
 
-bench: build ## what it costs, beside the iptables programs in the same run, and connections per second
+bench: build ## what it costs, beside the iptables programs and istio-iptables in the same run, and connections per second
 	@scripts/install-programs
-	@$(GO) run ./scripts/bench bin/meshtables
+	@$(GO) build -C scripts/bench/istio-iptables -o $(CURDIR)/bin/istio-iptables .
+	@$(GO) run ./scripts/bench bin/meshtables bin/istio-iptables
 	$(GO) test -run none -bench Connections -benchtime 1x ./tests
 
 fuzz: ## every fuzz target for FUZZTIME

@@ -29,7 +29,8 @@ func documents(t *testing.T) []string {
 //
 //	console  commands with their output
 //	sh       commands of make; see makeBlock
-//	yaml     has to be YAML, and what in it is for meshtables has to be accepted
+//	yaml     has to be YAML, and what in it is for meshtables has to be accepted;
+//	         where Istio's injector gives the arguments, with these
 //	text     has no command
 //
 // and any other for a block that is the output of a command; see block.
@@ -142,9 +143,17 @@ func containerSteps(t *testing.T, b block, value any) []step {
 	switch value := value.(type) {
 	case map[string]any:
 		if image, _ := value["image"].(string); strings.Contains(image, "/meshtables") {
-			steps = append(steps, step{command: "touch annotations; " + dryRun(containerArgs(t, b, value["args"])...)})
+			args := value["args"]
+			if value["name"] == "istio-init" && args == nil {
+				args = injectedArgs()
+			}
+			steps = append(steps, step{command: "touch annotations; " + dryRun(containerArgs(t, b, args)...)})
 		}
-		for _, each := range value {
+		for key, each := range value {
+			if key == "proxy_init" {
+				steps = append(steps, step{command: dryRun(containerArgs(t, b, injectedArgs())...)})
+				continue
+			}
 			steps = append(steps, containerSteps(t, b, each)...)
 		}
 	case []any:
@@ -153,6 +162,17 @@ func containerSteps(t *testing.T, b block, value any) []step {
 		}
 	}
 	return steps
+}
+
+// injectedArgs are the arguments of the container istio-init, as Istio's injection
+// template makes them without any annotation or value that changes them. What that
+// option for logs does not do here is said, except at this level.
+func injectedArgs() []any {
+	return []any{
+		"istio-iptables", "-p", "15001", "-z", "15006", "-u", "1337", "-m", "REDIRECT",
+		"-i", "*", "-x", "", "-b", "*", "-d", "15090,15021,15020",
+		"--log_output_level=default:info", "--log-level=warn",
+	}
 }
 
 // containerArgs returns the arguments of a container. The pod's annotations are at

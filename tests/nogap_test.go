@@ -53,6 +53,7 @@ func TestNoGapWhileOptionsChange(t *testing.T) {
 			}
 		}
 		stop()
+		t.Logf("changed %d times: %v", changes[backend], tr)
 		wantNoneAstray(t, tr)
 	})
 }
@@ -95,6 +96,7 @@ func TestNoGapInDNS(t *testing.T) {
 			}
 		}
 		stop()
+		t.Logf("%v", tr)
 		wantNoneAstray(t, tr)
 	})
 }

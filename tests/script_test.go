@@ -1,8 +1,10 @@
 package tests
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +27,7 @@ func TestScripts(t *testing.T) {
 	if err := lab.Available(); err != nil {
 		missing(t, err.Error())
 	}
+	documented := readSchema(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
@@ -37,7 +40,7 @@ func TestScripts(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			env.Values[scriptKey{}] = &scriptRun{lab: l}
+			env.Values[scriptKey{}] = &scriptRun{lab: l, documented: documented}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -51,8 +54,10 @@ type scriptKey struct{}
 
 // scriptRun is the state of one script.
 type scriptRun struct {
-	lab    *lab.Lab
-	status int
+	lab *lab.Lab
+	// documented is what answers in JSON have to be like.
+	documented *schema
+	status     int
 }
 
 func scriptOf(ts *testscript.TestScript) *scriptRun {
@@ -64,6 +69,7 @@ func runInPod(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: pod program [args...]; status checks its exit status")
 	}
 	run := scriptOf(ts)
+	var stdout bytes.Buffer
 	err := run.lab.Pod.Run(context.Background(), lab.Command{
 		Path: "env",
 		Args: args,
@@ -71,7 +77,7 @@ func runInPod(ts *testscript.TestScript, neg bool, args []string) {
 			"PATH=" + filepath.Dir(built.Program()) + ":" + os.Getenv("PATH"),
 			"WORK=" + ts.Getenv("WORK"),
 		},
-		Stdout: ts.Stdout(),
+		Stdout: io.MultiWriter(ts.Stdout(), &stdout),
 		Stderr: ts.Stderr(),
 	})
 	var exit *exec.ExitError
@@ -81,6 +87,9 @@ func runInPod(ts *testscript.TestScript, neg bool, args []string) {
 	run.status = 0
 	if exit != nil {
 		run.status = exit.ExitCode()
+	}
+	if heading := answerOf(args); heading != "" && stdout.Len() > 0 {
+		ts.Check(run.documented.checkAnswer(heading, stdout.Bytes()))
 	}
 }
 

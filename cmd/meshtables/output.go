@@ -12,8 +12,11 @@ import (
 	"github.com/meshtables/meshtables/iptables/routes"
 )
 
+// schemaVersion is that of docs/json.md, which says when it changes.
+const schemaVersion = 1
+
 // answer is what a run prints on stdout. Its exported fields are what -O json
-// prints.
+// prints, after the version; docs/json.md describes them.
 type answer interface {
 	text(w io.Writer)
 }
@@ -22,13 +25,19 @@ func (c *command) print(a answer) int {
 	if c.output == outputText {
 		return c.write(a.text)
 	}
-	return c.write(func(w io.Writer) {
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "  ")
-		encoder.SetEscapeHTML(false)
-		// Answers hold nothing that JSON has no form for, and w is a buffer.
-		_ = encoder.Encode(a)
-	})
+	return c.write(func(w io.Writer) { writeJSON(w, a) })
+}
+
+// writeJSON prints an answer as an object whose first field is the version.
+func writeJSON(w io.Writer, a answer) {
+	var object bytes.Buffer
+	encoder := json.NewEncoder(&object)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	// Answers hold nothing that JSON has no form for.
+	_ = encoder.Encode(a)
+	// Every answer has a field of its own, so a comma is right.
+	fmt.Fprintf(w, "{\n  \"schemaVersion\": %d,%s", schemaVersion, strings.TrimPrefix(object.String(), "{"))
 }
 
 // write prints an answer as a whole.

@@ -51,7 +51,7 @@ func (c *command) verify(ctx context.Context) int {
 		answer.Elsewhere = append(answer.Elsewhere, misplaced{
 			Backend: other.Backend.Name(),
 			Faults:  other.Rules.FaultTexts(),
-			Rules:   verify.Rules(&iptables.Ruleset{}, &other.Rules),
+			Rules:   append([]verify.Difference{}, verify.Rules(&iptables.Ruleset{}, &other.Rules)...),
 		})
 	}
 	for _, change := range changes {

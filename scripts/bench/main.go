@@ -1,8 +1,9 @@
 // Bench measures what meshtables costs, as whole processes, beside
-// iptables-nft-restore of the same rules in the same run, and what it costs to
-// start many at once, beside processes that do nothing. Usage:
+// iptables-nft-restore of the same rules and istio-iptables with the same arguments in
+// the same run, and what it costs to start many at once, beside processes that do
+// nothing. Usage:
 //
-//	go run ./scripts/bench path/to/meshtables
+//	go run ./scripts/bench path/to/meshtables path/to/istio-iptables
 //
 // Only the ratios say something about the program; the times are the machine's.
 // It needs root, for network namespaces of its own.
@@ -24,8 +25,8 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) != 1 {
-		return errors.New("usage: bench path/to/meshtables")
+	if len(args) != 2 {
+		return errors.New("usage: bench path/to/meshtables path/to/istio-iptables")
 	}
 	b := bench{program: args[0]}
 	info, err := os.Stat(b.program)
@@ -34,6 +35,10 @@ func run(ctx context.Context, args []string) error {
 	}
 	fmt.Printf("binary: %.1f MB\n\n", float64(info.Size())/1e6)
 	if err := b.compare(ctx, os.Stdout); err != nil {
+		return err
+	}
+	fmt.Println()
+	if err := b.besideReference(ctx, os.Stdout, args[1]); err != nil {
 		return err
 	}
 	fmt.Println()

@@ -1,0 +1,208 @@
+package tests
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/meshtables/meshtables/tests/built"
+	"github.com/meshtables/meshtables/tests/lab"
+)
+
+// TestJSON compares what the program prints in JSON with docs/json.md: every field that
+// it prints is documented, with its type and its values, and everything documented is
+// printed by one of these runs. TestScripts checks its answers against the document too.
+func TestJSON(t *testing.T) {
+	t.Parallel()
+	if err := lab.Available(); err != nil {
+		missing(t, err.Error())
+	}
+	for _, program := range []string{"iptables-nft", "iptables-legacy", "nft", "setpriv"} {
+		if _, err := exec.LookPath(program); err != nil {
+			missing(t, err.Error())
+		}
+	}
+	s := readSchema(t)
+	t.Run("runs", func(t *testing.T) {
+		for _, runs := range jsonRuns() {
+			t.Run(runs.name, func(t *testing.T) {
+				t.Parallel()
+				p := newPod(t, "iptables-nft")
+				if runs.proxy {
+					serveProxy(t, p, true)
+				}
+				for line := range strings.Lines(runs.commands) {
+					if command := strings.TrimSpace(line); command != "" {
+						checkJSONRun(t, s, p, command)
+					}
+				}
+			})
+		}
+	})
+	for _, what := range s.unseen() {
+		t.Errorf("docs/json.md has %s, which no run prints", what)
+	}
+}
+
+// checkJSONRun runs a command by a shell in the pod and compares what it prints. Its exit
+// status is no matter: answers that say that something is wrong are answers.
+func checkJSONRun(t *testing.T, s *schema, p pod, command string) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	_ = p.Pod.Run(t.Context(), lab.Command{
+		Path: "sh", Args: []string{"-c", command},
+		Env:    []string{"PATH=" + filepath.Dir(built.Program()) + ":" + os.Getenv("PATH")},
+		Stdout: &stdout, Stderr: &stderr,
+	})
+	heading := answerOf(strings.Fields(command))
+	switch {
+	case strings.Contains(command, "--log-format=json"):
+		if err := s.checkMessages(stderr.Bytes()); err != nil || stderr.Len() == 0 {
+			t.Errorf("%s: %v\n%s", command, err, &stderr)
+		}
+	case heading != "":
+		if err := s.checkAnswer(heading, stdout.Bytes()); err != nil {
+			t.Errorf("%s: %v\n%s%s", command, err, &stdout, &stderr)
+		}
+	case stderr.Len() > 0:
+		// What prepares a run has to work.
+		t.Fatalf("%s: %s", command, &stderr)
+	}
+}
+
+// commands are some for a pod of their own, one a line.
+type commands struct {
+	name     string
+	proxy    bool // whether a proxy listens in the pod
+	commands string
+}
+
+func jsonRuns() []commands {
+	return []commands{
+		{name: "apply", commands: `
+			meshtables -O json
+			meshtables -O json
+			meshtables --backend=nftables -O json
+			meshtables --backend=iptables-legacy -O json
+			meshtables --backend=iptables -O json
+			meshtables --backend=iptables-legacy -O json
+			meshtables --backend=nftables -O json
+			meshtables --ipv6=off -O json
+			meshtables --run-validation --skip-rule-apply -O json
+			meshtables --cleanup-only -O json
+			meshtables --cleanup-only -O json
+			meshtables --mode=TPROXY --redirect-dns --dry-run -O json
+			meshtables --dry-run --ipv6=off -O json
+			meshtables -v --reconcile --tproxy-mark=7 --banana --log-format=json
+			meshtables -v --reconcile --tproxy-mark=7 --log-format=json
+		`},
+		{name: "verify and show", commands: `
+			meshtables show -O json
+			meshtables --mode=TPROXY --redirect-dns --drop-invalid
+			meshtables verify --mode=TPROXY --redirect-dns --drop-invalid -O json
+			meshtables verify -O json
+			meshtables show -O json
+			iptables -t nat -I OUTPUT -p tcp -j ACCEPT
+			iptables -t mangle -P OUTPUT DROP
+			meshtables verify --mode=TPROXY --redirect-dns --drop-invalid -O json
+			meshtables show -O json
+			iptables -t mangle -P OUTPUT ACCEPT
+			iptables -t nat -D OUTPUT 1
+			meshtables --comments
+			meshtables verify -O json
+			meshtables --backend=iptables
+			meshtables verify --backend=iptables --excluded-ports=80 -O json
+			meshtables show --backend=iptables -O json
+			meshtables --backend=iptables-legacy
+			meshtables verify -O json
+			meshtables verify --backend=iptables-legacy -O json
+			meshtables show -O json
+			meshtables --backend=iptables-nft
+			meshtables verify --backend=iptables-legacy -O json
+			meshtables --backend=nftables
+			nft add table inet meshtables '{ flags dormant; }'
+			meshtables verify --backend=nftables -O json
+			meshtables verify --excluded-ports=80 -O json
+			meshtables show -O json
+			meshtables --cleanup-only
+			nft add table inet meshtables '{ flags dormant; }'
+			meshtables verify -O json
+			meshtables show -O json
+		`},
+		{name: "explain", commands: `
+			meshtables explain --live -O json
+			meshtables explain in :80 -O json
+			meshtables explain out 203.0.113.10:53 --proto=udp --redirect-dns --capture-all-dns -O json
+			meshtables explain in 10.244.1.7:80 --ctstate=INVALID --drop-invalid -O json
+			meshtables explain in 10.244.1.7:80 --ctstate=ESTABLISHED -O json
+			meshtables explain in 10.244.1.7:80 --from=192.0.2.9:1234 --in-interface=eth0 --mode=TPROXY -O json
+			meshtables explain --drop-invalid --mode=TPROXY --excluded-ports=80 -O json
+			meshtables explain -O json
+			meshtables
+			meshtables explain out 203.0.113.10:443 --trace -O json
+			meshtables explain in 10.244.1.7:80 --trace --in-interface=net7 -O json
+			meshtables --mode=TPROXY
+			meshtables explain in 10.244.1.7:80 --trace -O json
+			meshtables explain in 10.244.1.7:15021 --trace -O json
+			meshtables --ipv6=off
+			iptables -t mangle -I OUTPUT -p udp -j DROP
+			meshtables explain out 203.0.113.10:53 --proto=udp --trace -O json
+			iptables -t mangle -F
+			ip route add unreachable 203.0.113.11
+			meshtables explain out 203.0.113.11:80 --trace -O json
+			iptables -t nat -N OTHER
+			iptables -t nat -A OTHER -p tcp --dport 82 -j DNAT --to-destination 203.0.113.99:83
+			iptables -t nat -I OUTPUT ! -d 127.0.0.0/8 -m string --algo bm --string nowhere -j OTHER
+			iptables -t nat -I OUTPUT -p tcp --dport 82 -j OTHER
+			meshtables explain out 203.0.113.10:80 --trace -O json
+			meshtables explain out 203.0.113.10:82 --trace -O json
+		`},
+		{name: "explain to a proxy", proxy: true, commands: `
+			meshtables --mode=TPROXY
+			meshtables explain in 10.244.1.7:80 --trace -O json
+		`},
+		{name: "probe", commands: `
+			meshtables probe -O json
+			meshtables
+			meshtables probe -O json
+			meshtables --redirect-dns --capture-all-dns
+			setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin meshtables probe --redirect-dns --capture-all-dns -O json
+			meshtables probe --excluded-cidrs=0.0.0.0/1,128.0.0.0/1 --ipv6=off -O json
+			meshtables --cleanup-only
+			meshtables probe --ipv6=off --probe-timeout=400ms -O json
+		`},
+	}
+}
+
+// A field that no run prints is documented all the same.
+func TestJSONTags(t *testing.T) {
+	t.Parallel()
+	documented := make(map[string]bool)
+	for _, fields := range readSchema(t).objects {
+		for _, f := range fields {
+			documented[f.name] = true
+		}
+	}
+	tag := regexp.MustCompile("`json:\"([^,\"]*)")
+	for _, folder := range []string{"../cmd/meshtables", "../iptables"} {
+		err := filepath.WalkDir(folder, func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			for _, m := range tag.FindAllStringSubmatch(readDocument(t, path), -1) {
+				if !documented[m[1]] {
+					t.Errorf("%s: docs/json.md has no field %q", path, m[1])
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
