@@ -7,10 +7,11 @@ import (
 
 // String returns the rule as iptables-save prints it, without "-A" and the name
 // of the chain.
-func (r Rule) String() string { return strings.Join(r.words(), " ") }
+func (r Rule) String() string {
+	return strings.Join(r.appendSave(make([]string, 0, 16)), " ")
+}
 
-func (r Rule) words() []string {
-	words := make([]string, 0, 16)
+func (r *Rule) appendSave(words []string) []string {
 	words = appendAddress(words, "-s", r.Source)
 	words = appendAddress(words, "-d", r.Destination)
 	words = appendInterface(words, "-i", r.In)
@@ -45,6 +46,7 @@ func appendInterface(words []string, option string, i Interface) []string {
 // comments. Counters of policies are printed, counters of rules are not.
 func (rs *Ruleset) Save(family Family) string {
 	var b strings.Builder
+	var words []string
 	for _, t := range rs.Tables {
 		if t.Family != family {
 			continue
@@ -58,10 +60,13 @@ func (rs *Ruleset) Save(family Family) string {
 			fmt.Fprintf(&b, ":%s %s [%d:%d]\n", c.Name, policy, c.Counters.Packets, c.Counters.Bytes)
 		}
 		for _, c := range t.Chains {
-			for _, r := range c.Rules {
-				b.WriteString("-A " + c.Name)
-				if s := r.String(); s != "" {
-					b.WriteString(" " + s)
+			for i := range c.Rules {
+				words = c.Rules[i].appendSave(append(words[:0], "-A", c.Name))
+				for n, word := range words {
+					if n > 0 {
+						b.WriteByte(' ')
+					}
+					b.WriteString(word)
 				}
 				b.WriteByte('\n')
 			}

@@ -78,6 +78,9 @@ func (c *command) printPlan() int {
 	if err != nil {
 		return c.failed(err)
 	}
+	if c.output != outputText {
+		rules = rules.listed()
+	}
 	return c.print(rules)
 }
 

@@ -98,7 +98,14 @@ type plannedRule struct {
 
 func newPlannedRules(planned iptables.Ruleset, routing iptables.Routing) (plannedRules, error) {
 	a := plannedRules{planned: planned, Rules: []plannedRule{}, Routing: []string{}}
-	for _, t := range planned.Tables {
+	commands, err := routes.Commands(routing)
+	a.Routing = append(a.Routing, commands...)
+	return a, err
+}
+
+// listed returns the answer with its list of rules, which people get as text.
+func (a plannedRules) listed() plannedRules {
+	for _, t := range a.planned.Tables {
 		for _, c := range t.Chains {
 			for i, r := range c.Rules {
 				a.Rules = append(a.Rules, plannedRule{
@@ -107,9 +114,7 @@ func newPlannedRules(planned iptables.Ruleset, routing iptables.Routing) (planne
 			}
 		}
 	}
-	commands, err := routes.Commands(routing)
-	a.Routing = append(a.Routing, commands...)
-	return a, err
+	return a
 }
 
 // text prints the rules as iptables-save does, for each family under a comment
