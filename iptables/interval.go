@@ -119,6 +119,13 @@ func endsInOnes(v Value, n int) bool {
 	return true
 }
 
+// Addresses returns the ends of an interval of addresses.
+func (i Interval) Addresses() (first, last netip.Addr) {
+	first, _ = netip.AddrFromSlice([]byte(i.First))
+	last, _ = netip.AddrFromSlice([]byte(i.Last))
+	return first, last
+}
+
 // Ports returns an interval of ports as a range.
 func (i Interval) Ports() PortRange {
 	return PortRange{binary.BigEndian.Uint16([]byte(i.First)), binary.BigEndian.Uint16([]byte(i.Last))}
@@ -169,8 +176,7 @@ func (i Interval) Text(f SetField) string {
 		if p, ok := i.Prefix(); ok {
 			return p.String()
 		}
-		first, _ := netip.AddrFromSlice([]byte(i.First))
-		last, _ := netip.AddrFromSlice([]byte(i.Last))
+		first, last := i.Addresses()
 		return first.String() + "-" + last.String()
 	case InInterface, OutInterface:
 		if name, ok := i.Interface(); ok {

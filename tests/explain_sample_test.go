@@ -49,55 +49,49 @@ func newSampler(rules *iptables.Ruleset, f lab.Family, random *rand.Rand) *sampl
 // add collects the constants of a rule with their neighbours.
 func (s *sampler) add(r iptables.Rule) {
 	s.covered = true
-	if a := r.Destination; a != (iptables.Address{}) {
-		first := a.Prefix.Masked().Addr()
-		after := lastAddr(a.Prefix)
-		for _, a := range []netip.Addr{first.Prev(), first, after, after.Next()} {
-			if reachable(a) {
-				s.addresses = append(s.addresses, a)
-			}
+	for _, i := range r.Named(iptables.DestinationAddress) {
+		s.addAddresses(i)
+	}
+	for _, i := range r.Named(iptables.DestinationPort) {
+		s.addPorts(i.Ports())
+	}
+	for _, f := range []iptables.SetField{iptables.OwnerUID, iptables.OwnerGID} {
+		for _, i := range r.Named(f) {
+			s.addIDs(i.IDs())
 		}
+	}
+	for _, m := range iptables.MatchesOf[iptables.Mark](r) {
+		s.marks = append(s.marks, int(m.Value))
 	}
 	s.net1 = s.net1 || r.In.Name == "net1" || r.Out.Name == "net1"
 	s.virtual = s.virtual || r.In.Name == "virbr0"
-	for _, m := range r.Matches {
-		switch m := m.(type) {
-		case iptables.Ports:
-			s.addPorts(m.Destination)
-		case iptables.Owner:
-			s.addID(m.UID)
-			s.addID(m.GID)
-		case iptables.Mark:
-			s.marks = append(s.marks, int(m.Value))
-		}
-	}
 	to, _ := r.JumpsTo()
 	s.dns = s.dns || to == "ISTIO_OUTPUT_DNS"
 }
 
-func (s *sampler) addPorts(m iptables.PortMatch) {
-	for _, p := range []uint16{m.Range.First - 1, m.Range.First, m.Range.Last, m.Range.Last + 1} {
-		if m.Set && p != 0 {
+func (s *sampler) addAddresses(i iptables.Interval) {
+	first, last := i.Addresses()
+	for _, a := range []netip.Addr{first.Prev(), first, last, last.Next()} {
+		if reachable(a) {
+			s.addresses = append(s.addresses, a)
+		}
+	}
+}
+
+func (s *sampler) addPorts(r iptables.PortRange) {
+	for _, p := range []uint16{r.First - 1, r.First, r.Last, r.Last + 1} {
+		if p != 0 {
 			s.ports = append(s.ports, p)
 		}
 	}
 }
 
-func (s *sampler) addID(m iptables.IDMatch) {
-	for _, id := range []uint32{m.First - 1, m.First, m.Last + 1} {
-		if m.Set && id != ^uint32(0) {
+func (s *sampler) addIDs(first, last uint32) {
+	for _, id := range []uint32{first - 1, first, last + 1} {
+		if id != ^uint32(0) {
 			s.ids = append(s.ids, id)
 		}
 	}
-}
-
-func lastAddr(p netip.Prefix) netip.Addr {
-	b := p.Addr().AsSlice()
-	for bit := p.Bits(); bit < len(b)*8; bit++ {
-		b[bit/8] |= 0x80 >> (bit % 8)
-	}
-	a, _ := netip.AddrFromSlice(b)
-	return a
 }
 
 // reachable tells whether the pod can connect to an address: it is a machine's,

@@ -69,7 +69,8 @@ func nobodys(f iptables.Family) []netip.Addr {
 func (p *planner) networks(protocol iptables.Protocol) []addresses {
 	var all []addresses
 	for _, i := range p.listed(iptables.Output, protocol, iptables.DestinationAddress) {
-		all = append(all, addresses{addressOf(i.First), addressOf(i.Last)})
+		first, last := i.Addresses()
+		all = append(all, addresses{first, last})
 	}
 	return all
 }
@@ -86,7 +87,8 @@ func (i addresses) contains(a netip.Addr) bool {
 func (p *planner) within(i addresses) []netip.Addr {
 	candidates := []netip.Addr{i.first, i.first.Next(), i.last}
 	for _, part := range p.named(iptables.DestinationAddress) {
-		candidates = append(candidates, addressOf(part.Last).Next())
+		_, last := part.Addresses()
+		candidates = append(candidates, last.Next())
 	}
 	var all []netip.Addr
 	for _, a := range candidates {
@@ -95,11 +97,6 @@ func (p *planner) within(i addresses) []netip.Addr {
 		}
 	}
 	return all
-}
-
-func addressOf(v iptables.Value) netip.Addr {
-	a, _ := netip.AddrFromSlice([]byte(v))
-	return a
 }
 
 // sources returns the single addresses of the machine itself that rules mention as

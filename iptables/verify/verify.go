@@ -10,6 +10,7 @@ import (
 	"github.com/aymanbagabas/go-udiff/lcs"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/diff"
 )
 
 // Kind is what a [Difference] is.
@@ -92,9 +93,9 @@ const shadowedMark = "! installed behind a foreign rule"
 func Rules(want, have *iptables.Ruleset) []Difference {
 	var all []Difference
 	for _, f := range iptables.Families() {
-		for _, table := range tableNames(want, have, f) {
-			c := comparison{family: f, table: table, want: want.Table(f, table), have: have.Table(f, table), installed: have}
-			all = append(all, c.differences()...)
+		for _, t := range diff.Tables(have, want, f) {
+			c := comparison{family: f, table: t.Name, have: have.Table(f, t.Name), installed: have}
+			all = append(all, c.differences(t)...)
 		}
 	}
 	return all
@@ -107,68 +108,37 @@ func CommentsOnly(want, have *iptables.Ruleset) bool {
 	return len(Rules(want, have)) > 0 && len(Rules(&wanted, &installed)) == 0
 }
 
-// tableNames returns the tables of a family in canonical order.
-func tableNames(want, have *iptables.Ruleset, f iptables.Family) []string {
-	both := iptables.Ruleset{}
-	for _, rs := range []*iptables.Ruleset{want, have} {
-		for _, t := range rs.Tables {
-			if t.Family == f && both.Table(f, t.Name) == nil {
-				both.Tables = append(both.Tables, iptables.Table{Family: f, Name: t.Name})
-			}
-		}
-	}
-	both.Sort()
-	names := make([]string, len(both.Tables))
-	for i, t := range both.Tables {
-		names[i] = t.Name
-	}
-	return names
-}
-
-// comparison is that of one table, of which either side may not exist.
+// comparison is that of one table, which may not exist.
 type comparison struct {
-	family     iptables.Family
-	table      string
-	want, have *iptables.Table
+	family iptables.Family
+	table  string
+	have   *iptables.Table
 	// installed is all of what have is a part of.
 	installed *iptables.Ruleset
 }
 
-func (c *comparison) differences() []Difference {
-	var want, have iptables.Table
-	if c.want != nil {
-		want = c.want.Own()
+func (c *comparison) differences(t diff.Table) []Difference {
+	var all []Difference
+	for _, change := range t.Changes {
+		all = append(all, c.chain(change)...)
 	}
 	if c.have != nil {
-		have = c.have.Own()
+		own := c.have.Own()
+		all = append(all, c.shadowed(&own)...)
 	}
-	var all []Difference
-	for _, wanted := range want.Chains {
-		all = append(all, c.chain(&wanted, have.Chain(wanted.Name))...)
-	}
-	for _, installed := range have.Chains {
-		if want.Chain(installed.Name) == nil {
-			all = append(all, c.chain(nil, &installed)...)
-		}
-	}
-	return append(all, c.shadowed(&have)...)
+	return all
 }
 
-// chain compares the rules of one chain, or of none where it does not exist.
-func (c *comparison) chain(want, have *iptables.Chain) []Difference {
+// chain tells what differs in one chain, in as few rules as there can be.
+func (c *comparison) chain(change diff.Change[iptables.Rule, iptables.Rule]) []Difference {
 	var all []Difference
-	var wanted, installed []iptables.Rule
+	name, installed, wanted := change.Chain, change.Delete, change.Insert
 	switch {
-	case want == nil:
-		installed = have.Rules
-		all = c.itself(all, Unexpected, have.Name)
-	case have == nil:
-		wanted = want.Rules
-		all = c.itself(all, Missing, want.Name)
-	default:
-		wanted, installed = want.Rules, have.Rules
+	case change.Remove:
+		all = c.itself(all, Unexpected, name)
+	case change.Make:
+		all = c.itself(all, Missing, name)
 	}
-	name := nameOf(want, have)
 	positions := c.positions(name, len(installed))
 	for _, edit := range lcs.DiffLines(lines(installed), lines(wanted)) {
 		for i := edit.Start; i < edit.End; i++ {
@@ -183,13 +153,6 @@ func (c *comparison) chain(want, have *iptables.Chain) []Difference {
 		}
 	}
 	return all
-}
-
-func nameOf(want, have *iptables.Chain) string {
-	if want != nil {
-		return want.Name
-	}
-	return have.Name
 }
 
 // itself adds that a chain of ours is there or not. A built-in chain, of which

@@ -95,8 +95,7 @@ func (v *Values) add(f iptables.SetField, values iptables.Interval) {
 }
 
 func (v *Values) addAddresses(values iptables.Interval) {
-	first, _ := netip.AddrFromSlice([]byte(values.First))
-	last, _ := netip.AddrFromSlice([]byte(values.Last))
+	first, last := values.Addresses()
 	for _, a := range []netip.Addr{first.Prev(), first, last, last.Next()} {
 		if a.IsValid() {
 			v.addresses = append(v.addresses, a)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/diff"
 )
 
 // edit is the change of one table, as lines for iptables-restore --noflush.
@@ -27,9 +28,9 @@ var writeOrder = [...]string{iptables.Raw, iptables.Mangle, iptables.Nat}
 // way round; zones exist before DNS is redirected and until it no longer is.
 func edits(have, want *iptables.Ruleset, family iptables.Family) []edit {
 	var edits []edit
-	for _, name := range tableNames(have, want, family) {
-		if e, ok := diffTable(ownOf(have, family, name), ownOf(want, family, name)); ok {
-			edits = append(edits, e)
+	for _, t := range diff.Tables(have, want, family) {
+		if len(t.Changes) > 0 {
+			edits = append(edits, editOf(t))
 		}
 	}
 	rank := func(e edit) int {
@@ -43,88 +44,41 @@ func edits(have, want *iptables.Ruleset, family iptables.Family) []edit {
 	return edits
 }
 
-func tableNames(have, want *iptables.Ruleset, family iptables.Family) []string {
-	var names []string
-	for _, rs := range []*iptables.Ruleset{have, want} {
-		for _, t := range rs.Tables {
-			if t.Family == family && !slices.Contains(names, t.Name) {
-				names = append(names, t.Name)
-			}
-		}
-	}
-	return names
-}
-
-// ownOf returns what is ours of a table, which need not exist.
-func ownOf(rs *iptables.Ruleset, family iptables.Family, name string) *iptables.Table {
-	own := iptables.Table{Family: family, Name: name}
-	if t := rs.Table(family, name); t != nil {
-		own = t.Own()
-	}
-	return &own
-}
-
-// diffTable returns the edit between two tables that hold nothing but what is
-// ours, if they differ.
-//
-// Chains that stay the same are not touched, which keeps their counters; and
-// neither are jumps, which keeps their place among foreign rules, as long as
-// those of one chain are the wanted ones in the wanted order.
-func diffTable(have, want *iptables.Table) (edit, bool) {
+// editOf returns the edit that makes the changes of a table.
+func editOf(t diff.Table) edit {
 	var declare, deleteJumps, fill, addJumps, drop []string
-	for _, c := range want.Chains {
-		old := have.Chain(c.Name)
-		if old != nil && slices.EqualFunc(old.Rules, c.Rules, iptables.Rule.Equal) {
+	more := 0 // chains of ours
+	for _, c := range t.Changes {
+		if !iptables.IsOwn(c.Chain) {
+			deleteJumps = append(deleteJumps, commands("-D", c.Chain, c.Delete)...)
+			addJumps = append(addJumps, commands("-A", c.Chain, c.Insert)...)
 			continue
 		}
-		if !iptables.IsOwn(c.Name) {
-			addJumps = append(addJumps, commands("-A", c)...)
-			continue
-		}
-		// With --noflush this makes a chain or empties it.
-		declare = append(declare, ":"+c.Name+" - [0:0]")
-		fill = append(fill, commands("-A", c)...)
-	}
-	for _, c := range have.Chains {
-		wanted := want.Chain(c.Name)
+		// With --noflush this makes a chain or empties it: those that go too, as
+		// they may jump to each other.
+		declare = append(declare, ":"+c.Chain+" - [0:0]")
+		fill = append(fill, commands("-A", c.Chain, c.Insert)...)
 		switch {
-		case !iptables.IsOwn(c.Name):
-			if wanted == nil || !slices.EqualFunc(wanted.Rules, c.Rules, iptables.Rule.Equal) {
-				deleteJumps = append(deleteJumps, commands("-D", c)...)
-			}
-		case wanted == nil:
-			// Emptied first: obsolete chains may jump to each other.
-			declare = append(declare, ":"+c.Name+" - [0:0]")
-			drop = append(drop, "-X "+c.Name)
+		case c.Make:
+			more++
+		case c.Remove:
+			more--
+			drop = append(drop, "-X "+c.Chain)
 		}
-	}
-	lines := slices.Concat(declare, deleteJumps, fill, addJumps, drop)
-	if len(lines) == 0 {
-		return edit{}, false
 	}
 	return edit{
-		table:   want.Name,
-		lines:   slices.Concat([]string{"*" + want.Name}, lines, []string{"COMMIT"}),
-		shrinks: ownChains(want) < ownChains(have),
-	}, true
+		table:   t.Name,
+		lines:   slices.Concat([]string{"*" + t.Name}, declare, deleteJumps, fill, addJumps, drop, []string{"COMMIT"}),
+		shrinks: more < 0,
+	}
 }
 
-func commands(command string, c iptables.Chain) []string {
-	lines := make([]string, len(c.Rules))
-	for i, r := range c.Rules {
+func commands(command, chain string, rules []iptables.Rule) []string {
+	lines := make([]string, len(rules))
+	for i, r := range rules {
 		// The words as they were loaded: "-D" finds a rule by them. A number
 		// would hit another rule if someone else changed the chain meanwhile.
-		lines[i] = strings.TrimSpace(command + " " + c.Name + " " + restoreText(r))
+		lines[i] = strings.TrimSpace(command + " " + chain + " " + restoreText(r))
 	}
 	return lines
-}
-
-func ownChains(t *iptables.Table) int {
-	n := 0
-	for _, c := range t.Chains {
-		if iptables.IsOwn(c.Name) {
-			n++
-		}
-	}
-	return n
 }

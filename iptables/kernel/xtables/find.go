@@ -7,10 +7,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
-
-	goiptables "github.com/coreos/go-iptables/iptables"
 
 	"github.com/meshtables/meshtables/iptables"
 )
@@ -75,12 +75,12 @@ func Find(ctx context.Context, v Variant, o Options) (*Backend, error) {
 func (b *Backend) find(ctx context.Context, family iptables.Family) (programs, error) {
 	if b.variant != Any {
 		name := strings.Replace(string(b.variant), "iptables", family.Command(), 1)
-		found, err := b.lookup(ctx, family, name)
+		found, err := b.lookup(ctx, name)
 		if !errors.Is(err, ErrNotFound) {
 			return found, err
 		}
 	}
-	found, err := b.lookup(ctx, family, family.Command())
+	found, err := b.lookup(ctx, family.Command())
 	if err != nil {
 		return programs{}, b.notFound(family, err)
 	}
@@ -110,7 +110,7 @@ func (b *Backend) notFound(family iptables.Family, err error) error {
 		err, looked, strings.Join(filepath.SplitList(os.Getenv("PATH")), ", "))
 }
 
-func (b *Backend) lookup(ctx context.Context, family iptables.Family, name string) (programs, error) {
+func (b *Backend) lookup(ctx context.Context, name string) (programs, error) {
 	var paths [3]string
 	for i, program := range []string{name, name + "-save", name + "-restore"} {
 		path, err := b.execer.find(program)
@@ -122,17 +122,40 @@ func (b *Backend) lookup(ctx context.Context, family iptables.Family, name strin
 	if err := ctx.Err(); err != nil {
 		return programs{}, err
 	}
-	protocol := goiptables.ProtocolIPv4
-	if family == iptables.IPv6 {
-		protocol = goiptables.ProtocolIPv6
-	}
-	// It runs "--version" and nothing else.
-	found, err := goiptables.New(goiptables.IPFamily(protocol), goiptables.Path(paths[0]))
+	found, err := b.versionOf(ctx, paths[0])
 	if err != nil {
 		return programs{}, fmt.Errorf("%s cannot be run: %w", paths[0], err)
 	}
-	major, minor, patch := found.GetIptablesVersion()
-	return programs{paths[0], paths[1], paths[2], version{major, minor, patch}}, nil
+	return programs{paths[0], paths[1], paths[2], found}, nil
+}
+
+func (b *Backend) versionOf(ctx context.Context, path string) (version, error) {
+	out, err := b.execer.run(ctx, command{path: path, args: []string{"--version"}})
+	if err != nil {
+		return version{}, err
+	}
+	v, ok := parseVersion(out)
+	if !ok {
+		return version{}, fmt.Errorf("%q is no version of iptables", strings.TrimSpace(out))
+	}
+	return v, nil
+}
+
+// saidVersion is in what --version prints, such as "iptables v1.8.9 (nf_tables)".
+var saidVersion = regexp.MustCompile(`v(\d+)\.(\d+)\.(\d+)`)
+
+func parseVersion(said string) (v version, ok bool) {
+	numbers := saidVersion.FindStringSubmatch(said)
+	if numbers == nil {
+		return version{}, false
+	}
+	for i := range v {
+		var err error
+		if v[i], err = strconv.Atoi(numbers[i+1]); err != nil {
+			return version{}, false
+		}
+	}
+	return v, true
 }
 
 // variantOf asks programs with the plain name which variant they are. All have

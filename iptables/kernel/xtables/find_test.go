@@ -139,6 +139,43 @@ func TestNoIPv6Programs(t *testing.T) {
 	replace(t, b, parse(t, redirect, ""))
 }
 
+func TestParseVersion(t *testing.T) {
+	t.Parallel()
+	for said, want := range map[string]version{
+		"iptables v1.8.9 (nf_tables)\n":         {1, 8, 9},
+		"ip6tables v1.8.10 (legacy)\n":          {1, 8, 10},
+		"iptables v1.4.21\n":                    {1, 4, 21},
+		"iptables: not found":                   {},
+		"iptables v1.8":                         {},
+		"iptables v1.8.99999999999999999999999": {},
+		"":                                      {},
+	} {
+		if got, ok := parseVersion(said); got != want || ok != (want != version{}) {
+			t.Errorf("%q: got %s, %t", said, got, ok)
+		}
+	}
+}
+
+// What has the name of the programs but cannot say its version is not used, nor passed
+// over for one of another name.
+func TestNoVersion(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	for script, want := range map[string]string{
+		"echo hello":                           `iptables-nft cannot be run: "hello" is no version of iptables`,
+		"echo 'no such library' >&2; exit 127": "iptables-nft cannot be run: iptables-nft: no such library",
+	} {
+		for _, name := range []string{"iptables-nft", "iptables-nft-save", "iptables-nft-restore"} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := Find(t.Context(), NFT, Options{}); err == nil || !strings.HasSuffix(err.Error(), want) || errors.Is(err, ErrNotFound) {
+			t.Errorf("%s: got %v, want %s", script, err, want)
+		}
+	}
+}
+
 // Programs too old to bound their waiting are not asked to.
 func TestWaitArgs(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/diff"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 	"golang.org/x/sys/unix"
 )
@@ -50,8 +51,8 @@ type planner struct {
 	have *installedTable
 	want *iptables.Table // nil if nothing is wanted
 	// remake asks for all that is ours to be made anew.
-	remake bool
-	keep   []string // chains of which nothing changes
+	remake  bool
+	changes []diff.Change[installedRule, iptables.Rule]
 }
 
 func (p *planner) table() error {
@@ -61,6 +62,7 @@ func (p *planner) table() error {
 		}
 	}
 	p.remake = slices.ContainsFunc(p.have.chains, isMadeWrong)
+	p.changes = diff.Chains(p.installedChains(), p.wantedChains(), p.equal)
 	p.removeRules()
 	if p.removeTable() {
 		return nil
@@ -111,42 +113,48 @@ func (p *planner) wanted(name string) *iptables.Chain {
 	return p.want.Chain(name)
 }
 
+// installedChains returns what is ours of every chain that is there.
+func (p *planner) installedChains() []diff.Chain[installedRule] {
+	var chains []diff.Chain[installedRule]
+	for _, c := range p.have.chains {
+		rules := c.rules
+		if !iptables.IsOwn(c.Name) {
+			rules = slices.DeleteFunc(slices.Clone(rules), isForeign)
+		}
+		chains = append(chains, diff.Chain[installedRule]{Name: c.Name, Rules: rules})
+	}
+	return chains
+}
+
+func (p *planner) wantedChains() []diff.Chain[iptables.Rule] {
+	if p.want == nil {
+		return nil
+	}
+	var chains []diff.Chain[iptables.Rule]
+	for _, c := range p.want.Chains {
+		chains = append(chains, diff.Chain[iptables.Rule]{Name: c.Name, Rules: c.Rules})
+	}
+	return chains
+}
+
+func (p *planner) equal(have installedRule, want iptables.Rule) bool {
+	return !p.remake && have.rule.Equal(want)
+}
+
 // removeRules deletes what is ours of every chain that is not as wanted.
 func (p *planner) removeRules() {
-	for _, c := range p.have.chains {
-		if iptables.IsOwn(c.Name) {
-			p.flush(c)
-		} else {
-			p.removeJumps(c)
+	for _, c := range p.changes {
+		if iptables.IsOwn(c.Chain) {
+			if len(c.Delete) > 0 {
+				p.b.DeleteRules(p.have.Key, c.Chain)
+			}
+			continue
+		}
+		for i := range c.Delete {
+			p.b.DeleteRule(p.have.Key, c.Chain, &c.Delete[i].rule, c.Delete[i].handle)
 		}
 	}
 }
-
-func (p *planner) flush(c *installedChain) {
-	w := p.wanted(c.Name)
-	if !p.remake && w != nil && slices.EqualFunc(c.rules, w.Rules, equalRule) {
-		p.keep = append(p.keep, c.Name)
-	} else if len(c.rules) > 0 {
-		p.b.DeleteRules(p.have.Key, c.Name)
-	}
-}
-
-func (p *planner) removeJumps(c *installedChain) {
-	jumps := slices.DeleteFunc(slices.Clone(c.rules), isForeign)
-	var wanted []iptables.Rule
-	if w := p.wanted(c.Name); w != nil {
-		wanted = w.Rules
-	}
-	if !p.remake && slices.EqualFunc(jumps, wanted, equalRule) {
-		p.keep = append(p.keep, c.Name)
-		return
-	}
-	for i := range jumps {
-		p.b.DeleteRule(p.have.Key, c.Name, &jumps[i].rule, jumps[i].handle)
-	}
-}
-
-func equalRule(have installedRule, want iptables.Rule) bool { return have.rule.Equal(want) }
 
 func isForeign(r installedRule) bool { return !r.rule.JumpsIntoOwn() }
 
@@ -204,13 +212,9 @@ func (p *planner) addChains() error {
 }
 
 func (p *planner) addRules() {
-	for i := range p.want.Chains {
-		w := &p.want.Chains[i]
-		if slices.Contains(p.keep, w.Name) {
-			continue
-		}
-		for j := range w.Rules {
-			AppendRule(p.b, p.have.Key, w.Name, &w.Rules[j])
+	for _, c := range p.changes {
+		for i := range c.Insert {
+			AppendRule(p.b, p.have.Key, c.Chain, &c.Insert[i])
 		}
 	}
 }

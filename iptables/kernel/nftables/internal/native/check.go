@@ -18,9 +18,8 @@ func Check(c *netlink.Conn, want iptables.Ruleset) error {
 		}
 		key := tables.Key{Family: tables.Inet, Name: tables.CheckName}
 		changes.NewTable(key)
-		p := planner{b: changes, key: key, have: &Table{}, want: chains}
-		p.addChains()
-		p.addRules()
+		p := planner{b: changes, key: key}
+		p.make(&Table{}, chains)
 	})
 }
 

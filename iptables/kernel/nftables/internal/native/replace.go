@@ -1,9 +1,8 @@
 package native
 
 import (
-	"slices"
-
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/diff"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
@@ -30,79 +29,74 @@ func (t *Table) Changes(b *tables.Changes, want iptables.Ruleset) error {
 	if !have.found {
 		b.NewTable(tableKey)
 	}
-	p := planner{b: b, key: tableKey, have: have, want: chains}
-	p.removeRules()
-	p.removeChains()
-	p.addChains()
-	p.addRules()
+	p := planner{b: b, key: tableKey}
+	p.make(have, chains)
 	return b.Err()
 }
+
+// equal ignores origins, as [iptables.Ruleset.Equal] does; see commentOf.
+func equal(a, b rule) bool { return a.family == b.family && a.text() == b.text() }
 
 // planner appends the changes of the table. Their order follows from what the
 // kernel checks at each: rules go first, then chains; then chains come, then rules.
 type planner struct {
 	b    *tables.Changes
 	key  tables.Key
-	have *Table
-	want []wantedChain
-	keep []string // chains of which nothing changes
-	sets uint32   // that the batch has made
+	sets uint32 // that the batch has made
 }
 
-func (p *planner) wanted(name string) *wantedChain {
-	for i := range p.want {
-		if p.want[i].name == name {
-			return &p.want[i]
+// make appends what makes the table have the wanted chains.
+func (p *planner) make(have *Table, want []wantedChain) {
+	changes := diff.Chains(have.listed(), listed(want), equal)
+	for _, c := range changes {
+		if len(c.Delete) > 0 {
+			p.b.DeleteRules(p.key, c.Chain)
 		}
 	}
-	return nil
-}
-
-func (p *planner) removeRules() {
-	for _, c := range p.have.chains {
-		w := p.wanted(c.Name)
-		switch {
-		case w != nil && slices.EqualFunc(c.rules, w.rules, equal):
-			p.keep = append(p.keep, c.Name)
-		case len(c.rules) > 0:
-			p.b.DeleteRules(p.key, c.Name)
+	for _, c := range changes {
+		if c.Remove {
+			p.b.DeleteChain(p.key, c.Chain)
 		}
 	}
-}
-
-// equal ignores origins, as [iptables.Ruleset.Equal] does; see commentOf.
-func equal(a, b rule) bool { return a.family == b.family && a.text() == b.text() }
-
-func (p *planner) removeChains() {
-	for _, c := range p.have.chains {
-		if p.wanted(c.Name) == nil {
-			p.b.DeleteChain(p.key, c.Name)
+	for _, w := range want {
+		if have.chain(w.name) == nil {
+			p.addChain(w)
 		}
+	}
+	for _, c := range changes {
+		p.addRules(c.Chain, c.Insert)
 	}
 }
 
-func (p *planner) addChains() {
-	for _, w := range p.want {
-		switch {
-		case p.have.chain(w.name) != nil:
-		case w.base:
-			p.b.NewBaseChain(p.key, w.name, w.attached)
-		default:
-			p.b.NewChain(p.key, w.name)
-		}
+func (t *Table) listed() []diff.Chain[rule] {
+	chains := make([]diff.Chain[rule], len(t.chains))
+	for i, c := range t.chains {
+		chains[i] = diff.Chain[rule]{Name: c.Name, Rules: c.rules}
 	}
+	return chains
 }
 
-func (p *planner) addRules() {
-	for _, w := range p.want {
-		if slices.Contains(p.keep, w.name) {
-			continue
-		}
-		for _, r := range w.rules {
-			p.addRule(w.name, r, commentOf(&r.rule))
-			if _, ok := r.rule.Target.(iptables.TProxy); ok {
-				p.addRule(w.name, tproxyGuard(r), "the proxy does not listen")
-			}
+func listed(want []wantedChain) []diff.Chain[rule] {
+	chains := make([]diff.Chain[rule], len(want))
+	for i, c := range want {
+		chains[i] = diff.Chain[rule]{Name: c.name, Rules: c.rules}
+	}
+	return chains
+}
+
+func (p *planner) addChain(w wantedChain) {
+	if w.base {
+		p.b.NewBaseChain(p.key, w.name, w.attached)
+		return
+	}
+	p.b.NewChain(p.key, w.name)
+}
+
+func (p *planner) addRules(chain string, rules []rule) {
+	for _, r := range rules {
+		p.addRule(chain, r, commentOf(&r.rule))
+		if _, ok := r.rule.Target.(iptables.TProxy); ok {
+			p.addRule(chain, tproxyGuard(r), "the proxy does not listen")
 		}
 	}
 }

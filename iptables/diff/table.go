@@ -1,0 +1,41 @@
+package diff
+
+import "github.com/meshtables/meshtables/iptables"
+
+// Table is what has to change of a table.
+type Table struct {
+	Name    string
+	Changes []Change[iptables.Rule, iptables.Rule]
+}
+
+// Tables compares what is ours of all tables of a family, on either side. They come in
+// canonical order, those that are as wanted too.
+func Tables(have, want *iptables.Ruleset, f iptables.Family) []Table {
+	var either iptables.Ruleset
+	for _, rs := range []*iptables.Ruleset{have, want} {
+		for _, t := range rs.Tables {
+			if t.Family == f && either.Table(f, t.Name) == nil {
+				either.Tables = append(either.Tables, iptables.Table{Family: f, Name: t.Name})
+			}
+		}
+	}
+	either.Sort()
+	tables := make([]Table, len(either.Tables))
+	for i, t := range either.Tables {
+		changes := Chains(own(have.Table(f, t.Name)), own(want.Table(f, t.Name)), iptables.Rule.Equal)
+		tables[i] = Table{t.Name, changes}
+	}
+	return tables
+}
+
+// own returns what is ours of a table, which need not be there.
+func own(t *iptables.Table) []Chain[iptables.Rule] {
+	if t == nil {
+		return nil
+	}
+	var chains []Chain[iptables.Rule]
+	for _, c := range t.Own().Chains {
+		chains = append(chains, Chain[iptables.Rule]{c.Name, c.Rules})
+	}
+	return chains
+}
