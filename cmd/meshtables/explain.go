@@ -54,7 +54,7 @@ func (c *command) explain(ctx context.Context) int {
 
 // answerTo tells what becomes of a packet by the rules. With --trace it is an answer
 // too that they do not tell, as the kernel is asked next.
-func (c *command) answerTo(s *subject, p explain.Packet) (explanation, error) {
+func (c *command) answerTo(s *subject, p iptables.Packet) (explanation, error) {
 	result, err := explain.Walk(&s.rules, p)
 	switch {
 	case err == nil:

@@ -29,7 +29,7 @@ type explanation struct {
 	// address.
 	Also []explanation `json:"also,omitempty"`
 
-	before explain.Packet
+	before iptables.Packet
 }
 
 // askedPacket is the packet that was asked about, complete.
@@ -64,7 +64,7 @@ type pathStep struct {
 	Origin string `json:"origin"`
 }
 
-func newExplanation(p explain.Packet, r explain.Result, reasons []explain.Reason) explanation {
+func newExplanation(p iptables.Packet, r explain.Result, reasons []explain.Reason) explanation {
 	e := explanation{
 		Verdict: r.Verdict, Port: r.Port, Mark: r.Mark, CTMark: r.ConnMark, Zone: r.Zone,
 		Packet: askedPacket{

@@ -4,12 +4,12 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables"
 )
 
 // assumed names what would have said the parts of a packet that the question leaves
 // open, and that do not follow from it.
-func (q *question) assumed(p *explain.Packet, addresses []netip.Prefix) []string {
+func (q *question) assumed(p *iptables.Packet, addresses []netip.Prefix) []string {
 	local := !q.inbound && isLocal(p.Destination, addresses)
 	_, known := ownAddress(addresses, p.Family())
 	var names []string

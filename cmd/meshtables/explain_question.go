@@ -161,12 +161,12 @@ func (q *question) useless() []string {
 }
 
 // packets returns the packets that the question is about, one for each family.
-func (q *question) packets(addresses []netip.Prefix, rules *iptables.Ruleset) []explain.Packet {
+func (q *question) packets(addresses []netip.Prefix, rules *iptables.Ruleset) []iptables.Packet {
 	families := []iptables.Family{iptables.FamilyOf(q.to.Addr())}
 	if !q.to.Addr().IsValid() {
 		families = q.families(addresses, rules)
 	}
-	packets := make([]explain.Packet, len(families))
+	packets := make([]iptables.Packet, len(families))
 	for i, f := range families {
 		packets[i] = q.packet(f, addresses, rules)
 	}
@@ -191,10 +191,10 @@ func (q *question) families(addresses []netip.Prefix, rules *iptables.Ruleset) [
 	return families
 }
 
-func (q *question) packet(f iptables.Family, addresses []netip.Prefix, rules *iptables.Ruleset) explain.Packet {
+func (q *question) packet(f iptables.Family, addresses []netip.Prefix, rules *iptables.Ruleset) iptables.Packet {
 	o := q.options
 	own, _ := ownAddress(addresses, f)
-	p := explain.Packet{
+	p := iptables.Packet{
 		Hook: iptables.Prerouting, Protocol: o.protocol, State: ctstates()[o.ctstate],
 		Source: elsewhere(f), SourcePort: ephemeralPort,
 		Destination: own, DestinationPort: q.to.Port(),
@@ -221,7 +221,7 @@ func (q *question) packet(f iptables.Family, addresses []netip.Prefix, rules *ip
 // defaultInterface is what the interface of a pod is called.
 const defaultInterface = "eth0"
 
-func (q *question) makeOutbound(p *explain.Packet, own netip.Addr, addresses []netip.Prefix, rules *iptables.Ruleset) {
+func (q *question) makeOutbound(p *iptables.Packet, own netip.Addr, addresses []netip.Prefix, rules *iptables.Ruleset) {
 	p.Hook, p.Out, p.Source = iptables.Output, q.options.out, own
 	local := isLocal(p.Destination, addresses)
 	if local {
@@ -235,7 +235,7 @@ func (q *question) makeOutbound(p *explain.Packet, own netip.Addr, addresses []n
 	default:
 		p.Out = defaultInterface
 	}
-	p.Owner = &explain.Owner{UID: explain.OrdinaryID(rules), GID: explain.OrdinaryID(rules)}
+	p.Owner = &iptables.SocketOwner{UID: explain.OrdinaryID(rules), GID: explain.OrdinaryID(rules)}
 	if q.uid != nil {
 		p.Owner.UID = *q.uid
 	}

@@ -63,7 +63,7 @@ func TestVerdictOf(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			report := trace.Report{
-				Sent: explain.Packet{Destination: netip.MustParseAddr("10.244.1.7"), DestinationPort: 80},
+				Sent: iptables.Packet{Destination: netip.MustParseAddr("10.244.1.7"), DestinationPort: 80},
 				Path: test.path,
 			}
 			if v, port := s.verdictOf(report); v != test.verdict || port != test.port {

@@ -20,10 +20,10 @@ import (
 // What config warns of changes the fate of no packet, or of no other than it says; what
 // it does not warn of changes that of some.
 func TestIneffectiveOptions(t *testing.T) {
-	ofProxy := func(p explain.Packet) bool { return p.Owner != nil && (p.Owner.UID == 1337 || p.Owner.GID == 1337) }
+	ofProxy := func(p iptables.Packet) bool { return p.Owner != nil && (p.Owner.UID == 1337 || p.Owner.GID == 1337) }
 	for name, test := range map[string]struct {
 		args, option string
-		except       func(explain.Packet) bool
+		except       func(iptables.Packet) bool
 		matters      bool
 	}{
 		"users, nothing outbound":           {args: "--included-cidrs=", option: "--excluded-uids=1000,udp:53:5-7"},
@@ -71,7 +71,7 @@ func TestIneffectiveOptions(t *testing.T) {
 	}
 }
 
-func fate(t *testing.T, rs *iptables.Ruleset, p explain.Packet) string {
+func fate(t *testing.T, rs *iptables.Ruleset, p iptables.Packet) string {
 	t.Helper()
 	r, err := explain.Walk(rs, p)
 	if err != nil {

@@ -121,7 +121,7 @@ func TestNativeUncounted(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", chain, got, want)
 		}
 	}
-	p := explain.Packet{Hook: iptables.Output, State: iptables.StateNew, Out: "eth0", DestinationPort: 99,
+	p := iptables.Packet{Hook: iptables.Output, State: iptables.StateNew, Out: "eth0", DestinationPort: 99,
 		Source: netip.MustParseAddr("10.0.0.1"), Destination: netip.MustParseAddr("203.0.113.9")}
 	for _, p.Protocol = range []iptables.Protocol{iptables.TCP, iptables.UDP} {
 		if got, err := explain.Walk(&have, p); err != nil || got.Verdict != explain.Dropped {
@@ -190,7 +190,7 @@ func TestNativeConsecutiveWildcards(t *testing.T) {
 // stays one of that family: the other one's packets are captured as before.
 func TestNativeAllAddressesOfAFamily(t *testing.T) {
 	nstest.Enter(t)
-	v4 := explain.Packet{Hook: iptables.Output, Protocol: iptables.TCP, State: iptables.StateNew, Out: "eth0",
+	v4 := iptables.Packet{Hook: iptables.Output, Protocol: iptables.TCP, State: iptables.StateNew, Out: "eth0",
 		Source: netip.MustParseAddr("10.0.0.1"), Destination: netip.MustParseAddr("203.0.113.9")}
 	v6 := v4
 	v6.Source, v6.Destination = netip.MustParseAddr("fd00::1"), netip.MustParseAddr("2001:db8::9")
@@ -216,7 +216,7 @@ func TestNativeAllAddressesOfAFamily(t *testing.T) {
 			t.Errorf("%s: %q is there %d times in\n%s", test.name, line, n, listing)
 		}
 		loaded := nativeLoad(t)
-		for p, want := range map[*explain.Packet]explain.Verdict{&v4: test.v4, &v6: test.v6} {
+		for p, want := range map[*iptables.Packet]explain.Verdict{&v4: test.v4, &v6: test.v6} {
 			if got, err := explain.Walk(&loaded, *p); err != nil || got.Verdict != want {
 				t.Errorf("%s: what goes to %s is %s (%v), want %s", test.name, p.Destination, got.Verdict, err, want)
 			}
