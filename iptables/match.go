@@ -209,12 +209,6 @@ func maskedMark(value, mask uint32) string {
 	return fmt.Sprintf("%#x/%#x", value, mask)
 }
 
-// Uncounted says of a rule of the native form of nf_tables that it has no counter,
-// which every rule of ours has. Every packet meets it; its text is for people.
-type Uncounted struct{}
-
-func (Uncounted) appendSave(words []string) []string { return append(words, "--no-counter") }
-
 // UnknownMatch is a match that this package has no type for. It appears only in
 // rules that were read, or are about to be written. Of text, see [ParseSave], the words
 // are kept as they stood, quotes included, so that they can be printed again.

@@ -11,6 +11,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/compact"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/verify"
 )
@@ -167,17 +168,17 @@ func (c *command) warnOthers(ctx context.Context, choice kernel.Choice, report k
 		return err
 	}
 	c.warnFirst(around)
-	rules := report.Before
-	if !hasForeign(&rules) && len(around.Before) == 0 {
+	have := report.Before
+	if !hasForeign(&have.Rules) && len(around.Before.Tables) == 0 {
 		return nil
 	}
 	if report.Changed {
-		if rules, err = choice.Backend.Load(ctx); err != nil {
+		if have, err = choice.Backend.Load(ctx); err != nil {
 			return err
 		}
 	}
-	rules.Before = around.Before
-	for _, d := range verify.Shadows(&rules) {
+	path := installed.Path{Rules: have.Rules, Before: around.Before, Faults: have.Faults}
+	for _, d := range verify.Shadows(&path) {
 		c.log.Warn(fmt.Sprintf("%s %s %s, rule %d (%s) sees no packet for the proxy, behind the foreign %s",
 			d.Family, d.Table, d.Chain, d.Position, d.Rule, d.By))
 	}

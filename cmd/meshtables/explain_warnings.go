@@ -8,6 +8,7 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
 )
 
@@ -28,15 +29,15 @@ func (c *command) warnUnused() {
 
 // warnLive tells of what --live does not take into account.
 func (c *command) warnLive(s *subject, around nftables.Surroundings) {
-	for _, fault := range s.rules.FaultTexts() {
+	for _, fault := range installed.Texts(s.path.Faults) {
 		c.log.Warn(fault + "\n" + hintPrefix + "apply again: that repairs it")
 	}
-	if own := s.rules.Own(); len(own.Tables) == 0 {
+	if own := s.path.Rules.Own(); len(own.Tables) == 0 {
 		c.log.Warn("there are no rules of meshtables here")
 	} else if !s.Complete {
 		c.log.Warn("some rules are such as no options make, so it cannot be told where each comes from")
 	}
-	c.warnIgnored(slices.Concat(s.rules.Tables, s.rules.Before))
+	c.warnIgnored(slices.Concat(s.path.Rules.Tables, s.path.Before.Tables))
 	c.warnFirst(around)
 	for _, chain := range around.Chains {
 		if !chain.First {
@@ -92,10 +93,10 @@ func (c *command) warnFirst(around nftables.Surroundings) {
 
 // warnForeign tells of rules of others that come before ours, of which the options
 // that ours are made of tell nothing.
-func (c *command) warnForeign(rules *iptables.Ruleset) {
+func (c *command) warnForeign(path *installed.Path) {
 	var places []string
 	for _, f := range iptables.Families() {
-		if first, ok := explain.FirstForeign(rules, f); ok {
+		if first, ok := explain.FirstForeign(path, f); ok {
 			what := fmt.Sprintf("rule %d", first.Position)
 			if first.Position == 0 {
 				what = "policy DROP"

@@ -49,7 +49,6 @@ func Recognise(rs iptables.Ruleset, form func(plan iptables.Ruleset) iptables.Ru
 	}
 	planned := form(Plan(found.Config, found.Host).Rules)
 	own, plannedOwn := rs.Own(), planned.Own()
-	own.Faults = nil // what is wrong beside the rules leaves their origins as they are
 	found.Complete = len(found.Refused) == 0 && own.Equal(&plannedOwn)
 	found.Rules = withOrigins(rs, &planned)
 	return found

@@ -4,16 +4,17 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 )
 
 // FirstForeign returns the first rule of others that packets of a family meet before
 // the last jump to rules of ours, which it may keep them from; or, with position 0, the
 // first policy DROP that does. Rules that only count or tell somebody keep packets from
 // nothing, nor do those that accept in a chain of which nothing after them is ours.
-func FirstForeign(rs *iptables.Ruleset, f iptables.Family) (Step, bool) {
+func FirstForeign(path *installed.Path, f iptables.Family) (Step, bool) {
 	for _, hook := range []string{iptables.Prerouting, iptables.Output} {
 		var steps []Step
-		for _, t := range rs.Met(f) {
+		for _, t := range path.Met(f) {
 			steps = append(steps, stepsIn(t, hook)...)
 		}
 		steps = steps[:afterOwn(steps)]
@@ -28,7 +29,7 @@ func FirstForeign(rs *iptables.Ruleset, f iptables.Family) (Step, bool) {
 // stepsIn returns the rules of a built-in chain of a table, and last its policy if
 // packets come to it and it drops them. Left out are those that let packets go on to
 // ours.
-func stepsIn(t iptables.MetTable, hook string) []Step {
+func stepsIn(t installed.Table, hook string) []Step {
 	c := t.Chain(hook)
 	if c == nil {
 		return nil

@@ -6,6 +6,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/installed"
 )
 
 func TestFirstForeign(t *testing.T) {
@@ -35,15 +36,15 @@ func TestFirstForeign(t *testing.T) {
 		"inbound before": {nat("-A PREROUTING -j OTHER\n-A PREROUTING -j ISTIO_INBOUND\n-A OUTPUT -j OTHER\n" + own), "nat PREROUTING 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rules := ruleset(t, test.text)
+			path := installed.Alone(ruleset(t, test.text))
 			got := ""
-			if s, ok := explain.FirstForeign(rules, iptables.IPv4); ok {
+			if s, ok := explain.FirstForeign(path, iptables.IPv4); ok {
 				got = fmt.Sprintf("%s %s %d", s.Table, s.Chain, s.Position)
 			}
 			if got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
-			if _, ok := explain.FirstForeign(rules, iptables.IPv6); ok {
+			if _, ok := explain.FirstForeign(path, iptables.IPv6); ok {
 				t.Error("there are none for IPv6")
 			}
 		})

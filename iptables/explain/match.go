@@ -60,8 +60,6 @@ func (w *walker) matchesExtension(m iptables.Match) (bool, error) {
 		return w.isConnected() && (w.result.ConnMark&m.Mask == m.Value) != m.Not, nil
 	case iptables.Set:
 		return matchesSet(m, p), nil
-	case iptables.Uncounted:
-		return true, nil
 	case iptables.UnknownMatch:
 		return false, fmt.Errorf("unknown match %s", strings.TrimSpace(m.Name+" "+strings.Join(m.Args, " ")))
 	}

@@ -129,7 +129,7 @@ func TestFailureChangesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = take(t.Context(), []step{
-		replace(choice.Backend, have, natRules(iptables.Accept)),
+		replace(choice.Backend, have.Rules, natRules(iptables.Accept)),
 		{do: func(context.Context) error { return errBusy }},
 	})
 	if !errors.Is(err, errBusy) {

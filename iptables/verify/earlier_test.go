@@ -3,6 +3,8 @@ package verify
 import (
 	"strings"
 	"testing"
+
+	"github.com/meshtables/meshtables/iptables/installed"
 )
 
 // A jump of ours that a table before it keeps every packet from is told, if that is
@@ -39,8 +41,8 @@ func TestShadowedByEarlierTables(t *testing.T) {
 			if strings.Contains(test.rules, ":PREROUTING") {
 				head = ":OUTPUT ACCEPT\n"
 			}
-			have := parse(t, wanted)
-			have.Before = parse(t, "*"+test.table+"\n"+head+test.rules+"COMMIT\n").Tables
+			have := installed.Alone(parse(t, wanted))
+			have.Before = *parse(t, "*"+test.table+"\n"+head+test.rules+"COMMIT\n")
 			got := ""
 			for _, d := range Shadows(have) {
 				got += d.By
@@ -53,7 +55,7 @@ func TestShadowedByEarlierTables(t *testing.T) {
 			}
 		})
 	}
-	have := parse(t, "*mangle\n:PREROUTING ACCEPT\n-A PREROUTING -j DROP\nCOMMIT\n"+wanted)
+	have := installed.Alone(parse(t, "*mangle\n:PREROUTING ACCEPT\n-A PREROUTING -j DROP\nCOMMIT\n"+wanted))
 	if all := Shadows(have); len(all) != 1 || all[0].By != "rule 1 of mangle PREROUTING: -j DROP" {
 		t.Errorf("got %v", all)
 	}

@@ -5,15 +5,16 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 )
 
 // Shadows returns the jumps of ours that are installed and that no packet for the
 // proxy reaches; each is a [Shadowed] difference.
-func Shadows(have *iptables.Ruleset) []Difference {
+func Shadows(have *installed.Path) []Difference {
 	var all []Difference
-	for i := range have.Tables {
-		t := &have.Tables[i]
-		c := comparison{family: t.Family, table: t.Name, have: t, installed: have}
+	for i := range have.Rules.Tables {
+		t := &have.Rules.Tables[i]
+		c := comparison{family: t.Family, table: t.Name, have: t, path: have}
 		own := t.Own()
 		all = append(all, c.shadowed(&own)...)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/aymanbagabas/go-udiff/lcs"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 )
 
 // Kind is what a [Difference] is.
@@ -89,11 +90,11 @@ const shadowedMark = "! installed behind a foreign rule"
 // Rules returns the differences between what is ours of the installed rules and
 // the wanted ones, which hold nothing else. There are none exactly if packets
 // meet what is wanted, in its order.
-func Rules(want, have *iptables.Ruleset) []Difference {
+func Rules(want *iptables.Ruleset, have *installed.Path) []Difference {
 	var all []Difference
 	for _, f := range iptables.Families() {
-		for _, table := range tableNames(want, have, f) {
-			c := comparison{family: f, table: table, want: want.Table(f, table), have: have.Table(f, table), installed: have}
+		for _, table := range tableNames(want, &have.Rules, f) {
+			c := comparison{family: f, table: table, want: want.Table(f, table), have: have.Rules.Table(f, table), path: have}
 			all = append(all, c.differences()...)
 		}
 	}
@@ -102,9 +103,10 @@ func Rules(want, have *iptables.Ruleset) []Difference {
 
 // CommentsOnly reports whether the rules differ, but in nothing that a packet could
 // notice.
-func CommentsOnly(want, have *iptables.Ruleset) bool {
-	wanted, installed := want.Uncommented(), have.Uncommented()
-	return len(Rules(want, have)) > 0 && len(Rules(&wanted, &installed)) == 0
+func CommentsOnly(want *iptables.Ruleset, have *installed.Path) bool {
+	wanted, uncommented := want.Uncommented(), *have
+	uncommented.Rules = have.Rules.Uncommented()
+	return len(Rules(want, have)) > 0 && len(Rules(&wanted, &uncommented)) == 0
 }
 
 // tableNames returns the tables of a family in canonical order.
@@ -130,8 +132,8 @@ type comparison struct {
 	family     iptables.Family
 	table      string
 	want, have *iptables.Table
-	// installed is all of what have is a part of.
-	installed *iptables.Ruleset
+	// path is all of what have is a part of.
+	path *installed.Path
 }
 
 func (c *comparison) differences() []Difference {
@@ -146,9 +148,9 @@ func (c *comparison) differences() []Difference {
 	for _, wanted := range want.Chains {
 		all = append(all, c.chain(&wanted, have.Chain(wanted.Name))...)
 	}
-	for _, installed := range have.Chains {
-		if want.Chain(installed.Name) == nil {
-			all = append(all, c.chain(nil, &installed)...)
+	for _, found := range have.Chains {
+		if want.Chain(found.Name) == nil {
+			all = append(all, c.chain(nil, &found)...)
 		}
 	}
 	return append(all, c.shadowed(&have)...)
@@ -157,27 +159,27 @@ func (c *comparison) differences() []Difference {
 // chain compares the rules of one chain, or of none where it does not exist.
 func (c *comparison) chain(want, have *iptables.Chain) []Difference {
 	var all []Difference
-	var wanted, installed []iptables.Rule
+	var wanted, found []iptables.Rule
 	switch {
 	case want == nil:
-		installed = have.Rules
+		found = have.Rules
 		all = c.itself(all, Unexpected, have.Name)
 	case have == nil:
 		wanted = want.Rules
 		all = c.itself(all, Missing, want.Name)
 	default:
-		wanted, installed = want.Rules, have.Rules
+		wanted, found = want.Rules, have.Rules
 	}
 	name := nameOf(want, have)
-	positions := c.positions(name, len(installed))
-	for _, edit := range lcs.DiffLines(lines(installed), lines(wanted)) {
+	positions := c.positions(name, len(found))
+	for _, edit := range lcs.DiffLines(lines(found), lines(wanted)) {
 		for i := edit.Start; i < edit.End; i++ {
-			all = append(all, c.difference(Unexpected, name, positions[i], installed[i]))
+			all = append(all, c.difference(Unexpected, name, positions[i], found[i]))
 		}
 		for i := edit.ReplStart; i < edit.ReplEnd; i++ {
 			d := c.difference(Missing, name, i+1, wanted[i])
 			for j := edit.Start; j < edit.End && d.changed == nil; j++ {
-				d.changed = changedValues(installed[j], wanted[i])
+				d.changed = changedValues(found[j], wanted[i])
 			}
 			all = append(all, d)
 		}

@@ -71,7 +71,9 @@ func (p *planner) removeRules() {
 }
 
 // equal ignores origins, as [iptables.Ruleset.Equal] does; see commentOf.
-func equal(a, b rule) bool { return a.family == b.family && a.text() == b.text() }
+func equal(a, b rule) bool {
+	return a.family == b.family && a.uncounted == b.uncounted && a.text() == b.text()
+}
 
 func (p *planner) removeChains() {
 	for _, c := range p.have.chains {
