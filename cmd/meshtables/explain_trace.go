@@ -10,6 +10,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/foreign"
 	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
 	"github.com/meshtables/meshtables/iptables/trace"
@@ -145,7 +146,7 @@ func walkedPart(path []pathStep) []pathStep {
 		if slices.Contains(iptables.BuiltinChains(name), s.Chain) {
 			builtin = s.Chain
 		}
-		if isWalked(name, builtin) {
+		if foreign.IsMet(name, builtin) {
 			walked = append(walked, s)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/foreign"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/internal/packettest"
 )
@@ -38,12 +39,12 @@ func TestWalkBefore(t *testing.T) {
 			if got := place(result.Path[0]); got != test.path {
 				t.Errorf("the path begins at %s, want %s", got, test.path)
 			}
-			foreign := ""
-			if s, ok := explain.FirstForeign(path, iptables.IPv4); ok {
-				foreign = place(s)
+			first := ""
+			if s, ok := foreign.First(path, iptables.IPv4); ok {
+				first = fmt.Sprintf("%s %s %d", s.Table, s.Chain, s.Position)
 			}
-			if foreign != test.foreign {
-				t.Errorf("the first foreign rule is %q, want %q", foreign, test.foreign)
+			if first != test.foreign {
+				t.Errorf("the first foreign rule is %q, want %q", first, test.foreign)
 			}
 		})
 	}

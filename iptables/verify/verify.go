@@ -10,6 +10,7 @@ import (
 	"github.com/aymanbagabas/go-udiff/lcs"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/foreign"
 	"github.com/meshtables/meshtables/iptables/installed"
 )
 
@@ -38,8 +39,7 @@ type Difference struct {
 	Rule string `json:"rule,omitempty"`
 	// Origin is the option behind a rule that is wanted.
 	Origin string `json:"origin,omitempty"`
-	// By is the foreign rule, or policy, that shadows this one, such as "rule 1: -p
-	// tcp -j ACCEPT" or, of another table, "rule 1 of ip nat OUTPUT: -p tcp -j DROP".
+	// By is the foreign rule, or policy, that shadows this one; see [foreign.Shadow].
 	By string `json:"by,omitempty"`
 
 	// changed tells in which values of long lists the rule differs from the one in
@@ -153,7 +153,14 @@ func (c *comparison) differences() []Difference {
 			all = append(all, c.chain(nil, &found)...)
 		}
 	}
-	return append(all, c.shadowed(&have)...)
+	if c.have != nil {
+		for _, s := range foreign.Shadows(c.path, c.have) {
+			d := c.difference(Shadowed, s.Chain, s.Position, s.Rule.Rule)
+			d.By = s.By
+			all = append(all, d)
+		}
+	}
+	return all
 }
 
 // chain compares the rules of one chain, or of none where it does not exist.

@@ -1,4 +1,4 @@
-package verify
+package foreign
 
 import (
 	"fmt"
@@ -7,12 +7,12 @@ import (
 	"github.com/meshtables/meshtables/iptables/installed"
 )
 
-// earlier returns what keeps every packet of a jump of ours from the table that is
-// compared: a rule, or a policy. It looks at the tables that packets meet before it
-// at the same hook. What one of them accepts goes on to the next.
-func (c *comparison) earlier(hook string, jump iptables.Rule) (by string, ok bool) {
-	for _, t := range c.path.Met(c.family) {
-		if !t.Before && t.Name == c.table {
+// earlier returns what keeps every packet of a jump of ours from the table that it is
+// in: a rule, or a policy. It looks at the tables that packets meet before it at the same
+// hook. What one of them accepts goes on to the next.
+func earlier(path *installed.Path, own *iptables.Table, hook string, jump iptables.Rule) (by string, ok bool) {
+	for _, t := range path.Met(own.Family) {
+		if !t.Before && t.Name == own.Name {
 			break
 		}
 		if by, ok := keeper(t, hook, jump); ok {
