@@ -29,14 +29,6 @@ const OwnPrefix = "ISTIO_"
 // into canonical order.
 type Ruleset struct {
 	Tables []Table
-	// Faults are about what holds our rules, where that is more than tables of
-	// iptables: the native form of nf_tables has a table of its own.
-	Faults []Fault
-	// Before are tables that packets meet before these: each right before the one
-	// of the same family and name. Where ours are in the native form of nf_tables
-	// they are those of iptables, and there only if somebody has asked for them. See
-	// [Ruleset.Met].
-	Before []Table
 }
 
 // Table is one table of one family, such as IPv4 nat.
@@ -88,17 +80,10 @@ func NewTable(family Family, name string) Table {
 	return t
 }
 
-// IsEmpty reports whether there is nothing: no table, and no fault either.
-func (rs *Ruleset) IsEmpty() bool { return len(rs.Tables) == 0 && len(rs.Faults) == 0 }
-
 // Table returns the table of that family and name, or nil.
 func (rs *Ruleset) Table(family Family, name string) *Table {
-	return findTable(rs.Tables, family, name)
-}
-
-func findTable(tables []Table, family Family, name string) *Table {
-	for i := range tables {
-		if t := &tables[i]; t.Family == family && t.Name == name {
+	for i := range rs.Tables {
+		if t := &rs.Tables[i]; t.Family == family && t.Name == name {
 			return t
 		}
 	}
@@ -231,9 +216,9 @@ func (rs *Ruleset) Map(to func(*Chain, Rule) Rule) Ruleset {
 }
 
 // Own returns what is ours of every table, in canonical order, and leaves out
-// the tables in which nothing is. The faults are all of what is ours.
+// the tables in which nothing is.
 func (rs *Ruleset) Own() Ruleset {
-	own := Ruleset{Faults: rs.Faults}
+	var own Ruleset
 	for i := range rs.Tables {
 		if t := rs.Tables[i].Own(); len(t.Chains) > 0 {
 			own.Tables = append(own.Tables, t)
@@ -260,10 +245,10 @@ func (t *Table) Equal(u *Table) bool {
 	return true
 }
 
-// Equal reports whether both rulesets have equal tables and the same faults. The
-// order of the tables does not matter, and neither does what packets meet before.
+// Equal reports whether both rulesets have equal tables. The order of the tables does
+// not matter.
 func (rs *Ruleset) Equal(other *Ruleset) bool {
-	if len(rs.Tables) != len(other.Tables) || !slices.Equal(rs.Faults, other.Faults) {
+	if len(rs.Tables) != len(other.Tables) {
 		return false
 	}
 	for i := range rs.Tables {

@@ -20,7 +20,7 @@ func TestValues(t *testing.T) {
 		return iptables.Rule{Matches: []iptables.Match{iptables.Multiport{Side: side, Ports: []iptables.PortRange{iptables.Port(7), {First: 80, Last: 90}}}}}
 	}
 	both := iptables.Rule{Matches: []iptables.Match{
-		iptables.Owner{UID: iptables.NotID(3), GID: iptables.ID(4)}, iptables.Uncounted{}, uids,
+		iptables.Owner{UID: iptables.NotID(3), GID: iptables.ID(4)}, iptables.Comment{Text: "x"}, uids,
 	}}
 	for _, test := range []struct {
 		rule          iptables.Rule

@@ -3,16 +3,16 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/foreign"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel"
-	"github.com/meshtables/meshtables/iptables/verify"
 )
 
 // plan is what is to be captured, and why.
@@ -174,31 +174,24 @@ func (c *command) warnOthers(ctx context.Context, choice kernel.Choice, report k
 		return err
 	}
 	c.warnFirst(around)
-	rules := report.Before
-	if !hasForeign(&rules) && len(around.Before) == 0 {
+	have := report.Before
+	if !foreign.IsIn(&have.Rules) && len(around.Before.Tables) == 0 {
 		return nil
 	}
 	if report.Changed {
-		if rules, err = choice.Backend.Load(ctx); err != nil {
+		if have, err = choice.Backend.Load(ctx); err != nil {
 			return err
 		}
 	}
-	rules.Before = around.Before
-	for _, d := range verify.Shadows(&rules) {
-		c.log.Warn(fmt.Sprintf("%s %s %s, rule %d (%s) sees no packet for the proxy, behind the foreign %s",
-			d.Family, d.Table, d.Chain, d.Position, d.Rule, d.By))
+	path := installed.Path{Rules: have.Rules, Before: around.Before, Faults: have.Faults}
+	for i := range path.Rules.Tables {
+		t := &path.Rules.Tables[i]
+		for _, s := range foreign.Shadows(&path, t) {
+			c.log.Warn(fmt.Sprintf("%s %s %s, rule %d (%s) sees no packet for the proxy, behind the foreign %s",
+				t.Family, s.Table, s.Chain, s.Position, s.Rule.Rule, s.By))
+		}
 	}
 	return nil
-}
-
-// hasForeign reports whether others have something in the tables of our rules that can
-// keep packets from them: a rule, or a policy.
-func hasForeign(rs *iptables.Ruleset) bool {
-	own := rs.Own()
-	drops := func(c iptables.Chain) bool { return c.Policy == iptables.Policy(iptables.Drop) }
-	return own.Len() < rs.Len() || slices.ContainsFunc(rs.Tables, func(t iptables.Table) bool {
-		return slices.ContainsFunc(t.Chains, drops)
-	})
 }
 
 func (c *command) cleanup(ctx context.Context) int {

@@ -10,6 +10,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel"
 )
 
@@ -32,7 +33,7 @@ func (c *command) explain(ctx context.Context) int {
 		c.warnElsewhere(&q, &s)
 	}
 	var answers []explanation
-	for _, p := range q.packets(s.addresses, &s.rules) {
+	for _, p := range q.packets(s.addresses, &s.path) {
 		answer, err := c.answerTo(&s, p)
 		if err != nil {
 			return c.failed(err)
@@ -55,10 +56,10 @@ func (c *command) explain(ctx context.Context) int {
 // answerTo tells what becomes of a packet by the rules. With --trace it is an answer
 // too that they do not tell, as the kernel is asked next.
 func (c *command) answerTo(s *subject, p iptables.Packet) (explanation, error) {
-	result, err := explain.Walk(&s.rules, p)
+	result, err := explain.WalkPath(&s.path, p)
 	switch {
 	case err == nil:
-		return newExplanation(p, result, explain.Reasons(&s.rules, p, result)), nil
+		return newExplanation(p, result, explain.Reasons(&s.path, p, result)), nil
 	case c.trace:
 		return newExplanation(p, result, []explain.Reason{{Why: err.Error()}}), nil
 	}
@@ -72,7 +73,7 @@ func (c *command) answerTo(s *subject, p iptables.Packet) (explanation, error) {
 // subject is what explain is about: rules that are installed or would be.
 type subject struct {
 	capture.Recognised
-	rules     iptables.Ruleset
+	path      installed.Path
 	addresses []netip.Prefix
 	// backend is what holds installed rules, form in which form; see
 	// kernel.FormOf.
@@ -84,7 +85,7 @@ func (c *command) subject(ctx context.Context) (s subject, status int) {
 	if !c.live && !c.trace {
 		p, status := c.plan()
 		planned := p.rules()
-		s.Config, s.Host, s.addresses, s.rules = p.cfg, p.facts, p.facts.Addresses, planned.ReadComments()
+		s.Config, s.Host, s.addresses, s.path.Rules = p.cfg, p.facts, p.facts.Addresses, planned.ReadComments()
 		return s, status
 	}
 	c.warnUnused()
@@ -97,18 +98,18 @@ func (c *command) subject(ctx context.Context) (s subject, status int) {
 		return s, c.failed(err)
 	}
 	s.form = kernel.FormOf(live.Backend)
-	s.backend, s.Recognised = live.Backend.Name(), capture.Recognise(live.Rules, live.Backend.Form)
+	s.backend, s.Recognised = live.Backend.Name(), capture.Recognise(live.Have.Rules, live.Backend.Form)
 	if c.trace {
 		if err := s.checkTrace(); err != nil {
 			return s, c.failed(err)
 		}
 	}
-	s.rules, s.addresses = s.Rules, addresses
-	around, err := kernel.Around(ctx, live.Backend, live.Rules)
+	around, err := kernel.Around(ctx, live.Backend, live.Have.Rules)
 	if err != nil {
 		return s, c.failed(err)
 	}
-	s.rules.Before = around.Before
+	s.path = installed.Path{Rules: s.Rules, Before: around.Before, Faults: live.Have.Faults}
+	s.addresses = addresses
 	c.warnLive(&s, around)
 	return s, exitDone
 }
@@ -116,23 +117,23 @@ func (c *command) subject(ctx context.Context) (s subject, status int) {
 // liveRules returns the rules of the backend that holds ours, or of the one that
 // would.
 func (c *command) liveRules(ctx context.Context) (live kernel.Installed, err error) {
-	installed, err := c.installed(ctx)
+	found, err := c.installed(ctx)
 	if err != nil {
 		return live, err
 	}
-	if len(installed) > 1 {
+	if len(found) > 1 {
 		c.log.Warn(fmt.Sprintf("rules of both %s and %[2]s see every packet; only those of %[1]s are explained\n"+
 			hintPrefix+"apply again: what is not in the chosen backend is removed",
-			installed[0].Backend.Name(), installed[1].Backend.Name()))
+			found[0].Backend.Name(), found[1].Backend.Name()))
 	}
-	if len(installed) > 0 {
-		return installed[0], nil
+	if len(found) > 0 {
+		return found[0], nil
 	}
 	choice, err := c.choose(ctx, iptables.Plan{})
 	if err != nil {
 		return live, err
 	}
 	live.Backend = choice.Backend
-	live.Rules, err = choice.Backend.Load(ctx)
+	live.Have, err = choice.Backend.Load(ctx)
 	return live, err
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 )
 
 func TestAssumed(t *testing.T) {
@@ -35,7 +36,7 @@ func TestAssumed(t *testing.T) {
 		"out, loopback": {question{to: netip.MustParseAddrPort("127.0.0.2:80"), uid: &uid}, nil, "port of --from, --gid"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := test.question.packet(iptables.IPv4, test.addresses, &iptables.Ruleset{})
+			p := test.question.packet(iptables.IPv4, test.addresses, &installed.Path{})
 			if diff := cmp.Diff(test.want, strings.Join(test.question.assumed(&p, test.addresses), ", ")); diff != "" {
 				t.Error(diff)
 			}

@@ -19,10 +19,10 @@ func (c *command) explainAll(ctx context.Context) int {
 		return status
 	}
 	if c.live || c.trace {
-		if own := s.rules.Own(); len(own.Tables) == 0 || own.Disabled() {
+		if own := s.path.Rules.Own(); len(own.Tables) == 0 || s.path.Disabled() {
 			return c.print(overview{Inbound: []overviewLine{}, Outbound: []overviewLine{}})
 		}
-		c.warnForeign(&s.rules)
+		c.warnForeign(&s.path)
 		c.warnInexact(&s.Recognised)
 	}
 	full, short := capture.Summarise(s.Config, s.Host, 0), capture.Summarise(s.Config, s.Host, iptables.MaxListed)

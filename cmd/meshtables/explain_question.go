@@ -13,6 +13,7 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/installed"
 )
 
 // question is what explain is asked, before it is known of which pod.
@@ -161,27 +162,27 @@ func (q *question) useless() []string {
 }
 
 // packets returns the packets that the question is about, one for each family.
-func (q *question) packets(addresses []netip.Prefix, rules *iptables.Ruleset) []iptables.Packet {
+func (q *question) packets(addresses []netip.Prefix, path *installed.Path) []iptables.Packet {
 	families := []iptables.Family{iptables.FamilyOf(q.to.Addr())}
 	if !q.to.Addr().IsValid() {
-		families = q.families(addresses, rules)
+		families = q.families(addresses, path)
 	}
 	packets := make([]iptables.Packet, len(families))
 	for i, f := range families {
-		packets[i] = q.packet(f, addresses, rules)
+		packets[i] = q.packet(f, addresses, path)
 	}
 	return packets
 }
 
 // families are those of the pod and of its rules, for a question without an
 // address.
-func (q *question) families(addresses []netip.Prefix, rules *iptables.Ruleset) []iptables.Family {
+func (q *question) families(addresses []netip.Prefix, path *installed.Path) []iptables.Family {
 	if q.from.Addr().IsValid() {
 		return []iptables.Family{iptables.FamilyOf(q.from.Addr())}
 	}
 	var families []iptables.Family
 	for _, f := range iptables.Families() {
-		if _, has := ownAddress(addresses, f); has || rules.Table(f, iptables.Nat) != nil {
+		if _, has := ownAddress(addresses, f); has || path.Rules.Table(f, iptables.Nat) != nil {
 			families = append(families, f)
 		}
 	}
@@ -191,7 +192,7 @@ func (q *question) families(addresses []netip.Prefix, rules *iptables.Ruleset) [
 	return families
 }
 
-func (q *question) packet(f iptables.Family, addresses []netip.Prefix, rules *iptables.Ruleset) iptables.Packet {
+func (q *question) packet(f iptables.Family, addresses []netip.Prefix, path *installed.Path) iptables.Packet {
 	o := q.options
 	own, _ := ownAddress(addresses, f)
 	p := iptables.Packet{
@@ -205,7 +206,7 @@ func (q *question) packet(f iptables.Family, addresses []netip.Prefix, rules *ip
 		p.Destination = q.to.Addr()
 	}
 	if !q.inbound {
-		q.makeOutbound(&p, own, addresses, rules)
+		q.makeOutbound(&p, own, addresses, path)
 	} else if p.In == "" {
 		p.In = defaultInterface
 	}
@@ -221,7 +222,7 @@ func (q *question) packet(f iptables.Family, addresses []netip.Prefix, rules *ip
 // defaultInterface is what the interface of a pod is called.
 const defaultInterface = "eth0"
 
-func (q *question) makeOutbound(p *iptables.Packet, own netip.Addr, addresses []netip.Prefix, rules *iptables.Ruleset) {
+func (q *question) makeOutbound(p *iptables.Packet, own netip.Addr, addresses []netip.Prefix, path *installed.Path) {
 	p.Hook, p.Out, p.Source = iptables.Output, q.options.out, own
 	local := isLocal(p.Destination, addresses)
 	if local {
@@ -235,7 +236,7 @@ func (q *question) makeOutbound(p *iptables.Packet, own netip.Addr, addresses []
 	default:
 		p.Out = defaultInterface
 	}
-	p.Owner = &iptables.SocketOwner{UID: explain.OrdinaryID(rules), GID: explain.OrdinaryID(rules)}
+	p.Owner = &iptables.SocketOwner{UID: explain.OrdinaryID(path), GID: explain.OrdinaryID(path)}
 	if q.uid != nil {
 		p.Owner.UID = *q.uid
 	}

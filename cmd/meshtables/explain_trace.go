@@ -10,6 +10,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/foreign"
 	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
 	"github.com/meshtables/meshtables/iptables/trace"
@@ -84,7 +85,7 @@ func (c *command) traceAll(ctx context.Context, q *question, s *subject, answers
 func (s *subject) newTraced(report trace.Report) *traced {
 	// What was sent may have come in by another interface than the one that was
 	// asked about. What the walk fails at is in the answer; its beginning is known.
-	expected, _ := explain.Walk(&s.rules, report.Sent)
+	expected, _ := explain.WalkPath(&s.path, report.Sent)
 	want := newExplanation(report.Sent, expected, nil)
 	t := &traced{Packet: want.Packet, Path: s.pathOf(report)}
 	t.Verdict, t.Port = s.verdictOf(report)
@@ -145,7 +146,7 @@ func walkedPart(path []pathStep) []pathStep {
 		if slices.Contains(iptables.BuiltinChains(name), s.Chain) {
 			builtin = s.Chain
 		}
-		if isWalked(name, builtin) {
+		if foreign.IsMet(name, builtin) {
 			walked = append(walked, s)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
 	"github.com/meshtables/meshtables/iptables/trace"
 )
@@ -54,8 +55,8 @@ func portOf(port uint16, report trace.Report) uint16 {
 // ruleOf returns the rule of a step, or nil if it is in no table that is walked, or is
 // a policy.
 func (s *subject) ruleOf(report trace.Report, step nftables.TraceStep) *iptables.Rule {
-	met := s.rules.Met(report.Sent.Family())
-	i := slices.IndexFunc(met, func(t iptables.MetTable) bool { return t.Title() == step.Table })
+	met := s.path.Met(report.Sent.Family())
+	i := slices.IndexFunc(met, func(t installed.Table) bool { return t.Title() == step.Table })
 	if i < 0 {
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
 	"github.com/meshtables/meshtables/iptables/trace"
 )
@@ -34,7 +35,7 @@ func TestVerdictOf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := subject{rules: iptables.Ruleset{Tables: tables}}
+	s := subject{path: installed.Path{Rules: iptables.Ruleset{Tables: tables}}}
 	mangle := func(n int) nftables.TraceStep {
 		return nftables.TraceStep{Table: iptables.Mangle, Chain: iptables.Prerouting, Position: n}
 	}

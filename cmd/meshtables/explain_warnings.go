@@ -2,12 +2,12 @@ package main
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/config"
-	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/foreign"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
 )
 
@@ -28,55 +28,23 @@ func (c *command) warnUnused() {
 
 // warnLive tells of what --live does not take into account.
 func (c *command) warnLive(s *subject, around nftables.Surroundings) {
-	for _, fault := range s.rules.FaultTexts() {
+	for _, fault := range installed.Texts(s.path.Faults) {
 		c.log.Warn(fault + "\n" + hintPrefix + "apply again: that repairs it")
 	}
-	if own := s.rules.Own(); len(own.Tables) == 0 {
+	if own := s.path.Rules.Own(); len(own.Tables) == 0 {
 		c.log.Warn("there are no rules of meshtables here")
 	} else if !s.Complete {
 		c.log.Warn("some rules are such as no options make, so it cannot be told where each comes from")
 	}
-	c.warnIgnored(slices.Concat(s.rules.Tables, s.rules.Before))
+	for _, ignored := range foreign.IgnoredOn(&s.path) {
+		c.log.Warn(ignored.String() + ", which may drop or change packets too")
+	}
 	c.warnFirst(around)
 	for _, chain := range around.Chains {
 		if !chain.First {
 			c.log.Warn(chain.String() + " is not looked at; it may drop or change packets too")
 		}
 	}
-}
-
-// warnIgnored tells of tables with rules, or a policy that drops, in built-in chains that
-// are not walked. Other base chains, which have a policy too, are told of one by one.
-func (c *command) warnIgnored(tables []iptables.Table) {
-	for _, t := range tables {
-		n := 0
-		var dropping []string
-		for _, chain := range t.Chains {
-			if !slices.Contains(iptables.BuiltinChains(t.Name), chain.Name) || isWalked(t.Name, chain.Name) {
-				continue
-			}
-			n += len(chain.Rules)
-			if chain.Policy == iptables.Policy(iptables.Drop) {
-				dropping = append(dropping, chain.Name)
-			}
-		}
-		var ignored []string
-		if n > 0 {
-			ignored = append(ignored, fmt.Sprintf("rules that are not looked at (%d)", n))
-		}
-		if dropping != nil {
-			ignored = append(ignored, fmt.Sprintf("policies DROP that are not looked at (%s)", strings.Join(dropping, ", ")))
-		}
-		if ignored != nil {
-			c.log.Warn(fmt.Sprintf("%s table %s has %s, which may drop or change packets too", t.Family, t.Name, strings.Join(ignored, " and ")))
-		}
-	}
-}
-
-// isWalked reports whether explain walks through a built-in chain of a table.
-func isWalked(table, chain string) bool {
-	return slices.Contains([]string{iptables.Raw, iptables.Mangle, iptables.Nat}, table) &&
-		(chain == iptables.Prerouting || chain == iptables.Output)
 }
 
 // warnFirst tells of chains that packets meet before rules of ours, and whose rules
@@ -92,10 +60,10 @@ func (c *command) warnFirst(around nftables.Surroundings) {
 
 // warnForeign tells of rules of others that come before ours, of which the options
 // that ours are made of tell nothing.
-func (c *command) warnForeign(rules *iptables.Ruleset) {
+func (c *command) warnForeign(path *installed.Path) {
 	var places []string
 	for _, f := range iptables.Families() {
-		if first, ok := explain.FirstForeign(rules, f); ok {
+		if first, ok := foreign.First(path, f); ok {
 			what := fmt.Sprintf("rule %d", first.Position)
 			if first.Position == 0 {
 				what = "policy DROP"

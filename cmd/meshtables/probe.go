@@ -76,7 +76,7 @@ func (c *command) probed(ctx context.Context) (rules iptables.Ruleset, about str
 	if len(backends) == 0 {
 		return rules, "no rules are installed", exitDone
 	}
-	return backends[0].Rules, "the installed rules (" + backends[0].Backend.Name() + ")", exitDone
+	return backends[0].Have.Rules, "the installed rules (" + backends[0].Backend.Name() + ")", exitDone
 }
 
 // asksForCapture reports whether any option says what is to be captured, be it

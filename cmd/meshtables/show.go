@@ -13,6 +13,7 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/routes"
 	"github.com/meshtables/meshtables/iptables/show"
@@ -34,7 +35,7 @@ func (o *options) showRows() []row {
 
 // show prints what is installed.
 func (c *command) show(ctx context.Context) int {
-	installed, err := c.installed(ctx)
+	found, err := c.installed(ctx)
 	if err != nil {
 		return c.failed(err)
 	}
@@ -43,11 +44,11 @@ func (c *command) show(ctx context.Context) int {
 		return c.failed(err)
 	}
 	a := shown{Result: "installed", Backends: []shownBackend{}, Routing: []shownRouting{}, colour: c.colour()}
-	for _, i := range installed {
+	for _, i := range found {
 		name := i.Backend.Name()
-		b := show.Backend{Name: name, Form: formOf(name), Rules: capture.Recognise(i.Rules, i.Backend.Form).Rules}
+		b := show.Backend{Name: name, Form: formOf(name), Rules: capture.Recognise(i.Have.Rules, i.Backend.Form).Rules, Faults: i.Have.Faults}
 		a.backends = append(a.backends, b)
-		a.Backends = append(a.Backends, shownBackend{b.Name, b.Form, b.Rules.FaultTexts(), show.Tables(&b.Rules)})
+		a.Backends = append(a.Backends, shownBackend{b.Name, b.Form, installed.Texts(b.Faults), show.Tables(&b.Rules)})
 	}
 	for _, o := range routing {
 		a.Routing = append(a.Routing, shownRouting{o.Family.String(), o.String()})
@@ -83,7 +84,7 @@ func (c *command) installed(ctx context.Context) ([]kernel.Installed, error) {
 	if err != nil {
 		return nil, err
 	}
-	rules, err := choice.Backend.Load(ctx)
+	have, err := choice.Backend.Load(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -92,8 +93,8 @@ func (c *command) installed(ctx context.Context) ([]kernel.Installed, error) {
 		return nil, err
 	}
 	c.warnUnseen(kernel.Report{Unseen: unseen})
-	if own := rules.Own(); !own.IsEmpty() {
-		others = slices.Insert(others, 0, kernel.Installed{Backend: choice.Backend, Rules: rules})
+	if have.HasOwn() {
+		others = slices.Insert(others, 0, kernel.Installed{Backend: choice.Backend, Have: have})
 	}
 	if len(others) > 1 {
 		c.log.Warn("there are rules in more than one backend, and packets meet all\n" +

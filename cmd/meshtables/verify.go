@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/routes"
 	"github.com/meshtables/meshtables/iptables/verify"
@@ -32,12 +33,12 @@ func (c *command) verify(ctx context.Context) int {
 	if err := errors.Join(unseen, err); err != nil {
 		return c.failed(err)
 	}
-	around, err := kernel.Around(ctx, choice.Backend, have)
+	around, err := kernel.Around(ctx, choice.Backend, have.Rules)
 	if err != nil {
 		return c.failed(err)
 	}
 	c.warnFirst(around)
-	have.Before = around.Before
+	path := installed.Path{Rules: have.Rules, Before: around.Before, Faults: have.Faults}
 	changes, err := routes.Diff(ctx, p.Routing)
 	if err != nil {
 		return c.failed(err)
@@ -45,13 +46,13 @@ func (c *command) verify(ctx context.Context) int {
 
 	answer := verification{
 		Result: "as wanted", Backend: choice.Backend.Name(),
-		Faults: have.FaultTexts(), Rules: verify.Rules(&choice.Rules, &have),
+		Faults: installed.Texts(have.Faults), Rules: verify.Rules(&choice.Rules, &path),
 	}
 	for _, other := range others {
 		answer.Elsewhere = append(answer.Elsewhere, misplaced{
 			Backend: other.Backend.Name(),
-			Faults:  other.Rules.FaultTexts(),
-			Rules:   append([]verify.Difference{}, verify.Rules(&iptables.Ruleset{}, &other.Rules)...),
+			Faults:  installed.Texts(other.Have.Faults),
+			Rules:   append([]verify.Difference{}, verify.Rules(&iptables.Ruleset{}, installed.Alone(&other.Have.Rules))...),
 		})
 	}
 	for _, change := range changes {
@@ -62,7 +63,7 @@ func (c *command) verify(ctx context.Context) int {
 		status = exitDifferent
 	}
 	if len(changes) == 0 {
-		answer.Only = onlyDifference(p.Rules, choice, have, others)
+		answer.Only = onlyDifference(p.Rules, choice, &path, others)
 	}
 	if failed := c.print(answer); failed != exitDone {
 		return failed
@@ -78,15 +79,15 @@ const (
 
 // onlyDifference returns the one thing in which the rules of the chosen backend and
 // of others are not the plan, or "" where it is more than one or another.
-func onlyDifference(plan iptables.Plan, choice kernel.Choice, have iptables.Ruleset, others []kernel.Installed) string {
+func onlyDifference(plan iptables.Plan, choice kernel.Choice, have *installed.Path, others []kernel.Installed) string {
 	switch {
 	case len(have.Faults) > 0:
 		return ""
-	case len(others) == 0 && verify.CommentsOnly(&choice.Rules, &have):
+	case len(others) == 0 && verify.CommentsOnly(&choice.Rules, have):
 		return onlyComments
-	case len(others) == 1 && len(have.Own().Tables) == 0 && len(others[0].Rules.Faults) == 0:
+	case len(others) == 1 && len(have.Rules.Own().Tables) == 0 && len(others[0].Have.Faults) == 0:
 		want := others[0].Backend.Form(plan)
-		if len(verify.Rules(&want, &others[0].Rules)) == 0 {
+		if len(verify.Rules(&want, installed.Alone(&others[0].Have.Rules))) == 0 {
 			return onlyBackend
 		}
 	}

@@ -93,7 +93,6 @@ func includeLoopback(cfg *config.Config) {
 func (found *Recognised) compare(rs iptables.Ruleset, form func(iptables.Plan) iptables.Ruleset) {
 	planned := form(Plan(found.Config, found.Host).Rules)
 	own, plannedOwn := rs.Own(), planned.Own()
-	own.Faults = nil // what is wrong beside the rules leaves their origins as they are
 	found.Complete = len(found.Refused) == 0 && own.Equal(&plannedOwn)
 	found.Rules = withOrigins(rs, &planned)
 }

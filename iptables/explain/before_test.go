@@ -6,6 +6,8 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/foreign"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/internal/packettest"
 )
 
@@ -25,9 +27,9 @@ func TestWalkBefore(t *testing.T) {
 		"marks":     {"*mangle\n:OUTPUT ACCEPT\n-A OUTPUT -j MARK --set-xmark 0x1/0xffffffff\nCOMMIT\n", "redirected port 15001, mark 0x3", "ip mangle OUTPUT 1", "ip mangle OUTPUT 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rules := ruleset(t, behind)
-			rules.Before = ruleset(t, test.before).Tables
-			result, err := explain.Walk(rules, packet())
+			path := installed.Alone(ruleset(t, behind))
+			path.Before = *ruleset(t, test.before)
+			result, err := explain.WalkPath(path, packet())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -37,12 +39,12 @@ func TestWalkBefore(t *testing.T) {
 			if got := place(result.Path[0]); got != test.path {
 				t.Errorf("the path begins at %s, want %s", got, test.path)
 			}
-			foreign := ""
-			if s, ok := explain.FirstForeign(rules, iptables.IPv4); ok {
-				foreign = place(s)
+			first := ""
+			if s, ok := foreign.First(path, iptables.IPv4); ok {
+				first = fmt.Sprintf("%s %s %d", s.Table, s.Chain, s.Position)
 			}
-			if foreign != test.foreign {
-				t.Errorf("the first foreign rule is %q, want %q", foreign, test.foreign)
+			if first != test.foreign {
+				t.Errorf("the first foreign rule is %q, want %q", first, test.foreign)
 			}
 		})
 	}
@@ -53,18 +55,18 @@ func place(s explain.Step) string { return fmt.Sprintf("%s %s %d", s.Table, s.Ch
 // Rules that are disabled are not met, but what is before them is; and that is the one
 // reason of the bypass.
 func TestWalkDisabled(t *testing.T) {
-	rules := ruleset(t, behind)
-	rules.Faults = []iptables.Fault{{Text: "something is odd"}, {Text: "the table is asleep", Disables: true}}
-	result, err := explain.Walk(rules, packet())
+	path := installed.Alone(ruleset(t, behind))
+	path.Faults = []installed.Fault{{Text: "something is odd"}, {Text: "the table is asleep", Disables: true}}
+	result, err := explain.WalkPath(path, packet())
 	if err != nil || result.Verdict != explain.Bypassed || len(result.Path) > 0 {
 		t.Errorf("got %v, %v", result, err)
 	}
-	reasons := explain.Reasons(rules, packet(), result)
+	reasons := explain.Reasons(path, packet(), result)
 	if len(reasons) != 1 || reasons[0].Why != "the table is asleep" {
 		t.Errorf("got the reasons %v", reasons)
 	}
-	rules.Before = ruleset(t, "*nat\n:OUTPUT ACCEPT\n-A OUTPUT -j DROP\nCOMMIT\n").Tables
-	if result, err := explain.Walk(rules, packet()); err != nil || result.Verdict != explain.Dropped {
+	path.Before = *ruleset(t, "*nat\n:OUTPUT ACCEPT\n-A OUTPUT -j DROP\nCOMMIT\n")
+	if result, err := explain.WalkPath(path, packet()); err != nil || result.Verdict != explain.Dropped {
 		t.Errorf("got %v, %v", result, err)
 	}
 }

@@ -4,16 +4,17 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 )
 
 // firstOrdinaryID is the first id that is nobody special's (login.defs(5)).
 const firstOrdinaryID = 1000
 
-// OrdinaryID returns a user and group id that no rule knows: that of an
+// OrdinaryID returns a user and group id that no rule on a path knows: that of an
 // application.
-func OrdinaryID(rs *iptables.Ruleset) uint32 {
+func OrdinaryID(path *installed.Path) uint32 {
 	var named []iptables.Interval
-	for _, t := range slices.Concat(rs.Tables, rs.Before) {
+	for _, t := range slices.Concat(path.Rules.Tables, path.Before.Tables) {
 		for _, c := range t.Chains {
 			for _, r := range c.Rules {
 				named = append(named, r.Named(iptables.OwnerUID)...)

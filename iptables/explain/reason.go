@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 )
 
 // Reason is why a connection bypasses the proxy.
@@ -27,13 +28,13 @@ const maxReasons = 8
 // Reasons returns why a packet that [Walk] let go bypasses the proxy: every
 // exemption in its way, in order, for taking one of them away may leave the next.
 // It relies on the origins of the rules; a rule without one is a foreign one.
-func Reasons(rs *iptables.Ruleset, p iptables.Packet, result Result) []Reason {
+func Reasons(path *installed.Path, p iptables.Packet, result Result) []Reason {
 	var all []Reason
 	for range maxReasons {
 		if result.Verdict != Bypassed {
 			break
 		}
-		q := inquiry{rules: rs, packet: &p, path: result.Path}
+		q := inquiry{rules: &path.Rules, faults: path.Faults, packet: &p, path: result.Path}
 		step, decided := q.decider()
 		reason := q.reason(step, decided)
 		if !slices.Contains(all, reason) {
@@ -42,9 +43,9 @@ func Reasons(rs *iptables.Ruleset, p iptables.Packet, result Result) []Reason {
 		if reason.final || !decided {
 			break
 		}
-		rs = without(rs, p.Family(), step)
+		path = without(path, p.Family(), step)
 		var err error
-		if result, err = Walk(rs, p); err != nil {
+		if result, err = WalkPath(path, p); err != nil {
 			break
 		}
 	}
@@ -54,12 +55,13 @@ func Reasons(rs *iptables.Ruleset, p iptables.Packet, result Result) []Reason {
 // inquiry is about one bypass.
 type inquiry struct {
 	rules  *iptables.Ruleset
+	faults []installed.Fault
 	packet *iptables.Packet
 	path   []Step
 }
 
 func (q *inquiry) reason(step Step, decided bool) Reason {
-	fault, disabled := q.rules.DisabledBy()
+	fault, disabled := installed.Disabling(q.faults)
 	switch {
 	case q.packet.State != iptables.StateNew:
 		return final("it goes on as its connection began: nat decides about the first packet only (--ctstate=NEW)", "")
@@ -174,13 +176,13 @@ func (q *inquiry) given(option string) []string {
 	return values
 }
 
-// without returns the rules less the one of a step. The native form has "not from
+// without returns a path less the rule of a step. The native form has "not from
 // these" as "from these: go on there, and the rest is let go" (form.Native): what
 // is not let go any more goes on there too.
-func without(rs *iptables.Ruleset, f iptables.Family, s Step) *iptables.Ruleset {
-	less := *rs
-	less.Tables = slices.Clone(rs.Tables)
-	t := less.Table(f, s.Table)
+func without(path *installed.Path, f iptables.Family, s Step) *installed.Path {
+	less := *path
+	less.Rules.Tables = slices.Clone(less.Rules.Tables)
+	t := less.Rules.Table(f, s.Table)
 	t.Chains = slices.Clone(t.Chains)
 	c := t.Chain(s.Chain)
 	c.Rules = slices.Clone(c.Rules)

@@ -11,6 +11,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/tests/recorded"
 )
 
@@ -110,7 +111,7 @@ func reasons(t *testing.T, rules iptables.Ruleset, p iptables.Packet) string {
 		t.Fatal(err)
 	}
 	var all []string
-	for _, r := range explain.Reasons(&rules, p, result) {
+	for _, r := range explain.Reasons(installed.Alone(&rules), p, result) {
 		all = append(all, r.Why+" / "+r.Change)
 	}
 	return strings.Join(all, "; ")
@@ -145,7 +146,7 @@ func TestReasonsOfEveryBypass(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			reasons := explain.Reasons(&rules, p, result)
+			reasons := explain.Reasons(installed.Alone(&rules), p, result)
 			if (result.Verdict == explain.Bypassed) != (len(reasons) > 0) {
 				t.Errorf("%+v: %s for %d reasons", p, result.Verdict, len(reasons))
 			}
@@ -159,7 +160,7 @@ func TestOrdinaryID(t *testing.T) {
 	} {
 		for form, of := range forms {
 			rules := of(plan(t, strings.Fields(args)...))
-			if got := explain.OrdinaryID(&rules); got != want {
+			if got := explain.OrdinaryID(installed.Alone(&rules)); got != want {
 				t.Errorf("%q, %s: got %d, want %d", args, form, got, want)
 			}
 		}

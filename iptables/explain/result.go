@@ -35,7 +35,7 @@ type Step struct {
 	// Hook is the built-in chain that the packet had entered by: what goes out
 	// by lo meets rules of OUTPUT, then of PREROUTING.
 	Hook string
-	// Table is the name of the table, such as "nat"; see [iptables.MetTable.Title].
+	// Table is the name of the table, such as "nat"; see [installed.Table.Title].
 	Table, Chain string
 	// Position counts the rules of the chain from 1, as iptables
 	// --line-numbers does. 0 is the chain's policy.

@@ -5,12 +5,18 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 )
 
 // Loopback is the interface by which a machine talks to itself.
 const Loopback = "lo"
 
-// Walk sends a packet through the tables of its family; see [iptables.Ruleset.Met].
+// Walk sends a packet through rules that nothing comes before; see [WalkPath].
+func Walk(rs *iptables.Ruleset, p iptables.Packet) (Result, error) {
+	return WalkPath(installed.Alone(rs), p)
+}
+
+// WalkPath sends a packet through the tables of its family; see [installed.Path.Met].
 // Only packets of new connections enter nat. A table that packets meet before another
 // one has decided for itself: what it accepts goes on to the other, unless it has been
 // redirected.
@@ -23,8 +29,8 @@ const Loopback = "lo"
 // A match or target that decides about the packet and that this package does not
 // know is an error: a guess would be worse. The result is what the packet met up to
 // there, and its verdict [Unknown].
-func Walk(rs *iptables.Ruleset, p iptables.Packet) (Result, error) {
-	w := walker{rules: rs, packet: p, result: Result{Verdict: Bypassed}}
+func WalkPath(path *installed.Path, p iptables.Packet) (Result, error) {
+	w := walker{path: path, packet: p, result: Result{Verdict: Bypassed}}
 	tables := []string{iptables.Raw, iptables.Mangle}
 	if p.State == iptables.StateNew {
 		tables = append(tables, iptables.Nat)
@@ -45,12 +51,12 @@ func Walk(rs *iptables.Ruleset, p iptables.Packet) (Result, error) {
 }
 
 type walker struct {
-	rules *iptables.Ruleset
+	path *installed.Path
 	// packet is as the next rule sees it.
 	packet iptables.Packet
 	// tracked says that the packet has a connection before raw sees it.
 	tracked bool
-	table   iptables.MetTable
+	table   installed.Table
 	// translated says that nat has decided where the connection goes: it asks no
 	// further chain at the hook then (nf_nat_inet_fn in net/netfilter/nf_nat_core.c).
 	translated bool
@@ -77,8 +83,8 @@ func (w *walker) turnAround() {
 }
 
 func (w *walker) walkTables(names []string) error {
-	for _, table := range w.rules.Met(w.packet.Family()) {
-		if !slices.Contains(names, table.Name) || !table.Before && w.rules.Disabled() {
+	for _, table := range w.path.Met(w.packet.Family()) {
+		if !slices.Contains(names, table.Name) || !table.Before && w.path.Disabled() {
 			continue
 		}
 		if err := w.walkTable(table); err != nil {
@@ -97,7 +103,7 @@ const (
 )
 
 // walkTable does nothing for a packet that does not come there any more.
-func (w *walker) walkTable(table iptables.MetTable) error {
+func (w *walker) walkTable(table installed.Table) error {
 	w.table = table
 	w.packet.BeforeTracking = table.Name == iptables.Raw && !w.tracked
 	base := table.Chain(w.packet.Hook)

@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 )
 
 // Backend is one way to reach the rules of the network namespace that the
@@ -21,7 +22,7 @@ type Backend interface {
 	// Load returns every table that exists, of both families, foreign rules
 	// included. It changes nothing: no table, chain or module comes to life
 	// by it.
-	Load(ctx context.Context) (iptables.Ruleset, error)
+	Load(ctx context.Context) (installed.Backend, error)
 
 	// Replace makes what is ours of have, which Load returned, into want,
 	// which holds nothing that is not ours. Foreign rules and chains stay as

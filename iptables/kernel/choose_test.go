@@ -258,14 +258,14 @@ func TestOthers(t *testing.T) {
 			if err != nil || len(others) != 1 || others[0].Backend.Name() != other {
 				t.Fatalf("got %v, %v", others, err)
 			}
-			if err := others[0].Backend.Replace(t.Context(), others[0].Rules, iptables.Ruleset{}); err != nil {
+			if err := others[0].Backend.Replace(t.Context(), others[0].Have.Rules, iptables.Ruleset{}); err != nil {
 				t.Fatal(err)
 			}
 			if others, err := othersOf(t, choice); len(others) != 0 || err != nil {
 				t.Errorf("after removal: got %v, %v", others, err)
 			}
 			have, err := choice.Backend.Load(t.Context())
-			if own := have.Own(); err != nil || len(own.Tables) != 1 {
+			if own := have.Rules.Own(); err != nil || len(own.Tables) != 1 {
 				t.Errorf("the chosen backend's own rules: got %v, %v", own, err)
 			}
 		})

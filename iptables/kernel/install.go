@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
 	"github.com/meshtables/meshtables/iptables/kernel/xtables"
 	"github.com/meshtables/meshtables/iptables/routes"
@@ -18,7 +19,7 @@ type Report struct {
 	Changed bool
 	// Before are the rules that stood in the chosen backend, foreign ones
 	// included.
-	Before iptables.Ruleset
+	Before installed.Backend
 	// RemovedFrom are the names of the other backends that rules of ours were
 	// removed from.
 	RemovedFrom []string
@@ -73,8 +74,9 @@ func Install(ctx context.Context, choice Choice, routing iptables.Routing) (Repo
 
 // change returns the steps from what stands in the chosen backend and in others to
 // rules that stand in the chosen one only.
-func change(chosen Backend, have, rules iptables.Ruleset, others []Installed) []step {
-	if own, want := have.Own(), rules.Own(); own.Equal(&want) {
+func change(chosen Backend, found installed.Backend, rules iptables.Ruleset, others []Installed) []step {
+	have := found.Rules
+	if found.Has(&rules) {
 		return remove(others)
 	}
 	if len(others) == 0 {
@@ -88,9 +90,9 @@ func change(chosen Backend, have, rules iptables.Ruleset, others []Installed) []
 	} else {
 		for i := range others {
 			if o := &others[i]; len(rules.Tables) > 0 {
-				now := sociable(o.Rules)
-				steps = append(steps, between(o.Backend, o.Rules, now.Own())...)
-				o.Rules = now
+				now := sociable(o.Have.Rules)
+				steps = append(steps, between(o.Backend, o.Have.Rules, now.Own())...)
+				o.Have.Rules = now
 			}
 		}
 		steps = append(steps, rewrite(chosen, have, first)...)
@@ -118,7 +120,7 @@ func between(b Backend, have, want iptables.Ruleset) []step {
 func remove(all []Installed) []step {
 	var steps []step
 	for _, i := range all {
-		steps = append(steps, replace(i.Backend, i.Rules, iptables.Ruleset{}))
+		steps = append(steps, replace(i.Backend, i.Have.Rules, iptables.Ruleset{}))
 	}
 	return steps
 }
@@ -179,7 +181,7 @@ func replace(b Backend, have, want iptables.Ruleset) step {
 			if err != nil {
 				return err
 			}
-			return b.Replace(ctx, now, have.Own())
+			return b.Replace(ctx, now.Rules, have.Own())
 		},
 	}
 }

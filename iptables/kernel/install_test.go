@@ -123,7 +123,7 @@ func TestFailureChangesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = take(t.Context(), []step{
-		replace(choice.Backend, have, choice.Backend.Form(natRules(iptables.Accept))),
+		replace(choice.Backend, have.Rules, choice.Backend.Form(natRules(iptables.Accept))),
 		{do: func(context.Context) error { return errBusy }},
 	})
 	if !errors.Is(err, errBusy) {

@@ -20,7 +20,7 @@ func movable(chosen Backend, others []Installed, want iptables.Ruleset) (from In
 	}
 	for _, other := range others {
 		if other.Backend.Name() == NFT {
-			_, switches := handover(other.Rules, want)
+			_, switches := handover(other.Have.Rules, want)
 			return other, native, !switches
 		}
 	}
@@ -32,7 +32,7 @@ func move(from Installed, native *nftables.Backend, have, want iptables.Ruleset)
 		do: func(ctx context.Context) error { return native.Take(ctx, want) },
 		undo: func(ctx context.Context) error {
 			// The new rules go only when the old ones are back.
-			if err := from.Backend.Replace(ctx, iptables.Ruleset{}, from.Rules.Own()); err != nil {
+			if err := from.Backend.Replace(ctx, iptables.Ruleset{}, from.Have.Rules.Own()); err != nil {
 				return err
 			}
 			return native.Replace(ctx, want, have.Own())

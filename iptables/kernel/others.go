@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
 	"github.com/meshtables/meshtables/iptables/kernel/xtables"
 )
@@ -16,8 +17,8 @@ import (
 // Installed is a backend with the rules that it holds.
 type Installed struct {
 	Backend Backend
-	// Rules are what its Load returned; some of them are ours.
-	Rules iptables.Ruleset
+	// Have is what its Load returned; some of it is ours.
+	Have installed.Backend
 }
 
 // Others returns the backends beside the chosen one that hold rules of ours
@@ -35,11 +36,11 @@ func (c Choice) Others(ctx context.Context) (others []Installed, unseen, err err
 	}
 	errs := []error{legacyErr}
 	for _, backend := range candidates {
-		rules, err := backend.Load(ctx)
+		have, err := backend.Load(ctx)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("failed to look for rules in %s: %w", backend.Name(), err))
-		} else if own := rules.Own(); !own.IsEmpty() {
-			others = append(others, Installed{backend, rules})
+		} else if have.HasOwn() {
+			others = append(others, Installed{backend, have})
 		}
 	}
 	return others, errors.Join(errs...), nil

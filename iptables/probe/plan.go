@@ -6,6 +6,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/installed"
 )
 
 // The connections to try follow from the rules by walking packets through them:
@@ -31,9 +32,7 @@ type planner struct {
 // could be tried stands for.
 func plan(want Want) (attempts []*attempt, untried []Step) {
 	own := want.Rules.Own()
-	// What the rules ask for is tried, whether or not something keeps them from it.
-	own.Faults = nil
-	in, ordinaryID := outsideName(), explain.OrdinaryID(&own)
+	in, ordinaryID := outsideName(), explain.OrdinaryID(installed.Alone(&own))
 	for _, f := range iptables.Families() {
 		p := planner{
 			rules: &own, family: f, outside: in, ordinaryID: ordinaryID,

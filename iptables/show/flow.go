@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 )
 
 // flow is the way of packets from a built-in chain through ours, or through
@@ -49,8 +50,9 @@ var tables = [...]string{iptables.Raw, iptables.Mangle, iptables.Nat}
 
 // flows returns the ways of packets, those of different families as one where
 // they are the same.
-func flows(rs *iptables.Ruleset) []flow {
+func flows(b *Backend) []flow {
 	var all []flow
+	rs := &b.Rules
 	for _, hook := range hooks {
 		for _, table := range tables {
 			all = append(all, starts(rs, table, true, func(t *iptables.Table) []string {
@@ -65,8 +67,9 @@ func flows(rs *iptables.Ruleset) []flow {
 	for _, table := range tables {
 		all = append(all, starts(rs, table, false, unreached)...)
 	}
+	_, disabled := installed.Disabling(b.Faults)
 	for i := range all {
-		all[i].disabled = rs.Disabled()
+		all[i].disabled = disabled
 	}
 	return all
 }

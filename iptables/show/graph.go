@@ -38,7 +38,7 @@ type edge struct {
 // in all of them, by prefix.
 func (b *Backend) graphs(prefix string) []graph {
 	var all []graph
-	for i, f := range flows(&b.Rules) {
+	for i, f := range flows(b) {
 		g := graph{title: b.Name + ": " + f.title()}
 		d := drawing{graph: &g, prefix: fmt.Sprintf("%s%d_", prefix, i)}
 		d.chain(f.start)

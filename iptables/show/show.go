@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 )
 
 // Backend is what one backend holds.
@@ -23,6 +24,8 @@ type Backend struct {
 	// Rules are all that it holds, foreign ones included, with origins where
 	// these can be told.
 	Rules iptables.Ruleset
+	// Faults are those of what holds them.
+	Faults []installed.Fault
 }
 
 func familyNames(families []iptables.Family) string {

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 )
 
 // Text draws what backends hold as trees, with counters in front and the option
@@ -23,10 +24,10 @@ func Text(w io.Writer, backends []Backend, colour bool) {
 			fmt.Fprintln(w)
 		}
 		fmt.Fprintf(w, "%s: %s, %s\n", p.bold(b.Name), countOf(&b.Rules), b.Form)
-		for _, fault := range b.Rules.FaultTexts() {
+		for _, fault := range installed.Texts(b.Faults) {
 			fmt.Fprintln(w, p.bold(fault))
 		}
-		for _, f := range flows(&b.Rules) {
+		for _, f := range flows(b) {
 			fmt.Fprintln(w)
 			f.write(w, p)
 		}

@@ -140,8 +140,6 @@ func extension(m iptables.Match) []string {
 		return []string{not(m.Not) + "marked " + masked(m.Value, m.Mask)}
 	case iptables.Connmark:
 		return []string{not(m.Not) + "of a connection marked " + masked(m.Value, m.Mask)}
-	case iptables.Uncounted:
-		return []string{"not counted"}
 	case iptables.Set:
 		if who, ok := map[iptables.SetField]string{iptables.OwnerUID: "user", iptables.OwnerGID: "group"}[m.Field]; ok {
 			return []string{fmt.Sprintf("%sof %s %s", not(m.Not), who, list(m))}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/diff"
+	"github.com/meshtables/meshtables/iptables/foreign"
+	"github.com/meshtables/meshtables/iptables/installed"
 )
 
 // Kind is what a [Difference] is.
@@ -38,8 +40,7 @@ type Difference struct {
 	Rule string `json:"rule,omitempty"`
 	// Origin is the option behind a rule that is wanted.
 	Origin string `json:"origin,omitempty"`
-	// By is the foreign rule, or policy, that shadows this one, such as "rule 1: -p
-	// tcp -j ACCEPT" or, of another table, "rule 1 of ip nat OUTPUT: -p tcp -j DROP".
+	// By is the foreign rule, or policy, that shadows this one; see [foreign.Shadow].
 	By string `json:"by,omitempty"`
 
 	// changed tells in which values of long lists the rule differs from the one in
@@ -90,11 +91,11 @@ const shadowedMark = "! installed behind a foreign rule"
 // Rules returns the differences between what is ours of the installed rules and
 // the wanted ones, which hold nothing else. There are none exactly if packets
 // meet what is wanted, in its order.
-func Rules(want, have *iptables.Ruleset) []Difference {
+func Rules(want *iptables.Ruleset, have *installed.Path) []Difference {
 	var all []Difference
 	for _, f := range iptables.Families() {
-		for _, t := range diff.Tables(have, want, f) {
-			c := comparison{family: f, table: t.Name, have: have.Table(f, t.Name), installed: have}
+		for _, t := range diff.Tables(&have.Rules, want, f) {
+			c := comparison{family: f, table: t.Name, have: have.Rules.Table(f, t.Name), path: have}
 			all = append(all, c.differences(t)...)
 		}
 	}
@@ -103,9 +104,10 @@ func Rules(want, have *iptables.Ruleset) []Difference {
 
 // CommentsOnly reports whether the rules differ, but in nothing that a packet could
 // notice.
-func CommentsOnly(want, have *iptables.Ruleset) bool {
-	wanted, installed := want.Uncommented(), have.Uncommented()
-	return len(Rules(want, have)) > 0 && len(Rules(&wanted, &installed)) == 0
+func CommentsOnly(want *iptables.Ruleset, have *installed.Path) bool {
+	wanted, uncommented := want.Uncommented(), *have
+	uncommented.Rules = have.Rules.Uncommented()
+	return len(Rules(want, have)) > 0 && len(Rules(&wanted, &uncommented)) == 0
 }
 
 // comparison is that of one table, which may not exist.
@@ -113,8 +115,8 @@ type comparison struct {
 	family iptables.Family
 	table  string
 	have   *iptables.Table
-	// installed is all of what have is a part of.
-	installed *iptables.Ruleset
+	// path is all of what have is a part of.
+	path *installed.Path
 }
 
 func (c *comparison) differences(t diff.Table) []Difference {
@@ -123,8 +125,11 @@ func (c *comparison) differences(t diff.Table) []Difference {
 		all = append(all, c.chain(change)...)
 	}
 	if c.have != nil {
-		own := c.have.Own()
-		all = append(all, c.shadowed(&own)...)
+		for _, s := range foreign.Shadows(c.path, c.have) {
+			d := c.difference(Shadowed, s.Chain, s.Position, s.Rule.Rule)
+			d.By = s.By
+			all = append(all, d)
+		}
 	}
 	return all
 }
@@ -132,22 +137,22 @@ func (c *comparison) differences(t diff.Table) []Difference {
 // chain tells what differs in one chain, in as few rules as there can be.
 func (c *comparison) chain(change diff.Change[iptables.Rule, iptables.Rule]) []Difference {
 	var all []Difference
-	name, installed, wanted := change.Chain, change.Delete, change.Insert
+	name, found, wanted := change.Chain, change.Delete, change.Insert
 	switch {
 	case change.Remove:
 		all = c.itself(all, Unexpected, name)
 	case change.Make:
 		all = c.itself(all, Missing, name)
 	}
-	positions := c.positions(name, len(installed))
-	for _, edit := range lcs.DiffLines(lines(installed), lines(wanted)) {
+	positions := c.positions(name, len(found))
+	for _, edit := range lcs.DiffLines(lines(found), lines(wanted)) {
 		for i := edit.Start; i < edit.End; i++ {
-			all = append(all, c.difference(Unexpected, name, positions[i], installed[i]))
+			all = append(all, c.difference(Unexpected, name, positions[i], found[i]))
 		}
 		for i := edit.ReplStart; i < edit.ReplEnd; i++ {
 			d := c.difference(Missing, name, i+1, wanted[i])
 			for j := edit.Start; j < edit.End && d.changed == nil; j++ {
-				d.changed = changedValues(installed[j], wanted[i])
+				d.changed = changedValues(found[j], wanted[i])
 			}
 			all = append(all, d)
 		}

@@ -30,6 +30,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/form"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 )
@@ -75,17 +76,16 @@ func (b *Backend) Form(plan iptables.Plan) iptables.Ruleset {
 // A match or target that the model does not have, of xtables or of nf_tables,
 // is an [iptables.UnknownMatch] or [iptables.UnknownTarget] whose words hold its
 // bytes. Refusals of the kernel are an *[Error].
-func (b *Backend) Load(ctx context.Context) (rs iptables.Ruleset, err error) {
+func (b *Backend) Load(ctx context.Context) (have installed.Backend, err error) {
 	err = b.connected(func(c *netlink.Conn) error {
 		s, err := takeSnapshot(ctx, c, scope{compat: !b.native, native: b.native, sets: b.native})
 		if err != nil {
 			return err
 		}
-		own, _ := b.forms(s)
-		rs = own.Ruleset()
+		have = b.of(s)
 		return nil
 	})
-	return rs, err
+	return have, err
 }
 
 // Replace makes what is ours in the kernel into want in one transaction.

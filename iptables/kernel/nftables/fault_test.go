@@ -105,8 +105,8 @@ func split(request []byte) iter.Seq[[]byte] {
 	}
 }
 
-// installed fails unless exactly want is installed.
-func installed(t testing.TB, want iptables.Ruleset) {
+// isInstalled fails unless exactly want is installed.
+func isInstalled(t testing.TB, want iptables.Ruleset) {
 	t.Helper()
 	rs := load(t)
 	if own := rs.Own(); !own.Equal(&want) {
@@ -126,8 +126,8 @@ func TestInterruptedDump(t *testing.T) {
 		}
 		return answer, nil
 	}})
-	rs, err := b.Load(t.Context())
-	if own := rs.Own(); err != nil || !own.Equal(&want) || interruptions != 0 {
+	have, err := b.Load(t.Context())
+	if own := have.Rules.Own(); err != nil || !own.Equal(&want) || interruptions != 0 {
 		t.Errorf("%v, %d interruptions left, loaded\n%s", err, interruptions, text(own))
 	}
 }
@@ -161,7 +161,7 @@ func TestChangeBetweenLoadAndCommit(t *testing.T) {
 	if err := b.Replace(t.Context(), iptables.Ruleset{}, want); err != nil || changes != 0 {
 		t.Errorf("%v, %d changes left", err, changes)
 	}
-	installed(t, want)
+	isInstalled(t, want)
 }
 
 func TestLostAnswer(t *testing.T) {
@@ -184,7 +184,7 @@ func TestLostAnswer(t *testing.T) {
 			if err := b.Replace(t.Context(), iptables.Ruleset{}, want); err != nil || lost == 0 {
 				t.Errorf("%v, %d answers lost", err, lost)
 			}
-			installed(t, want)
+			isInstalled(t, want)
 		})
 	}
 }
@@ -230,7 +230,7 @@ func TestOverrun(t *testing.T) {
 	if err := b.Replace(t.Context(), iptables.Ruleset{}, want); err != nil || answers != 1 {
 		t.Errorf("%v, %d answers", err, answers)
 	}
-	installed(t, want)
+	isInstalled(t, want)
 }
 
 func withTimeout(dial func() (netlink.Socket, error), d time.Duration) func() (netlink.Socket, error) {

@@ -69,11 +69,11 @@ func saved(t testing.TB, args ...string) string {
 
 func load(t testing.TB) iptables.Ruleset {
 	t.Helper()
-	rs, err := New().Load(t.Context())
+	have, err := New().Load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return rs
+	return have.Rules
 }
 
 func replace(t testing.TB, want iptables.Ruleset) {

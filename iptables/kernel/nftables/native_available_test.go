@@ -67,7 +67,7 @@ func TestNativeWithoutCompat(t *testing.T) {
 			t.Fatal(err)
 		}
 		have, err := native.Load(t.Context())
-		if own := have.Own(); err != nil || !own.Equal(&want) {
+		if own := have.Rules.Own(); err != nil || !own.Equal(&want) {
 			t.Errorf("got %v\n%s", err, text(own))
 		}
 	}

@@ -45,8 +45,8 @@ func TestFormsTakeOver(t *testing.T) {
 			*Backend
 			want iptables.Ruleset
 		}{{b, want}, {other, iptables.Ruleset{}}} {
-			rs, err := holds.Load(t.Context())
-			if own, want := rs.Own(), holds.want.Own(); err != nil || !own.Equal(&want) {
+			have, err := holds.Load(t.Context())
+			if own, want := have.Rules.Own(), holds.want.Own(); err != nil || !own.Equal(&want) {
 				t.Fatalf("%s (-want +got) %v:\n%s", holds.Name(), err, cmp.Diff(text(want), text(own)))
 			}
 		}
@@ -67,7 +67,7 @@ func TestNativeTampering(t *testing.T) {
 	for name, script := range map[string]string{
 		"a rule of another":       "insert rule inet meshtables ISTIO_OUTPUT tcp dport 22 counter return",
 		"a rule without counter":  "add rule inet meshtables ISTIO_OUTPUT tcp dport 22 return",
-		"a counter is gone":       "flush chain inet meshtables ISTIO_IN_REDIRECT; add rule inet meshtables ISTIO_IN_REDIRECT meta l4proto tcp redirect to :15006",
+		"a counter is gone":       "flush chain inet meshtables ISTIO_IN_REDIRECT; add rule inet meshtables ISTIO_IN_REDIRECT meta l4proto tcp redirect to :15006 comment \"--inbound-port=15006\"",
 		"a rule that only counts": "add rule inet meshtables ISTIO_OUTPUT tcp dport 80 counter; add rule inet meshtables PREROUTING counter",
 		"a rule nobody knows":     "add rule inet meshtables ISTIO_INBOUND limit rate 5/second counter drop",
 		"a set replaced":          "flush chain inet meshtables ISTIO_INBOUND; add rule inet meshtables ISTIO_INBOUND tcp dport { 15020, 15021, 15091 } counter return",
@@ -91,15 +91,16 @@ func TestNativeTampering(t *testing.T) {
 			nativeReplace(t, want)
 			before := nativeLines(t)
 			nstest.Run(t, "nft", script)
-			rs := nativeLoad(t)
-			if own := rs.Own(); own.Equal(&want) || own.IsEmpty() {
-				t.Errorf("not noticed:\n%s", text(own))
+			found := nativeFound(t)
+			rs := found.Rules
+			if found.Has(&want) || !found.HasOwn() {
+				t.Errorf("not noticed:\n%s", text(rs))
 			}
 			nativeReplace(t, rs.Own())
 			nativeReplace(t, iptables.Ruleset{})
 			nativeReplace(t, rs.Own())
-			if again := nativeLoad(t); len(again.Faults) > 0 {
-				t.Errorf("what is foreign was written again: %v", again.FaultTexts())
+			if again := nativeFound(t); len(again.Faults) > 0 {
+				t.Errorf("what is foreign was written again: %v", again.Faults)
 			}
 			nativeReplace(t, want)
 			if mended := nativeLoad(t); !ownEqual(mended, want) {

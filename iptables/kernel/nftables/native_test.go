@@ -3,6 +3,7 @@ package nftables
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 	"github.com/meshtables/meshtables/iptables/internal/plantest"
 	plans "github.com/meshtables/meshtables/tests/recorded"
@@ -67,11 +69,17 @@ func nativeReplace(t testing.TB, want iptables.Ruleset) {
 
 func nativeLoad(t testing.TB) iptables.Ruleset {
 	t.Helper()
-	rs, err := NewNative().Load(t.Context())
+	return nativeFound(t).Rules
+}
+
+// nativeFound returns the native table with what is wrong with it.
+func nativeFound(t testing.TB) installed.Backend {
+	t.Helper()
+	have, err := NewNative().Load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return rs
+	return have
 }
 
 func planOf(t testing.TB, name string) iptables.Plan {
@@ -112,10 +120,15 @@ func TestNativeUncounted(t *testing.T) {
 	nstest.Enter(t)
 	nativeReplace(t, NewNative().Form(planOf(t, "sidecar-default-dual-stack")))
 	nstest.Run(t, "nft", "insert rule inet meshtables OUTPUT tcp dport 99 drop; insert rule inet meshtables ISTIO_OUTPUT udp dport 99 drop")
-	have := nativeLoad(t)
+	found := nativeFound(t)
+	have := found.Rules
+	const fault = "chain ISTIO_OUTPUT of table inet meshtables has a rule without a counter: -p udp -m udp --dport 99 -j DROP"
+	if got := installed.Texts(found.Faults); !slices.Contains(got, fault) || strings.Contains(strings.Join(got, "\n"), "OUTPUT of table inet meshtables has a rule without a counter: -p tcp") {
+		t.Errorf("got the faults %q", got)
+	}
 	for chain, want := range map[string]string{
 		"OUTPUT":       "-p tcp -m tcp --dport 99 -j DROP",
-		"ISTIO_OUTPUT": "-p udp -m udp --dport 99 --no-counter -j DROP",
+		"ISTIO_OUTPUT": "-p udp -m udp --dport 99 -j DROP",
 	} {
 		if got := have.Table(iptables.IPv4, iptables.Nat).Chain(chain).Rules[0].String(); got != want {
 			t.Errorf("%s: got %s, want %s", chain, got, want)

@@ -56,7 +56,7 @@ func TestOnlyNetAdmin(t *testing.T) {
 		t.Error(err)
 	}
 	replace(t, want)
-	installed(t, want)
+	isInstalled(t, want)
 }
 
 // In a user namespace without the proxy's id, xt_owner refuses it, and the send
@@ -91,7 +91,7 @@ func inUserNamespace(t *testing.T) {
 	replaceFails(sidecar(t), "the match owner takes only ids that are mapped")
 	replaceFails(excludedPorts(40000), "more than a socket may send here")
 	replace(t, excludedPorts(100))
-	installed(t, excludedPorts(100))
+	isInstalled(t, excludedPorts(100))
 
 	// The native form takes the proxy's id all the same.
 	for _, name := range []string{"sidecar-default-dual-stack", "tproxy-dual-stack"} {

@@ -57,7 +57,7 @@ func TestRefusals(t *testing.T) {
 			if !strings.Contains(err.Error(), "the rules that stood before still stand") {
 				t.Errorf("got %v", err)
 			}
-			installed(t, old)
+			isInstalled(t, old)
 		})
 	}
 }
@@ -73,5 +73,5 @@ func TestChainInUse(t *testing.T) {
 	if !errors.Is(err, unix.EBUSY) || !strings.Contains(err.Error(), "failed to delete chain ISTIO_REDIRECT of table ip nat") {
 		t.Errorf("got %v", err)
 	}
-	installed(t, want)
+	isInstalled(t, want)
 }

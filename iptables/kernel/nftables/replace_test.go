@@ -170,7 +170,7 @@ func TestPutBack(t *testing.T) {
 	before, listed := load(t), nstest.Run(t, "nft", "list", "ruleset")
 	replace(t, iptables.Ruleset{})
 	replace(t, before.Own())
-	installed(t, before.Own())
+	isInstalled(t, before.Own())
 	if d := cmp.Diff(listed, nstest.Run(t, "nft", "list", "ruleset")); d != "" {
 		t.Errorf("(-before +after):\n%s", d)
 	}
@@ -196,12 +196,12 @@ func TestJumpFromAnotherChain(t *testing.T) {
 			}
 			want.Sort()
 			replace(t, want)
-			installed(t, want)
+			isInstalled(t, want)
 			if d := cmp.Diff(theirs, nstest.Run(t, "nft", "-a", "list", "chain", "ip", "nat", "theirs")); d != "" {
 				t.Errorf("the chain was changed:\n%s", d)
 			}
 			replace(t, sidecar(t))
-			installed(t, sidecar(t))
+			isInstalled(t, sidecar(t))
 		})
 	}
 }

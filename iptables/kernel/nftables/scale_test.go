@@ -36,11 +36,11 @@ func TestManyRules(t *testing.T) {
 	nstest.Enter(t)
 	want := excludedPorts(20000)
 	replace(t, want)
-	installed(t, want)
+	isInstalled(t, want)
 	unchanged(t, func() { replace(t, want) })
 	want.Tables[0].Chains[0].Rules = want.Tables[0].Chains[0].Rules[1:]
 	replace(t, want)
-	installed(t, want)
+	isInstalled(t, want)
 	replace(t, iptables.Ruleset{})
 	if rs := load(t); len(rs.Tables) > 0 {
 		t.Errorf("left over:\n%s", text(rs))
@@ -57,13 +57,13 @@ func TestConcurrentCopies(t *testing.T) {
 		for range 10 {
 			replace(t, other)
 			concurrently(t, copies, func(int) error {
-				rs, err := New().Load(t.Context())
+				have, err := New().Load(t.Context())
 				if err != nil {
 					return err
 				}
-				return New().Replace(t.Context(), rs, want)
+				return New().Replace(t.Context(), have.Rules, want)
 			})
-			installed(t, want)
+			isInstalled(t, want)
 		}
 	}
 	// Those that want different things succeed too; one of them is last.

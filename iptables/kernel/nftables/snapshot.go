@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/compat"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/native"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
@@ -46,6 +47,17 @@ type written interface {
 	Ruleset() iptables.Ruleset
 	// Changes appends what makes what is ours of it into want.
 	Changes(changes *tables.Changes, want iptables.Ruleset) error
+}
+
+// of returns what the backend's form has of a snapshot.
+func (b *Backend) of(s *snapshot) installed.Backend {
+	have := installed.Backend{Name: b.Name(), Form: installed.Form(b.Name())}
+	if b.native {
+		have.Rules, have.Faults = s.native.Ruleset(), s.native.Faults()
+	} else {
+		have.Rules = s.compat.Ruleset()
+	}
+	return have
 }
 
 // forms returns the backend's own form and the other.

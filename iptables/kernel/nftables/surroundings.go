@@ -16,9 +16,9 @@ import (
 // Surroundings are what of nf_tables packets meet beside the rules of a form.
 type Surroundings struct {
 	// Before are the tables of iptables, which packets meet before those of the
-	// native form; see [iptables.Ruleset]. For the other form it is empty: Load
+	// native form; see [installed.Path]. For the other form it is empty: Load
 	// returns them.
-	Before []iptables.Table
+	Before iptables.Ruleset
 	// Chains are those that are of neither form.
 	Chains []ForeignChain
 }
@@ -59,7 +59,7 @@ func (b *Backend) Surroundings(ctx context.Context, ours iptables.Ruleset) (arou
 		if err != nil {
 			return err
 		}
-		around.Before = s.compat.Ruleset().Tables
+		around.Before = s.compat.Ruleset()
 		return nil
 	})
 	return around, err

@@ -61,8 +61,7 @@ func TestSurroundings(t *testing.T) {
 		if d := cmp.Diff(want, got, cmpopts.SortSlices(less)); d != "" {
 			t.Errorf("%s (-want +got):\n%s", b.Name(), d)
 		}
-		before := iptables.Ruleset{Tables: around.Before}
-		switch nat := before.Table(iptables.IPv4, iptables.Nat); {
+		switch nat := around.Before.Table(iptables.IPv4, iptables.Nat); {
 		case !b.native && nat != nil:
 			t.Errorf("before iptables' tables are %v", around.Before)
 		case b.native && (nat == nil || len(nat.Chain("OUTPUT").Rules) != 1):

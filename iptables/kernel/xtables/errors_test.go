@@ -87,7 +87,7 @@ func TestWithoutPrivilege(t *testing.T) {
 			if v == NFT && !errors.Is(err, fs.ErrPermission) {
 				t.Errorf("Load: got %v", err)
 			}
-			err = b.Replace(t.Context(), have, parse(t, redirect, ""))
+			err = b.Replace(t.Context(), have.Rules, parse(t, redirect, ""))
 			if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "\nhint: run as root") {
 				t.Errorf("Replace: got %v", err)
 			}

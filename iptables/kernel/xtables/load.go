@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 )
 
 // Load returns every table that exists, of the families that there are programs
@@ -19,20 +20,20 @@ import (
 //
 // The error wraps [ErrIncompatible] where a table that we use holds rules that
 // the programs cannot show.
-func (b *Backend) Load(ctx context.Context) (iptables.Ruleset, error) {
-	var rs iptables.Ruleset
+func (b *Backend) Load(ctx context.Context) (installed.Backend, error) {
+	have := installed.Backend{Name: b.Name(), Form: installed.Form(b.variant)}
 	for _, family := range iptables.Families() {
 		if b.missing[family] != nil {
 			continue
 		}
 		tables, err := b.loadFamily(ctx, family)
 		if err != nil {
-			return iptables.Ruleset{}, fmt.Errorf("failed to read the %s rules: %w", family, err)
+			return installed.Backend{}, fmt.Errorf("failed to read the %s rules: %w", family, err)
 		}
-		rs.Tables = append(rs.Tables, tables...)
+		have.Rules.Tables = append(have.Rules.Tables, tables...)
 	}
-	rs.Sort()
-	return rs, nil
+	have.Rules.Sort()
+	return have, nil
 }
 
 func (b *Backend) loadFamily(ctx context.Context, family iptables.Family) ([]iptables.Table, error) {

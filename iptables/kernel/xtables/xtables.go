@@ -113,7 +113,7 @@ func (b *Backend) putBack(ctx context.Context, have *iptables.Ruleset) error {
 	if err != nil {
 		return err
 	}
-	writes, err := b.writes(&now, have)
+	writes, err := b.writes(&now.Rules, have)
 	if err != nil {
 		return err
 	}

@@ -47,11 +47,11 @@ func parse(t *testing.T, v4, v6 string) iptables.Ruleset {
 
 func load(t *testing.T, b *Backend) iptables.Ruleset {
 	t.Helper()
-	rs, err := b.Load(t.Context())
+	have, err := b.Load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return rs
+	return have.Rules
 }
 
 // replace replaces whatever is there, and checks that the outcome is ours as

@@ -3,7 +3,6 @@ package native
 import (
 	"encoding/binary"
 	"fmt"
-	"slices"
 
 	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
@@ -37,13 +36,9 @@ func encode(to *expression.Encoder, r rule, newSet func(iptables.Set) uint32) {
 	for _, m := range r.rule.Matches {
 		e.match(m)
 	}
-	if !slices.ContainsFunc(r.rule.Matches, isUncounted) {
-		e.Add(&expr.Counter{})
-	}
+	e.Add(&expr.Counter{})
 	e.target(r.family, r.rule.Target)
 }
-
-func isUncounted(m iptables.Match) bool { return m == iptables.Uncounted{} }
 
 // guard asks for the family, once.
 func (e *encoder) guard() {
@@ -62,8 +57,6 @@ func (e *encoder) match(m iptables.Match) {
 		e.guard()
 	}
 	switch m := m.(type) {
-	case iptables.Uncounted:
-		return
 	case iptables.Set:
 		e.lookup(m)
 		return

@@ -2,25 +2,33 @@ package native
 
 import (
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 )
+
+// Faults returns what is wrong with the table, rules aside. A ruleset that is wanted has
+// none, so writing it repairs what has.
+func (t *Table) Faults() []installed.Fault {
+	return slices.Concat(t.unsound(), t.foreignRules(), t.uncounted())
+}
 
 // isSound reports whether the table is made as we make it, rules aside: nothing in
 // it keeps the rules from doing what they say, or would be in the way of changing
 // them.
-func (t *Table) isSound() bool { return len(t.faults()) == 0 }
+func (t *Table) isSound() bool { return len(t.unsound()) == 0 }
 
-// faults returns what keeps the table from being sound.
-func (t *Table) faults() []iptables.Fault {
-	var all []iptables.Fault
+// unsound returns what keeps the table from being sound.
+func (t *Table) unsound() []installed.Fault {
+	var all []installed.Fault
 	add := func(format string, args ...any) {
-		all = append(all, iptables.Fault{Text: fmt.Sprintf(format, args...)})
+		all = append(all, installed.Fault{Text: fmt.Sprintf(format, args...)})
 	}
 	if t.isDormant() {
-		all = append(all, iptables.Fault{Text: fmt.Sprintf("table %s is dormant, so no packet meets its rules", tableKey), Disables: true})
+		all = append(all, installed.Fault{Text: fmt.Sprintf("table %s is dormant, so no packet meets its rules", tableKey), Disables: true})
 	}
 	if others := t.flags &^ unix.NFT_TABLE_F_DORMANT; others != 0 {
 		add("table %s has the flags %#x", tableKey, others)
@@ -69,13 +77,29 @@ func (c *installedChain) isAttached() bool {
 
 // foreignRules returns the rules of built-in chains that are not jumps of ours, as
 // faults. They keep no change from being made, and go when their chain changes.
-func (t *Table) foreignRules() []iptables.Fault {
-	var all []iptables.Fault
+func (t *Table) foreignRules() []installed.Fault {
+	var all []installed.Fault
 	for _, c := range t.chains {
 		for _, r := range c.rules {
 			if named := withModelName(r.rule); c.Base && !named.JumpsIntoOwn() {
 				text := fmt.Sprintf("chain %s of table %s has the foreign rule %s", c.Name, tableKey, named)
-				all = append(all, iptables.Fault{Text: text})
+				all = append(all, installed.Fault{Text: text})
+			}
+		}
+	}
+	return all
+}
+
+// uncounted returns the rules of ours that have no counter, as faults: ours have one.
+// Foreign rules, which have their place in built-in chains, may be as they like. They go
+// as foreign ones do.
+func (t *Table) uncounted() []installed.Fault {
+	var all []installed.Fault
+	for _, c := range t.chains {
+		for _, r := range c.rules {
+			if named := withModelName(r.rule); r.uncounted && (!c.Base || named.JumpsIntoOwn()) {
+				text := fmt.Sprintf("chain %s of table %s has a rule without a counter: %s", c.Name, tableKey, named)
+				all = append(all, installed.Fault{Text: text})
 			}
 		}
 	}

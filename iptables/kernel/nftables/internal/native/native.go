@@ -105,18 +105,6 @@ func (t *Table) DecodeRules() {
 			chain.rules = append(chain.rules, r)
 		}
 		chain.rules = joinTProxy(chain.rules)
-		chain.markUncounted()
-	}
-}
-
-// markUncounted marks the rules without a counter that are not as ours are. Foreign
-// ones, which have their place in built-in chains, may be as they like.
-func (c *installedChain) markUncounted() {
-	for i := range c.rules {
-		r := &c.rules[i]
-		if r.uncounted && (!c.Base || withModelName(r.rule).JumpsIntoOwn()) {
-			r.rule.Matches = append(r.rule.Matches, iptables.Uncounted{})
-		}
 	}
 }
 

@@ -35,7 +35,9 @@ func (t *Table) Changes(b *tables.Changes, want iptables.Ruleset) error {
 }
 
 // equal ignores origins, as [iptables.Ruleset.Equal] does; see commentOf.
-func equal(a, b rule) bool { return a.family == b.family && a.text() == b.text() }
+func equal(a, b rule) bool {
+	return a.family == b.family && a.uncounted == b.uncounted && a.text() == b.text()
+}
 
 // planner appends the changes of the table. Their order follows from what the
 // kernel checks at each: rules go first, then chains; then chains come, then rules.

@@ -7,8 +7,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 )
 
-// Ruleset returns the table as tables of both families, and what is wrong with it as
-// faults. A chain is there for the families whose packets reach it, or would if the
+// Ruleset returns the table as tables of both families. A chain is there for the families whose packets reach it, or would if the
 // table were not dormant. What none reach is shown with IPv4, so that it is noticed,
 // but not a chain that has the name of a built-in one and is none: a fault tells of it.
 func (t *Table) Ruleset() iptables.Ruleset {
@@ -16,7 +15,6 @@ func (t *Table) Ruleset() iptables.Ruleset {
 	if !t.found {
 		return rs
 	}
-	rs.Faults = slices.Concat(t.faults(), t.foreignRules())
 	v4, v6 := t.reached(iptables.IPv4), t.reached(iptables.IPv6)
 	for _, c := range t.chains {
 		both := v4[c.Name] && v6[c.Name]

@@ -1,17 +1,18 @@
-package verify
+package foreign
 
 import (
 	"fmt"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 )
 
-// earlier returns what keeps every packet of a jump of ours from the table that is
-// compared: a rule, or a policy. It looks at the tables that packets meet before it
-// at the same hook. What one of them accepts goes on to the next.
-func (c *comparison) earlier(hook string, jump iptables.Rule) (by string, ok bool) {
-	for _, t := range c.installed.Met(c.family) {
-		if !t.Before && t.Name == c.table {
+// earlier returns what keeps every packet of a jump of ours from the table that it is
+// in: a rule, or a policy. It looks at the tables that packets meet before it at the same
+// hook. What one of them accepts goes on to the next.
+func earlier(path *installed.Path, own *iptables.Table, hook string, jump iptables.Rule) (by string, ok bool) {
+	for _, t := range path.Met(own.Family) {
+		if !t.Before && t.Name == own.Name {
 			break
 		}
 		if by, ok := keeper(t, hook, jump); ok {
@@ -22,7 +23,7 @@ func (c *comparison) earlier(hook string, jump iptables.Rule) (by string, ok boo
 }
 
 // keeper returns what of a table keeps every packet of a jump from the tables behind it.
-func keeper(t iptables.MetTable, hook string, jump iptables.Rule) (by string, ok bool) {
+func keeper(t installed.Table, hook string, jump iptables.Rule) (by string, ok bool) {
 	base := t.Chain(hook)
 	if base == nil {
 		return "", false

@@ -1,63 +1,57 @@
-package verify
+package foreign
 
 import (
 	"fmt"
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 )
 
-// Shadows returns the jumps of ours that are installed and that no packet for the
-// proxy reaches; each is a [Shadowed] difference.
-func Shadows(have *iptables.Ruleset) []Difference {
-	var all []Difference
-	for i := range have.Tables {
-		t := &have.Tables[i]
-		c := comparison{family: t.Family, table: t.Name, have: t, installed: have}
-		own := t.Own()
-		all = append(all, c.shadowed(&own)...)
-	}
-	return all
+// Shadow is a jump of ours that is installed and that no packet for the proxy reaches.
+type Shadow struct {
+	Rule
+	// By is the foreign rule, or policy, that takes all of them, such as "rule 1: -p
+	// tcp -j ACCEPT" or, of another table, "rule 1 of ip nat OUTPUT: -p tcp -j DROP".
+	By string
 }
 
-// shadowed returns the jumps of ours that no packet of use reaches, because a
-// foreign rule before them, in the same table or an earlier one, takes every packet
-// that they match, or every TCP packet of them: only those can get to the proxy, DNS
-// queries aside. Foreign rules that take some are nobody's mistake: they are how
-// others exempt their traffic.
-func (c *comparison) shadowed(own *iptables.Table) []Difference {
-	var all []Difference
-	for _, chain := range own.Chains {
+// Shadows returns the jumps of ours in a table of the path that no packet of use
+// reaches, because a foreign rule before them, in the same table or an earlier one, takes
+// every packet that they match, or every TCP packet of them: only those can get to the
+// proxy, DNS queries aside. Foreign rules that take some are nobody's mistake: they are
+// how others exempt their traffic.
+func Shadows(path *installed.Path, t *iptables.Table) []Shadow {
+	var all []Shadow
+	for _, chain := range t.Chains {
 		if iptables.IsOwn(chain.Name) {
 			continue
 		}
-		rules := c.have.Chain(chain.Name).Rules
+		rules := chain.Rules
 		for i, r := range rules {
 			if !r.JumpsIntoOwn() {
 				continue
 			}
 			ofUse := r
-			if ofUse.Protocol == (iptables.ProtocolMatch{}) && c.table != iptables.Raw {
+			if ofUse.Protocol == (iptables.ProtocolMatch{}) && t.Name != iptables.Raw {
 				ofUse.Protocol.Protocol = iptables.TCP
 			}
-			by, ok := c.earlier(chain.Name, ofUse)
+			by, ok := earlier(path, t, chain.Name, ofUse)
 			if !ok {
-				by, ok = c.taker(rules[:i], ofUse)
+				by, ok = taker(t, rules[:i], ofUse)
 			}
 			if ok {
-				d := c.difference(Shadowed, chain.Name, i+1, r)
-				d.By = by
-				all = append(all, d)
+				all = append(all, Shadow{Rule{t.Name, chain.Name, i + 1, r}, by})
 			}
 		}
 	}
 	return all
 }
 
-// taker returns the first foreign rule that takes every packet of r.
-func (c *comparison) taker(before []iptables.Rule, r iptables.Rule) (by string, ok bool) {
+// taker returns the first foreign rule of a chain that takes every packet of r.
+func taker(t *iptables.Table, before []iptables.Rule, r iptables.Rule) (by string, ok bool) {
 	for i, foreign := range before {
-		if !foreign.JumpsIntoOwn() && matchesAllOf(foreign, r) && c.takes(foreign, r, 0) {
+		if !foreign.JumpsIntoOwn() && matchesAllOf(foreign, r) && takes(t, foreign, r, 0) {
 			return fmt.Sprintf("rule %d: %s", i+1, foreign), true
 		}
 	}
@@ -92,21 +86,21 @@ const maxDepth = 16
 // takes reports whether a foreign rule, depth chains away from the built-in one,
 // ends the walk through it for every packet of r. A target that nobody here knows
 // may do anything and is not blamed; see decides.
-func (c *comparison) takes(rule, r iptables.Rule, depth int) bool {
-	switch t := rule.Target.(type) {
+func takes(t *iptables.Table, rule, r iptables.Rule, depth int) bool {
+	switch target := rule.Target.(type) {
 	case iptables.Verdict:
-		return t != iptables.Return || depth == 0
+		return target != iptables.Return || depth == 0
 	case iptables.Redirect:
 		return true
 	case iptables.UnknownTarget:
-		return decides(t)
+		return decides(target)
 	case iptables.Jump, iptables.Goto:
 		name, _ := rule.JumpsTo()
-		chain := c.have.Chain(name)
+		chain := t.Chain(name)
 		if chain == nil || depth == maxDepth {
 			return false
 		}
-		if _, gone := t.(iptables.Goto); gone && depth == 0 {
+		if _, gone := target.(iptables.Goto); gone && depth == 0 {
 			// What it lets go meets the policy, and nothing of ours unless there.
 			return !slices.ContainsFunc(chain.Rules, iptables.Rule.JumpsIntoOwn)
 		}
@@ -115,7 +109,7 @@ func (c *comparison) takes(rule, r iptables.Rule, depth int) bool {
 				// What it lets go comes back.
 				return false
 			}
-			if c.takes(inner, r, depth+1) {
+			if takes(t, inner, r, depth+1) {
 				return true
 			}
 		}

@@ -1,9 +1,40 @@
-package verify
+package foreign_test
 
 import (
 	"strings"
 	"testing"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/foreign"
+	"github.com/meshtables/meshtables/iptables/installed"
+	"github.com/meshtables/meshtables/iptables/verify"
 )
+
+const wanted = `*nat
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:ISTIO_INBOUND - [0:0]
+-A PREROUTING -p tcp -j ISTIO_INBOUND
+-A ISTIO_INBOUND -p tcp -m tcp --dport 1 -j RETURN
+COMMIT
+`
+
+func parse(t *testing.T, text string) *iptables.Ruleset {
+	t.Helper()
+	tables, err := iptables.ParseSave(iptables.IPv4, strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &iptables.Ruleset{Tables: tables}
+}
+
+func shadows(path *installed.Path) []foreign.Shadow {
+	var all []foreign.Shadow
+	for i := range path.Rules.Tables {
+		all = append(all, foreign.Shadows(path, &path.Rules.Tables[i])...)
+	}
+	return all
+}
 
 // A jump of ours that a table before it keeps every packet from is told, if that is
 // certain.
@@ -39,22 +70,22 @@ func TestShadowedByEarlierTables(t *testing.T) {
 			if strings.Contains(test.rules, ":PREROUTING") {
 				head = ":OUTPUT ACCEPT\n"
 			}
-			have := parse(t, wanted)
-			have.Before = parse(t, "*"+test.table+"\n"+head+test.rules+"COMMIT\n").Tables
+			have := installed.Alone(parse(t, wanted))
+			have.Before = *parse(t, "*"+test.table+"\n"+head+test.rules+"COMMIT\n")
 			got := ""
-			for _, d := range Shadows(have) {
-				got += d.By
+			for _, s := range shadows(have) {
+				got += s.By
 			}
 			if got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
-			if (len(Rules(parse(t, wanted), have)) > 0) != (test.want != "") {
-				t.Error("Rules differs")
+			if (len(verify.Rules(parse(t, wanted), have)) > 0) != (test.want != "") {
+				t.Error("verify.Rules differs")
 			}
 		})
 	}
-	have := parse(t, "*mangle\n:PREROUTING ACCEPT\n-A PREROUTING -j DROP\nCOMMIT\n"+wanted)
-	if all := Shadows(have); len(all) != 1 || all[0].By != "rule 1 of mangle PREROUTING: -j DROP" {
+	have := installed.Alone(parse(t, "*mangle\n:PREROUTING ACCEPT\n-A PREROUTING -j DROP\nCOMMIT\n"+wanted))
+	if all := shadows(have); len(all) != 1 || all[0].By != "rule 1 of mangle PREROUTING: -j DROP" {
 		t.Errorf("got %v", all)
 	}
 }

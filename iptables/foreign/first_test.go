@@ -1,14 +1,15 @@
-package explain_test
+package foreign_test
 
 import (
 	"fmt"
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/foreign"
+	"github.com/meshtables/meshtables/iptables/installed"
 )
 
-func TestFirstForeign(t *testing.T) {
+func TestFirst(t *testing.T) {
 	const own = "-A OUTPUT -j ISTIO_OUTPUT\n"
 	nat := func(rules string) string {
 		return "*nat\n:PREROUTING ACCEPT\n:OUTPUT ACCEPT\n:ISTIO_INBOUND -\n:ISTIO_OUTPUT -\n:OTHER -\n" + rules + "COMMIT\n"
@@ -35,15 +36,15 @@ func TestFirstForeign(t *testing.T) {
 		"inbound before": {nat("-A PREROUTING -j OTHER\n-A PREROUTING -j ISTIO_INBOUND\n-A OUTPUT -j OTHER\n" + own), "nat PREROUTING 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rules := ruleset(t, test.text)
+			path := installed.Alone(parse(t, test.text))
 			got := ""
-			if s, ok := explain.FirstForeign(rules, iptables.IPv4); ok {
+			if s, ok := foreign.First(path, iptables.IPv4); ok {
 				got = fmt.Sprintf("%s %s %d", s.Table, s.Chain, s.Position)
 			}
 			if got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
-			if _, ok := explain.FirstForeign(rules, iptables.IPv6); ok {
+			if _, ok := foreign.First(path, iptables.IPv6); ok {
 				t.Error("there are none for IPv6")
 			}
 		})

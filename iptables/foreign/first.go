@@ -1,0 +1,69 @@
+package foreign
+
+import (
+	"slices"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
+)
+
+// First returns the first rule of others that packets of a family meet before
+// the last jump to rules of ours, which it may keep them from; or, with position 0, the
+// first policy DROP that does. Rules that only count or tell somebody keep packets from
+// nothing, nor do those that accept in a chain of which nothing after them is ours.
+func First(path *installed.Path, f iptables.Family) (Rule, bool) {
+	for _, hook := range []string{iptables.Prerouting, iptables.Output} {
+		var rules []Rule
+		for _, t := range path.Met(f) {
+			rules = append(rules, rulesIn(t, hook)...)
+		}
+		rules = rules[:afterOwn(rules)]
+		at := slices.IndexFunc(rules, func(r Rule) bool { return !r.Rule.JumpsIntoOwn() && !isHarmless(r.Rule) })
+		if at >= 0 {
+			return rules[at], true
+		}
+	}
+	return Rule{}, false
+}
+
+// rulesIn returns the rules of a built-in chain of a table, and last its policy if
+// packets come to it and it drops them. Left out are those that let packets go on to
+// ours.
+func rulesIn(t installed.Table, hook string) []Rule {
+	c := t.Chain(hook)
+	if c == nil {
+		return nil
+	}
+	rules := make([]Rule, len(c.Rules))
+	for i, r := range c.Rules {
+		rules[i] = Rule{Table: t.Title(), Chain: hook, Position: i + 1, Rule: r}
+	}
+	if c.Policy == iptables.Policy(iptables.Drop) && !slices.ContainsFunc(c.Rules, acceptsAll) {
+		rules = append(rules, Rule{Table: t.Title(), Chain: hook, Rule: iptables.Rule{Target: iptables.Drop}})
+	}
+	own := afterOwn(rules)
+	return append(rules[:own:own], slices.DeleteFunc(rules[own:], goesOn)...)
+}
+
+// afterOwn returns where the rules after the last jump to rules of ours begin.
+func afterOwn(rules []Rule) int {
+	n := len(rules)
+	for n > 0 && !rules[n-1].Rule.JumpsIntoOwn() {
+		n--
+	}
+	return n
+}
+
+// goesOn reports whether what a rule of a built-in chain ends is the table only.
+func goesOn(r Rule) bool {
+	return r.Rule.Target == iptables.Accept || r.Rule.Target == iptables.Return
+}
+
+func acceptsAll(r iptables.Rule) bool {
+	return r.Uncommented().Equal(iptables.Rule{Target: iptables.Accept})
+}
+
+func isHarmless(r iptables.Rule) bool {
+	t, ok := r.Target.(iptables.UnknownTarget)
+	return r.Target == nil || ok && t.OnlyTells()
+}
