@@ -7,6 +7,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/foreign"
 	"github.com/meshtables/meshtables/iptables/form"
@@ -40,7 +41,7 @@ func (c *command) plan() (p plan, status int) {
 		c.log.Warn(fmt.Sprintf("the captured name servers are this machine's (%s), as no process in the network namespace tells of others\n"+
 			hintPrefix+"name a process of the pod with --network-namespace, or capture the queries to all servers with --capture-all-dns", resolvConf))
 	}
-	p.Capture = capture.Plan(p.cfg, p.facts)
+	p.Capture = sidecar.Plan(p.cfg, p.facts)
 	for _, w := range p.Warnings {
 		c.log.Warn(w)
 	}

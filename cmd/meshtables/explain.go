@@ -7,7 +7,7 @@ import (
 	"net/netip"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/installed"
@@ -72,7 +72,7 @@ func (c *command) answerTo(s *subject, p iptables.Packet) (explanation, error) {
 
 // subject is what explain is about: rules that are installed or would be.
 type subject struct {
-	capture.Recognised
+	sidecar.Recognised
 	path      installed.Path
 	addresses []netip.Prefix
 	// backend is what holds installed rules, form in which form; see
@@ -98,7 +98,7 @@ func (c *command) subject(ctx context.Context) (s subject, status int) {
 		return s, c.failed(err)
 	}
 	s.form = kernel.FormOf(live.Backend)
-	s.backend, s.Recognised = live.Backend.Name(), capture.Recognise(live.Have.Rules, live.Backend.Form)
+	s.backend, s.Recognised = live.Backend.Name(), sidecar.Recognise(live.Have.Rules, live.Backend.Form)
 	if c.trace {
 		if err := s.checkTrace(); err != nil {
 			return s, c.failed(err)

@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
 )
@@ -43,7 +43,7 @@ func TestFound(t *testing.T) {
 			t.Parallel()
 			cfg := config.Default()
 			test.change(&cfg)
-			p := plan{cfg: cfg, facts: test.host, Capture: capture.Plan(cfg, test.host)}
+			p := plan{cfg: cfg, facts: test.host, Capture: sidecar.Plan(cfg, test.host)}
 			if diff := cmp.Diff(test.want, p.found("resolv.conf")); diff != "" {
 				t.Error(diff)
 			}

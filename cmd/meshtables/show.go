@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel"
@@ -46,7 +46,7 @@ func (c *command) show(ctx context.Context) int {
 	a := shown{Result: "installed", Backends: []shownBackend{}, Routing: []shownRouting{}, colour: c.colour()}
 	for _, i := range found {
 		name := i.Backend.Name()
-		b := show.Backend{Name: name, Form: formOf(name), Rules: capture.Recognise(i.Have.Rules, i.Backend.Form).Rules, Faults: i.Have.Faults}
+		b := show.Backend{Name: name, Form: formOf(name), Rules: sidecar.Recognise(i.Have.Rules, i.Backend.Form).Rules, Faults: i.Have.Faults}
 		a.backends = append(a.backends, b)
 		a.Backends = append(a.Backends, shownBackend{b.Name, b.Form, installed.Texts(b.Faults), show.Tables(&b.Rules)})
 	}

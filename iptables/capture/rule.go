@@ -3,90 +3,71 @@ package capture
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// origin makes rules that come from one option.
-type origin iptables.Origin
+// Origin makes rules that come from one option.
+type Origin iptables.Origin
 
-// from names the option, and the value of it, that rules come from.
-func from(option string, value any) origin {
-	return origin{Option: option, Value: fmt.Sprint(value)}
+// From names an option, and the value of it, that rules come from. The value is empty
+// where the mere presence of the option makes the rules.
+func From(option string, value any) Origin {
+	return Origin{Option: option, Value: fmt.Sprint(value)}
 }
 
-// fromList names the option whose list rules come from. The form that the rules get
-// knows which items each is about.
-func fromList(option string) origin { return origin{Option: option} }
+// FromList names the option whose list rules come from. The form in which they are
+// written knows which items each rule is about.
+func FromList(option string) Origin { return Origin{Option: option} }
 
-// builtIn names a part of the policy that no option changes.
-func builtIn(what string) origin { return from(iptables.BuiltIn, what) }
+// BuiltIn names a part of the policy that no option changes.
+func BuiltIn(what string) Origin { return From(iptables.BuiltIn, what) }
 
-// condition is one thing that a rule asks of a packet.
-type condition func(*iptables.Rule)
-
-// rule returns a rule with the target for packets that meet all conditions.
-// Extension matches keep the order of the conditions.
-func (o origin) rule(target iptables.Target, conditions ...condition) iptables.PlannedRule {
+// Rule returns a rule with the target for packets that meet all conditions. Extension
+// matches keep the order of the conditions.
+func (o Origin) Rule(target iptables.Target, conditions ...Condition) iptables.PlannedRule {
 	r := iptables.Rule{Target: target, Origin: iptables.Origin(o)}
-	for _, c := range conditions {
-		c(&r)
-	}
+	All(conditions...)(&r)
 	return iptables.PlannedRule{Rule: r}
 }
 
-// because gives a rule its reason, for those of which the option tells too little.
-func because(reason string, r iptables.PlannedRule) iptables.PlannedRule {
+// Because gives a rule its reason, where the option alone does not say enough.
+func Because(reason string, r iptables.PlannedRule) iptables.PlannedRule {
 	r.Reason = reason
 	return r
 }
 
-// needed says for which values of its list a rule does something.
-func needed(n iptables.Need, r iptables.PlannedRule) iptables.PlannedRule {
+// Needed says for which values of its list a rule does something.
+func Needed(n iptables.Need, r iptables.PlannedRule) iptables.PlannedRule {
 	r.Needed = n
 	return r
 }
 
-func in(name string) condition {
-	return func(r *iptables.Rule) { r.In.Name = name }
+// Listed leaves out the rules that are about an empty list, which are for no packet.
+func Listed(rules ...iptables.PlannedRule) []iptables.PlannedRule {
+	return slices.DeleteFunc(rules, func(r iptables.PlannedRule) bool {
+		return slices.ContainsFunc(r.Lists(), func(l iptables.List) bool { return len(l.Given) == 0 })
+	})
 }
 
-func out(name string) condition {
-	return func(r *iptables.Rule) { r.Out.Name = name }
+// PerFamily returns a rule for each family, and leaves out those that are about an empty
+// list.
+func PerFamily(families []iptables.Family, rule func(iptables.Family) iptables.PlannedRule) []iptables.PlannedRule {
+	var rules []iptables.PlannedRule
+	for _, f := range families {
+		r := rule(f)
+		r.Family = f
+		rules = append(rules, r)
+	}
+	return Listed(rules...)
 }
 
-func source(p netip.Prefix) condition {
-	return func(r *iptables.Rule) { r.Source = iptables.MatchAddress(p) }
-}
+// Condition is one thing that a rule asks of a packet.
+type Condition func(*iptables.Rule)
 
-func destination(p netip.Prefix) condition {
-	return func(r *iptables.Rule) { r.Destination = iptables.MatchAddress(p) }
-}
-
-func notDestination(p netip.Prefix) condition {
-	return func(r *iptables.Rule) { r.Destination = iptables.NotAddress(p) }
-}
-
-func protocol(proto iptables.Protocol) condition {
-	return func(r *iptables.Rule) { r.Protocol.Protocol = proto }
-}
-
-func match(m iptables.Match) condition {
-	return func(r *iptables.Rule) { r.Matches = append(r.Matches, m) }
-}
-
-// anyOf matches the values of a list.
-func anyOf(f iptables.SetField, values []iptables.Interval) condition {
-	return match(iptables.List{Field: f, Given: values})
-}
-
-// anyPort matches the destination ports of a list, and the protocol with them.
-func anyPort(proto iptables.Protocol, ranges []iptables.PortRange) condition {
-	return all(protocol(proto), anyOf(iptables.DestinationPort, intervals(ranges, iptables.PortInterval)))
-}
-
-// all is several conditions.
-func all(conditions ...condition) condition {
+// All is several conditions.
+func All(conditions ...Condition) Condition {
 	return func(r *iptables.Rule) {
 		for _, c := range conditions {
 			c(r)
@@ -94,8 +75,103 @@ func all(conditions ...condition) condition {
 	}
 }
 
-// intervals returns the items of an option as what a list has of them.
-func intervals[T any](items []T, of func(T) iptables.Interval) []iptables.Interval {
+// In asks for the interface that the packet comes in by.
+func In(name string) Condition {
+	return func(r *iptables.Rule) { r.In.Name = name }
+}
+
+// Out asks for the interface that the packet goes out by.
+func Out(name string) Condition {
+	return func(r *iptables.Rule) { r.Out.Name = name }
+}
+
+// FromAddress asks for a source address in the prefix.
+func FromAddress(p netip.Prefix) Condition {
+	return func(r *iptables.Rule) { r.Source = iptables.MatchAddress(p) }
+}
+
+// ToAddress asks for a destination address in the prefix.
+func ToAddress(p netip.Prefix) Condition {
+	return func(r *iptables.Rule) { r.Destination = iptables.MatchAddress(p) }
+}
+
+// NotToAddress asks for a destination address outside the prefix.
+func NotToAddress(p netip.Prefix) Condition {
+	return func(r *iptables.Rule) { r.Destination = iptables.NotAddress(p) }
+}
+
+// Protocol asks for a transport protocol; an empty one asks for nothing.
+func Protocol(proto iptables.Protocol) Condition {
+	return func(r *iptables.Rule) { r.Protocol.Protocol = proto }
+}
+
+// Match asks what an extension match asks.
+func Match(m iptables.Match) Condition {
+	return func(r *iptables.Rule) { r.Matches = append(r.Matches, m) }
+}
+
+// AnyOf asks for a value of a list.
+func AnyOf(f iptables.SetField, values []iptables.Interval) Condition {
+	return Match(iptables.List{Field: f, Given: values})
+}
+
+// ToAnyPort asks for a destination port of a list, and for the protocol.
+func ToAnyPort(proto iptables.Protocol, ranges []iptables.PortRange) Condition {
+	return All(Protocol(proto), AnyOf(iptables.DestinationPort, Intervals(ranges, iptables.PortInterval)))
+}
+
+// ToPorts asks for a destination port of one range, and for the protocol.
+func ToPorts(proto iptables.Protocol, ports iptables.PortRange) Condition {
+	return destinationPorts(proto, iptables.PortMatch{Range: ports, Set: true})
+}
+
+// ToPort asks for a destination port, and for the protocol.
+func ToPort(proto iptables.Protocol, port uint16) Condition {
+	return ToPorts(proto, iptables.Port(port))
+}
+
+// NotToPort asks for another destination port, and for the protocol.
+func NotToPort(proto iptables.Protocol, port uint16) Condition {
+	return destinationPorts(proto, iptables.PortMatch{Range: iptables.Port(port), Not: true, Set: true})
+}
+
+func destinationPorts(proto iptables.Protocol, ports iptables.PortMatch) Condition {
+	return All(Protocol(proto), Match(iptables.Ports{Protocol: proto, Destination: ports}))
+}
+
+// NotToPorts asks for none of up to [iptables.MaxMultiport] destination ports, and for
+// the protocol.
+func NotToPorts(proto iptables.Protocol, ports ...uint16) Condition {
+	m := iptables.Multiport{Side: iptables.DestinationPorts, Not: true}
+	for _, port := range ports {
+		m.Ports = append(m.Ports, iptables.Port(port))
+	}
+	return All(Protocol(proto), Match(m))
+}
+
+// FromPort asks for a source port, and for the protocol.
+func FromPort(proto iptables.Protocol, port uint16) Condition {
+	ports := iptables.PortMatch{Range: iptables.Port(port), Set: true}
+	return All(Protocol(proto), Match(iptables.Ports{Protocol: proto, Source: ports}))
+}
+
+// State asks for one of some states of the connection.
+func State(states iptables.CTState) Condition {
+	return Match(iptables.Conntrack{States: states})
+}
+
+// Mark asks for the mark of the packet, all of it.
+func Mark(value uint32) Condition {
+	return Match(iptables.Mark{Value: value, Mask: iptables.FullMask})
+}
+
+// NotMark asks for another mark of the packet.
+func NotMark(value uint32) Condition {
+	return Match(iptables.Mark{Value: value, Mask: iptables.FullMask, Not: true})
+}
+
+// Intervals returns the items of an option as what a list has of them.
+func Intervals[T any](items []T, of func(T) iptables.Interval) []iptables.Interval {
 	values := make([]iptables.Interval, len(items))
 	for i, item := range items {
 		values[i] = of(item)
@@ -103,76 +179,17 @@ func intervals[T any](items []T, of func(T) iptables.Interval) []iptables.Interv
 	return values
 }
 
-func idInterval(id uint32) iptables.Interval { return iptables.IDInterval(id, id) }
-
-// ports matches source and destination port, of which a zero value stands for
-// any, and the protocol with them.
-func ports(proto iptables.Protocol, src, dst iptables.PortMatch) condition {
-	return all(protocol(proto), match(iptables.Ports{Protocol: proto, Source: src, Destination: dst}))
-}
-
-func toPort(proto iptables.Protocol, port uint16) condition {
-	return ports(proto, iptables.PortMatch{}, iptables.PortMatch{Range: iptables.Port(port), Set: true})
-}
-
-func toPorts(proto iptables.Protocol, ranges iptables.PortRange) condition {
-	return ports(proto, iptables.PortMatch{}, iptables.PortMatch{Range: ranges, Set: true})
-}
-
-func notToPort(proto iptables.Protocol, port uint16) condition {
-	return ports(proto, iptables.PortMatch{}, iptables.PortMatch{Range: iptables.Port(port), Not: true, Set: true})
-}
-
-func notToPorts(proto iptables.Protocol, numbers ...uint16) condition {
-	m := iptables.Multiport{Side: iptables.DestinationPorts, Not: true}
-	for _, port := range numbers {
-		m.Ports = append(m.Ports, iptables.Port(port))
+// Prefixes returns those of a list that are of a family, as what a list of addresses has
+// of them.
+func Prefixes(f iptables.Family, list []netip.Prefix) []iptables.Interval {
+	var values []iptables.Interval
+	for _, p := range list {
+		if iptables.FamilyOf(p.Addr()) == f {
+			values = append(values, iptables.PrefixInterval(p))
+		}
 	}
-	return all(protocol(proto), match(m))
+	return values
 }
 
-func fromPort(proto iptables.Protocol, port uint16) condition {
-	return ports(proto, iptables.PortMatch{Range: iptables.Port(port), Set: true}, iptables.PortMatch{})
-}
-
-func conntrack(states iptables.CTState) condition {
-	return match(iptables.Conntrack{States: states})
-}
-
-func mark(value uint32) condition {
-	return match(iptables.Mark{Value: value, Mask: iptables.FullMask})
-}
-
-func notMark(value uint32) condition {
-	return match(iptables.Mark{Value: value, Mask: iptables.FullMask, Not: true})
-}
-
-// optionProxyUID is the option of the proxy's users.
-const optionProxyUID = "--proxy-uid"
-
-// identity is what the proxy runs as: its users, or its groups.
-type identity struct {
-	option string
-	field  iptables.SetField
-	ids    []iptables.Interval
-}
-
-// proxyIdentities returns the proxy's users, then its groups.
-func (p *planner) proxyIdentities() []identity {
-	return []identity{
-		{optionProxyUID, iptables.OwnerUID, intervals(p.cfg.ProxyUIDs, idInterval)},
-		{"--proxy-gid", iptables.OwnerGID, intervals(p.cfg.ProxyGIDs, idInterval)},
-	}
-}
-
-// rule returns a rule for what the proxy sends.
-func (i identity) rule(target iptables.Target, conditions ...condition) iptables.PlannedRule {
-	return fromList(i.option).rule(target, all(conditions...), anyOf(i.field, i.ids))
-}
-
-// ruleForOthers returns a rule for what others send. What the proxy sends meets the same
-// target in a later rule.
-func (i identity) ruleForOthers(target iptables.Target, conditions ...condition) iptables.PlannedRule {
-	others := match(iptables.List{Field: i.field, Not: true, Given: i.ids, Implied: true})
-	return fromList(i.option).rule(target, all(conditions...), others)
-}
+// ID returns one user or group as what a list has of it.
+func ID(id uint32) iptables.Interval { return iptables.IDInterval(id, id) }

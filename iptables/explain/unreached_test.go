@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/tests/recorded"
 )
@@ -76,9 +76,9 @@ func TestReasonsOfRulesAsApplied(t *testing.T) {
 	packets := []iptables.Packet{packet(), inbound(), toLoopback, byLoopback, query("10.96.0.10"), query("8.8.8.8")}
 	bypassed := 0
 	for _, c := range recorded.Cases(t) {
-		applied := map[string]iptables.Ruleset{"reference": capture.Recognise(c.Ruleset(t), form.IPTables).Rules}
+		applied := map[string]iptables.Ruleset{"reference": sidecar.Recognise(c.Ruleset(t), form.IPTables).Rules}
 		for form, of := range forms {
-			applied[form] = of(capture.Plan(c.Config(t), c.Host()).Rules)
+			applied[form] = of(sidecar.Plan(c.Config(t), c.Host()).Rules)
 		}
 		for form, rules := range applied {
 			for _, p := range packets {

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
@@ -218,7 +218,7 @@ func TestPlan(t *testing.T) {
 				NameServers: []netip.Addr{netip.MustParseAddr("10.96.0.10")},
 			}
 			want := strings.ReplaceAll(test.want, "\t", "") + "\n"
-			planned := capture.Plan(cfg, h).Rules
+			planned := sidecar.Plan(cfg, h).Rules
 			for _, rules := range []iptables.Ruleset{form.IPTables(planned), form.Native(planned)} {
 				got := "\n"
 				attempts, untried := plan(Want{Rules: rules, Addresses: h.Addresses})

@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
@@ -28,7 +28,7 @@ func plan(change func(*config.Config)) iptables.Plan {
 	cfg := config.Default()
 	cfg.IPv6 = config.IPv6On
 	change(&cfg)
-	return capture.Plan(cfg, host.Host{NameServers: []netip.Addr{
+	return sidecar.Plan(cfg, host.Host{NameServers: []netip.Addr{
 		netip.MustParseAddr("10.96.0.10"), netip.MustParseAddr("fd00:10:96::10"),
 	}}).Rules
 }

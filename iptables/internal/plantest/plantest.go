@@ -8,13 +8,13 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
 )
 
 // Random returns the rules of [Options].
-func Random(seed uint64) iptables.Plan { return capture.Plan(Options(seed)).Rules }
+func Random(seed uint64) iptables.Plan { return sidecar.Plan(Options(seed)).Rules }
 
 // Options returns a made-up configuration and what it is for, the same for the same
 // seed. Lists have few values or some dozens, with some that are equal, overlap or

@@ -45,7 +45,7 @@ func TestAvailable(t *testing.T) {
 			}
 			return nil
 		}})
-		if err := b.Available(t.Context(), sidecar(t)); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if err := b.Available(t.Context(), sidecarRules(t)); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: got %v, want %s", name, err, tt.want)
 		}
 	}

@@ -116,7 +116,7 @@ func isInstalled(t testing.TB, want iptables.Ruleset) {
 
 func TestInterruptedDump(t *testing.T) {
 	nstest.Enter(t)
-	want := sidecar(t)
+	want := sidecarRules(t)
 	replace(t, want)
 	interruptions := 3
 	b := faultyBackend(faulty{onReceive: func(answer []byte) ([]byte, error) {
@@ -148,7 +148,7 @@ func TestEndlesslyInterruptedDump(t *testing.T) {
 
 func TestChangeBetweenLoadAndCommit(t *testing.T) {
 	nstest.Enter(t)
-	want := sidecar(t)
+	want := sidecarRules(t)
 	changes := 3
 	b := faultyBackend(faulty{onSend: func(request []byte) []byte {
 		// Not a fault, but another program's transaction at the worst time.
@@ -172,7 +172,7 @@ func TestLostAnswer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			nstest.Enter(t)
-			want := sidecar(t)
+			want := sidecarRules(t)
 			lost := 0
 			b := faultyBackend(faulty{onReceive: func(answer []byte) ([]byte, error) {
 				if kindOf(answer) == unix.NLMSG_ERROR && lost == 0 {
@@ -201,7 +201,7 @@ func TestLostAnswers(t *testing.T) {
 		return nil
 	}})
 	b.dial = withTimeout(b.dial, time.Second)
-	err := b.Replace(t.Context(), iptables.Ruleset{}, sidecar(t))
+	err := b.Replace(t.Context(), iptables.Ruleset{}, sidecarRules(t))
 	var failure *ReplaceError
 	if !errors.As(err, &failure) || !failure.Unknown || commits != maxLostAnswers {
 		t.Errorf("got %v after %d attempts", err, commits)
@@ -212,7 +212,7 @@ func TestLostAnswers(t *testing.T) {
 // the outcome has to be looked up.
 func TestOverrun(t *testing.T) {
 	nstest.Enter(t)
-	want := sidecar(t)
+	want := sidecarRules(t)
 	answers := 0
 	b := faultyBackend(faulty{onReceive: func(answer []byte) ([]byte, error) {
 		if kindOf(answer) != unix.NLMSG_ERROR {

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/installed"
@@ -42,7 +42,7 @@ func TestInstallWithoutCompat(t *testing.T) {
 		cfg     config.Config
 		changes bool
 	}{{redirect, true}, {redirect, false}, {tproxy, true}, {tproxy, false}, {redirect, true}} {
-		plan := capture.Plan(c.cfg, facts)
+		plan := sidecar.Plan(c.cfg, facts)
 		choice := kernel.Choice{Backend: native, Rules: native.Form(plan.Rules)}
 		report, err := kernel.Install(t.Context(), choice, plan.Routing)
 		if err != nil || report.Changed != c.changes {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/host"
@@ -27,7 +27,7 @@ func TestNativeRoundTrip(t *testing.T) {
 		t.Parallel()
 		nstest.Enter(t)
 		for _, c := range plans.Cases(t) {
-			nativeTransition(t, c.Name, capture.Plan(c.Config(t), c.Host()).Rules)
+			nativeTransition(t, c.Name, sidecar.Plan(c.Config(t), c.Host()).Rules)
 		}
 		nativeNothing(t)
 	})
@@ -86,7 +86,7 @@ func planOf(t testing.TB, name string) iptables.Plan {
 	t.Helper()
 	for _, c := range plans.Cases(t) {
 		if c.Name == name {
-			return capture.Plan(c.Config(t), c.Host()).Rules
+			return sidecar.Plan(c.Config(t), c.Host()).Rules
 		}
 	}
 	t.Fatalf("there is no recorded case %s", name)
@@ -188,7 +188,7 @@ func TestNativeConsecutiveWildcards(t *testing.T) {
 	nstest.Enter(t)
 	cfg := config.Default()
 	cfg.ExcludedInterfaces = []string{"veth1+", "veth0+", "veth00", "veth3+"}
-	plan := capture.Plan(cfg, host.Host{}).Rules
+	plan := sidecar.Plan(cfg, host.Host{}).Rules
 	nativeTransition(t, "wildcards", plan)
 	got := nstest.Run(t, "nft", "list", "table", "inet", "meshtables")
 	for _, want := range []string{`iifname { "veth0*", "veth1*", "veth3*" }`, `oifname { "veth0*", "veth1*", "veth3*" }`} {
@@ -222,7 +222,7 @@ func TestNativeAllAddressesOfAFamily(t *testing.T) {
 		for _, cidr := range test.excluded {
 			cfg.ExcludedCIDRs = append(cfg.ExcludedCIDRs, netip.MustParsePrefix(cidr))
 		}
-		nativeTransition(t, test.name, capture.Plan(cfg, host.Host{}).Rules)
+		nativeTransition(t, test.name, sidecar.Plan(cfg, host.Host{}).Rules)
 		listing := nstest.Run(t, "nft", "list", "table", "inet", "meshtables")
 		line := test.rule + ` packets 0 bytes 0 return comment "--excluded-cidrs=`
 		if n := strings.Count(listing, line); n != 1 {

@@ -17,7 +17,7 @@ import (
 
 func TestWithoutCapability(t *testing.T) {
 	nstest.Enter(t)
-	replace(t, sidecar(t))
+	replace(t, sidecarRules(t))
 	dropCapabilities(t)
 	_, loadErr := New().Load(t.Context())
 	replaceErr := New().Replace(t.Context(), iptables.Ruleset{}, iptables.Ruleset{})
@@ -51,7 +51,7 @@ func TestOnlyNetAdmin(t *testing.T) {
 	if err := unix.Capset(&header, &only[0]); err != nil {
 		t.Fatal(err)
 	}
-	want := sidecar(t)
+	want := sidecarRules(t)
 	if err := New().Available(t.Context(), want); err != nil {
 		t.Error(err)
 	}
@@ -88,7 +88,7 @@ func inUserNamespace(t *testing.T) {
 			t.Errorf("got %v, want %s", err, message)
 		}
 	}
-	replaceFails(sidecar(t), "the match owner takes only ids that are mapped")
+	replaceFails(sidecarRules(t), "the match owner takes only ids that are mapped")
 	replaceFails(excludedPorts(40000), "more than a socket may send here")
 	replace(t, excludedPorts(100))
 	isInstalled(t, excludedPorts(100))

@@ -33,7 +33,7 @@ func TestRefusals(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			nstest.Enter(t)
-			old := sidecar(t)
+			old := sidecarRules(t)
 			replace(t, old)
 			want := iptables.Ruleset{Tables: []iptables.Table{{Family: iptables.IPv4, Name: iptables.Nat}}}
 			want.Tables[0].Append("ISTIO_NEW", iptables.Rule{
@@ -66,7 +66,7 @@ func TestRefusals(t *testing.T) {
 // whole.
 func TestChainInUse(t *testing.T) {
 	nstest.Enter(t)
-	want := sidecar(t)
+	want := sidecarRules(t)
 	replace(t, want)
 	nstest.Run(t, "nft", "add chain ip nat theirs; add rule ip nat theirs tcp dport vmap { 1 : jump ISTIO_REDIRECT }")
 	err := New().Replace(t.Context(), load(t), iptables.Ruleset{})

@@ -29,7 +29,7 @@ func TestRemovalLeavesNoTrace(t *testing.T) {
 			nstest.Enter(t)
 			tt.setup(t)
 			before := nstest.Run(t, "nft", "list", "ruleset")
-			replace(t, sidecar(t))
+			replace(t, sidecarRules(t))
 			if nstest.Run(t, "nft", "list", "ruleset") == before {
 				t.Error("nothing was written")
 			}
@@ -52,7 +52,7 @@ func TestRemovalKeepsWhatOthersUse(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			nstest.Enter(t)
-			replace(t, sidecar(t))
+			replace(t, sidecarRules(t))
 			nstest.Run(t, "nft", command)
 			replace(t, iptables.Ruleset{})
 			rs := load(t)

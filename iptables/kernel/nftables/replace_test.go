@@ -61,7 +61,7 @@ func unchanged(t testing.TB, do func()) {
 }
 
 // sidecar returns the default ruleset of a dual-stack sidecar.
-func sidecar(t testing.TB) iptables.Ruleset { return named(t, "sidecar-default-dual-stack") }
+func sidecarRules(t testing.TB) iptables.Ruleset { return named(t, "sidecar-default-dual-stack") }
 
 func named(t testing.TB, name string) iptables.Ruleset {
 	t.Helper()
@@ -78,7 +78,7 @@ func named(t testing.TB, name string) iptables.Ruleset {
 // Chains and jumps that are right keep their counters when others change.
 func TestCountersOfUnchangedChains(t *testing.T) {
 	nstest.Enter(t)
-	want := sidecar(t)
+	want := sidecarRules(t)
 	restore(t, iptables.IPv4, `*nat
 :ISTIO_REDIRECT - [0:0]
 :ISTIO_IN_REDIRECT - [0:0]
@@ -133,7 +133,7 @@ func TestFromBrokenStates(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			nstest.Enter(t)
-			want := sidecar(t)
+			want := sidecarRules(t)
 			replace(t, want)
 			for _, command := range commands {
 				words := strings.Fields(command)
@@ -155,7 +155,7 @@ func TestFromBrokenStates(t *testing.T) {
 // the model has no type for it.
 func TestPutBack(t *testing.T) {
 	nstest.Enter(t)
-	replace(t, sidecar(t))
+	replace(t, sidecarRules(t))
 	for _, command := range []string{
 		`iptables-nft -t nat -A ISTIO_OUTPUT -m comment --comment it's\"so\"`,
 		"iptables-nft -t nat -A ISTIO_OUTPUT -m limit --limit 5/min -j RETURN",
@@ -186,7 +186,7 @@ func TestJumpFromAnotherChain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			nstest.Enter(t)
-			replace(t, sidecar(t))
+			replace(t, sidecarRules(t))
 			nstest.Run(t, "nft", chain+"; add rule ip nat theirs counter packets 7 bytes 8 jump ISTIO_REDIRECT; add rule ip nat theirs counter accept")
 			theirs := nstest.Run(t, "nft", "-a", "list", "chain", "ip", "nat", "theirs")
 			before := load(t)
@@ -200,15 +200,15 @@ func TestJumpFromAnotherChain(t *testing.T) {
 			if d := cmp.Diff(theirs, nstest.Run(t, "nft", "-a", "list", "chain", "ip", "nat", "theirs")); d != "" {
 				t.Errorf("the chain was changed:\n%s", d)
 			}
-			replace(t, sidecar(t))
-			isInstalled(t, sidecar(t))
+			replace(t, sidecarRules(t))
+			isInstalled(t, sidecarRules(t))
 		})
 	}
 }
 
 func TestNoSuchBuiltinChain(t *testing.T) {
 	nstest.Enter(t)
-	want := sidecar(t)
+	want := sidecarRules(t)
 	want.Tables[0].Append("NOBODYS", iptables.Rule{Target: iptables.Jump{Chain: "ISTIO_OUTPUT"}})
 	err := New().Replace(t.Context(), iptables.Ruleset{}, want)
 	if err == nil || !strings.Contains(err.Error(), "has no built-in chain NOBODYS") {
@@ -229,7 +229,7 @@ func TestUnusableTables(t *testing.T) {
 			t.Parallel()
 			nstest.Enter(t)
 			nstest.Run(t, "nft", tt.command)
-			err := New().Replace(t.Context(), load(t), sidecar(t))
+			err := New().Replace(t.Context(), load(t), sidecarRules(t))
 			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}

@@ -51,7 +51,7 @@ func TestManyRules(t *testing.T) {
 // one set of rules.
 func TestConcurrentCopies(t *testing.T) {
 	nstest.Enter(t)
-	want := sidecar(t)
+	want := sidecarRules(t)
 	other := named(t, "sidecar-default")
 	for _, copies := range []int{2, 10} {
 		for range 10 {

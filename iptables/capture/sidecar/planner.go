@@ -1,10 +1,10 @@
-package capture
+package sidecar
 
 import (
 	"net/netip"
-	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/config"
 )
 
@@ -67,23 +67,16 @@ func (p *planner) dropInvalid(mangle *iptables.PlannedTable) {
 	if !p.cfg.DropInvalid {
 		return
 	}
-	why := from("--drop-invalid", "")
-	mangle.Append(iptables.Prerouting, why.rule(iptables.Jump{Chain: chainDrop}, conntrack(iptables.StateInvalid)))
+	why := capture.From("--drop-invalid", "")
+	mangle.Append(iptables.Prerouting, why.Rule(iptables.Jump{Chain: chainDrop}, capture.State(iptables.StateInvalid)))
 	// An excluded interface is left alone in every respect.
 	p.skipInterfaces(mangle, chainDrop, iptables.InInterface)
-	mangle.Append(chainDrop, why.rule(iptables.Drop))
+	mangle.Append(chainDrop, why.Rule(iptables.Drop))
 }
 
-// perFamily returns a rule for each family, and leaves out those that are about an empty
-// list.
+// perFamily returns a rule for each captured family; see [capture.PerFamily].
 func (p *planner) perFamily(rule func(iptables.Family) iptables.PlannedRule) []iptables.PlannedRule {
-	var rules []iptables.PlannedRule
-	for _, f := range p.families {
-		r := rule(f)
-		r.Family = f
-		rules = append(rules, r)
-	}
-	return listed(rules...)
+	return capture.PerFamily(p.families, rule)
 }
 
 // loopback is what counts as the pod itself.
@@ -92,11 +85,4 @@ func (p *planner) loopback(f iptables.Family) netip.Prefix {
 		return netip.MustParsePrefix("::1/128")
 	}
 	return p.cfg.LoopbackCIDR
-}
-
-// listed leaves out the rules that are about an empty list, which are for no packet.
-func listed(rules ...iptables.PlannedRule) []iptables.PlannedRule {
-	return slices.DeleteFunc(rules, func(r iptables.PlannedRule) bool {
-		return slices.ContainsFunc(r.Lists(), func(l iptables.List) bool { return len(l.Given) == 0 })
-	})
 }

@@ -1,4 +1,4 @@
-package capture
+package sidecar
 
 import (
 	"net/netip"
@@ -6,18 +6,19 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/config"
 )
 
 // natOutput writes OUTPUT and ISTIO_OUTPUT of nat. The first rule that decides
 // wins, so the order is the policy.
 func (p *planner) natOutput(nat *iptables.PlannedTable) {
-	nat.Append(iptables.Output, builtIn("outbound").rule(iptables.Jump{Chain: chainOutput}))
+	nat.Append(iptables.Output, capture.BuiltIn("outbound").Rule(iptables.Jump{Chain: chainOutput}))
 	p.skipInterfaces(nat, chainOutput, iptables.OutInterface)
 	p.excludedOutboundPorts(nat)
 	// The proxy's own connections to the application.
 	nat.Append(chainOutput, p.perFamily(func(f iptables.Family) iptables.PlannedRule {
-		return builtIn("passthrough source").rule(iptables.Return, source(f.Passthrough()), out(loopbackInterface))
+		return capture.BuiltIn("passthrough source").Rule(iptables.Return, capture.FromAddress(f.Passthrough()), capture.Out(loopbackInterface))
 	})...)
 	for _, id := range p.proxyIdentities() {
 		p.proxyTraffic(nat, id)
@@ -26,25 +27,25 @@ func (p *planner) natOutput(nat *iptables.PlannedTable) {
 	p.ownerGroups(nat)
 	p.dnsRedirect(nat)
 	nat.Append(chainOutput, p.perFamily(func(f iptables.Family) iptables.PlannedRule {
-		return p.loopbackOrigin(f).rule(iptables.Return, destination(p.loopback(f)))
+		return p.loopbackOrigin(f).Rule(iptables.Return, capture.ToAddress(p.loopback(f)))
 	})...)
 	p.outboundDestinations(nat)
 }
 
-func (p *planner) loopbackOrigin(f iptables.Family) origin {
+func (p *planner) loopbackOrigin(f iptables.Family) capture.Origin {
 	if f == iptables.IPv6 {
-		return builtIn("loopback")
+		return capture.BuiltIn("loopback")
 	}
-	return from("--loopback-cidr", p.cfg.LoopbackCIDR)
+	return capture.From("--loopback-cidr", p.cfg.LoopbackCIDR)
 }
 
 // excludedOutboundPorts come before everything else: a port that is excluded is
 // so for the proxy and for DNS too.
 func (p *planner) excludedOutboundPorts(nat *iptables.PlannedTable) {
-	why := fromList("--excluded-outbound-ports")
-	nat.Append(chainOutput, listed(iptables.Each(
-		why.rule(iptables.Return, anyPort(iptables.TCP, p.cfg.ExcludedOutboundPorts)),
-		why.rule(iptables.Return, anyPort(iptables.UDP, p.cfg.ExcludedOutboundPorts)))...)...)
+	why := capture.FromList("--excluded-outbound-ports")
+	nat.Append(chainOutput, capture.Listed(iptables.Each(
+		why.Rule(iptables.Return, capture.ToAnyPort(iptables.TCP, p.cfg.ExcludedOutboundPorts)),
+		why.Rule(iptables.Return, capture.ToAnyPort(iptables.UDP, p.cfg.ExcludedOutboundPorts)))...)...)
 }
 
 // proxyTraffic writes what the users or the groups of the proxy have an effect on.
@@ -57,9 +58,9 @@ func (p *planner) proxyTraffic(nat *iptables.PlannedTable, id identity) {
 	// again as any other peer would. The tunnel port is the proxy's own. With
 	// DNS capture the proxy's queries to a resolver in the pod are not for
 	// itself; of groups the reference does not say so.
-	again := notToPort(iptables.TCP, p.cfg.TunnelPort)
+	again := capture.NotToPort(iptables.TCP, p.cfg.TunnelPort)
 	if p.dns.enabled && isUser {
-		again = notToPorts(iptables.TCP, dnsPort, p.cfg.TunnelPort)
+		again = capture.NotToPorts(iptables.TCP, dnsPort, p.cfg.TunnelPort)
 	}
 	// The first user's rule that leaves lo to everybody else comes before the other
 	// users' and the groups', and leaves these nothing but DNS.
@@ -71,28 +72,28 @@ func (p *planner) proxyTraffic(nat *iptables.PlannedTable, id identity) {
 		comesAgain = iptables.ForNone
 	}
 	rules := p.perFamily(func(f iptables.Family) iptables.PlannedRule {
-		return needed(comesAgain, because("a call to the pod's own service comes in again",
-			id.rule(iptables.Jump{Chain: chainInRedirect}, notDestination(p.loopback(f)), out(loopbackInterface), again)))
+		return capture.Needed(comesAgain, capture.Because("a call to the pod's own service comes in again",
+			id.rule(iptables.Jump{Chain: chainInRedirect}, capture.NotToAddress(p.loopback(f)), capture.Out(loopbackInterface), again)))
 	})
 
 	// The application calls itself by the pod's own address, without the
 	// proxy. With DNS capture, queries to a resolver in the pod go on to the
 	// rules for DNS. Whoever includes a part of loopback wants these captured.
 	if leavesLoopback {
-		self := out(loopbackInterface)
+		self := capture.Out(loopbackInterface)
 		if p.dns.enabled {
-			self = all(self, notToPort(iptables.TCP, dnsPort))
+			self = capture.All(self, capture.NotToPort(iptables.TCP, dnsPort))
 		}
 		// Those of the others are for what the first user's has left, which is DNS.
 		leaves := iptables.ForNone
 		if isUser {
 			leaves = iptables.ForFirst
 		}
-		rules = append(rules, needed(leaves, because("the application to itself", id.ruleForOthers(iptables.Return, self))))
+		rules = append(rules, capture.Needed(leaves, capture.Because("the application to itself", id.ruleForOthers(iptables.Return, self))))
 	}
 
 	// No loops: whatever else the proxy sends is on its way.
-	rules = append(rules, because("the proxy's own traffic, on its way", id.rule(iptables.Return)))
+	rules = append(rules, capture.Because("the proxy's own traffic, on its way", id.rule(iptables.Return)))
 	nat.Append(chainOutput, iptables.Each(rules...)...)
 }
 
@@ -120,24 +121,24 @@ func (p *planner) ownerGroups(nat *iptables.PlannedTable) {
 	if !p.cfg.IncludedGroups.All {
 		option, groups = "--included-groups", p.cfg.IncludedGroups.Groups
 	}
-	list := iptables.List{Field: iptables.OwnerGID, Not: !p.cfg.IncludedGroups.All, Given: intervals(groups, idInterval)}
-	nat.Append(chainOutput, listed(fromList(option).rule(iptables.Return, match(list)))...)
+	list := iptables.List{Field: iptables.OwnerGID, Not: !p.cfg.IncludedGroups.All, Given: capture.Intervals(groups, capture.ID)}
+	nat.Append(chainOutput, capture.Listed(capture.FromList(option).Rule(iptables.Return, capture.Match(list)))...)
 }
 
 func (p *planner) outboundDestinations(nat *iptables.PlannedTable) {
 	nat.Append(chainOutput, p.perFamily(func(f iptables.Family) iptables.PlannedRule {
-		return fromList("--excluded-cidrs").rule(iptables.Return,
-			anyOf(iptables.DestinationAddress, prefixesOf(f, p.cfg.ExcludedCIDRs)))
+		return capture.FromList("--excluded-cidrs").Rule(iptables.Return,
+			capture.AnyOf(iptables.DestinationAddress, capture.Prefixes(f, p.cfg.ExcludedCIDRs)))
 	})...)
 	jump := iptables.Jump{Chain: chainRedirect}
-	nat.Append(chainOutput, listed(fromList("--included-outbound-ports").rule(jump,
-		anyPort(iptables.TCP, p.cfg.IncludedOutboundPorts)))...)
+	nat.Append(chainOutput, capture.Listed(capture.FromList("--included-outbound-ports").Rule(jump,
+		capture.ToAnyPort(iptables.TCP, p.cfg.IncludedOutboundPorts)))...)
 	if p.cfg.IncludedCIDRs.All {
-		nat.Append(chainOutput, from("--included-cidrs", "*").rule(jump))
+		nat.Append(chainOutput, capture.From("--included-cidrs", "*").Rule(jump))
 		return
 	}
 	nat.Append(chainOutput, p.perFamily(func(f iptables.Family) iptables.PlannedRule {
-		return fromList("--included-cidrs").rule(jump, anyOf(iptables.DestinationAddress, prefixesOf(f, p.cfg.IncludedCIDRs.CIDRs)))
+		return capture.FromList("--included-cidrs").Rule(jump, capture.AnyOf(iptables.DestinationAddress, capture.Prefixes(f, p.cfg.IncludedCIDRs.CIDRs)))
 	})...)
 }
 

@@ -1,4 +1,4 @@
-package capture_test
+package sidecar_test
 
 import (
 	"net/netip"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
@@ -22,7 +23,7 @@ func planArgs(t *testing.T, servers []string, args ...string) capture.Capture {
 	for _, s := range servers {
 		h.NameServers = append(h.NameServers, netip.MustParseAddr(s))
 	}
-	return capture.Plan(cfg, h)
+	return sidecar.Plan(cfg, h)
 }
 
 // rules returns the lines of one chain, with the origin of each.
@@ -112,7 +113,7 @@ func TestIPv6IsCapturedWhereItCouldBeUsed(t *testing.T) {
 			for _, a := range test.addresses {
 				h.Addresses = append(h.Addresses, netip.MustParsePrefix(a))
 			}
-			c := capture.Plan(cfg, h)
+			c := sidecar.Plan(cfg, h)
 			got := slices.Contains(c.Rules.Families, iptables.IPv6)
 			if got != test.want || len(c.Routing.Addresses) > 0 != test.want {
 				t.Errorf("captured %v, want %v; on lo: %v", got, test.want, c.Routing.Addresses)

@@ -1,11 +1,11 @@
-// Package capture decides which rules follow from the options: the whole policy
-// of meshtables, and nothing else.
+// Package sidecar is the policy of Istio's sidecars: which rules follow from the options,
+// and what the rules tell about the options.
 //
 // [Plan] is a pure function. Each rule carries the option that it comes from,
 // and each decision its reason in a comment. In REDIRECT mode without interface
 // options and --comments the rules are the reference's (istio-iptables), to the
 // letter; where they are not, they do the same to every packet.
-package capture
+package sidecar
 
 import (
 	"fmt"
@@ -13,32 +13,21 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
 )
 
-// Capture is what a namespace has to hold so that its traffic goes through the
-// proxy.
-type Capture struct {
-	// Rules holds nothing that is not ours. Built-in chains contain only jumps into
-	// ISTIO_ chains.
-	Rules   iptables.Plan
-	Routing iptables.Routing
-	// Warnings tell, one sentence each, which options have no effect on this
-	// host.
-	Warnings []string
-}
-
 // Plan returns what cfg asks for in a namespace with the addresses and name
 // servers of h.
-func Plan(cfg config.Config, h host.Host) Capture {
+func Plan(cfg config.Config, h host.Host) capture.Capture {
 	families := []iptables.Family{iptables.IPv4}
 	if capturesIPv6(cfg, h) {
 		families = append(families, iptables.IPv6)
 	}
 	dns := planDNS(cfg, h)
 
-	c := Capture{
+	c := capture.Capture{
 		Routing:  planRouting(cfg, families),
 		Warnings: warnings(cfg, dns, families),
 	}

@@ -1,4 +1,4 @@
-package capture_test
+package sidecar_test
 
 import (
 	"slices"
@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
@@ -47,9 +47,9 @@ func TestCommentsOfEveryPlan(t *testing.T) {
 	for _, c := range recorded.Cases(t) {
 		t.Run(c.Name, func(t *testing.T) {
 			cfg := c.Config(t)
-			plain := capture.Plan(cfg, c.Host())
+			plain := sidecar.Plan(cfg, c.Host())
 			cfg.Comments = true
-			commented := capture.Plan(cfg, c.Host())
+			commented := sidecar.Plan(cfg, c.Host())
 			if err := commented.Rules.Validate(); err != nil {
 				t.Error(err)
 			}
@@ -100,7 +100,7 @@ func TestRecogniseCommentedGroups(t *testing.T) {
 	for gid := range uint32(config.MaxIncludedGroups) {
 		cfg.IncludedGroups.Groups = append(cfg.IncludedGroups.Groups, 10001+2*gid)
 	}
-	found := capture.Recognise(withoutOrigins(t, form.IPTables(capture.Plan(cfg, host.Host{}).Rules)), form.IPTables)
+	found := sidecar.Recognise(withoutOrigins(t, form.IPTables(sidecar.Plan(cfg, host.Host{}).Rules)), form.IPTables)
 	if !found.Complete {
 		t.Error("not recognised as complete")
 	}
@@ -114,9 +114,9 @@ func TestRecogniseCommented(t *testing.T) {
 	for _, c := range recorded.Cases(t) {
 		t.Run(c.Name, func(t *testing.T) {
 			cfg := c.Config(t)
-			plain := capture.Recognise(withoutOrigins(t, form.IPTables(capture.Plan(cfg, c.Host()).Rules)), form.IPTables)
+			plain := sidecar.Recognise(withoutOrigins(t, form.IPTables(sidecar.Plan(cfg, c.Host()).Rules)), form.IPTables)
 			cfg.Comments = true
-			commented := capture.Recognise(withoutOrigins(t, form.IPTables(capture.Plan(cfg, c.Host()).Rules)), form.IPTables)
+			commented := sidecar.Recognise(withoutOrigins(t, form.IPTables(sidecar.Plan(cfg, c.Host()).Rules)), form.IPTables)
 			if diff := cmp.Diff(describe(plain.Rules), describe(commented.Rules)); diff != "" {
 				t.Errorf("recognised without comments (-), with (+):\n%s", diff)
 			}
@@ -133,7 +133,7 @@ func TestRecogniseByComment(t *testing.T) {
 	planned.Table(iptables.IPv4, iptables.Nat).Append("ISTIO_INBOUND", iptables.Rule{
 		Target: iptables.Return, Origin: iptables.Origin{Option: "--of-another-version", Value: "1"},
 	}.Commented())
-	found := capture.Recognise(withoutOrigins(t, planned), form.IPTables).Rules
+	found := sidecar.Recognise(withoutOrigins(t, planned), form.IPTables).Rules
 	inbound := found.Table(iptables.IPv4, iptables.Nat).Chain("ISTIO_INBOUND").Rules
 	if last := inbound[len(inbound)-1]; last.String() != "-j RETURN" || last.Origin.String() != "--of-another-version=1" {
 		t.Errorf("got %s from %s", last, last.Origin)

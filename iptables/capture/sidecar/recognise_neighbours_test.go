@@ -1,4 +1,4 @@
-package capture_test
+package sidecar_test
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
@@ -60,7 +60,7 @@ func TestRecogniseNativeNeighbours(t *testing.T) {
 				return recorded.Parse(t, nil, append(strings.Fields(args), "--ipv6=on")...)
 			}
 			servers := host.Host{NameServers: []netip.Addr{netip.MustParseAddr("10.96.0.10")}}
-			found := capture.Recognise(asStored(form.Native(capture.Plan(given(args), servers).Rules)), form.Native)
+			found := sidecar.Recognise(asStored(form.Native(sidecar.Plan(given(args), servers).Rules)), form.Native)
 			if !found.Complete {
 				t.Error("not recognised as complete")
 			}
@@ -77,7 +77,7 @@ func TestRecogniseRefused(t *testing.T) {
 		"--proxy-uid=2000,2002":       iptables.IDInterval(1, 1<<31),
 		"--excluded-groups=2000,2002": iptables.IDInterval(0, 1<<32-2),
 	} {
-		native := form.Native(capture.Plan(recorded.Parse(t, nil, args), host.Host{}).Rules)
+		native := form.Native(sidecar.Plan(recorded.Parse(t, nil, args), host.Host{}).Rules)
 		option, _, _ := strings.Cut(args, "=")
 		edited := native.Map(func(_ *iptables.Chain, r iptables.Rule) iptables.Rule {
 			for i, m := range r.Matches {
@@ -89,7 +89,7 @@ func TestRecogniseRefused(t *testing.T) {
 			}
 			return r
 		})
-		found := capture.Recognise(edited, form.Native)
+		found := sidecar.Recognise(edited, form.Native)
 		if found.Complete || !slices.Equal(found.Refused, []string{option}) {
 			t.Errorf("%s: complete %v, refused %q", args, found.Complete, found.Refused)
 		}

@@ -1,4 +1,4 @@
-package capture_test
+package sidecar_test
 
 import (
 	"slices"

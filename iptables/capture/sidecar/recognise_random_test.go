@@ -1,4 +1,4 @@
-package capture_test
+package sidecar_test
 
 import (
 	"fmt"
@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
@@ -60,7 +60,7 @@ func TestRecogniseTouchingOptions(t *testing.T) {
 
 func recognisedInEveryForm(t *testing.T, cfg config.Config, h host.Host) {
 	t.Helper()
-	plan := capture.Plan(cfg, h).Rules
+	plan := sidecar.Plan(cfg, h).Rules
 	commented := plan
 	commented.Comments = true
 	for name, test := range map[string]struct {
@@ -71,9 +71,9 @@ func recognisedInEveryForm(t *testing.T, cfg config.Config, h host.Host) {
 		"iptables with comments": {withoutOrigins(t, form.IPTables(commented)), form.IPTables},
 		"native":                 {asStored(form.Native(plan)), form.Native},
 	} {
-		found := capture.Recognise(test.written, test.form)
+		found := sidecar.Recognise(test.written, test.form)
 		if !found.Complete {
-			again := test.form(capture.Plan(found.Config, found.Host).Rules)
+			again := test.form(sidecar.Plan(found.Config, found.Host).Rules)
 			plain := test.written.ReadComments()
 			t.Errorf("%s: not recognised as complete\ngiven %q\nfound %q\nwritten (-), of the options found (+):\n%s", name,
 				cfg.Args(), found.Config.Args(), cmp.Diff(describe(withoutOrigins(t, plain.Own())), describe(withoutOrigins(t, again.Own()))))

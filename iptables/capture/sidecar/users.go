@@ -1,9 +1,10 @@
-package capture
+package sidecar
 
 import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/config"
 )
 
@@ -13,12 +14,12 @@ const optionExcludedUIDs = "--excluded-uids"
 // excludedUsers lets traffic of applications go that have to do without the proxy.
 // Their DNS queries are exempt with the rest, or alone, by protocol and port.
 func (p *planner) excludedUsers(nat *iptables.PlannedTable) {
-	why := fromList(optionExcludedUIDs)
+	why := capture.FromList(optionExcludedUIDs)
 	for all := p.cfg.ExcludedUIDs; len(all) > 0; {
 		n, of := userRun(all)
 		var rules []iptables.PlannedRule
 		for _, proto := range protocolsOf(all[0]) {
-			rules = append(rules, why.rule(iptables.Return, of(proto)))
+			rules = append(rules, why.Rule(iptables.Return, of(proto)))
 		}
 		nat.Append(chainOutput, iptables.Each(rules...)...)
 		all = all[n:]
@@ -28,7 +29,7 @@ func (p *planner) excludedUsers(nat *iptables.PlannedTable) {
 // userRun returns how many items at the beginning of a list make one list of users, or of
 // ports, and what matches that list for a protocol: items that are alike but for their
 // users, or else but for their ports.
-func userRun(all []config.UserTraffic) (n int, of func(iptables.Protocol) condition) {
+func userRun(all []config.UserTraffic) (n int, of func(iptables.Protocol) capture.Condition) {
 	first := all[0]
 	same := func(is func(a, b config.UserTraffic) bool) {
 		for n < len(all) && is(all[n], first) {
@@ -37,10 +38,10 @@ func userRun(all []config.UserTraffic) (n int, of func(iptables.Protocol) condit
 	}
 	same(sameTraffic)
 	if n > 1 || first.Ports == (iptables.PortRange{}) {
-		return n, func(proto iptables.Protocol) condition { return usersOf(first, proto, all[:n]) }
+		return n, func(proto iptables.Protocol) capture.Condition { return usersOf(first, proto, all[:n]) }
 	}
 	same(sameUsers)
-	return n, func(proto iptables.Protocol) condition { return portsOf(first, proto, all[:n]) }
+	return n, func(proto iptables.Protocol) capture.Condition { return portsOf(first, proto, all[:n]) }
 }
 
 func sameTraffic(a, b config.UserTraffic) bool { return a.Protocol == b.Protocol && a.Ports == b.Ports }
@@ -59,16 +60,16 @@ func protocolsOf(t config.UserTraffic) []iptables.Protocol {
 }
 
 // usersOf matches the users of items whose traffic is that of t.
-func usersOf(t config.UserTraffic, proto iptables.Protocol, items []config.UserTraffic) condition {
-	users := match(userList(items))
+func usersOf(t config.UserTraffic, proto iptables.Protocol, items []config.UserTraffic) capture.Condition {
+	users := capture.Match(userList(items))
 	if t.Ports != (iptables.PortRange{}) {
-		return all(toPorts(proto, t.Ports), users)
+		return capture.All(capture.ToPorts(proto, t.Ports), users)
 	}
-	return all(protocol(proto), users)
+	return capture.All(capture.Protocol(proto), users)
 }
 
 func userList(items []config.UserTraffic) iptables.List {
-	return iptables.List{Field: iptables.OwnerUID, Given: intervals(items, userInterval), Names: texts(items, config.UserTraffic.String)}
+	return iptables.List{Field: iptables.OwnerUID, Given: capture.Intervals(items, userInterval), Names: texts(items, config.UserTraffic.String)}
 }
 
 func userInterval(t config.UserTraffic) iptables.Interval {
@@ -76,11 +77,11 @@ func userInterval(t config.UserTraffic) iptables.Interval {
 }
 
 // portsOf matches the ports of items whose users are those of t.
-func portsOf(t config.UserTraffic, proto iptables.Protocol, items []config.UserTraffic) condition {
+func portsOf(t config.UserTraffic, proto iptables.Protocol, items []config.UserTraffic) capture.Condition {
 	toPorts := func(t config.UserTraffic) iptables.Interval { return iptables.PortInterval(t.Ports) }
-	list := iptables.List{Field: iptables.DestinationPort, Given: intervals(items, toPorts), Names: texts(items, config.UserTraffic.String)}
+	list := iptables.List{Field: iptables.DestinationPort, Given: capture.Intervals(items, toPorts), Names: texts(items, config.UserTraffic.String)}
 	user := iptables.Owner{UID: iptables.IDMatch{First: t.First, Last: t.Last, Set: true}}
-	return all(protocol(proto), match(list), match(user))
+	return capture.All(capture.Protocol(proto), capture.Match(list), capture.Match(user))
 }
 
 // isTwin reports whether a rule is the second one for items that have two: of ports without

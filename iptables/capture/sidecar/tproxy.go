@@ -1,7 +1,8 @@
-package capture
+package sidecar
 
 import (
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/config"
 )
 
@@ -26,60 +27,60 @@ func (p *planner) tproxy(mangle *iptables.PlannedTable) {
 
 func (p *planner) tproxyPrerouting(mangle *iptables.PlannedTable) {
 	why := p.markOrigin()
-	mangle.Append(iptables.Prerouting, why.rule(iptables.Jump{Chain: chainPrerouting}))
+	mangle.Append(iptables.Prerouting, why.Rule(iptables.Jump{Chain: chainPrerouting}))
 	p.skipInterfaces(mangle, chainPrerouting, iptables.InInterface)
 	if capturesInbound(p.cfg) {
 		mangle.Append(chainPrerouting, p.inboundJump())
 	}
 	// The mark is kept with the connection, for the answers' sake: see
 	// tproxyOutput.
-	mangle.Append(chainPrerouting, because("kept for the answers of the application", why.rule(
+	mangle.Append(chainPrerouting, capture.Because("kept for the answers of the application", why.Rule(
 		iptables.SaveMark{PacketMask: iptables.FullMask, ConnectionMask: iptables.FullMask},
-		protocol(iptables.TCP), mark(p.cfg.TProxyMark))))
+		capture.Protocol(iptables.TCP), capture.Mark(p.cfg.TProxyMark))))
 }
 
 func (p *planner) tproxyOutput(mangle *iptables.PlannedTable) {
 	why := p.markOrigin()
-	mangle.Append(iptables.Output, why.rule(iptables.Jump{Chain: chainOutput}))
+	mangle.Append(iptables.Output, why.Rule(iptables.Jump{Chain: chainOutput}))
 	p.skipInterfaces(mangle, chainOutput, iptables.OutInterface)
 	// The proxy marks its own connections to the application, so that the
 	// application sees the client's address. They must not be captured again.
-	mangle.Append(chainOutput, because("the proxy's connection to the application", why.rule(iptables.Return,
-		out(loopbackInterface), protocol(iptables.TCP), mark(p.cfg.TProxyMark))))
+	mangle.Append(chainOutput, capture.Because("the proxy's connection to the application", why.Rule(iptables.Return,
+		capture.Out(loopbackInterface), capture.Protocol(iptables.TCP), capture.Mark(p.cfg.TProxyMark))))
 	for _, id := range p.proxyIdentities() {
 		mangle.Append(chainOutput, p.perFamily(func(f iptables.Family) iptables.PlannedRule {
-			return because("to the pod's own address, so it comes in again",
+			return capture.Because("to the pod's own address, so it comes in again",
 				id.rule(iptables.SetMark{Value: outboundMark, Mask: iptables.FullMask},
-					notDestination(p.loopback(f)), out(loopbackInterface), protocol(iptables.TCP)))
+					capture.NotToAddress(p.loopback(f)), capture.Out(loopbackInterface), capture.Protocol(iptables.TCP)))
 		})...)
 	}
 	// Answers of the application to such a connection have the client's
 	// address as destination; only the mark routes them back to the proxy.
-	mangle.Append(chainOutput, because("answers of the application go back to the proxy", why.rule(
+	mangle.Append(chainOutput, capture.Because("answers of the application go back to the proxy", why.Rule(
 		iptables.RestoreMark{PacketMask: iptables.FullMask, ConnectionMask: iptables.FullMask},
-		protocol(iptables.TCP), match(iptables.Connmark{Value: p.cfg.TProxyMark, Mask: iptables.FullMask}))))
+		capture.Protocol(iptables.TCP), capture.Match(iptables.Connmark{Value: p.cfg.TProxyMark, Mask: iptables.FullMask}))))
 }
 
 func (p *planner) tproxyInbound(mangle *iptables.PlannedTable) {
-	tcp := protocol(iptables.TCP)
+	tcp := capture.Protocol(iptables.TCP)
 	// Already on its way: the proxy's connection to the application.
-	mangle.Append(chainInbound, because("the proxy's connection to the application",
-		p.markOrigin().rule(iptables.Return, tcp, mark(p.cfg.TProxyMark))))
+	mangle.Append(chainInbound, capture.Because("the proxy's connection to the application",
+		p.markOrigin().Rule(iptables.Return, tcp, capture.Mark(p.cfg.TProxyMark))))
 	mangle.Append(chainInbound, p.perFamily(func(f iptables.Family) iptables.PlannedRule {
-		return builtIn("passthrough source").rule(iptables.Return, source(f.Passthrough()), in(loopbackInterface), tcp)
+		return capture.BuiltIn("passthrough source").Rule(iptables.Return, capture.FromAddress(f.Passthrough()), capture.In(loopbackInterface), tcp)
 	})...)
 	// Of what stays within the pod, only the proxy's connections to the pod's
 	// own address come in again.
-	mangle.Append(chainInbound, builtIn("loopback").rule(iptables.Return,
-		in(loopbackInterface), tcp, notMark(outboundMark)))
+	mangle.Append(chainInbound, capture.BuiltIn("loopback").Rule(iptables.Return,
+		capture.In(loopbackInterface), tcp, capture.NotMark(outboundMark)))
 
-	p.selectInbound(mangle, func(why origin, conditions ...condition) []iptables.PlannedRule {
+	p.selectInbound(mangle, func(why capture.Origin, conditions ...capture.Condition) []iptables.PlannedRule {
 		return []iptables.PlannedRule{
 			// A packet of a connection that was captured belongs to a socket
 			// already and only needs the mark to get there.
-			because("captured already", why.rule(iptables.Jump{Chain: chainDivert},
-				all(conditions...), conntrack(iptables.StateRelated|iptables.StateEstablished))),
-			why.rule(iptables.Jump{Chain: chainTProxy}, conditions...),
+			capture.Because("captured already", why.Rule(iptables.Jump{Chain: chainDivert},
+				capture.All(conditions...), capture.State(iptables.StateRelated|iptables.StateEstablished))),
+			why.Rule(iptables.Jump{Chain: chainTProxy}, conditions...),
 		}
 	})
 }
@@ -87,12 +88,12 @@ func (p *planner) tproxyInbound(mangle *iptables.PlannedTable) {
 func (p *planner) tproxyTargets(mangle *iptables.PlannedTable) {
 	why := p.markOrigin()
 	mangle.Append(chainDivert,
-		because("routed to the proxy's socket", why.rule(iptables.SetMark{Value: p.cfg.TProxyMark, Mask: iptables.FullMask})),
-		why.rule(iptables.Accept))
+		capture.Because("routed to the proxy's socket", why.Rule(iptables.SetMark{Value: p.cfg.TProxyMark, Mask: iptables.FullMask})),
+		why.Rule(iptables.Accept))
 	handOver := iptables.TProxy{Port: p.cfg.InboundPort, Mark: p.cfg.TProxyMark, Mask: iptables.FullMask}
 	mangle.Append(chainTProxy, p.perFamily(func(f iptables.Family) iptables.PlannedRule {
-		return from("--inbound-port", p.cfg.InboundPort).rule(handOver, notDestination(p.loopback(f)), protocol(iptables.TCP))
+		return capture.From("--inbound-port", p.cfg.InboundPort).Rule(handOver, capture.NotToAddress(p.loopback(f)), capture.Protocol(iptables.TCP))
 	})...)
 }
 
-func (p *planner) markOrigin() origin { return from("--tproxy-mark", p.cfg.TProxyMark) }
+func (p *planner) markOrigin() capture.Origin { return capture.From("--tproxy-mark", p.cfg.TProxyMark) }

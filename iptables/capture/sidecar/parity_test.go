@@ -1,4 +1,4 @@
-package capture_test
+package sidecar_test
 
 import (
 	"slices"
@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/tests/recorded"
@@ -29,7 +29,7 @@ func TestTextIsTheReferences(t *testing.T) {
 				return
 			}
 			compared++
-			planned := form.IPTables(capture.Plan(cfg, c.Host()).Rules)
+			planned := form.IPTables(sidecar.Plan(cfg, c.Host()).Rules)
 			want := c.Ruleset(t)
 			for _, f := range iptables.Families() {
 				if diff := cmp.Diff(want.Save(f), planned.Save(f)); diff != "" {
@@ -46,7 +46,7 @@ func TestTextIsTheReferences(t *testing.T) {
 func TestRoutingIsTheReferences(t *testing.T) {
 	for _, c := range recorded.Cases(t) {
 		t.Run(c.Name, func(t *testing.T) {
-			planned := capture.Plan(c.Config(t), c.Host())
+			planned := sidecar.Plan(c.Config(t), c.Host())
 			if got, want := len(planned.Routing.Families), len(c.Rules); got != want {
 				t.Errorf("rules for %d families, recorded are %d", got, want)
 			}
@@ -61,7 +61,7 @@ func TestRoutingIsTheReferences(t *testing.T) {
 func TestEveryPlan(t *testing.T) {
 	for _, c := range recorded.Cases(t) {
 		t.Run(c.Name, func(t *testing.T) {
-			planned := capture.Plan(c.Config(t), c.Host())
+			planned := sidecar.Plan(c.Config(t), c.Host())
 			if err := planned.Rules.Validate(); err != nil {
 				t.Error(err)
 			}

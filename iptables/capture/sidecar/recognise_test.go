@@ -1,4 +1,4 @@
-package capture_test
+package sidecar_test
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
@@ -21,8 +21,8 @@ import (
 func TestRecognisePlanned(t *testing.T) {
 	for _, c := range recorded.Cases(t) {
 		t.Run(c.Name, func(t *testing.T) {
-			planned := form.IPTables(capture.Plan(c.Config(t), c.Host()).Rules)
-			found := capture.Recognise(withoutOrigins(t, planned), form.IPTables)
+			planned := form.IPTables(sidecar.Plan(c.Config(t), c.Host()).Rules)
+			found := sidecar.Recognise(withoutOrigins(t, planned), form.IPTables)
 			if diff := cmp.Diff(describe(planned), describe(found.Rules)); diff != "" {
 				t.Errorf("planned (-), recognised (+):\n%s", diff)
 			}
@@ -38,7 +38,7 @@ func TestRecognisePlanned(t *testing.T) {
 func TestRecogniseReference(t *testing.T) {
 	for _, c := range recorded.Cases(t) {
 		t.Run(c.Name, func(t *testing.T) {
-			found := capture.Recognise(c.Ruleset(t), form.IPTables)
+			found := sidecar.Recognise(c.Ruleset(t), form.IPTables)
 			for _, table := range found.Rules.Tables {
 				for _, chain := range table.Chains {
 					for i, r := range chain.Rules {
@@ -57,13 +57,13 @@ func TestRecogniseReference(t *testing.T) {
 func TestRecogniseNative(t *testing.T) {
 	for _, c := range recorded.Cases(t) {
 		t.Run(c.Name, func(t *testing.T) {
-			native := form.Native(capture.Plan(c.Config(t), c.Host()).Rules)
-			found := capture.Recognise(native, form.Native)
+			native := form.Native(sidecar.Plan(c.Config(t), c.Host()).Rules)
+			found := sidecar.Recognise(native, form.Native)
 			if diff := cmp.Diff(describe(native), describe(found.Rules)); diff != "" {
 				t.Errorf("planned (-), recognised (+):\n%s", diff)
 			}
 			if !found.Complete {
-				again := form.Native(capture.Plan(found.Config, found.Host).Rules)
+				again := form.Native(sidecar.Plan(found.Config, found.Host).Rules)
 				t.Errorf("not recognised as complete; options found: %q\nplanned (-), again (+):\n%s",
 					found.Config.Args(), cmp.Diff(describe(native), describe(again)))
 			}
@@ -81,7 +81,7 @@ func TestRecogniseNativeEdited(t *testing.T) {
 	} {
 		for _, c := range recorded.Cases(t) {
 			t.Run(name+"/"+c.Name, func(t *testing.T) {
-				edited := form.Native(capture.Plan(c.Config(t), c.Host()).Rules)
+				edited := form.Native(sidecar.Plan(c.Config(t), c.Host()).Rules)
 				for _, table := range edited.Tables {
 					for i := range table.Chains {
 						chain := &table.Chains[i]
@@ -90,7 +90,7 @@ func TestRecogniseNativeEdited(t *testing.T) {
 						}
 					}
 				}
-				found := capture.Recognise(edited, form.Native)
+				found := sidecar.Recognise(edited, form.Native)
 				if diff := cmp.Diff(describe(edited), describe(found.Rules)); diff != "" {
 					t.Errorf("stored (-), recognised (+):\n%s", diff)
 				}
@@ -107,8 +107,8 @@ func TestRecogniseGrouped(t *testing.T) {
 		cfg.ExcludedPorts = append(cfg.ExcludedPorts, iptables.Port(1000+2*i))
 		cfg.ExcludedOutboundPorts = append(cfg.ExcludedOutboundPorts, iptables.Port(2000+2*i))
 	}
-	grouped := form.IPTables(capture.Plan(cfg, host.Host{}).Rules)
-	found := capture.Recognise(withoutOrigins(t, grouped), form.IPTables)
+	grouped := form.IPTables(sidecar.Plan(cfg, host.Host{}).Rules)
+	found := sidecar.Recognise(withoutOrigins(t, grouped), form.IPTables)
 	if diff := cmp.Diff(describe(grouped), describe(found.Rules)); diff != "" {
 		t.Errorf("planned (-), recognised (+):\n%s", diff)
 	}
@@ -134,8 +134,8 @@ func TestRecogniseNativeLongLists(t *testing.T) {
 	}
 	cfg.ExcludedPorts = cfg.ExcludedPorts[3:]
 	cfg.IPv6 = config.IPv6Off
-	native := form.Native(capture.Plan(cfg, host.Host{}).Rules)
-	found := capture.Recognise(native, form.Native)
+	native := form.Native(sidecar.Plan(cfg, host.Host{}).Rules)
+	found := sidecar.Recognise(native, form.Native)
 	if !found.Complete {
 		t.Error("not recognised as complete")
 	}
@@ -156,7 +156,7 @@ func TestRecogniseExemptions(t *testing.T) {
 	}
 	for _, mode := range []config.Mode{config.ModeRedirect, config.ModeTProxy} {
 		cfg.Mode, cfg.IPv6 = mode, config.IPv6On
-		found := capture.Recognise(withoutOrigins(t, form.IPTables(capture.Plan(cfg, host.Host{}).Rules)), form.IPTables)
+		found := sidecar.Recognise(withoutOrigins(t, form.IPTables(sidecar.Plan(cfg, host.Host{}).Rules)), form.IPTables)
 		if !found.Complete {
 			t.Errorf("%s: not recognised as complete", mode)
 		}
@@ -170,7 +170,7 @@ func TestRecogniseExemptions(t *testing.T) {
 func TestRecogniseInterfaces(t *testing.T) {
 	for _, ports := range []string{"--included-ports=*", "--included-ports="} {
 		cfg := recorded.Parse(t, nil, "--excluded-interfaces=net1,tap0", "--virtual-interfaces=tap0,tap1", ports)
-		found := capture.Recognise(withoutOrigins(t, form.IPTables(capture.Plan(cfg, host.Host{}).Rules)), form.IPTables)
+		found := sidecar.Recognise(withoutOrigins(t, form.IPTables(sidecar.Plan(cfg, host.Host{}).Rules)), form.IPTables)
 		if !found.Complete {
 			t.Errorf("%s: not recognised as complete", ports)
 		}
@@ -184,7 +184,7 @@ func TestRecogniseInterfaces(t *testing.T) {
 func TestRecogniseOrderOfUsers(t *testing.T) {
 	cfg := recorded.Parse(t, nil, "--redirect-dns", "--capture-all-dns", "--excluded-uids=tcp:80:1000,1000-1001,udp:7:1000")
 	for form, of := range map[string]func(iptables.Plan) iptables.Ruleset{"sets": form.Native, "multiport": form.IPTables} {
-		found := capture.Recognise(of(capture.Plan(cfg, host.Host{}).Rules), of)
+		found := sidecar.Recognise(of(sidecar.Plan(cfg, host.Host{}).Rules), of)
 		if !found.Complete || !slices.Equal(found.Config.ExcludedUIDs, cfg.ExcludedUIDs) {
 			t.Errorf("%s: complete %v, recognised %v", form, found.Complete, found.Config.ExcludedUIDs)
 		}
@@ -214,15 +214,15 @@ func TestRecogniseEveryAddress(t *testing.T) {
 			if want == "" {
 				want = args
 			}
-			planned := capture.Plan(cfg, host.Host{}).Rules
-			found := capture.Recognise(withoutOrigins(t, form.IPTables(planned)), form.IPTables)
+			planned := sidecar.Plan(cfg, host.Host{}).Rules
+			found := sidecar.Recognise(withoutOrigins(t, form.IPTables(planned)), form.IPTables)
 			if !found.Complete {
 				t.Error("not recognised as complete")
 			}
 			if diff := cmp.Diff(recorded.Parse(t, nil, strings.Fields(want)...).Args(), found.Config.Args()); diff != "" {
 				t.Errorf("options wanted (-), recognised (+):\n%s", diff)
 			}
-			native := capture.Recognise(form.Native(planned), form.Native)
+			native := sidecar.Recognise(form.Native(planned), form.Native)
 			if !native.Complete {
 				t.Error("not recognised as complete in the native form")
 			}
@@ -238,7 +238,7 @@ func TestRecogniseEveryAddress(t *testing.T) {
 func TestRecogniseEveryAddressOfBothFamilies(t *testing.T) {
 	cfg := recorded.Parse(t, nil, "--ipv6=on", "--excluded-source-cidrs=0.0.0.0/0,::/0", "--included-cidrs=0.0.0.0/0,::/0",
 		"--excluded-cidrs=10.0.0.1,10.0.0.3,10.0.0.5,10.0.0.7,10.0.0.9,10.0.0.11,10.0.0.13,0.0.0.0/1,128.0.0.0/1,::/0")
-	planned := form.Native(capture.Plan(cfg, host.Host{}).Rules)
+	planned := form.Native(sidecar.Plan(cfg, host.Host{}).Rules)
 	stored := planned.Map(func(c *iptables.Chain, r iptables.Rule) iptables.Rule {
 		for _, four := range planned.Table(iptables.IPv4, iptables.Nat).Chain(c.Name).Rules {
 			if four.Equal(r) {
@@ -247,7 +247,7 @@ func TestRecogniseEveryAddressOfBothFamilies(t *testing.T) {
 		}
 		return r
 	})
-	found := capture.Recognise(stored, form.Native)
+	found := sidecar.Recognise(stored, form.Native)
 	if !found.Complete {
 		t.Errorf("not recognised as complete; options found: %q", found.Config.Args())
 	}
@@ -264,14 +264,14 @@ func TestRecogniseEveryAddressOfBothFamilies(t *testing.T) {
 }
 
 func TestRecogniseForeign(t *testing.T) {
-	planned := form.IPTables(capture.Plan(recorded.Cases(t)[0].Config(t), recorded.Cases(t)[0].Host()).Rules)
+	planned := form.IPTables(sidecar.Plan(recorded.Cases(t)[0].Config(t), recorded.Cases(t)[0].Host()).Rules)
 	nat := planned.Table(iptables.IPv4, iptables.Nat)
 	nat.Append(iptables.Output, iptables.Rule{Target: iptables.Accept})
-	if found := capture.Recognise(planned, form.IPTables); !found.Complete {
+	if found := sidecar.Recognise(planned, form.IPTables); !found.Complete {
 		t.Error("a foreign rule makes it incomplete")
 	}
 	nat.Append("ISTIO_OUTPUT", iptables.Rule{Target: iptables.Accept})
-	if found := capture.Recognise(planned, form.IPTables); found.Complete {
+	if found := sidecar.Recognise(planned, form.IPTables); found.Complete {
 		t.Error("a rule that no option makes goes unnoticed")
 	}
 }

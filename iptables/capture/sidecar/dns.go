@@ -1,10 +1,11 @@
-package capture
+package sidecar
 
 import (
 	"net/netip"
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
 )
@@ -50,14 +51,14 @@ func (d dnsPlan) servers(f iptables.Family) []netip.Addr {
 
 // perServer returns a rule for the packets of queries that are captured: for those of
 // all servers, or for those of the named ones by the field that has the server.
-func (p *planner) perServer(f iptables.SetField, rule func(why origin, ofServer condition) iptables.PlannedRule) []iptables.PlannedRule {
+func (p *planner) perServer(f iptables.SetField, rule func(why capture.Origin, ofServer capture.Condition) iptables.PlannedRule) []iptables.PlannedRule {
 	if p.dns.all {
-		return []iptables.PlannedRule{rule(from("--capture-all-dns", ""), all())}
+		return []iptables.PlannedRule{rule(capture.From("--capture-all-dns", ""), capture.All())}
 	}
 	return p.perFamily(func(family iptables.Family) iptables.PlannedRule {
 		servers := p.dns.servers(family)
-		list := iptables.List{Field: f, Given: intervals(servers, addressInterval), Names: texts(servers, netip.Addr.String)}
-		return rule(fromList("--redirect-dns"), match(list))
+		list := iptables.List{Field: f, Given: capture.Intervals(servers, addressInterval), Names: texts(servers, netip.Addr.String)}
+		return rule(capture.FromList("--redirect-dns"), capture.Match(list))
 	})
 }
 
@@ -84,10 +85,10 @@ func (p *planner) dnsRedirect(nat *iptables.PlannedTable) {
 	if !p.dns.enabled {
 		return
 	}
-	nat.Append(chainOutput, p.whereCaptured(from("--redirect-dns", "").rule(iptables.Jump{Chain: chainOutputDNS}))...)
+	nat.Append(chainOutput, p.whereCaptured(capture.From("--redirect-dns", "").Rule(iptables.Jump{Chain: chainOutputDNS}))...)
 	for _, proto := range []iptables.Protocol{iptables.TCP, iptables.UDP} {
-		nat.Append(chainOutputDNS, p.perServer(iptables.DestinationAddress, func(why origin, ofServer condition) iptables.PlannedRule {
-			return why.rule(iptables.Redirect{Ports: iptables.Port(p.cfg.DNSPort)}, ofServer, toPort(proto, dnsPort))
+		nat.Append(chainOutputDNS, p.perServer(iptables.DestinationAddress, func(why capture.Origin, ofServer capture.Condition) iptables.PlannedRule {
+			return why.Rule(iptables.Redirect{Ports: iptables.Port(p.cfg.DNSPort)}, ofServer, capture.ToPort(proto, dnsPort))
 		})...)
 	}
 }
@@ -96,34 +97,34 @@ func (p *planner) dnsRedirect(nat *iptables.PlannedTable) {
 // before connection tracking sees them. TCP needs none: the proxy's connections
 // have ports of their own.
 func (p *planner) dnsZones(raw *iptables.PlannedTable) {
-	why := from("--redirect-dns", "")
-	raw.Append(iptables.Output, why.rule(iptables.Jump{Chain: chainOutputDNS}))
+	why := capture.From("--redirect-dns", "")
+	raw.Append(iptables.Output, why.Rule(iptables.Jump{Chain: chainOutputDNS}))
 	for _, id := range p.proxyIdentities() {
 		raw.Append(chainOutputDNS, iptables.Each(
-			upstream(id.rule, toPort(iptables.UDP, dnsPort)),
-			withApplication(id.rule, fromPort(iptables.UDP, p.cfg.DNSPort)))...)
+			upstream(id.rule, capture.ToPort(iptables.UDP, dnsPort)),
+			withApplication(id.rule, capture.FromPort(iptables.UDP, p.cfg.DNSPort)))...)
 	}
 	p.exemptUsersZone(raw)
-	raw.Append(iptables.Prerouting, p.whereCaptured(why.rule(iptables.Jump{Chain: chainInbound}))...)
-	raw.Append(chainOutputDNS, p.perServer(iptables.DestinationAddress, func(why origin, ofServer condition) iptables.PlannedRule {
-		return withApplication(why.rule, ofServer, toPort(iptables.UDP, dnsPort))
+	raw.Append(iptables.Prerouting, p.whereCaptured(why.Rule(iptables.Jump{Chain: chainInbound}))...)
+	raw.Append(chainOutputDNS, p.perServer(iptables.DestinationAddress, func(why capture.Origin, ofServer capture.Condition) iptables.PlannedRule {
+		return withApplication(why.Rule, ofServer, capture.ToPort(iptables.UDP, dnsPort))
 	})...)
-	raw.Append(chainInbound, p.perServer(iptables.SourceAddress, func(why origin, ofServer condition) iptables.PlannedRule {
-		return upstream(why.rule, ofServer, fromPort(iptables.UDP, dnsPort))
+	raw.Append(chainInbound, p.perServer(iptables.SourceAddress, func(why capture.Origin, ofServer capture.Condition) iptables.PlannedRule {
+		return upstream(why.Rule, ofServer, capture.FromPort(iptables.UDP, dnsPort))
 	})...)
 }
 
 // ruleFor makes rules for somebody.
-type ruleFor func(iptables.Target, ...condition) iptables.PlannedRule
+type ruleFor func(iptables.Target, ...capture.Condition) iptables.PlannedRule
 
 // upstream returns a rule for packets between the proxy and name servers.
-func upstream(rule ruleFor, conditions ...condition) iptables.PlannedRule {
-	return because("DNS between the proxy and a server", rule(iptables.CTZone{Zone: upstreamZone}, conditions...))
+func upstream(rule ruleFor, conditions ...capture.Condition) iptables.PlannedRule {
+	return capture.Because("DNS between the proxy and a server", rule(iptables.CTZone{Zone: upstreamZone}, conditions...))
 }
 
 // withApplication returns a rule for packets between the application and the proxy.
-func withApplication(rule ruleFor, conditions ...condition) iptables.PlannedRule {
-	return because("DNS between the application and the proxy", rule(iptables.CTZone{Zone: applicationZone}, conditions...))
+func withApplication(rule ruleFor, conditions ...capture.Condition) iptables.PlannedRule {
+	return capture.Because("DNS between the application and the proxy", rule(iptables.CTZone{Zone: applicationZone}, conditions...))
 }
 
 // exemptUsersZone puts the queries of users that do without the proxy into the zone
@@ -136,7 +137,7 @@ func (p *planner) exemptUsersZone(raw *iptables.PlannedTable) {
 			queries = append(queries, t)
 		}
 	}
-	rule := because("in the zone that the answers come in", fromList(optionExcludedUIDs).rule(
-		iptables.CTZone{Zone: upstreamZone}, toPort(iptables.UDP, dnsPort), match(userList(queries))))
-	raw.Append(chainOutputDNS, listed(p.whereCaptured(rule)...)...)
+	rule := capture.Because("in the zone that the answers come in", capture.FromList(optionExcludedUIDs).Rule(
+		iptables.CTZone{Zone: upstreamZone}, capture.ToPort(iptables.UDP, dnsPort), capture.Match(userList(queries))))
+	raw.Append(chainOutputDNS, capture.Listed(p.whereCaptured(rule)...)...)
 }
