@@ -59,7 +59,7 @@ func (c *command) answerTo(s *subject, p iptables.Packet) (explanation, error) {
 	result, err := explain.WalkPath(&s.path, p)
 	switch {
 	case err == nil:
-		return newExplanation(p, result, explain.Reasons(&s.path, p, result)), nil
+		return newExplanation(p, result, explain.Reasons(&s.path, p, result, sidecar.Policy{})), nil
 	case c.trace:
 		return newExplanation(p, result, []explain.Reason{{Why: err.Error()}}), nil
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/foreign"
 	"github.com/meshtables/meshtables/iptables/installed"
@@ -61,7 +62,7 @@ func TestWalkDisabled(t *testing.T) {
 	if err != nil || result.Verdict != explain.Bypassed || len(result.Path) > 0 {
 		t.Errorf("got %v, %v", result, err)
 	}
-	reasons := explain.Reasons(path, packet(), result)
+	reasons := explain.Reasons(path, packet(), result, sidecar.Policy{})
 	if len(reasons) != 1 || reasons[0].Why != "the table is asleep" {
 		t.Errorf("got the reasons %v", reasons)
 	}

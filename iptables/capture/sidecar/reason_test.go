@@ -1,4 +1,4 @@
-package explain_test
+package sidecar_test
 
 import (
 	"net/netip"
@@ -19,6 +19,16 @@ func plan(t *testing.T, args ...string) iptables.Plan {
 	t.Helper()
 	cfg := recorded.Parse(t, nil, args...)
 	return sidecar.Plan(cfg, host.Host{NameServers: []netip.Addr{netip.MustParseAddr("10.96.0.10")}}).Rules
+}
+
+// packet goes out to port 80 of another machine, made by user 1000.
+func packet() iptables.Packet {
+	return iptables.Packet{
+		Hook: iptables.Output, Protocol: iptables.TCP, State: iptables.StateNew,
+		Source: netip.MustParseAddr("10.0.0.1"), Destination: netip.MustParseAddr("10.0.0.2"),
+		SourcePort: 40000, DestinationPort: 80, Out: "eth0",
+		Owner: &iptables.SocketOwner{UID: 1000, GID: 1000},
+	}
 }
 
 // inbound comes in to port 80.
@@ -111,7 +121,7 @@ func reasons(t *testing.T, rules iptables.Ruleset, p iptables.Packet) string {
 		t.Fatal(err)
 	}
 	var all []string
-	for _, r := range explain.Reasons(installed.Alone(&rules), p, result) {
+	for _, r := range explain.Reasons(installed.Alone(&rules), p, result, sidecar.Policy{}) {
 		all = append(all, r.Why+" / "+r.Change)
 	}
 	return strings.Join(all, "; ")
@@ -146,22 +156,9 @@ func TestReasonsOfEveryBypass(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			reasons := explain.Reasons(installed.Alone(&rules), p, result)
+			reasons := explain.Reasons(installed.Alone(&rules), p, result, sidecar.Policy{})
 			if (result.Verdict == explain.Bypassed) != (len(reasons) > 0) {
 				t.Errorf("%+v: %s for %d reasons", p, result.Verdict, len(reasons))
-			}
-		}
-	}
-}
-
-func TestOrdinaryID(t *testing.T) {
-	for args, want := range map[string]uint32{
-		"": 1000, "-u 1000": 1001, "-u 1001,1000 -g 1002": 1003, "--excluded-uids 1000-1999": 2000, "-u 999": 1000, "--excluded-uids 1000,1002": 1001,
-	} {
-		for form, of := range forms {
-			rules := of(plan(t, strings.Fields(args)...))
-			if got := explain.OrdinaryID(installed.Alone(&rules)); got != want {
-				t.Errorf("%q, %s: got %d, want %d", args, form, got, want)
 			}
 		}
 	}

@@ -1,0 +1,136 @@
+package sidecar
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/explain"
+)
+
+// exempt tells why the rule of a step lets the packet go, by the option that the
+// rule comes from.
+func (q inquiry) exempt() explain.Reason {
+	p, o := q.Packet, q.item()
+	takeOut := func(what, item string) explain.Reason {
+		return explain.Reason{Why: fmt.Sprintf("%s is excluded by %s", what, o), Change: fmt.Sprintf("take %s out of %s", item, o.Option)}
+	}
+	switch o.Option {
+	case "--excluded-ports", "--excluded-outbound-ports":
+		return takeOut(fmt.Sprintf("port %d", p.DestinationPort), fmt.Sprint(p.DestinationPort))
+	case "--excluded-cidrs":
+		return takeOut(fmt.Sprintf("destination %s", p.Destination), o.Value)
+	case "--excluded-source-cidrs":
+		return takeOut(fmt.Sprintf("client %s", p.Source), o.Value)
+	case "--excluded-interfaces":
+		return takeOut("interface "+p.In+p.Out, o.Value)
+	case "--excluded-uids":
+		return takeOut(fmt.Sprintf("traffic of user %d", p.Owner.UID), o.Value)
+	case "--excluded-groups":
+		return takeOut(fmt.Sprintf("group %d", p.Owner.GID), o.Value)
+	case "--included-groups":
+		return explain.Reason{Why: fmt.Sprintf("group %d is not in %s", p.Owner.GID, o), Change: fmt.Sprintf("add %d to %s", p.Owner.GID, o.Option)}
+	case "--proxy-uid", "--proxy-gid":
+		return q.proxyTraffic()
+	case "--tunnel-port":
+		return explain.Final(fmt.Sprintf("port %d is the proxy's own, for tunnelled connections (%s)", p.DestinationPort, o), "")
+	case "--tproxy-mark":
+		return explain.Final(fmt.Sprintf("mark %#x is that of connections which the proxy has already (%s)", p.Mark, o), "")
+	case "--virtual-interfaces":
+		return q.ofVirtualMachine()
+	case "--loopback-cidr":
+		return explain.Final(fmt.Sprintf("destination %s is the pod itself (%s)", p.Destination, o), "")
+	case iptables.BuiltIn:
+		return q.builtIn()
+	}
+	return q.Foreign()
+}
+
+// builtIn is about the exemptions that no option makes.
+func (q inquiry) builtIn() explain.Reason {
+	p := q.Packet
+	switch {
+	case q.Step.Rule.Source != (iptables.Address{}):
+		return explain.Final(fmt.Sprintf("%s is where the proxy connects to the application from: captured, it would go round in circles", p.Source), "")
+	case p.Hook == iptables.Prerouting:
+		return explain.Final("what comes in by lo is a connection from the pod to itself, which is not captured unless the proxy makes it to the pod's own address", "")
+	}
+	return explain.Final(fmt.Sprintf("destination %s is the pod itself", p.Destination), "")
+}
+
+// proxyTraffic is about the rules around the proxy's user or group: those that
+// let go whatever it sends, and those that leave lo to everybody else.
+func (q inquiry) proxyTraffic() explain.Reason {
+	p, o := q.Packet, q.item()
+	if q.Step.Rule.Out != (iptables.Interface{}) {
+		return explain.Final(fmt.Sprintf("connections from the pod to itself are not captured, unless the proxy (%s) makes them to the pod's own address", o),
+			"connect by the address of a service")
+	}
+	who, id := "user", p.Owner.UID
+	if o.Option == "--proxy-gid" {
+		who, id = "group", p.Owner.GID
+	}
+	return explain.Final(fmt.Sprintf("%s %d is the proxy's (%s): captured, its traffic would go round in circles", who, id, o),
+		"if this is not the proxy, run it as another "+who)
+}
+
+// ofVirtualMachine is about what a virtual machine behind the pod sends: it counts
+// as outbound only.
+func (q inquiry) ofVirtualMachine() explain.Reason {
+	p, o := q.Packet, q.item()
+	if slices.Contains(q.Given("--included-cidrs"), "*") {
+		return explain.Final(fmt.Sprintf("what comes in by %s is outbound traffic (%s)", p.In, o), "")
+	}
+	return explain.Reason{Final: true,
+		Why:    fmt.Sprintf("what comes in by %s is outbound traffic (%s), and %s", p.In, o, q.notIncluded()),
+		Change: fmt.Sprintf("add %s to --included-cidrs", p.Destination)}
+}
+
+// item returns the origin of the rule that let the packet go, with those items of a list
+// that the packet is one of.
+func (q inquiry) item() iptables.Origin {
+	return q.Item(func(item string) bool { return isOneOf(q.Step.Rule.Origin.Option, item, q.Packet) })
+}
+
+// isOneOf reports whether what a packet has is one of those that an item of an
+// option's list stands for.
+func isOneOf(option, word string, p *iptables.Packet) bool {
+	switch option {
+	case "--excluded-ports", "--excluded-outbound-ports":
+		ports, err := iptables.ParsePortRange(word)
+		return err == nil && ports.Contains(p.DestinationPort)
+	case "--excluded-cidrs":
+		return isIn(word, p.Destination)
+	case "--excluded-source-cidrs":
+		return isIn(word, p.Source)
+	case "--excluded-interfaces", "--virtual-interfaces":
+		return word != "" && iptables.Interface{Name: word}.MetBy(p.In+p.Out)
+	case "--excluded-uids":
+		// Who comes last, after protocol and ports, which the rule is about.
+		first, last, isRange := strings.Cut(word[strings.LastIndex(word, ":")+1:], "-")
+		if !isRange {
+			last = first
+		}
+		return p.Owner != nil && isFrom(first, last, p.Owner.UID)
+	case "--proxy-uid":
+		return p.Owner != nil && isFrom(word, word, p.Owner.UID)
+	case "--proxy-gid", "--excluded-groups":
+		return p.Owner != nil && isFrom(word, word, p.Owner.GID)
+	}
+	return false
+}
+
+func isIn(prefix string, a netip.Addr) bool {
+	p, err := netip.ParsePrefix(prefix)
+	return err == nil && p.Contains(a)
+}
+
+// isFrom reports whether an id is in a range of numbers.
+func isFrom(first, last string, id uint32) bool {
+	a, err := strconv.ParseUint(first, 10, 32)
+	b, err2 := strconv.ParseUint(last, 10, 32)
+	return err == nil && err2 == nil && uint32(a) <= id && id <= uint32(b)
+}
