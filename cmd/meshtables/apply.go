@@ -11,7 +11,6 @@ import (
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/foreign"
 	"github.com/meshtables/meshtables/iptables/host"
-	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel"
 )
 
@@ -24,13 +23,13 @@ type plan struct {
 
 // plan reads the options and the host and returns what follows from them. The
 // exit status is not exitDone where there is nothing to go on with.
-func (c *command) plan() (p plan, status int) {
+func (c *command) plan(ctx context.Context) (p plan, status int) {
 	var err error
 	if p.cfg, err = c.line.readConfig(c.options, c.env, c.log); err != nil {
 		return p, c.usageError(err)
 	}
-	resolvConf, known := c.place.resolvConf(p.cfg.RedirectDNS && !p.cfg.CaptureAllDNS)
-	if p.facts, err = host.Discover(resolvConf); err != nil {
+	resolvConf, known := c.resolvConf(p.cfg.RedirectDNS && !p.cfg.CaptureAllDNS)
+	if p.facts, err = host.Discover(ctx, c.namespace, resolvConf); err != nil {
 		return p, c.failed(err)
 	}
 	if !known {
@@ -56,15 +55,15 @@ func (c *command) change(ctx context.Context) int {
 	case c.cleanupOnly:
 		return c.cleanup(ctx)
 	case c.dryRun:
-		return c.printPlan()
+		return c.printPlan(ctx)
 	default:
 		return c.apply(ctx)
 	}
 }
 
 // printPlan shows the rules and touches nothing.
-func (c *command) printPlan() int {
-	p, status := c.plan()
+func (c *command) printPlan(ctx context.Context) int {
+	p, status := c.plan(ctx)
 	if status != exitDone {
 		return status
 	}
@@ -80,7 +79,7 @@ func (c *command) printPlan() int {
 }
 
 func (c *command) apply(ctx context.Context) int {
-	p, status := c.plan()
+	p, status := c.plan(ctx)
 	if status != exitDone {
 		return status
 	}
@@ -111,11 +110,11 @@ func (c *command) install(ctx context.Context, p plan, answer *outcome) error {
 	if err != nil {
 		return fmt.Errorf("nothing was changed: %w", err)
 	}
-	report, err := kernel.Install(ctx, choice, p.Routing)
+	report, err := kernel.Install(ctx, c.namespace, choice, p.Routing)
 	if err != nil {
 		return err
 	}
-	c.warnUnseen(report)
+	c.warnUnread(&report.Before)
 	if err := c.warnOthers(ctx, choice, report); err != nil {
 		// The rules stand as asked for.
 		c.log.Warn("it cannot be told whether rules of others come first: " + err.Error())
@@ -134,7 +133,7 @@ func (c *command) refuseHost(p plan) error {
 	if c.hostNetwork {
 		return nil
 	}
-	own, err := host.OwnedByInit()
+	own, err := host.OwnedByInit(c.namespace)
 	if err != nil || !own {
 		return err
 	}
@@ -146,37 +145,35 @@ func (c *command) refuseHost(p plan) error {
 }
 
 func (c *command) choose(ctx context.Context, want iptables.Ruleset) (kernel.Choice, error) {
-	choice, err := kernel.Choose(ctx, c.backend, want, c.place.programOptions())
+	choice, err := kernel.Choose(ctx, c.namespace, c.backend, want)
 	for _, candidate := range choice.Candidates {
 		c.log.Debug(candidate.String())
 	}
 	return choice, err
 }
 
-func (c *command) warnUnseen(report kernel.Report) {
-	if report.Unseen != nil {
-		c.log.Warn("rules may be left: " + report.Unseen.Error())
+func (c *command) warnUnread(found *kernel.Installed) {
+	if found.Unread != nil {
+		c.log.Warn("rules may be left: " + found.Unread.Error())
 	}
 }
 
 // warnOthers tells of rules that are there and see no packet for the proxy, and of
 // what may keep packets from them. Foreign rules are not ours to reorder.
 func (c *command) warnOthers(ctx context.Context, choice kernel.Choice, report kernel.Report) error {
-	around, err := kernel.Around(ctx, choice.Backend, choice.Rules)
-	if err != nil {
-		return err
-	}
-	c.warnFirst(around)
-	have := report.Before
-	if !foreign.IsIn(&have.Rules) && len(around.Before.Tables) == 0 {
+	found, form := report.Before, kernel.FormOf(choice.Backend)
+	c.warnFirst(&found, form, &choice.Rules)
+	path := found.Path(form)
+	if !foreign.IsIn(&path.Rules) && !foreign.IsIn(&path.Before) {
 		return nil
 	}
 	if report.Changed {
-		if have, err = choice.Backend.Load(ctx); err != nil {
+		var err error
+		if found, err = kernel.ReadBy(ctx, c.namespace, choice.Backend); err != nil {
 			return err
 		}
+		path = found.Path(form)
 	}
-	path := installed.Path{Rules: have.Rules, Before: around.Before, Faults: have.Faults}
 	for i := range path.Rules.Tables {
 		t := &path.Rules.Tables[i]
 		for _, s := range foreign.Shadows(&path, t) {
@@ -192,11 +189,11 @@ func (c *command) cleanup(ctx context.Context) int {
 	if err != nil {
 		return c.failed(fmt.Errorf("nothing was changed: %w", err))
 	}
-	report, err := kernel.Remove(ctx, choice)
+	report, err := kernel.Remove(ctx, c.namespace, choice)
 	if err != nil {
 		return c.failed(err)
 	}
-	c.warnUnseen(report)
+	c.warnUnread(&report.Before)
 	answer := outcome{Result: "nothing to remove"}
 	if report.Changed {
 		answer.Result = "removed"

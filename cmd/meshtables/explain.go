@@ -64,7 +64,7 @@ func (c *command) answerTo(s *subject, p explain.Packet) (explanation, error) {
 		return newExplanation(p, result, []explain.Reason{{Why: err.Error()}}), nil
 	}
 	err = fmt.Errorf("cannot tell what becomes of the connection: %w", err)
-	if c.live && s.form != kernel.Legacy {
+	if c.live && s.form != installed.Legacy {
 		err = fmt.Errorf("%w\n"+hintPrefix+"ask the kernel with --trace, which takes one real packet", err)
 	}
 	return explanation{}, err
@@ -75,64 +75,57 @@ type subject struct {
 	capture.Recognised
 	path      installed.Path
 	addresses []netip.Prefix
-	// backend is what holds installed rules, form in which form; see
-	// kernel.FormOf.
-	backend, form string
+	// backend is what holds installed rules, form in which form.
+	backend string
+	form    installed.Form
 }
 
 // subject reads the options, or with --live or --trace the kernel.
 func (c *command) subject(ctx context.Context) (s subject, status int) {
 	if !c.live && !c.trace {
-		p, status := c.plan()
+		p, status := c.plan(ctx)
 		s.Config, s.Host, s.addresses, s.path.Rules = p.cfg, p.facts, p.facts.Addresses, p.Rules.ReadComments()
 		return s, status
 	}
 	c.warnUnused()
-	addresses, err := host.Addresses()
+	addresses, err := host.Addresses(ctx, c.namespace)
 	if err != nil {
 		return s, c.failed(err)
 	}
-	live, err := c.liveRules(ctx)
+	f, err := c.find(ctx)
 	if err != nil {
 		return s, c.failed(err)
 	}
-	s.form = kernel.FormOf(live.Backend)
-	s.backend, s.Recognised = live.Backend.Name(), capture.Recognise(live.Have.Rules, live.Backend.Form)
+	c.warnFound(&f)
+	if len(f.own) > 1 {
+		c.log.Warn(fmt.Sprintf("rules of both %s and %[2]s see every packet; only those of %[1]s are explained\n"+
+			hintPrefix+"apply again: what is not in the chosen backend is removed",
+			f.own[0].Name, f.own[1].Name))
+	}
+	live := c.liveBackend(&f)
+	s.backend, s.form = live.Name, live.Form
+	s.path = f.Path(live.Form)
+	s.Recognised = capture.Recognise(live.Rules, func(plan iptables.Ruleset) iptables.Ruleset { return kernel.InForm(live.Form, plan) })
 	if c.trace {
 		if err := s.checkTrace(); err != nil {
 			return s, c.failed(err)
 		}
 	}
-	around, err := kernel.Around(ctx, live.Backend, live.Have.Rules)
-	if err != nil {
-		return s, c.failed(err)
-	}
-	s.path = installed.Path{Rules: s.Rules, Before: around.Before, Faults: live.Have.Faults}
-	s.addresses = addresses
-	c.warnLive(&s, around)
+	s.path.Rules, s.addresses = s.Rules, addresses
+	c.warnLive(&s, &f.Installed)
 	return s, exitDone
 }
 
-// liveRules returns the rules of the backend that holds ours, or of the one that
+// liveBackend returns the backend that holds rules of ours, or the one that was asked for or
 // would.
-func (c *command) liveRules(ctx context.Context) (live kernel.Installed, err error) {
-	found, err := c.installed(ctx)
-	if err != nil {
-		return live, err
+func (c *command) liveBackend(f *found) installed.Backend {
+	switch {
+	case len(f.own) > 0:
+		return f.own[0]
+	case f.asked != nil:
+		b := f.Backend(kernel.FormOf(f.asked))
+		b.Name = f.asked.Name()
+		return b
 	}
-	if len(found) > 1 {
-		c.log.Warn(fmt.Sprintf("rules of both %s and %[2]s see every packet; only those of %[1]s are explained\n"+
-			hintPrefix+"apply again: what is not in the chosen backend is removed",
-			found[0].Backend.Name(), found[1].Backend.Name()))
-	}
-	if len(found) > 0 {
-		return found[0], nil
-	}
-	choice, err := c.choose(ctx, iptables.Ruleset{})
-	if err != nil {
-		return live, err
-	}
-	live.Backend = choice.Backend
-	live.Have, err = choice.Backend.Load(ctx)
-	return live, err
+	return f.Backend(f.Default())
 }

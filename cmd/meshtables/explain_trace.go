@@ -11,8 +11,7 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/foreign"
-	"github.com/meshtables/meshtables/iptables/kernel"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/trace"
 )
 
@@ -38,19 +37,11 @@ type traced struct {
 
 // checkTrace refuses what cannot be traced.
 func (s *subject) checkTrace() error {
-	if s.form == kernel.Legacy {
+	if s.form == installed.Legacy {
 		return fmt.Errorf("--trace: rules of %s cannot be traced\n"+
 			hintPrefix+"nf_tables only reports the ways of packets; move the rules there with --backend=iptables-nft, or leave --trace out", s.backend)
 	}
 	return nil
-}
-
-// tracer returns the backend that knows the rules of a trace.
-func (s *subject) tracer() *nftables.Backend {
-	if s.form == kernel.Native {
-		return nftables.NewNative()
-	}
-	return nftables.New()
 }
 
 // traceAll sends a packet for each answer and adds what became of it. The exit status
@@ -63,7 +54,7 @@ func (c *command) traceAll(ctx context.Context, q *question, s *subject, answers
 		if q.from.Port() == 0 {
 			p.SourcePort = 0
 		}
-		report, err := trace.Run(ctx, s.tracer(), p)
+		report, err := trace.Run(ctx, c.namespace, s.form, p)
 		if err != nil {
 			return exitFailed, fmt.Errorf("--trace: %w", err)
 		}

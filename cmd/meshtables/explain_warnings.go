@@ -8,7 +8,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/foreign"
 	"github.com/meshtables/meshtables/iptables/installed"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables"
+	"github.com/meshtables/meshtables/iptables/kernel"
 )
 
 // warnUnused tells of options about what to capture, where the kernel is asked
@@ -27,7 +27,7 @@ func (c *command) warnUnused() {
 }
 
 // warnLive tells of what --live does not take into account.
-func (c *command) warnLive(s *subject, around nftables.Surroundings) {
+func (c *command) warnLive(s *subject, found *kernel.Installed) {
 	for _, fault := range installed.Texts(s.path.Faults) {
 		c.log.Warn(fault + "\n" + hintPrefix + "apply again: that repairs it")
 	}
@@ -39,9 +39,9 @@ func (c *command) warnLive(s *subject, around nftables.Surroundings) {
 	for _, ignored := range foreign.IgnoredOn(&s.path) {
 		c.log.Warn(ignored.String() + ", which may drop or change packets too")
 	}
-	c.warnFirst(around)
-	for _, chain := range around.Chains {
-		if !chain.First {
+	c.warnFirst(found, s.form, &s.path.Rules)
+	for _, chain := range found.Chains {
+		if !foreign.ComesFirst(chain, s.form, &s.path.Rules) {
 			c.log.Warn(chain.String() + " is not looked at; it may drop or change packets too")
 		}
 	}
@@ -49,9 +49,9 @@ func (c *command) warnLive(s *subject, around nftables.Surroundings) {
 
 // warnFirst tells of chains that packets meet before rules of ours, and whose rules
 // nobody here reads: they may do anything.
-func (c *command) warnFirst(around nftables.Surroundings) {
-	for _, chain := range around.Chains {
-		if chain.First {
+func (c *command) warnFirst(found *kernel.Installed, f installed.Form, ours *iptables.Ruleset) {
+	for _, chain := range found.Chains {
+		if foreign.ComesFirst(chain, f, ours) {
 			c.log.Warn(chain.String() + " comes before rules of meshtables and is not looked at; it may take or drop packets\n" +
 				hintPrefix + "ask the kernel about one connection, such as explain out 203.0.113.10:443 --trace")
 		}

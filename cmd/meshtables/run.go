@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"runtime/debug"
+
+	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // The exit statuses.
@@ -21,15 +23,15 @@ const (
 // command is one run of the program.
 type command struct {
 	options
-	place  place
-	line   *commandLine
-	env    []string
-	stdout io.Writer
-	log    *slog.Logger
+	namespace *namespace.Namespace
+	line      *commandLine
+	env       []string
+	stdout    io.Writer
+	log       *slog.Logger
 }
 
 // run is the whole program: it reads no global state but the file system and the
-// calling thread's namespaces, and it returns the exit status.
+// process's namespaces, and it returns the exit status.
 func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
 	v, args := splitVerb(args)
 	line := newCommandLine(v)
@@ -60,11 +62,10 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	if ignored := line.ignored(); ignored != "" {
 		c.log.Info(ignored)
 	}
-	c.place = placeOf(c.networkNamespace)
-	if err := c.place.enter(); err != nil {
-		err = fmt.Errorf("%s: %w", line.flags.Given(namespaceOption), err)
+	if c.namespace, err = c.openNamespace(); err != nil {
 		return c.usageError(errors.Join(err, c.checkConfig()))
 	}
+	defer c.namespace.Close()
 	return v.run(c, ctx)
 }
 

@@ -15,7 +15,6 @@ import (
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel"
-	"github.com/meshtables/meshtables/iptables/routes"
 	"github.com/meshtables/meshtables/iptables/show"
 )
 
@@ -35,22 +34,23 @@ func (o *options) showRows() []row {
 
 // show prints what is installed.
 func (c *command) show(ctx context.Context) int {
-	found, err := c.installed(ctx)
+	found, err := c.find(ctx)
 	if err != nil {
 		return c.failed(err)
 	}
-	routing, err := routes.Load(ctx)
+	c.warnFound(&found)
+	routing, err := found.Routing()
 	if err != nil {
 		return c.failed(err)
 	}
 	a := shown{Result: "installed", Backends: []shownBackend{}, Routing: []shownRouting{}, colour: c.colour()}
-	for _, i := range found {
-		name := i.Backend.Name()
-		b := show.Backend{Name: name, Form: formOf(name), Rules: capture.Recognise(i.Have.Rules, i.Backend.Form).Rules, Faults: i.Have.Faults}
+	for _, have := range found.own {
+		form := func(plan iptables.Ruleset) iptables.Ruleset { return kernel.InForm(have.Form, plan) }
+		b := show.Backend{Name: have.Name, Form: formOf(have.Name), Rules: capture.Recognise(have.Rules, form).Rules, Faults: have.Faults}
 		a.backends = append(a.backends, b)
 		a.Backends = append(a.Backends, shownBackend{b.Name, b.Form, installed.Texts(b.Faults), show.Tables(&b.Rules)})
 	}
-	for _, o := range routing {
+	for _, o := range routing.Own() {
 		a.Routing = append(a.Routing, shownRouting{o.Family.String(), o.String()})
 	}
 	if len(a.backends) == 0 && len(a.Routing) == 0 {
@@ -77,30 +77,50 @@ func formOf(backend string) string {
 	return "listed by iptables"
 }
 
-// installed returns the backends that hold rules of ours, the chosen one first.
-// Where nothing of ours is found, there is none.
-func (c *command) installed(ctx context.Context) ([]kernel.Installed, error) {
-	choice, err := c.choose(ctx, iptables.Ruleset{})
+// found is what is installed.
+type found struct {
+	kernel.Installed
+	// asked is the backend that was asked for by its name, if one was.
+	asked kernel.Backend
+	// own are the backends in which something is ours, the one that was asked for first.
+	own []installed.Backend
+}
+
+// find reads what is installed. Backends are chosen by name only.
+func (c *command) find(ctx context.Context) (f found, err error) {
+	if c.backend == kernel.Auto {
+		f.Installed, err = kernel.Read(ctx, c.namespace)
+	} else {
+		err = c.findBy(ctx, &f)
+	}
 	if err != nil {
-		return nil, err
+		return f, err
 	}
-	have, err := choice.Backend.Load(ctx)
-	if err != nil {
-		return nil, err
+	f.own = f.Own()
+	if at := slices.IndexFunc(f.own, func(b installed.Backend) bool { return b.Name == c.backend }); at > 0 {
+		first := f.own[at]
+		f.own = slices.Insert(slices.Delete(f.own, at, at+1), 0, first)
 	}
-	others, unseen, err := choice.Others(ctx)
-	if err != nil {
-		return nil, err
-	}
-	c.warnUnseen(kernel.Report{Unseen: unseen})
-	if have.HasOwn() {
-		others = slices.Insert(others, 0, kernel.Installed{Backend: choice.Backend, Have: have})
-	}
-	if len(others) > 1 {
+	return f, nil
+}
+
+// warnFound tells of what is installed that an answer about it is not about.
+func (c *command) warnFound(f *found) {
+	c.warnUnread(&f.Installed)
+	if len(f.own) > 1 {
 		c.log.Warn("there are rules in more than one backend, and packets meet all\n" +
 			hintPrefix + "apply again: rules that are not in the chosen backend are removed")
 	}
-	return others, nil
+}
+
+func (c *command) findBy(ctx context.Context, f *found) error {
+	choice, err := c.choose(ctx, iptables.Ruleset{})
+	if err != nil {
+		return err
+	}
+	f.asked = choice.Backend
+	f.Installed, err = kernel.ReadBy(ctx, c.namespace, choice.Backend)
+	return err
 }
 
 // colour reports whether to colour what is printed: on a terminal that can show

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -11,48 +10,48 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel"
-	"github.com/meshtables/meshtables/iptables/routes"
 	"github.com/meshtables/meshtables/iptables/verify"
 )
 
 // verify compares what is installed with what the options ask for.
 func (c *command) verify(ctx context.Context) int {
-	p, status := c.plan()
+	p, status := c.plan(ctx)
 	if status != exitDone {
 		return status
 	}
-	choice, err := c.choose(ctx, p.Rules)
+	f, err := c.find(ctx)
+	if err == nil {
+		err = f.Unread
+	}
 	if err != nil {
 		return c.failed(err)
 	}
-	have, err := choice.Backend.Load(ctx)
+	there, err := f.Routing()
 	if err != nil {
 		return c.failed(err)
 	}
-	others, unseen, err := choice.Others(ctx)
-	if err := errors.Join(unseen, err); err != nil {
-		return c.failed(err)
-	}
-	around, err := kernel.Around(ctx, choice.Backend, have.Rules)
+	changes, err := there.Diff(p.Routing)
 	if err != nil {
 		return c.failed(err)
 	}
-	c.warnFirst(around)
-	path := installed.Path{Rules: have.Rules, Before: around.Before, Faults: have.Faults}
-	changes, err := routes.Diff(ctx, p.Routing)
-	if err != nil {
-		return c.failed(err)
-	}
+	at := f.compared()
+	want, path := kernel.InForm(at.Form, p.Rules), f.Path(at.Form)
+	c.warnFirst(&f.Installed, at.Form, &path.Rules)
 
 	answer := verification{
-		Result: "as wanted", Backend: choice.Backend.Name(),
-		Faults: installed.Texts(have.Faults), Rules: verify.Rules(&choice.Rules, &path),
+		Result: "as wanted", Backend: at.Name,
+		Faults: installed.Texts(path.Faults), Rules: verify.Rules(&want, &path),
 	}
-	for _, other := range others {
+	var others []installed.Backend
+	for _, other := range f.own {
+		if other.Form == at.Form {
+			continue
+		}
+		others = append(others, other)
 		answer.Elsewhere = append(answer.Elsewhere, misplaced{
-			Backend: other.Backend.Name(),
-			Faults:  installed.Texts(other.Have.Faults),
-			Rules:   verify.Rules(&iptables.Ruleset{}, installed.Alone(&other.Have.Rules)),
+			Backend: other.Name,
+			Faults:  installed.Texts(other.Faults),
+			Rules:   verify.Rules(&iptables.Ruleset{}, installed.Alone(&other.Rules)),
 		})
 	}
 	for _, change := range changes {
@@ -63,12 +62,29 @@ func (c *command) verify(ctx context.Context) int {
 		status = exitDifferent
 	}
 	if len(changes) == 0 {
-		answer.Only = onlyDifference(p.Rules, choice, &path, others)
+		answer.Only = onlyDifference(p.Rules, &want, &path, others)
 	}
 	if failed := c.print(answer); failed != exitDone {
 		return failed
 	}
 	return status
+}
+
+// compared returns the backend that is compared with what is wanted: the one that was
+// asked for, or a form of nf_tables in which rules of ours are, or the one that would be
+// chosen.
+func (f *found) compared() installed.Backend {
+	if f.asked != nil {
+		b := f.Backend(kernel.FormOf(f.asked))
+		b.Name = f.asked.Name()
+		return b
+	}
+	for _, b := range f.own {
+		if b.Form != installed.Legacy {
+			return b
+		}
+	}
+	return f.Backend(f.Default())
 }
 
 // The values of verification.Only.
@@ -77,17 +93,17 @@ const (
 	onlyComments = "comments"
 )
 
-// onlyDifference returns the one thing in which the rules of the chosen backend and
-// of others are not the plan, or "" where it is more than one or another.
-func onlyDifference(plan iptables.Ruleset, choice kernel.Choice, have *installed.Path, others []kernel.Installed) string {
+// onlyDifference returns the one thing in which the rules of the backend that is compared
+// and of others are not the plan, or "" where it is more than one or another.
+func onlyDifference(plan iptables.Ruleset, want *iptables.Ruleset, have *installed.Path, others []installed.Backend) string {
 	switch {
 	case len(have.Faults) > 0:
 		return ""
-	case len(others) == 0 && verify.CommentsOnly(&choice.Rules, have):
+	case len(others) == 0 && verify.CommentsOnly(want, have):
 		return onlyComments
-	case len(others) == 1 && len(have.Rules.Own().Tables) == 0 && len(others[0].Have.Faults) == 0:
-		want := others[0].Backend.Form(plan)
-		if len(verify.Rules(&want, installed.Alone(&others[0].Have.Rules))) == 0 {
+	case len(others) == 1 && len(have.Rules.Own().Tables) == 0 && len(others[0].Faults) == 0:
+		there := kernel.InForm(others[0].Form, plan)
+		if len(verify.Rules(&there, installed.Alone(&others[0].Rules))) == 0 {
 			return onlyBackend
 		}
 	}
