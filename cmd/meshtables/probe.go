@@ -73,11 +73,10 @@ func (c *command) probed(ctx context.Context) (rules iptables.Ruleset, about str
 	if err != nil {
 		return rules, "", c.failed(err)
 	}
-	c.warnFound(&f)
-	if len(f.own) == 0 {
+	if len(f.Ours) == 0 {
 		return rules, "no rules are installed", exitDone
 	}
-	return f.own[0].Rules, "the installed rules (" + f.own[0].Name + ")", exitDone
+	return f.Ours[0].Rules, "the installed rules (" + f.Ours[0].Name + ")", exitDone
 }
 
 // asksForCapture reports whether any option says what is to be captured, be it

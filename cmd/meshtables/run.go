@@ -20,6 +20,8 @@ const (
 	exitNotArrived = 126 // connections did not go where they have to
 )
 
+const namespaceOption = "network-namespace"
+
 // command is one run of the program.
 type command struct {
 	options
@@ -67,6 +69,19 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	}
 	defer c.namespace.Close()
 	return v.run(c, ctx)
+}
+
+// openNamespace returns where the work is done: the own network namespace, or the one that
+// --network-namespace names.
+func (c *command) openNamespace() (*namespace.Namespace, error) {
+	if c.networkNamespace == "" {
+		return namespace.Own(), nil
+	}
+	ns, err := namespace.Open(c.networkNamespace)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.line.flags.Given(namespaceOption), err)
+	}
+	return ns, nil
 }
 
 // checkConfig returns the errors of the capture options alone, so that they are

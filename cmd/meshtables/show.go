@@ -15,6 +15,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel"
+	"github.com/meshtables/meshtables/iptables/pod"
 	"github.com/meshtables/meshtables/iptables/show"
 )
 
@@ -38,13 +39,12 @@ func (c *command) show(ctx context.Context) int {
 	if err != nil {
 		return c.failed(err)
 	}
-	c.warnFound(&found)
 	routing, err := found.Routing()
 	if err != nil {
 		return c.failed(err)
 	}
 	a := shown{Result: "installed", Backends: []shownBackend{}, Routing: []shownRouting{}, colour: c.colour()}
-	for _, have := range found.own {
+	for _, have := range found.Ours {
 		form := func(plan iptables.Ruleset) iptables.Ruleset { return kernel.InForm(have.Form, plan) }
 		b := show.Backend{Name: have.Name, Form: formOf(have.Name), Rules: capture.Recognise(have.Rules, form).Rules, Faults: have.Faults}
 		a.backends = append(a.backends, b)
@@ -65,6 +65,16 @@ func (c *command) show(ctx context.Context) int {
 	return c.print(a)
 }
 
+// find reads what is installed, and tells what an answer about it leaves out.
+func (c *command) find(ctx context.Context) (pod.Found, error) {
+	found, err := pod.Find(ctx, c.namespace, c.backend)
+	c.debug(found.Candidates)
+	if err == nil {
+		c.warn(found.Warnings())
+	}
+	return found, err
+}
+
 // formOf says in which form the rules of a backend are, by the program that lists
 // them.
 func formOf(backend string) string {
@@ -75,52 +85,6 @@ func formOf(backend string) string {
 		return "listed by iptables-legacy"
 	}
 	return "listed by iptables"
-}
-
-// found is what is installed.
-type found struct {
-	kernel.Installed
-	// asked is the backend that was asked for by its name, if one was.
-	asked kernel.Backend
-	// own are the backends in which something is ours, the one that was asked for first.
-	own []installed.Backend
-}
-
-// find reads what is installed. Backends are chosen by name only.
-func (c *command) find(ctx context.Context) (f found, err error) {
-	if c.backend == kernel.Auto {
-		f.Installed, err = kernel.Read(ctx, c.namespace)
-	} else {
-		err = c.findBy(ctx, &f)
-	}
-	if err != nil {
-		return f, err
-	}
-	f.own = f.Own()
-	if at := slices.IndexFunc(f.own, func(b installed.Backend) bool { return b.Name == c.backend }); at > 0 {
-		first := f.own[at]
-		f.own = slices.Insert(slices.Delete(f.own, at, at+1), 0, first)
-	}
-	return f, nil
-}
-
-// warnFound tells of what is installed that an answer about it is not about.
-func (c *command) warnFound(f *found) {
-	c.warnUnread(&f.Installed)
-	if len(f.own) > 1 {
-		c.log.Warn("there are rules in more than one backend, and packets meet all\n" +
-			hintPrefix + "apply again: rules that are not in the chosen backend are removed")
-	}
-}
-
-func (c *command) findBy(ctx context.Context, f *found) error {
-	choice, err := c.choose(ctx, iptables.Ruleset{})
-	if err != nil {
-		return err
-	}
-	f.asked = choice.Backend
-	f.Installed, err = kernel.ReadBy(ctx, c.namespace, choice.Backend)
-	return err
 }
 
 // colour reports whether to colour what is printed: on a terminal that can show

@@ -7,9 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/installed"
-	"github.com/meshtables/meshtables/iptables/kernel"
+	"github.com/meshtables/meshtables/iptables/pod"
 	"github.com/meshtables/meshtables/iptables/verify"
 )
 
@@ -19,130 +17,33 @@ func (c *command) verify(ctx context.Context) int {
 	if status != exitDone {
 		return status
 	}
-	f, err := c.find(ctx)
-	if err == nil {
-		err = f.Unread
-	}
+	v, err := pod.Verify(ctx, c.namespace, &p, c.backend)
+	c.debug(v.Candidates)
 	if err != nil {
 		return c.failed(err)
 	}
-	there, err := f.Routing()
-	if err != nil {
-		return c.failed(err)
-	}
-	changes, err := there.Diff(p.Routing)
-	if err != nil {
-		return c.failed(err)
-	}
-	at := f.compared()
-	want, path := kernel.InForm(at.Form, p.Rules), f.Path(at.Form)
-	c.warnFirst(&f.Installed, at.Form, &path.Rules)
-
-	answer := verification{
-		Result: "as wanted", Backend: at.Name,
-		Faults: installed.Texts(path.Faults), Rules: verify.Rules(&want, &path),
-	}
-	var others []installed.Backend
-	for _, other := range f.own {
-		if other.Form == at.Form {
-			continue
-		}
-		others = append(others, other)
-		answer.Elsewhere = append(answer.Elsewhere, misplaced{
-			Backend: other.Name,
-			Faults:  installed.Texts(other.Faults),
-			Rules:   verify.Rules(&iptables.Ruleset{}, installed.Alone(&other.Rules)),
-		})
-	}
-	for _, change := range changes {
-		answer.Routing = append(answer.Routing, change.String())
-	}
-	if len(answer.Faults) > 0 || len(answer.Rules) > 0 || len(answer.Elsewhere) > 0 || len(answer.Routing) > 0 {
-		answer.Result = "different"
-		status = exitDifferent
-	}
-	if len(changes) == 0 {
-		answer.Only = onlyDifference(p.Rules, &want, &path, others)
-	}
-	if failed := c.print(answer); failed != exitDone {
+	c.warn(v.Warnings)
+	if failed := c.print(verification{v}); failed != exitDone {
 		return failed
 	}
-	return status
-}
-
-// compared returns the backend that is compared with what is wanted: the one that was
-// asked for, or a form of nf_tables in which rules of ours are, or the one that would be
-// chosen.
-func (f *found) compared() installed.Backend {
-	if f.asked != nil {
-		b := f.Backend(kernel.FormOf(f.asked))
-		b.Name = f.asked.Name()
-		return b
+	if !v.IsAsWanted() {
+		return exitDifferent
 	}
-	for _, b := range f.own {
-		if b.Form != installed.Legacy {
-			return b
-		}
-	}
-	return f.Backend(f.Default())
-}
-
-// The values of verification.Only.
-const (
-	onlyBackend  = "backend"
-	onlyComments = "comments"
-)
-
-// onlyDifference returns the one thing in which the rules of the backend that is compared
-// and of others are not the plan, or "" where it is more than one or another.
-func onlyDifference(plan iptables.Ruleset, want *iptables.Ruleset, have *installed.Path, others []installed.Backend) string {
-	switch {
-	case len(have.Faults) > 0:
-		return ""
-	case len(others) == 0 && verify.CommentsOnly(want, have):
-		return onlyComments
-	case len(others) == 1 && len(have.Rules.Own().Tables) == 0 && len(others[0].Faults) == 0:
-		there := kernel.InForm(others[0].Form, plan)
-		if len(verify.Rules(&there, installed.Alone(&others[0].Rules))) == 0 {
-			return onlyBackend
-		}
-	}
-	return ""
+	return exitDone
 }
 
 // verification is the answer of verify.
-type verification struct {
-	// Result is "as wanted" or "different".
-	Result  string `json:"result"`
-	Backend string `json:"backend"`
-	// Only is the one thing that differs: "backend" where the wanted rules are
-	// complete in another one, "comments" where packets notice nothing. It is
-	// empty where more or something else does.
-	Only string `json:"only,omitempty"`
-	// Faults are what is wrong with what holds the rules, a sentence each.
-	Faults []string            `json:"faults,omitempty"`
-	Rules  []verify.Difference `json:"rules,omitempty"`
-	// Elsewhere are rules of ours in other backends, where none should be.
-	Elsewhere []misplaced `json:"elsewhere,omitempty"`
-	// Routing are the commands of ip(8) that would make it as wanted.
-	Routing []string `json:"routing,omitempty"`
-}
-
-type misplaced struct {
-	Backend string              `json:"backend"`
-	Faults  []string            `json:"faults,omitempty"`
-	Rules   []verify.Difference `json:"rules"`
-}
+type verification struct{ pod.Verification }
 
 func (v verification) text(w io.Writer) {
 	switch v.Only {
-	case onlyBackend:
+	case pod.OnlyBackend:
 		// Every rule would be listed twice, to say no more than this.
 		there := v.Elsewhere[0].Backend
 		fmt.Fprintf(w, "%s: the rules are in %s, not in %s\n", v.Result, there, v.Backend)
 		fmt.Fprintf(w, "%sverify with --backend=%s, or apply again to move them\n", hintPrefix, there)
 		return
-	case onlyComments:
+	case pod.OnlyComments:
 		fmt.Fprintf(w, "%s in comments only (%s)\n", v.Result, v.Backend)
 	default:
 		fmt.Fprintf(w, "%s (%s)\n", v.Result, v.Backend)
