@@ -1,58 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 
-	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/capture"
-	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/config"
-	"github.com/meshtables/meshtables/iptables/foreign"
-	"github.com/meshtables/meshtables/iptables/form"
-	"github.com/meshtables/meshtables/iptables/host"
-	"github.com/meshtables/meshtables/iptables/installed"
-	"github.com/meshtables/meshtables/iptables/kernel"
+	"github.com/meshtables/meshtables/iptables/pod"
+	"github.com/meshtables/meshtables/iptables/probe"
 )
-
-// plan is what is to be captured, and why.
-type plan struct {
-	cfg   config.Config
-	facts host.Host
-	capture.Capture
-}
-
-// rules returns what is to be captured as rules of iptables.
-func (p plan) rules() iptables.Ruleset { return form.IPTables(p.Rules) }
-
-// plan reads the options and the host and returns what follows from them. The
-// exit status is not exitDone where there is nothing to go on with.
-func (c *command) plan() (p plan, status int) {
-	var err error
-	if p.cfg, err = c.line.readConfig(c.options, c.env, c.log); err != nil {
-		return p, c.usageError(err)
-	}
-	resolvConf, known := c.place.resolvConf(p.cfg.RedirectDNS && !p.cfg.CaptureAllDNS)
-	if p.facts, err = host.Discover(resolvConf); err != nil {
-		return p, c.failed(err)
-	}
-	if !known {
-		c.log.Warn(fmt.Sprintf("the captured name servers are this machine's (%s), as no process in the network namespace tells of others\n"+
-			hintPrefix+"name a process of the pod with --network-namespace, or capture the queries to all servers with --capture-all-dns", resolvConf))
-	}
-	p.Capture = sidecar.Plan(p.cfg, p.facts)
-	for _, w := range p.Warnings {
-		c.log.Warn(w)
-	}
-	for _, line := range p.found(resolvConf) {
-		c.log.Debug(line)
-	}
-	if err := p.Rules.Validate(); err != nil {
-		return p, c.failed(fmt.Errorf("nothing was changed, as the kernel would not take these rules: %w", err))
-	}
-	return p, exitDone
-}
 
 // change is the verb that needs no word.
 func (c *command) change(ctx context.Context) int {
@@ -60,49 +19,50 @@ func (c *command) change(ctx context.Context) int {
 	case c.cleanupOnly:
 		return c.cleanup(ctx)
 	case c.dryRun:
-		return c.printPlan()
+		return c.printPlan(ctx)
 	default:
 		return c.apply(ctx)
 	}
 }
 
-// printPlan shows the rules and touches nothing.
-func (c *command) printPlan() int {
-	p, status := c.plan()
-	if status != exitDone {
-		return status
-	}
-	if c.backend == kernel.Native {
-		c.log.Info("--dry-run prints rules as iptables-nft has them; those of nftables look different, and do the same to every packet")
-	}
-	rules, err := newPlannedRules(p.rules(), p.Routing)
+// plan reads the options and the namespace and returns what follows from them. The
+// exit status is not exitDone where there is nothing to go on with.
+func (c *command) plan(ctx context.Context) (p pod.Plan, status int) {
+	cfg, err := c.line.readConfig(c.options, c.env, c.log)
 	if err != nil {
-		return c.failed(err)
+		return p, c.usageError(err)
 	}
-	if c.output != outputText {
-		rules = rules.listed()
+	if p, err = pod.NewPlan(ctx, c.namespace, cfg); err != nil {
+		return p, c.failed(err)
 	}
-	return c.print(rules)
+	c.warn(p.Warnings)
+	for _, line := range p.Facts() {
+		c.log.Debug(line)
+	}
+	if err := p.Validate(); err != nil {
+		return p, c.failed(err)
+	}
+	return p, exitDone
 }
 
 func (c *command) apply(ctx context.Context) int {
-	p, status := c.plan()
+	p, status := c.plan(ctx)
 	if status != exitDone {
 		return status
 	}
-	planned := p.rules()
-	answer := outcome{Result: "not applied", Families: familyNames(p.Rules.Families), Rules: planned.Len()}
+	planned := p.Ruleset()
+	answer := outcome{Result: "not applied", Families: pod.FamilyNames(p.Rules.Families), Rules: planned.Len()}
 	if !c.skipRuleApply {
-		if err := c.checkIDs(p.cfg); err != nil {
+		if err := c.checkIDs(p.Config); err != nil {
 			return c.usageError(err)
 		}
-		if err := c.install(ctx, p, &answer); err != nil {
+		if err := c.install(ctx, &p, &answer); err != nil {
 			return c.failed(err)
 		}
 	}
 	if c.runValidation {
 		var err error
-		if answer.Validation, err = c.try(ctx, planned, p.facts.Addresses); err != nil {
+		if answer.Validation, err = c.try(ctx, planned, p.Host.Addresses); err != nil {
 			return c.failed(err)
 		}
 	}
@@ -110,112 +70,79 @@ func (c *command) apply(ctx context.Context) int {
 }
 
 // install makes the kernel hold the plan and tells the answer what it did.
-func (c *command) install(ctx context.Context, p plan, answer *outcome) error {
-	if err := c.refuseHost(p); err != nil {
-		return err
-	}
-	choice, err := c.choose(ctx, p.Rules)
-	if err != nil {
-		return fmt.Errorf("nothing was changed: %w", err)
-	}
-	report, err := kernel.Install(ctx, choice, p.Routing)
-	if err != nil {
-		return err
-	}
-	c.warnUnseen(report)
-	if err := c.warnOthers(ctx, choice, report); err != nil {
-		// The rules stand as asked for.
-		c.log.Warn("it cannot be told whether rules of others come first: " + err.Error())
-	}
-	answer.Backend, answer.Result = choice.Backend.Name(), "unchanged"
-	answer.Rules = choice.Rules.Len()
-	if report.Changed {
-		answer.Result = "applied"
-	}
-	answer.MovedFrom = report.RemovedFrom
-	return nil
-}
-
-// refuseHost keeps a slip on a node from cutting the node off.
-func (c *command) refuseHost(p plan) error {
-	if c.hostNetwork {
-		return nil
-	}
-	own, err := host.OwnedByInit()
-	if err != nil || !own {
-		return err
-	}
-	rules := p.rules()
-	return fmt.Errorf("this looks like the network namespace of a whole machine, so nothing was changed: "+
-		"%d rules would have sent the machine's own connections (%s) to a proxy\n"+
-		hintPrefix+"name a pod's namespace with --network-namespace, or show the rules with --dry-run; "+
-		"--host-network applies them here all the same",
-		rules.Len(), strings.Join(familyNames(p.Rules.Families), " and "))
-}
-
-func (c *command) choose(ctx context.Context, want iptables.Plan) (kernel.Choice, error) {
-	choice, err := kernel.Choose(ctx, c.backend, want, c.place.programOptions())
-	for _, candidate := range choice.Candidates {
-		c.log.Debug(candidate.String())
-	}
-	return choice, err
-}
-
-func (c *command) warnUnseen(report kernel.Report) {
-	if report.Unseen != nil {
-		c.log.Warn("rules may be left: " + report.Unseen.Error())
-	}
-}
-
-// warnOthers tells of rules that are there and see no packet for the proxy, and of
-// what may keep packets from them. Foreign rules are not ours to reorder.
-func (c *command) warnOthers(ctx context.Context, choice kernel.Choice, report kernel.Report) error {
-	around, err := kernel.Around(ctx, choice.Backend, choice.Rules)
-	if err != nil {
-		return err
-	}
-	c.warnFirst(around)
-	have := report.Before
-	if !foreign.IsIn(&have.Rules) && len(around.Before.Tables) == 0 {
-		return nil
-	}
-	if report.Changed {
-		if have, err = choice.Backend.Load(ctx); err != nil {
+func (c *command) install(ctx context.Context, p *pod.Plan, answer *outcome) error {
+	if !c.hostNetwork {
+		if err := pod.RefuseHost(c.namespace, p); err != nil {
 			return err
 		}
 	}
-	path := installed.Path{Rules: have.Rules, Before: around.Before, Faults: have.Faults}
-	for i := range path.Rules.Tables {
-		t := &path.Rules.Tables[i]
-		for _, s := range foreign.Shadows(&path, t) {
-			c.log.Warn(fmt.Sprintf("%s %s %s, rule %d (%s) sees no packet for the proxy, behind the foreign %s",
-				t.Family, s.Table, s.Chain, s.Position, s.Rule.Rule, s.By))
-		}
+	applied, err := pod.Apply(ctx, c.namespace, p, c.backend)
+	c.debug(applied.Candidates)
+	if err != nil {
+		return err
+	}
+	c.warn(applied.Warnings)
+	answer.Backend, answer.Rules, answer.MovedFrom = applied.Backend, applied.Rules, applied.MovedFrom
+	answer.Result = "unchanged"
+	if applied.Changed {
+		answer.Result = "applied"
 	}
 	return nil
 }
 
-func (c *command) cleanup(ctx context.Context) int {
-	choice, err := c.choose(ctx, iptables.Plan{})
+// checkIDs refuses users and groups that nobody can be in the network namespace.
+func (c *command) checkIDs(cfg config.Config) error {
+	unmapped, err := pod.UnmappedIDs(c.namespace, cfg)
 	if err != nil {
-		return c.failed(fmt.Errorf("nothing was changed: %w", err))
+		return err
 	}
-	report, err := kernel.Remove(ctx, choice)
+	var errs []error
+	for _, u := range unmapped {
+		errs = append(errs, fmt.Errorf("%s: %d does not exist in the user namespace that owns the network namespace\n"+
+			hintPrefix+"%s has the ids that do", cmp.Or(c.line.flags.Given(u.Option), "--"+u.Option), u.ID, u.File))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *command) cleanup(ctx context.Context) int {
+	removed, err := pod.Remove(ctx, c.namespace, c.backend)
+	c.debug(removed.Candidates)
 	if err != nil {
 		return c.failed(err)
 	}
-	c.warnUnseen(report)
+	c.warn(removed.Warnings)
 	answer := outcome{Result: "nothing to remove"}
-	if report.Changed {
+	if removed.Changed {
 		answer.Result = "removed"
 	}
 	return c.print(answer)
 }
 
-func familyNames(families []iptables.Family) []string {
-	var names []string
-	for _, f := range families {
-		names = append(names, f.String())
+// outcome is the answer of applying and of cleaning up.
+type outcome struct {
+	// Result is "applied", "unchanged", "not applied", "removed" or "nothing
+	// to remove".
+	Result   string   `json:"result"`
+	Backend  string   `json:"backend,omitempty"`
+	Families []string `json:"families,omitempty"`
+	Rules    int      `json:"rules,omitempty"`
+	// MovedFrom are the other backends that held rules until now.
+	MovedFrom []string `json:"movedFrom,omitempty"`
+	// Validation is what --run-validation found.
+	Validation []probe.Step `json:"validation,omitempty"`
+}
+
+func (o outcome) text(w io.Writer) {
+	fmt.Fprint(w, o.Result)
+	if len(o.Families) > 0 {
+		fmt.Fprintf(w, ": %d rules for %s", o.Rules, strings.Join(o.Families, " and "))
 	}
-	return names
+	if o.Backend != "" {
+		fmt.Fprintf(w, ", by %s", o.Backend)
+	}
+	if len(o.MovedFrom) > 0 {
+		fmt.Fprintf(w, " (moved from %s)", strings.Join(o.MovedFrom, " and "))
+	}
+	fmt.Fprintln(w)
+	writeSteps(w, o.Validation)
 }

@@ -5,14 +5,10 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
-	"github.com/meshtables/meshtables/iptables/foreign"
-	"github.com/meshtables/meshtables/iptables/kernel"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/trace"
 )
 
@@ -38,19 +34,11 @@ type traced struct {
 
 // checkTrace refuses what cannot be traced.
 func (s *subject) checkTrace() error {
-	if s.form == kernel.Legacy {
+	if s.form == installed.Legacy {
 		return fmt.Errorf("--trace: rules of %s cannot be traced\n"+
 			hintPrefix+"nf_tables only reports the ways of packets; move the rules there with --backend=iptables-nft, or leave --trace out", s.backend)
 	}
 	return nil
-}
-
-// tracer returns the backend that knows the rules of a trace.
-func (s *subject) tracer() *nftables.Backend {
-	if s.form == kernel.Native {
-		return nftables.NewNative()
-	}
-	return nftables.New()
 }
 
 // traceAll sends a packet for each answer and adds what became of it. The exit status
@@ -63,11 +51,11 @@ func (c *command) traceAll(ctx context.Context, q *question, s *subject, answers
 		if q.from.Port() == 0 {
 			p.SourcePort = 0
 		}
-		report, err := trace.Run(ctx, s.tracer(), p)
+		report, err := trace.Run(ctx, c.namespace, s.form, p)
 		if err != nil {
 			return exitFailed, fmt.Errorf("--trace: %w", err)
 		}
-		t := s.newTraced(report)
+		t := s.newTraced(&report)
 		answers[i].Trace = t
 		agree = agree && t.Agrees
 		told = told && (answers[i].Verdict != explain.Unknown || len(t.Path) > 0 || t.Refused != "")
@@ -82,30 +70,30 @@ func (c *command) traceAll(ctx context.Context, q *question, s *subject, answers
 	return exitDone, nil
 }
 
-func (s *subject) newTraced(report trace.Report) *traced {
+func (s *subject) newTraced(report *trace.Report) *traced {
 	// What was sent may have come in by another interface than the one that was
 	// asked about. What the walk fails at is in the answer; its beginning is known.
 	expected, _ := explain.WalkPath(&s.path, report.Sent)
 	want := newExplanation(report.Sent, expected, nil)
 	t := &traced{Packet: want.Packet, Path: s.pathOf(report)}
-	t.Verdict, t.Port = s.verdictOf(report)
-	if n := len(report.Path); n > 0 && report.Path[n-1].Dropped {
-		t.Dropped, t.Why = true, s.whyDropped(report, report.Path[n-1])
+	t.Verdict, t.Port = report.Verdict(&s.path)
+	if report.Dropped() {
+		t.Dropped, t.Why = true, report.WhyDropped(&s.path)
 	}
 	if report.Refused != nil && len(report.Path) == 0 {
 		t.Refused = report.Refused.Error()
 	}
-	t.Agrees = t.Refused == "" && samePath(want.Path, t.Path, t.Dropped, expected.Verdict)
+	t.Agrees = t.Refused == "" && report.Agrees(expected)
 	t.unexplained = expected.Verdict == explain.Unknown
 	return t
 }
 
 // pathOf returns what the kernel reports, with the origins of the rules.
-func (s *subject) pathOf(report trace.Report) []pathStep {
+func (s *subject) pathOf(report *trace.Report) []pathStep {
 	path := make([]pathStep, len(report.Path))
 	for i, step := range report.Path {
 		path[i] = pathStep{Table: step.Table, Chain: step.Chain, Position: step.Position, Rule: step.Rule}
-		if rule := s.ruleOf(report, step); rule != nil {
+		if rule := report.Rule(&s.path, step); rule != nil {
 			path[i].Origin = rule.Origin.String()
 		}
 		if step.Position == 0 && step.Policy {
@@ -113,44 +101,6 @@ func (s *subject) pathOf(report trace.Report) []pathStep {
 		}
 	}
 	return path
-}
-
-// samePath compares the rules that are walked with those that a walk of that verdict
-// met; the kernel reports others too. What TPROXY has no socket for ends early, and what
-// cannot be told may go on.
-func samePath(want, got []pathStep, dropped bool, v explain.Verdict) bool {
-	walked := walkedPart(got)
-	if dropped && (v == explain.TProxied || v == explain.Unknown) {
-		want = want[:min(len(want), len(walked))]
-	}
-	if v == explain.Unknown {
-		walked = walked[:min(len(want), len(walked))]
-	}
-	return slices.EqualFunc(want, walked, func(a, b pathStep) bool {
-		return a.Table == b.Table && a.Chain == b.Chain && a.Position == b.Position
-	})
-}
-
-// walkedPart returns the steps that explain would walk too, which depends on the
-// built-in chain: of other chains, on the one that comes before them in the path. In a
-// table that is walked, a chain before any built-in one is none of iptables' and is not
-// known to explain: it counts as walked, so that the paths differ.
-func walkedPart(path []pathStep) []pathStep {
-	var walked []pathStep
-	table, builtin := "", ""
-	for _, s := range path {
-		if s.Table != table {
-			table, builtin = s.Table, iptables.Output
-		}
-		name := strings.TrimPrefix(strings.TrimPrefix(table, "ip "), "ip6 ")
-		if slices.Contains(iptables.BuiltinChains(name), s.Chain) {
-			builtin = s.Chain
-		}
-		if foreign.IsMet(name, builtin) {
-			walked = append(walked, s)
-		}
-	}
-	return walked
 }
 
 // finding returns what the trace says about what is explained.

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+
+	"github.com/meshtables/meshtables/iptables/kernel"
 )
 
 // newLogger returns the logger for stderr. Text is made for people: a line is
@@ -51,6 +53,20 @@ func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
 	defer h.mu.Unlock()
 	_, err := io.WriteString(h.w, b.String())
 	return err
+}
+
+// warn tells what is to be known about an answer.
+func (c *command) warn(warnings []string) {
+	for _, w := range warnings {
+		c.log.Warn(w)
+	}
+}
+
+// debug tells of the backends that were considered.
+func (c *command) debug(candidates []kernel.Candidate) {
+	for _, candidate := range candidates {
+		c.log.Debug(candidate.String())
+	}
 }
 
 // hintPrefix starts a line of an error that tells the fix.

@@ -52,7 +52,7 @@ func (c *command) probe(ctx context.Context) int {
 	if status != exitDone {
 		return status
 	}
-	addresses, err := host.Addresses()
+	addresses, err := host.Addresses(ctx, c.namespace)
 	if err != nil {
 		return c.failed(err)
 	}
@@ -66,17 +66,17 @@ func (c *command) probe(ctx context.Context) int {
 // probed returns the rules to try, and which these are.
 func (c *command) probed(ctx context.Context) (rules iptables.Ruleset, about string, status int) {
 	if c.asksForCapture() {
-		p, status := c.plan()
-		return p.rules(), "what these options ask for", status
+		p, status := c.plan(ctx)
+		return p.Ruleset(), "what these options ask for", status
 	}
-	backends, err := c.installed(ctx)
+	f, err := c.find(ctx)
 	if err != nil {
 		return rules, "", c.failed(err)
 	}
-	if len(backends) == 0 {
+	if len(f.Ours) == 0 {
 		return rules, "no rules are installed", exitDone
 	}
-	return backends[0].Have.Rules, "the installed rules (" + backends[0].Backend.Name() + ")", exitDone
+	return f.Ours[0].Rules, "the installed rules (" + f.Ours[0].Name + ")", exitDone
 }
 
 // asksForCapture reports whether any option says what is to be captured, be it
@@ -100,7 +100,7 @@ func (c *command) isGiven(variable string) bool {
 
 // try opens the connections that follow from rules.
 func (c *command) try(ctx context.Context, rules iptables.Ruleset, addresses []netip.Prefix) ([]probe.Step, error) {
-	return probe.Run(ctx, probe.Want{Rules: rules, Addresses: addresses, Timeout: c.probeTimeout})
+	return probe.Run(ctx, c.namespace, probe.Want{Rules: rules, Addresses: addresses, Timeout: c.probeTimeout})
 }
 
 // printSteps prints an answer and returns the exit status for its connections.

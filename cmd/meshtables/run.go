@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"runtime/debug"
+
+	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // The exit statuses.
@@ -18,18 +20,20 @@ const (
 	exitNotArrived = 126 // connections did not go where they have to
 )
 
+const namespaceOption = "network-namespace"
+
 // command is one run of the program.
 type command struct {
 	options
-	place  place
-	line   *commandLine
-	env    []string
-	stdout io.Writer
-	log    *slog.Logger
+	namespace *namespace.Namespace
+	line      *commandLine
+	env       []string
+	stdout    io.Writer
+	log       *slog.Logger
 }
 
 // run is the whole program: it reads no global state but the file system and the
-// calling thread's namespaces, and it returns the exit status.
+// process's namespaces, and it returns the exit status.
 func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
 	v, args := splitVerb(args)
 	line := newCommandLine(v)
@@ -60,12 +64,24 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	if ignored := line.ignored(); ignored != "" {
 		c.log.Info(ignored)
 	}
-	c.place = placeOf(c.networkNamespace)
-	if err := c.place.enter(); err != nil {
-		err = fmt.Errorf("%s: %w", line.flags.Given(namespaceOption), err)
+	if c.namespace, err = c.openNamespace(); err != nil {
 		return c.usageError(errors.Join(err, c.checkConfig()))
 	}
+	defer c.namespace.Close()
 	return v.run(c, ctx)
+}
+
+// openNamespace returns where the work is done: the own network namespace, or the one that
+// --network-namespace names.
+func (c *command) openNamespace() (*namespace.Namespace, error) {
+	if c.networkNamespace == "" {
+		return namespace.Own(), nil
+	}
+	ns, err := namespace.Open(c.networkNamespace)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.line.flags.Given(namespaceOption), err)
+	}
+	return ns, nil
 }
 
 // checkConfig returns the errors of the capture options alone, so that they are

@@ -15,7 +15,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel"
-	"github.com/meshtables/meshtables/iptables/routes"
+	"github.com/meshtables/meshtables/iptables/pod"
 	"github.com/meshtables/meshtables/iptables/show"
 )
 
@@ -35,22 +35,22 @@ func (o *options) showRows() []row {
 
 // show prints what is installed.
 func (c *command) show(ctx context.Context) int {
-	found, err := c.installed(ctx)
+	found, err := c.find(ctx)
 	if err != nil {
 		return c.failed(err)
 	}
-	routing, err := routes.Load(ctx)
+	routing, err := found.Routing()
 	if err != nil {
 		return c.failed(err)
 	}
 	a := shown{Result: "installed", Backends: []shownBackend{}, Routing: []shownRouting{}, colour: c.colour()}
-	for _, i := range found {
-		name := i.Backend.Name()
-		b := show.Backend{Name: name, Form: formOf(name), Rules: sidecar.Recognise(i.Have.Rules, i.Backend.Form).Rules, Faults: i.Have.Faults}
+	for _, have := range found.Ours {
+		form := func(plan iptables.Plan) iptables.Ruleset { return kernel.InForm(have.Form, plan) }
+		b := show.Backend{Name: have.Name, Form: formOf(have.Name), Rules: sidecar.Recognise(have.Rules, form).Rules, Faults: have.Faults}
 		a.backends = append(a.backends, b)
 		a.Backends = append(a.Backends, shownBackend{b.Name, b.Form, installed.Texts(b.Faults), show.Tables(&b.Rules)})
 	}
-	for _, o := range routing {
+	for _, o := range routing.Own() {
 		a.Routing = append(a.Routing, shownRouting{o.Family.String(), o.String()})
 	}
 	if len(a.backends) == 0 && len(a.Routing) == 0 {
@@ -65,6 +65,16 @@ func (c *command) show(ctx context.Context) int {
 	return c.print(a)
 }
 
+// find reads what is installed, and tells what an answer about it leaves out.
+func (c *command) find(ctx context.Context) (pod.Found, error) {
+	found, err := pod.Find(ctx, c.namespace, c.backend)
+	c.debug(found.Candidates)
+	if err == nil {
+		c.warn(found.Warnings())
+	}
+	return found, err
+}
+
 // formOf says in which form the rules of a backend are, by the program that lists
 // them.
 func formOf(backend string) string {
@@ -75,32 +85,6 @@ func formOf(backend string) string {
 		return "listed by iptables-legacy"
 	}
 	return "listed by iptables"
-}
-
-// installed returns the backends that hold rules of ours, the chosen one first.
-// Where nothing of ours is found, there is none.
-func (c *command) installed(ctx context.Context) ([]kernel.Installed, error) {
-	choice, err := c.choose(ctx, iptables.Plan{})
-	if err != nil {
-		return nil, err
-	}
-	have, err := choice.Backend.Load(ctx)
-	if err != nil {
-		return nil, err
-	}
-	others, unseen, err := choice.Others(ctx)
-	if err != nil {
-		return nil, err
-	}
-	c.warnUnseen(kernel.Report{Unseen: unseen})
-	if have.HasOwn() {
-		others = slices.Insert(others, 0, kernel.Installed{Backend: choice.Backend, Have: have})
-	}
-	if len(others) > 1 {
-		c.log.Warn("there are rules in more than one backend, and packets meet all\n" +
-			hintPrefix + "apply again: rules that are not in the chosen backend are removed")
-	}
-	return others, nil
 }
 
 // colour reports whether to colour what is printed: on a terminal that can show

@@ -2,131 +2,48 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 
-	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/installed"
-	"github.com/meshtables/meshtables/iptables/kernel"
-	"github.com/meshtables/meshtables/iptables/routes"
+	"github.com/meshtables/meshtables/iptables/pod"
 	"github.com/meshtables/meshtables/iptables/verify"
 )
 
 // verify compares what is installed with what the options ask for.
 func (c *command) verify(ctx context.Context) int {
-	p, status := c.plan()
+	p, status := c.plan(ctx)
 	if status != exitDone {
 		return status
 	}
-	choice, err := c.choose(ctx, p.Rules)
+	v, err := pod.Verify(ctx, c.namespace, &p, c.backend)
+	c.debug(v.Candidates)
 	if err != nil {
 		return c.failed(err)
 	}
-	have, err := choice.Backend.Load(ctx)
-	if err != nil {
-		return c.failed(err)
-	}
-	others, unseen, err := choice.Others(ctx)
-	if err := errors.Join(unseen, err); err != nil {
-		return c.failed(err)
-	}
-	around, err := kernel.Around(ctx, choice.Backend, have.Rules)
-	if err != nil {
-		return c.failed(err)
-	}
-	c.warnFirst(around)
-	path := installed.Path{Rules: have.Rules, Before: around.Before, Faults: have.Faults}
-	changes, err := routes.Diff(ctx, p.Routing)
-	if err != nil {
-		return c.failed(err)
-	}
-
-	answer := verification{
-		Result: "as wanted", Backend: choice.Backend.Name(),
-		Faults: installed.Texts(have.Faults), Rules: verify.Rules(&choice.Rules, &path),
-	}
-	for _, other := range others {
-		answer.Elsewhere = append(answer.Elsewhere, misplaced{
-			Backend: other.Backend.Name(),
-			Faults:  installed.Texts(other.Have.Faults),
-			Rules:   append([]verify.Difference{}, verify.Rules(&iptables.Ruleset{}, installed.Alone(&other.Have.Rules))...),
-		})
-	}
-	for _, change := range changes {
-		answer.Routing = append(answer.Routing, change.String())
-	}
-	if len(answer.Faults) > 0 || len(answer.Rules) > 0 || len(answer.Elsewhere) > 0 || len(answer.Routing) > 0 {
-		answer.Result = "different"
-		status = exitDifferent
-	}
-	if len(changes) == 0 {
-		answer.Only = onlyDifference(p.Rules, choice, &path, others)
-	}
-	if failed := c.print(answer); failed != exitDone {
+	c.warn(v.Warnings)
+	if failed := c.print(verification{v}); failed != exitDone {
 		return failed
 	}
-	return status
-}
-
-// The values of verification.Only.
-const (
-	onlyBackend  = "backend"
-	onlyComments = "comments"
-)
-
-// onlyDifference returns the one thing in which the rules of the chosen backend and
-// of others are not the plan, or "" where it is more than one or another.
-func onlyDifference(plan iptables.Plan, choice kernel.Choice, have *installed.Path, others []kernel.Installed) string {
-	switch {
-	case len(have.Faults) > 0:
-		return ""
-	case len(others) == 0 && verify.CommentsOnly(&choice.Rules, have):
-		return onlyComments
-	case len(others) == 1 && len(have.Rules.Own().Tables) == 0 && len(others[0].Have.Faults) == 0:
-		want := others[0].Backend.Form(plan)
-		if len(verify.Rules(&want, installed.Alone(&others[0].Have.Rules))) == 0 {
-			return onlyBackend
-		}
+	if !v.IsAsWanted() {
+		return exitDifferent
 	}
-	return ""
+	return exitDone
 }
 
 // verification is the answer of verify.
-type verification struct {
-	// Result is "as wanted" or "different".
-	Result  string `json:"result"`
-	Backend string `json:"backend"`
-	// Only is the one thing that differs: "backend" where the wanted rules are
-	// complete in another one, "comments" where packets notice nothing. It is
-	// empty where more or something else does.
-	Only string `json:"only,omitempty"`
-	// Faults are what is wrong with what holds the rules, a sentence each.
-	Faults []string            `json:"faults,omitempty"`
-	Rules  []verify.Difference `json:"rules,omitempty"`
-	// Elsewhere are rules of ours in other backends, where none should be.
-	Elsewhere []misplaced `json:"elsewhere,omitempty"`
-	// Routing are the commands of ip(8) that would make it as wanted.
-	Routing []string `json:"routing,omitempty"`
-}
-
-type misplaced struct {
-	Backend string              `json:"backend"`
-	Faults  []string            `json:"faults,omitempty"`
-	Rules   []verify.Difference `json:"rules"`
-}
+type verification struct{ pod.Verification }
 
 func (v verification) text(w io.Writer) {
 	switch v.Only {
-	case onlyBackend:
+	case pod.OnlyBackend:
 		// Every rule would be listed twice, to say no more than this.
 		there := v.Elsewhere[0].Backend
 		fmt.Fprintf(w, "%s: the rules are in %s, not in %s\n", v.Result, there, v.Backend)
 		fmt.Fprintf(w, "%sverify with --backend=%s, or apply again to move them\n", hintPrefix, there)
 		return
-	case onlyComments:
+	case pod.OnlyComments:
 		fmt.Fprintf(w, "%s in comments only (%s)\n", v.Result, v.Backend)
 	default:
 		fmt.Fprintf(w, "%s (%s)\n", v.Result, v.Backend)

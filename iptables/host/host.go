@@ -2,16 +2,17 @@
 // planning rules needs: its addresses and its name servers, and who its users
 // and groups are.
 //
-// Everything is read for the network namespace of the calling thread, so a
-// caller that has changed its thread's namespace has to keep the goroutine
-// locked to it ([runtime.LockOSThread]). Nothing here needs a privilege or
-// changes anything.
+// Nothing here needs a privilege or changes anything.
 package host
 
 import (
+	"context"
 	"fmt"
-	"net"
 	"net/netip"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // Host is what is known about a network namespace and the root file system that
@@ -23,11 +24,11 @@ type Host struct {
 	NameServers []netip.Addr
 }
 
-// Discover returns the addresses of all interfaces of the calling thread's
-// network namespace, in the kernel's order, and the name servers of the file
+// Discover returns the addresses of all interfaces of a network namespace, in the
+// kernel's order, and the name servers of the file
 // resolvConf, usually [ResolvConf]. A missing file means that there are none.
-func Discover(resolvConf string) (Host, error) {
-	addresses, err := Addresses()
+func Discover(ctx context.Context, ns *namespace.Namespace, resolvConf string) (Host, error) {
+	addresses, err := Addresses(ctx, ns)
 	if err != nil {
 		return Host{}, err
 	}
@@ -38,22 +39,19 @@ func Discover(resolvConf string) (Host, error) {
 	return Host{Addresses: addresses, NameServers: servers}, nil
 }
 
-// Addresses returns the addresses of all interfaces of the calling thread's network
-// namespace, with their prefix lengths, in the kernel's order.
-func Addresses() ([]netip.Prefix, error) {
-	addrs, err := net.InterfaceAddrs()
+// Addresses returns the addresses of all interfaces of a network namespace, with their
+// prefix lengths, in the kernel's order.
+func Addresses(ctx context.Context, ns *namespace.Namespace) ([]netip.Prefix, error) {
+	addrs, err := namespace.List(ctx, ns, func(h *netlink.Handle) ([]netlink.Addr, error) {
+		return h.AddrList(nil, netlink.FAMILY_ALL)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("failed to list the addresses of the network namespace: %w", err)
 	}
 	prefixes := make([]netip.Prefix, 0, len(addrs))
 	for _, a := range addrs {
-		ipnet, ok := a.(*net.IPNet)
-		if !ok {
-			continue
-		}
-		// net keeps IPv4 addresses in 16 bytes, but their masks in 4.
-		addr, ok := netip.AddrFromSlice(ipnet.IP)
-		bits, _ := ipnet.Mask.Size()
+		addr, ok := netip.AddrFromSlice(a.IP)
+		bits, _ := a.Mask.Size()
 		if ok {
 			prefixes = append(prefixes, netip.PrefixFrom(addr.Unmap(), bits))
 		}

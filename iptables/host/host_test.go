@@ -21,7 +21,7 @@ func TestDiscoverOwnNamespace(t *testing.T) {
 	nstest.Run(t, "ip", "addr", "add", "192.0.2.7/24", "dev", "eth0")
 	nstest.Run(t, "ip", "addr", "add", "2001:db8::7/64", "dev", "eth0", "nodad")
 
-	h, err := Discover(filepath.Join(t.TempDir(), "missing"))
+	h, err := Discover(t.Context(), nstest.Here(t), filepath.Join(t.TempDir(), "missing"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func TestDiscoverOwnNamespace(t *testing.T) {
 func TestDiscoverReportsUnreadableResolvConf(t *testing.T) {
 	t.Parallel()
 	// A directory can be opened, but not read.
-	if h, err := Discover(t.TempDir()); err == nil {
+	if h, err := Discover(t.Context(), nstest.Here(t), t.TempDir()); err == nil {
 		t.Errorf("got %v, want an error", h)
 	}
 }
@@ -131,13 +131,13 @@ func TestParseID(t *testing.T) {
 func TestCheckIPv6(t *testing.T) {
 	t.Parallel()
 	nstest.Enter(t)
-	if err := CheckIPv6(); err != nil {
+	if err := CheckIPv6(nstest.Here(t)); err != nil {
 		t.Fatalf("a fresh namespace: %v", err)
 	}
 	if err := os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("1"), 0); err != nil {
 		t.Fatal(err)
 	}
-	err := CheckIPv6()
+	err := CheckIPv6(nstest.Here(t))
 	if !errors.Is(err, ErrNoIPv6) || !strings.Contains(err.Error(), "\nhint: set the sysctl net.ipv6.conf.lo.disable_ipv6 to 0") {
 		t.Errorf("disabled by sysctl: got %v", err)
 	}

@@ -6,15 +6,19 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+
+	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // ErrNoIPv6 is wrapped by the errors of [CheckIPv6].
 var ErrNoIPv6 = errors.New("no IPv6")
 
-// CheckIPv6 returns nil where the calling thread's network namespace can have
+// CheckIPv6 returns nil where a network namespace can have
 // IPv6 addresses on its loopback interface, which capturing IPv6 needs, and an
 // error wrapping [ErrNoIPv6] that tells why where it cannot.
-func CheckIPv6() error {
+func CheckIPv6(ns *namespace.Namespace) error { return ns.Do(checkIPv6) }
+
+func checkIPv6() error {
 	// The file does not exist without the module, or with ipv6.disable=1 on
 	// the kernel's command line (Documentation/networking/ipv6.rst).
 	if _, err := os.Stat("/proc/thread-self/net/if_inet6"); errors.Is(err, fs.ErrNotExist) {

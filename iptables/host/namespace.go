@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // inits are the names, as /proc/PID/comm has them, of the programs that run a
@@ -18,13 +20,21 @@ var inits = []string{
 	"s6-svscan", "dinit", "finit", "busybox", "linuxrc", "launchd", "procd",
 }
 
-// OwnedByInit reports whether the calling thread's network namespace looks like
+// OwnedByInit reports whether a network namespace looks like
 // that of a whole machine: it is the one process 1 is in, and process 1 is an
 // init system. In a container process 1 is the container's own program; in a pod
 // with hostPID it is the machine's, but in another network namespace.
 //
 // Where /proc hides process 1, nothing is known and nothing is claimed.
-func OwnedByInit() (bool, error) {
+func OwnedByInit(ns *namespace.Namespace) (owned bool, err error) {
+	err = ns.Do(func() (err error) {
+		owned, err = ownedByInit()
+		return err
+	})
+	return owned, err
+}
+
+func ownedByInit() (bool, error) {
 	init, err := runsMachine()
 	if err != nil || !init {
 		return false, err

@@ -30,7 +30,7 @@ func TestNamespaceOfInit(t *testing.T) {
 	}
 
 	nstest.Enter(t)
-	if owned, err := OwnedByInit(); owned || err != nil {
+	if owned, err := OwnedByInit(nstest.Here(t)); owned || err != nil {
 		t.Errorf("a fresh namespace: got %t, %v", owned, err)
 	}
 	if shared, err := sharedWithInit(); shared || err != nil {
@@ -51,7 +51,7 @@ func TestOwnedByInit(t *testing.T) {
 		if err := syscall.Mount("proc", "/proc", "proc", 0, ""); err != nil {
 			t.Fatal(err)
 		}
-		owned, err := OwnedByInit()
+		owned, err := OwnedByInit(nstest.Here(t))
 		fmt.Println(owned, err)
 		os.Exit(0)
 	}

@@ -12,7 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/meshtables/meshtables/iptables/internal/userns"
+	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // ResolvConf is where resolvers look for their name servers (resolv.conf(5)).
@@ -62,11 +62,14 @@ func parseResolvConf(r io.Reader) ([]netip.Addr, error) {
 	return servers, lines.Err()
 }
 
-// FindResolvConf returns [ResolvConf] as a process sees it that is in the calling
-// thread's network namespace and not this one, as a path in procfs; it is not ok if
-// there is no such process.
-func FindResolvConf() (path string, ok bool) {
-	here, err := os.Stat(userns.Thread + "/ns/net")
+// FindResolvConf returns [ResolvConf] as a process sees it that is in a network namespace
+// and not this one, as a path in procfs; it is not ok if there is no such process.
+func FindResolvConf(ns *namespace.Namespace) (path string, ok bool) {
+	file, err := ns.File()
+	if err != nil {
+		return "", false
+	}
+	here, err := file.Stat()
 	if err != nil {
 		return "", false
 	}

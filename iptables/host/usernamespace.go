@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables/internal/userns"
+	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // IDMaps are the users and groups that exist where a network namespace belongs.
@@ -19,12 +20,12 @@ type IDMaps struct {
 	From string
 }
 
-// MappedIDs returns the users and groups of the user namespace that owns the
-// calling thread's network namespace: by these the kernel knows who sends a packet
+// MappedIDs returns the users and groups of the user namespace that owns a network
+// namespace: by these the kernel knows who sends a packet
 // in it. They are not known if that user namespace is out of this one's sight, or
 // no process is in it.
-func MappedIDs() (IDMaps, error) {
-	owner, err := userns.Owner()
+func MappedIDs(ns *namespace.Namespace) (IDMaps, error) {
+	owner, err := userns.OwnerOf(ns.File())
 	if err != nil || owner == nil {
 		return IDMaps{}, err
 	}

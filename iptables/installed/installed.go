@@ -32,6 +32,9 @@ type Backend struct {
 	// Faults are about what holds our rules, where that is more than tables of
 	// iptables: the native form has a table of its own.
 	Faults []Fault
+	// Token is by what who has read it goes on from there when it is replaced; nil
+	// where it has to be read again.
+	Token any
 }
 
 // HasOwn reports whether anything in it is ours, be it a table without rules that
@@ -83,6 +86,8 @@ type Namespace struct {
 	Backends []Backend
 	// Chains are the base chains of nf_tables that are of none of these.
 	Chains []Chain
+	// Token is that of the forms of nf_tables in which there is nothing.
+	Token any
 }
 
 // Backend returns what is in a form, which may be nothing.
@@ -92,7 +97,7 @@ func (n *Namespace) Backend(f Form) Backend {
 			return b
 		}
 	}
-	return Backend{Name: string(f), Form: f}
+	return Backend{Name: string(f), Form: f, Token: n.Token}
 }
 
 // Own returns the backends in which something is ours.

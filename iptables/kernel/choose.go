@@ -10,17 +10,19 @@ import (
 	"sync"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
 	"github.com/meshtables/meshtables/iptables/kernel/xtables"
+	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // The values of --backend. Auto leaves the choice to [Choose].
 const (
 	Auto   = "auto"
-	NFT    = "iptables-nft"    // over netlink, as iptables-nft writes
-	Native = "nftables"        // over netlink, in nf_tables' own form
-	Legacy = "iptables-legacy" // by the programs, to the kernel's older ip_tables
-	Any    = "iptables"        // by the programs, whichever is on PATH
+	NFT    = string(installed.NFT)    // over netlink, as iptables-nft writes
+	Native = string(installed.Native) // over netlink, in nf_tables' own form
+	Legacy = string(installed.Legacy) // by the programs, to the kernel's older ip_tables
+	Any    = "iptables"               // by the programs, whichever is on PATH
 )
 
 // Names returns the values of --backend, in the order in which Auto prefers
@@ -34,8 +36,6 @@ type Choice struct {
 	Rules iptables.Ruleset
 	// Candidates are the backends that were considered, in order.
 	Candidates []Candidate
-
-	options xtables.Options
 }
 
 // Candidate is a backend that was considered.
@@ -65,12 +65,12 @@ var ErrUnusable = errors.New("no usable backend")
 // only the extensions are missing it takes the native form, which needs none. Where the
 // kernel has no nf_tables it takes the legacy programs. The choice is returned even
 // with an error, for its candidates.
-func Choose(ctx context.Context, name string, want iptables.Plan, options xtables.Options) (Choice, error) {
-	netlink, native := nftables.New(), nftables.NewNative()
+func Choose(ctx context.Context, ns *namespace.Namespace, name string, want iptables.Plan) (Choice, error) {
+	netlink, native := nftables.New(ns), nftables.NewNative(ns)
 	compatible := sync.OnceValue(func() iptables.Ruleset { return netlink.Form(want) })
 	c := chooser{
-		options:   options,
-		exists:    netlink.Exists,
+		namespace: ns,
+		exists:    func() error { return netlink.Exists(ctx) },
 		available: func() error { return netlink.Available(ctx, compatible()) },
 		native:    func() error { return native.Available(ctx, native.Form(want)) },
 	}
@@ -88,14 +88,14 @@ func Choose(ctx context.Context, name string, want iptables.Plan, options xtable
 
 // chooser has the kernel's answers replaced in tests.
 type chooser struct {
-	options xtables.Options
-	exists  func() error
+	namespace *namespace.Namespace
+	exists    func() error
 	// available and native are for the two forms of nf_tables.
 	available, native func() error
 }
 
 func (c chooser) choose(ctx context.Context, name string) (Choice, error) {
-	choice := Choice{options: c.options}
+	var choice Choice
 	names := Names()
 	if !slices.Contains(names, name) {
 		return choice, fmt.Errorf("--backend=%s: must be one of %s", name, strings.Join(names, ", "))
@@ -150,11 +150,11 @@ func (c chooser) first(ctx context.Context, choice Choice, names []string) (Choi
 func (c chooser) find(ctx context.Context, name string) (backend Backend, about string, err error) {
 	switch name {
 	case NFT:
-		return nftables.New(), "", nil
+		return nftables.New(c.namespace), "", nil
 	case Native:
-		return nftables.NewNative(), "", nil
+		return nftables.NewNative(c.namespace), "", nil
 	}
-	programs, err := xtables.Find(ctx, xtables.Variant(name), c.options)
+	programs, err := xtables.Find(ctx, c.namespace, xtables.Variant(name), xtables.Options{})
 	if err != nil {
 		return nil, "", err
 	}

@@ -20,7 +20,7 @@ import (
 
 func choose(t *testing.T, name string) Choice {
 	t.Helper()
-	choice, err := Choose(t.Context(), name, iptables.Plan{}, xtables.Options{})
+	choice, err := Choose(t.Context(), nstest.Here(t), name, iptables.Plan{})
 	if err != nil {
 		nstest.Missing(t, "the test needs the iptables programs: %v", err)
 	}
@@ -58,10 +58,10 @@ const (
 )
 
 // othersOf returns the other backends with rules of ours, or why some could not be asked.
-func othersOf(t *testing.T, c Choice) ([]Installed, error) {
+func othersOf(t *testing.T, c Choice) ([]holding, error) {
 	t.Helper()
-	others, unseen, err := c.Others(t.Context())
-	return others, errors.Join(unseen, err)
+	found, err := ReadBy(t.Context(), nstest.Here(t), c.Backend)
+	return found.others(FormOf(c.Backend)), errors.Join(found.Unread, err)
 }
 
 // fates are the candidates without the paths of programs.
@@ -88,7 +88,7 @@ func TestAutoMakesNothing(t *testing.T) {
 		t.Errorf("Others: got %v, %v", others, err)
 	}
 	for _, family := range iptables.Families() {
-		if names, err := xtables.LegacyTables(family); len(names) != 0 || err != nil {
+		if names, err := xtables.LegacyTables(nstest.Here(t), family); len(names) != 0 || err != nil {
 			t.Errorf("%s legacy tables: got %q, %v", family, names, err)
 		}
 	}
@@ -114,18 +114,18 @@ func TestAutoInOtherUserNamespace(t *testing.T) {
 		for i := range plan.Tables {
 			plan.Tables[i].Append("ISTIO_OUTPUT", iptables.PlannedRule{Rule: c.rule})
 		}
-		choice, err := Choose(t.Context(), Auto, plan, xtables.Options{})
+		choice, err := Choose(t.Context(), nstest.Here(t), Auto, plan)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got := choice.Backend.Name(); got != c.want {
 			t.Errorf("%s: got %s, want %s\n%s", name, got, c.want, fates(choice))
 		}
-		if _, err := Install(t.Context(), choice, iptables.Routing{}); err != nil {
+		if _, err := Install(t.Context(), nstest.Here(t), choice, iptables.Routing{}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := Remove(t.Context(), choose(t, Auto)); err != nil {
+	if _, err := Remove(t.Context(), nstest.Here(t), choose(t, Auto)); err != nil {
 		t.Error(err)
 	}
 	if left := nstest.Run(t, "nft", "list", "ruleset"); left != "" {
@@ -142,7 +142,7 @@ func TestByName(t *testing.T) {
 			t.Errorf("got %s, want %s", got, name)
 		}
 	}
-	_, err := Choose(t.Context(), "banana", iptables.Plan{}, xtables.Options{})
+	_, err := Choose(t.Context(), nstest.Here(t), "banana", iptables.Plan{})
 	if err == nil || err.Error() != "--backend=banana: must be one of auto, iptables-nft, nftables, iptables-legacy, iptables" {
 		t.Errorf("got %v", err)
 	}
@@ -151,15 +151,15 @@ func TestByName(t *testing.T) {
 var errNoNFTables = fmt.Errorf("the kernel has no nf_tables: %w", syscall.EINVAL)
 
 // withoutNFTables chooses as on a kernel that lacks it.
-func withoutNFTables() chooser {
+func withoutNFTables(t *testing.T) chooser {
 	no := func() error { return errNoNFTables }
-	return chooser{exists: no, available: no, native: no}
+	return chooser{namespace: nstest.Here(t), exists: no, available: no, native: no}
 }
 
 // A kernel without nf_tables leaves the legacy programs, and an nft program by
 // the name of iptables does not help.
 func TestAutoWithoutNFTables(t *testing.T) {
-	choice, err := withoutNFTables().choose(t.Context(), Auto)
+	choice, err := withoutNFTables(t).choose(t.Context(), Auto)
 	if err != nil {
 		nstest.Missing(t, "the test needs the iptables programs: %v", err)
 	}
@@ -171,7 +171,7 @@ func TestAutoWithoutNFTables(t *testing.T) {
 	}
 
 	onPath(t, nftProgram, "iptables", "ip6tables")
-	choice, err = withoutNFTables().choose(t.Context(), Auto)
+	choice, err = withoutNFTables(t).choose(t.Context(), Auto)
 	if !errors.Is(err, ErrUnusable) || !strings.Contains(err.Error(), "\nhint: ") {
 		t.Errorf("got %v", err)
 	}
@@ -185,6 +185,7 @@ func TestAutoWithoutNFTables(t *testing.T) {
 // live.
 func TestAutoWithoutExtensions(t *testing.T) {
 	c := chooser{
+		namespace: nstest.Here(t),
 		exists:    func() error { return nil },
 		available: func() error { return errors.New("the kernel has no match owner for nf_tables") },
 		native:    func() error { return nil },
@@ -217,7 +218,7 @@ func TestAutoWithoutExtensions(t *testing.T) {
 func TestAutoWithLegacyProgramsOnly(t *testing.T) {
 	nstest.Enter(t)
 	onPath(t, legacyProgram, "iptables")
-	choice, err := withoutNFTables().choose(t.Context(), Auto)
+	choice, err := withoutNFTables(t).choose(t.Context(), Auto)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,10 +256,10 @@ func TestOthers(t *testing.T) {
 			}
 			write(t, other+"-restore")
 			others, err := othersOf(t, choice)
-			if err != nil || len(others) != 1 || others[0].Backend.Name() != other {
+			if err != nil || len(others) != 1 || others[0].Name() != other {
 				t.Fatalf("got %v, %v", others, err)
 			}
-			if err := others[0].Backend.Replace(t.Context(), others[0].Have.Rules, iptables.Ruleset{}); err != nil {
+			if err := others[0].Replace(t.Context(), others[0].have, iptables.Ruleset{}); err != nil {
 				t.Fatal(err)
 			}
 			if others, err := othersOf(t, choice); len(others) != 0 || err != nil {
@@ -297,7 +298,7 @@ func TestOthersUnreadable(t *testing.T) {
 // Without privileges the choice fails with a message of its own.
 func TestChooseWithoutPrivilege(t *testing.T) {
 	denied := func() error { return fmt.Errorf("failed to ask for nf_tables: %w", syscall.EPERM) }
-	_, err := chooser{exists: denied, available: denied, native: denied}.choose(t.Context(), Auto)
+	_, err := chooser{namespace: nstest.Here(t), exists: denied, available: denied, native: denied}.choose(t.Context(), Auto)
 	if !errors.Is(err, os.ErrPermission) {
 		t.Errorf("got %v", err)
 	}
@@ -308,13 +309,13 @@ func TestFormOf(t *testing.T) {
 	for program, want := range map[string]string{nftProgram: NFT, legacyProgram: Legacy} {
 		t.Run(program, func(t *testing.T) {
 			onPath(t, program, "iptables", "ip6tables")
-			if got := FormOf(choose(t, Any).Backend); got != want {
+			if got := FormOf(choose(t, Any).Backend); string(got) != want {
 				t.Errorf("got %s, want %s", got, want)
 			}
 		})
 	}
 	for _, name := range []string{NFT, Native} {
-		if got := FormOf(choose(t, name).Backend); got != name {
+		if got := FormOf(choose(t, name).Backend); string(got) != name {
 			t.Errorf("got %s, want %s", got, name)
 		}
 	}

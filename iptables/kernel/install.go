@@ -10,6 +10,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
 	"github.com/meshtables/meshtables/iptables/kernel/xtables"
+	"github.com/meshtables/meshtables/iptables/namespace"
 	"github.com/meshtables/meshtables/iptables/routes"
 )
 
@@ -17,16 +18,17 @@ import (
 type Report struct {
 	// Changed tells whether anything had to be changed.
 	Changed bool
-	// Before are the rules that stood in the chosen backend, foreign ones
-	// included.
-	Before installed.Backend
+	// Before is what there was.
+	Before Installed
 	// RemovedFrom are the names of the other backends that rules of ours were
 	// removed from.
 	RemovedFrom []string
-	// Unseen is about backends that may hold rules of ours but could not be
-	// asked, such as legacy tables without the programs that read them; nil if
-	// there is none.
-	Unseen error
+}
+
+// holding is a backend with what it has.
+type holding struct {
+	Backend
+	have installed.Backend
 }
 
 // Install makes the network namespace hold the choice's rules and this routing and
@@ -37,98 +39,115 @@ type Report struct {
 // whole. No moment has less captured than both before and after: what packets need is
 // there before the rules that send them to it, and goes after them. An error
 // means that everything is as it was before, or says that it is not.
-func Install(ctx context.Context, choice Choice, routing iptables.Routing) (Report, error) {
-	unlock, err := lock(ctx)
+func Install(ctx context.Context, ns *namespace.Namespace, choice Choice, routing iptables.Routing) (Report, error) {
+	unlock, err := lock(ctx, ns)
 	if err != nil {
 		return Report{}, err
 	}
 	defer unlock()
-	have, err := choice.Backend.Load(ctx)
+	found, err := ReadBy(ctx, ns, choice.Backend)
 	if err != nil {
 		return Report{}, unchanged(err)
 	}
-	others, unseen, err := choice.Others(ctx)
+	there, err := found.Routing()
 	if err != nil {
 		return Report{}, unchanged(err)
 	}
-	changes, err := routes.Diff(ctx, routing)
+	changes, err := there.Diff(routing)
 	if err != nil {
 		return Report{}, unchanged(err)
 	}
-	report := Report{Before: have, Unseen: unseen}
+	report := Report{Before: found}
+	chosen := FormOf(choice.Backend)
+	others := found.others(chosen)
 	for _, other := range others {
-		report.RemovedFrom = append(report.RemovedFrom, other.Backend.Name())
+		report.RemovedFrom = append(report.RemovedFrom, other.have.Name)
 	}
 
 	var steps []step
 	if additions := changes.Additions(); len(additions) > 0 {
-		steps = append(steps, route(additions))
+		steps = append(steps, route(ns, additions))
 	}
-	steps = append(steps, change(choice.Backend, have, choice.Rules, others)...)
+	steps = append(steps, change(holding{choice.Backend, found.Backend(chosen)}, choice.Rules, others)...)
 	if removals := changes.Removals(); len(removals) > 0 {
-		steps = append(steps, route(removals))
+		steps = append(steps, route(ns, removals))
 	}
 	report.Changed = len(steps) > 0
 	return report, take(ctx, steps)
 }
 
+// others returns those that hold rules of ours beside the chosen form.
+func (i *Installed) others(chosen installed.Form) []holding {
+	var others []holding
+	for _, b := range i.Own() {
+		if b.Form != chosen {
+			others = append(others, holding{i.backend(b.Form), b})
+		}
+	}
+	return others
+}
+
 // change returns the steps from what stands in the chosen backend and in others to
 // rules that stand in the chosen one only.
-func change(chosen Backend, found installed.Backend, rules iptables.Ruleset, others []Installed) []step {
-	have := found.Rules
-	if found.Has(&rules) {
+func change(chosen holding, rules iptables.Ruleset, others []holding) []step {
+	if chosen.have.Has(&rules) {
 		return remove(others)
 	}
 	if len(others) == 0 {
-		return rewrite(chosen, have, rules)
+		return rewrite(chosen, rules)
 	}
 	var steps []step
 	first := sociable(rules)
-	if from, native, ok := movable(chosen, others, rules); ok {
-		steps = append(steps, move(from, native, have, first))
-		others = slices.DeleteFunc(others, func(o Installed) bool { return o.Backend == from.Backend })
+	if from, native, ok := movable(chosen.Backend, others, rules); ok {
+		steps = append(steps, move(from, native, chosen.have, first))
+		others = slices.DeleteFunc(others, func(o holding) bool { return o.have.Form == from.have.Form })
 	} else {
 		for i := range others {
 			if o := &others[i]; len(rules.Tables) > 0 {
-				now := sociable(o.Have.Rules)
-				steps = append(steps, between(o.Backend, o.Have.Rules, now.Own())...)
-				o.Have.Rules = now
+				now := sociable(o.have.Rules)
+				steps = append(steps, between(*o, now.Own())...)
+				o.have = after(now)
 			}
 		}
-		steps = append(steps, rewrite(chosen, have, first)...)
+		steps = append(steps, rewrite(chosen, first)...)
 	}
 	steps = append(steps, remove(others)...)
-	return append(steps, between(chosen, first, rules)...)
+	return append(steps, between(holding{chosen.Backend, after(first)}, rules)...)
 }
 
-// rewrite returns the steps from one to the other within a backend.
-func rewrite(b Backend, have, want iptables.Ruleset) []step {
-	if held, ok := handover(have, want); ok {
-		return []step{replace(b, have, held), replace(b, held, want)}
+// after is what a backend has when rules have been replaced, as far as the next change
+// has to know it.
+func after(rules iptables.Ruleset) installed.Backend { return installed.Backend{Rules: rules} }
+
+// rewrite returns the steps from what a backend has to what is wanted.
+func rewrite(h holding, want iptables.Ruleset) []step {
+	if held, ok := handover(h.have.Rules, want); ok {
+		return []step{replace(h, held), replace(holding{h.Backend, after(held)}, want)}
 	}
-	return []step{replace(b, have, want)}
+	return []step{replace(h, want)}
 }
 
-// between returns the step from one to the other, if they differ.
-func between(b Backend, have, want iptables.Ruleset) []step {
-	if own, wantOwn := have.Own(), want.Own(); own.Equal(&wantOwn) {
+// between returns the step from what a backend has to what is wanted, if the rules
+// differ.
+func between(h holding, want iptables.Ruleset) []step {
+	if own, wanted := h.have.Rules.Own(), want.Own(); own.Equal(&wanted) {
 		return nil
 	}
-	return []step{replace(b, have, want)}
+	return []step{replace(h, want)}
 }
 
-func remove(all []Installed) []step {
+func remove(all []holding) []step {
 	var steps []step
-	for _, i := range all {
-		steps = append(steps, replace(i.Backend, i.Have.Rules, iptables.Ruleset{}))
+	for _, h := range all {
+		steps = append(steps, replace(h, iptables.Ruleset{}))
 	}
 	return steps
 }
 
 // Remove removes everything that is ours, from every backend.
-func Remove(ctx context.Context, choice Choice) (Report, error) {
+func Remove(ctx context.Context, ns *namespace.Namespace, choice Choice) (Report, error) {
 	choice.Rules = iptables.Ruleset{}
-	return Install(ctx, choice, iptables.Routing{})
+	return Install(ctx, ns, choice, iptables.Routing{})
 }
 
 // step is a change that can be taken back. A do that fails has changed nothing,
@@ -173,23 +192,23 @@ func cause(err error) error {
 	return err
 }
 
-func replace(b Backend, have, want iptables.Ruleset) step {
+func replace(h holding, want iptables.Ruleset) step {
 	return step{
-		do: func(ctx context.Context) error { return b.Replace(ctx, have, want) },
+		do: func(ctx context.Context) error { return h.Replace(ctx, h.have, want) },
 		undo: func(ctx context.Context) error {
-			now, err := b.Load(ctx)
+			now, err := h.Load(ctx)
 			if err != nil {
 				return err
 			}
-			return b.Replace(ctx, now.Rules, have.Own())
+			return h.Replace(ctx, now, h.have.Rules.Own())
 		},
 	}
 }
 
-func route(changes routes.Changes) step {
+func route(ns *namespace.Namespace, changes routes.Changes) step {
 	return step{
-		do:   func(ctx context.Context) error { return unchanged(changes.Apply(ctx)) },
-		undo: changes.Undo,
+		do:   func(ctx context.Context) error { return unchanged(changes.Apply(ctx, ns)) },
+		undo: func(ctx context.Context) error { return changes.Undo(ctx, ns) },
 	}
 }
 

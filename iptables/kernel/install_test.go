@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 	"github.com/meshtables/meshtables/iptables/kernel/xtables"
 )
@@ -65,9 +66,9 @@ func TestInstallAndRemove(t *testing.T) {
 	choice := choose(t, string(xtables.NFT))
 	install := func(want bool, rs iptables.Plan, routing iptables.Routing) {
 		t.Helper()
-		report, err := Install(t.Context(), wanting(choice, rs), routing)
-		if err != nil || report.Changed != want || report.Unseen != nil {
-			t.Errorf("got %v, %v, %v, want a change: %v", report.Changed, report.Unseen, err, want)
+		report, err := Install(t.Context(), nstest.Here(t), wanting(choice, rs), routing)
+		if err != nil || report.Changed != want || report.Before.Unread != nil {
+			t.Errorf("got %v, %v, %v, want a change: %v", report.Changed, report.Before.Unread, err, want)
 		}
 	}
 	install(true, natRules(iptables.Return), routing())
@@ -97,7 +98,7 @@ func TestInstallAndRemove(t *testing.T) {
 func TestFailureChangesNothing(t *testing.T) {
 	nstest.Enter(t)
 	choice := choose(t, string(xtables.NFT))
-	if _, err := Install(t.Context(), wanting(choice, natRules(iptables.Return)), iptables.Routing{}); err != nil {
+	if _, err := Install(t.Context(), nstest.Here(t), wanting(choice, natRules(iptables.Return)), iptables.Routing{}); err != nil {
 		t.Fatal(err)
 	}
 	before := observed(t)
@@ -109,7 +110,7 @@ func TestFailureChangesNothing(t *testing.T) {
 	}
 
 	// Routes are added first; the kernel refuses the rules.
-	_, err := Install(t.Context(), wanting(choice, natRules(iptables.UnknownTarget{Name: "NOSUCHTARGET"})), routing())
+	_, err := Install(t.Context(), nstest.Here(t), wanting(choice, natRules(iptables.UnknownTarget{Name: "NOSUCHTARGET"})), routing())
 	if err == nil {
 		t.Error("no error for a target that does not exist")
 	}
@@ -123,7 +124,7 @@ func TestFailureChangesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = take(t.Context(), []step{
-		replace(choice.Backend, have.Rules, choice.Backend.Form(natRules(iptables.Accept))),
+		replace(holding{choice.Backend, have}, choice.Backend.Form(natRules(iptables.Accept))),
 		{do: func(context.Context) error { return errBusy }},
 	})
 	if !errors.Is(err, errBusy) {
@@ -162,11 +163,11 @@ func TestRulesMoveBetweenForms(t *testing.T) {
 	plan := savingMarks()
 	var before []string
 	for _, name := range []string{NFT, Native, NFT, Native, Legacy, Native, Legacy, NFT} {
-		report, err := Install(t.Context(), wanting(choose(t, name), plan), iptables.Routing{})
+		report, err := Install(t.Context(), nstest.Here(t), wanting(choose(t, name), plan), iptables.Routing{})
 		if err != nil || !report.Changed || !slices.Equal(report.RemovedFrom, before) {
 			t.Fatalf("%s: got %v, %q, %v, want rules removed from %q", name, report.Changed, report.RemovedFrom, err, before)
 		}
-		report, err = Install(t.Context(), wanting(choose(t, name), plan), iptables.Routing{})
+		report, err = Install(t.Context(), nstest.Here(t), wanting(choose(t, name), plan), iptables.Routing{})
 		if err != nil || report.Changed || report.RemovedFrom != nil {
 			t.Errorf("%s again: got %v, %q, %v", name, report.Changed, report.RemovedFrom, err)
 		}
@@ -180,7 +181,7 @@ func TestRulesMoveBetweenForms(t *testing.T) {
 		}
 	}
 
-	if _, err := Install(t.Context(), wanting(choose(t, NFT), plan), iptables.Routing{}); err != nil {
+	if _, err := Install(t.Context(), nstest.Here(t), wanting(choose(t, NFT), plan), iptables.Routing{}); err != nil {
 		t.Fatal(err)
 	}
 	held := observed(t)
@@ -196,7 +197,7 @@ func TestRulesMoveBetweenForms(t *testing.T) {
 	}
 	errBusy := errors.New("busy")
 	err = take(t.Context(), []step{
-		move(from, native, iptables.Ruleset{}, want),
+		move(from, native, installed.Backend{}, want),
 		{do: func(context.Context) error { return errBusy }},
 	})
 	if !errors.Is(err, errBusy) {
@@ -205,7 +206,7 @@ func TestRulesMoveBetweenForms(t *testing.T) {
 	if now := observed(t); now != held {
 		t.Errorf("before:\n%s\nafter:\n%s", held, now)
 	}
-	if _, err := Remove(t.Context(), choice); err != nil {
+	if _, err := Remove(t.Context(), nstest.Here(t), choice); err != nil {
 		t.Fatal(err)
 	}
 	if left := nstest.Run(t, "nft", "list", "ruleset"); left != "" {
@@ -215,10 +216,10 @@ func TestRulesMoveBetweenForms(t *testing.T) {
 
 func TestRulesMoveOutOfOtherBackends(t *testing.T) {
 	nstest.Enter(t)
-	if _, err := Install(t.Context(), wanting(choose(t, string(xtables.Legacy)), natRules(iptables.Return)), iptables.Routing{}); err != nil {
+	if _, err := Install(t.Context(), nstest.Here(t), wanting(choose(t, string(xtables.Legacy)), natRules(iptables.Return)), iptables.Routing{}); err != nil {
 		t.Fatal(err)
 	}
-	report, err := Install(t.Context(), wanting(choose(t, string(xtables.NFT)), natRules(iptables.Return)), iptables.Routing{})
+	report, err := Install(t.Context(), nstest.Here(t), wanting(choose(t, string(xtables.NFT)), natRules(iptables.Return)), iptables.Routing{})
 	if err != nil || !report.Changed {
 		t.Fatalf("got %+v, %v", report, err)
 	}

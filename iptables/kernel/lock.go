@@ -6,17 +6,18 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // lockWait bounds waiting for other copies; a change takes milliseconds, and by the
 // programs on a busy machine a second.
 const lockWait = 10 * time.Second
 
-// lock keeps copies that change the network namespace of the calling thread from
+// lock keeps copies that change a network namespace from
 // doing so at the same time: rules change in one transaction, but rules and
 // routing together do not, and neither do two programs' views of the rules.
 //
@@ -26,18 +27,18 @@ const lockWait = 10 * time.Second
 // as in some sandboxes, copies are not kept apart. Nor are they where the lock is
 // held for longer than any change takes: every process of the namespace can hold
 // it, and none must be able to keep the rules as they are.
-func lock(ctx context.Context) (unlock func(), err error) {
-	namespace, err := os.Open("/proc/thread-self/ns/net")
+func lock(ctx context.Context, ns *namespace.Namespace) (unlock func(), err error) {
+	file, err := ns.File()
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return func() {}, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("failed to lock the network namespace: %w", err)
 	}
-	unlock = func() { namespace.Close() }
+	unlock = func() { _ = unix.Flock(int(file.Fd()), unix.LOCK_UN) }
 	deadline := time.Now().Add(lockWait)
 	for {
-		err := unix.Flock(int(namespace.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil || err != unix.EWOULDBLOCK && err != unix.EINTR || time.Now().After(deadline) {
 			return unlock, nil
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
 )
 
@@ -13,29 +14,29 @@ import (
 // TPROXY at the same time: there a packet could be between the two when the
 // transaction takes effect, and meet neither. So the new rules are added first
 // there, and the old ones removed after.
-func movable(chosen Backend, others []Installed, want iptables.Ruleset) (from Installed, native *nftables.Backend, ok bool) {
+func movable(chosen Backend, others []holding, want iptables.Ruleset) (from holding, native *nftables.Backend, ok bool) {
 	native, ok = chosen.(*nftables.Backend)
 	if !ok || native.Name() != Native || len(want.Tables) == 0 {
 		return from, nil, false
 	}
 	for _, other := range others {
-		if other.Backend.Name() == NFT {
-			_, switches := handover(other.Have.Rules, want)
+		if other.have.Form == installed.NFT {
+			_, switches := handover(other.have.Rules, want)
 			return other, native, !switches
 		}
 	}
 	return from, nil, false
 }
 
-func move(from Installed, native *nftables.Backend, have, want iptables.Ruleset) step {
+func move(from holding, native *nftables.Backend, have installed.Backend, want iptables.Ruleset) step {
 	return step{
-		do: func(ctx context.Context) error { return native.Take(ctx, want) },
+		do: func(ctx context.Context) error { return native.Take(ctx, have, want) },
 		undo: func(ctx context.Context) error {
 			// The new rules go only when the old ones are back.
-			if err := from.Backend.Replace(ctx, iptables.Ruleset{}, from.Have.Rules.Own()); err != nil {
+			if err := from.Replace(ctx, installed.Backend{}, from.have.Rules.Own()); err != nil {
 				return err
 			}
-			return native.Replace(ctx, want, have.Own())
+			return native.Replace(ctx, after(want), have.Rules.Own())
 		},
 	}
 }

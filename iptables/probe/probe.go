@@ -3,7 +3,7 @@
 //
 // It stands in for the proxy: it listens on its ports, so it works before the
 // proxy starts. Where the proxy is running already, it cannot tell, and says so.
-// All of it happens in the calling thread's network namespace; what it makes there
+// All of it happens in the network namespace that is given; what it makes there
 // is gone when it returns, and also if the process is killed.
 package probe
 
@@ -11,10 +11,10 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"runtime"
 	"time"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // DefaultTimeout is enough for connections on one machine.
@@ -106,10 +106,16 @@ func (s Step) String() string {
 // An error means that it was interrupted or, which is not to be expected, that the
 // calling thread could not go back to its network namespace and must not be used
 // any more.
-func Run(ctx context.Context, want Want) ([]Step, error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+func Run(ctx context.Context, ns *namespace.Namespace, want Want) (steps []Step, err error) {
+	err = ns.Do(func() (err error) {
+		steps, err = runHere(ctx, want)
+		return err
+	})
+	return steps, err
+}
 
+// runHere is for a thread of the namespace, which is that of the sockets that it opens.
+func runHere(ctx context.Context, want Want) ([]Step, error) {
 	attempts, untried := plan(want)
 	post := newPost()
 	defer post.close()

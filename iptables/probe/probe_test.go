@@ -17,6 +17,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
 )
@@ -40,7 +41,7 @@ func enter(t *testing.T) Want {
 
 func install(t *testing.T, rules iptables.Ruleset) {
 	t.Helper()
-	if err := nftables.New().Replace(t.Context(), iptables.Ruleset{}, rules); err != nil {
+	if err := nftables.New(nstest.Here(t)).Replace(t.Context(), installed.Backend{}, rules); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -48,7 +49,7 @@ func install(t *testing.T, rules iptables.Ruleset) {
 func run(t *testing.T, want Want) map[string]Step {
 	t.Helper()
 	before := state(t)
-	steps, err := Run(t.Context(), want)
+	steps, err := Run(t.Context(), nstest.Here(t), want)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +172,7 @@ func TestRunInterrupted(t *testing.T) {
 	before := state(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	steps, err := Run(ctx, want)
+	steps, err := Run(ctx, nstest.Here(t), want)
 	if steps != nil || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %d steps, error %v", len(steps), err)
 	}

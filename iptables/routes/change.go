@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // Action is what a [Change] does.
@@ -54,20 +55,17 @@ func (cs Changes) only(a Action) Changes {
 
 // Apply makes all changes or, where one fails, undoes those before it. The error
 // says so if that fails too.
-func (cs Changes) Apply(ctx context.Context) error {
+func (cs Changes) Apply(ctx context.Context, ns *namespace.Namespace) error {
 	var done Changes
 	for _, c := range cs {
-		err := ctx.Err()
-		if err == nil {
-			err = c.apply()
-		}
+		err := ns.Routing(ctx, c.apply)
 		switch {
 		case err == nil:
 			done = append(done, c)
 		case c.alreadyMade(err):
 			// By someone else, since it was looked for: not ours to undo.
 		default:
-			return errors.Join(describe(c, err), done.Undo(context.WithoutCancel(ctx)))
+			return errors.Join(describe(c, err), done.Undo(context.WithoutCancel(ctx), ns))
 		}
 	}
 	return nil
@@ -75,14 +73,11 @@ func (cs Changes) Apply(ctx context.Context) error {
 
 // Undo takes back changes that were made, the last one first. It goes on where
 // one fails and returns all errors.
-func (cs Changes) Undo(ctx context.Context) error {
+func (cs Changes) Undo(ctx context.Context, ns *namespace.Namespace) error {
 	var errs []error
 	for _, c := range slices.Backward(cs) {
 		c = c.inverse()
-		err := ctx.Err()
-		if err == nil {
-			err = c.apply()
-		}
+		err := ns.Routing(ctx, c.apply)
 		if err != nil && !c.alreadyMade(err) {
 			errs = append(errs, fmt.Errorf("failed to put back what was there before: %w", describe(c, err)))
 		}
@@ -90,19 +85,19 @@ func (cs Changes) Undo(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-func (c Change) apply() error {
+func (c Change) apply(h *netlink.Handle) error {
 	switch c.Object.Kind {
 	case Address:
-		return c.applyAddress()
+		return c.applyAddress(h)
 	case Route:
-		return c.applyRoute()
+		return c.applyRoute(h)
 	default:
-		return c.applyRule()
+		return c.applyRule(h)
 	}
 }
 
-func (c Change) applyAddress() error {
-	lo, err := netlink.LinkByName("lo")
+func (c Change) applyAddress(h *netlink.Handle) error {
+	lo, err := h.LinkByName("lo")
 	if err != nil {
 		return err
 	}
@@ -111,16 +106,16 @@ func (c Change) applyAddress() error {
 		IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen()),
 	}}
 	if c.Action == Delete {
-		return netlink.AddrDel(lo, addr)
+		return h.AddrDel(lo, addr)
 	}
 	// Nobody else can have an address of this machine's loopback, so it need not
 	// be probed for (RFC 4862, section 5.4) before it can be used.
 	addr.Flags = unix.IFA_F_NODAD
-	return netlink.AddrAdd(lo, addr)
+	return h.AddrAdd(lo, addr)
 }
 
-func (c Change) applyRoute() error {
-	lo, err := netlink.LinkByName("lo")
+func (c Change) applyRoute(h *netlink.Handle) error {
+	lo, err := h.LinkByName("lo")
 	if err != nil {
 		return err
 	}
@@ -140,12 +135,12 @@ func (c Change) applyRoute() error {
 		route.Scope = netlink.SCOPE_HOST
 	}
 	if c.Action == Delete {
-		return netlink.RouteDel(route)
+		return h.RouteDel(route)
 	}
-	return netlink.RouteAdd(route)
+	return h.RouteAdd(route)
 }
 
-func (c Change) applyRule() error {
+func (c Change) applyRule(h *netlink.Handle) error {
 	o := c.Object
 	mask := uint32(iptables.FullMask)
 	rule := netlink.NewRule()
@@ -156,7 +151,7 @@ func (c Change) applyRule() error {
 		rule.Priority = int(o.Priority)
 	}
 	if c.Action == Delete {
-		return netlink.RuleDel(rule)
+		return h.RuleDel(rule)
 	}
-	return netlink.RuleAdd(rule)
+	return h.RuleAdd(rule)
 }

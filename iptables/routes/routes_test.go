@@ -71,7 +71,7 @@ func expect(t *testing.T, when, want string) {
 
 func apply(t *testing.T, want iptables.Routing, wantChanged bool) {
 	t.Helper()
-	changed, err := change(t.Context(), want)
+	changed, err := change(t, t.Context(), want)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,12 +97,12 @@ func TestApplyMoveRemove(t *testing.T) {
 	apply(t, iptables.Routing{Addresses: passthrough}, true)
 	expect(t, "without TPROXY", "-6 ::6/128 ::1/128")
 
-	removed, err := removeAll(t.Context())
+	removed, err := removeAll(t)
 	if err != nil || !removed {
 		t.Errorf("Remove: got %t, %v", removed, err)
 	}
 	expect(t, "removed", fresh)
-	if removed, err = removeAll(t.Context()); err != nil || removed {
+	if removed, err = removeAll(t); err != nil || removed {
 		t.Errorf("Remove, again: got %t, %v", removed, err)
 	}
 }
@@ -117,7 +117,7 @@ func TestReferenceLeftoversAreTakenOver(t *testing.T) {
 	expect(t, "before", "-4 from all fwmark 0x539 lookup 133\n"+referenceV4+"-6 ::6/128 ::1/128")
 	apply(t, iptables.Routing{Mark: 1337, Table: 133, Families: []iptables.Family{iptables.IPv4}, Addresses: passthrough}, true)
 	expect(t, "applied", referenceV4+"-6 ::6/128 ::1/128")
-	if removed, err := removeAll(t.Context()); err != nil || !removed {
+	if removed, err := removeAll(t); err != nil || !removed {
 		t.Errorf("Remove: got %t, %v", removed, err)
 	}
 	expect(t, "removed", fresh)
@@ -137,14 +137,14 @@ func TestForeignObjectsStay(t *testing.T) {
 	if got := installed(t); !strings.Contains(got, "-4 local default dev lo table 133 proto 109 scope host") {
 		t.Errorf("applied: got\n%s", got)
 	}
-	if _, err := removeAll(t.Context()); err != nil {
+	if _, err := removeAll(t); err != nil {
 		t.Fatal(err)
 	}
 	expect(t, "removed", foreignObjects+fresh)
 
 	// The table that the reference uses by default, used by somebody else.
 	run(t, "ip route add local default dev lo table 133")
-	if removed, err := removeAll(t.Context()); err != nil || removed {
+	if removed, err := removeAll(t); err != nil || removed {
 		t.Errorf("Remove of a foreign route: got %t, %v", removed, err)
 	}
 }
@@ -158,7 +158,7 @@ func TestConflict(t *testing.T) {
 			nstest.Enter(t)
 			run(t, conflict)
 			before := installed(t)
-			_, err := change(t.Context(), tproxy)
+			_, err := change(t, t.Context(), tproxy)
 			if !errors.Is(err, routes.ErrConflict) || !strings.Contains(err.Error(), "\nhint: choose an unused routing table") {
 				t.Errorf("got %v", err)
 			}
@@ -172,7 +172,7 @@ func TestFailureIsUndone(t *testing.T) {
 	t.Parallel()
 	nstest.Enter(t)
 	apply(t, tproxy, true)
-	changes, err := routes.Diff(t.Context(), moved)
+	changes, err := diff(t, t.Context(), moved)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestFailureIsUndone(t *testing.T) {
 	changes = append(changes, routes.Change{Action: routes.Add, Object: routes.Object{
 		Kind: routes.Address, Family: iptables.IPv6, Prefix: netip.MustParsePrefix("ff02::5/128"),
 	}})
-	if err := changes.Apply(t.Context()); err == nil || !strings.Contains(err.Error(), "ip -6 addr add ff02::5/128 dev lo") {
+	if err := changes.Apply(t.Context(), nstest.Here(t)); err == nil || !strings.Contains(err.Error(), "ip -6 addr add ff02::5/128 dev lo") {
 		t.Errorf("got %v", err)
 	}
 	expect(t, "after the failure", tproxyRouting)
@@ -194,25 +194,25 @@ func TestTwoSteps(t *testing.T) {
 	t.Parallel()
 	nstest.Enter(t)
 	apply(t, tproxy, true)
-	changes, err := routes.Diff(t.Context(), moved)
+	changes, err := diff(t, t.Context(), moved)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := changes.Additions().Apply(t.Context()); err != nil {
+	if err := changes.Additions().Apply(t.Context(), nstest.Here(t)); err != nil {
 		t.Fatal(err)
 	}
 	if got := installed(t); strings.Count(got, "lookup 133 ") != 2 || strings.Count(got, "lookup 1234 ") != 2 {
 		t.Errorf("old and new are not both there:\n%s", got)
 	}
-	if err := changes.Additions().Undo(t.Context()); err != nil {
+	if err := changes.Additions().Undo(t.Context(), nstest.Here(t)); err != nil {
 		t.Fatal(err)
 	}
 	expect(t, "taken back", tproxyRouting)
-	if err := changes.Apply(t.Context()); err != nil {
+	if err := changes.Apply(t.Context(), nstest.Here(t)); err != nil {
 		t.Fatal(err)
 	}
 	expect(t, "moved", movedRouting)
-	if err := changes.Undo(t.Context()); err != nil {
+	if err := changes.Undo(t.Context(), nstest.Here(t)); err != nil {
 		t.Fatal(err)
 	}
 	expect(t, "moved back", tproxyRouting)
@@ -223,7 +223,7 @@ func TestChangesAreCommands(t *testing.T) {
 	t.Parallel()
 	nstest.Enter(t)
 	apply(t, moved, true)
-	changes, err := routes.Diff(t.Context(), tproxy)
+	changes, err := diff(t, t.Context(), tproxy)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,12 +231,12 @@ func TestChangesAreCommands(t *testing.T) {
 		run(t, c.String())
 	}
 	expect(t, "after the commands", tproxyRouting)
-	objects, err := routes.Load(t.Context())
+	state, err := routes.Read(t.Context(), nstest.Here(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, o := range objects {
+	for _, o := range state.Own() {
 		got = append(got, o.Family.String()+" "+o.String())
 	}
 	want := []string{
@@ -244,7 +244,7 @@ func TestChangesAreCommands(t *testing.T) {
 		"IPv4 fwmark 0x539 lookup 133", "IPv6 fwmark 0x539 lookup 133",
 	}
 	if !slices.Equal(got, want) {
-		t.Errorf("Load: got %q, want %q", got, want)
+		t.Errorf("Own: got %q, want %q", got, want)
 	}
 }
 
@@ -254,11 +254,11 @@ func TestNoIPv6(t *testing.T) {
 	if err := os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("1"), 0); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := change(t.Context(), tproxy); !errors.Is(err, host.ErrNoIPv6) {
+	if _, err := change(t, t.Context(), tproxy); !errors.Is(err, host.ErrNoIPv6) {
 		t.Errorf("got %v, want host.ErrNoIPv6", err)
 	}
 	apply(t, iptables.Routing{Mark: 1337, Table: 133, Families: []iptables.Family{iptables.IPv4}}, true)
-	if removed, err := removeAll(t.Context()); err != nil || !removed {
+	if removed, err := removeAll(t); err != nil || !removed {
 		t.Errorf("Remove: got %t, %v", removed, err)
 	}
 }
@@ -277,7 +277,7 @@ func TestInvalidRouting(t *testing.T) {
 		"another prefix":    {Addresses: []netip.Prefix{netip.MustParsePrefix("::6/64")}},
 		"local, IPv6 alone": {Mark: 1, Table: 255, Families: []iptables.Family{iptables.IPv6}},
 	} {
-		if changes, err := routes.Diff(t.Context(), want); err == nil {
+		if changes, err := diff(t, t.Context(), want); err == nil {
 			t.Errorf("%s: got %v, want an error", name, changes)
 		}
 	}
@@ -287,15 +287,15 @@ func TestCancelled(t *testing.T) {
 	t.Parallel()
 	nstest.Enter(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	changes, err := routes.Diff(ctx, tproxy)
+	changes, err := diff(t, ctx, tproxy)
 	if err != nil {
 		t.Fatal(err)
 	}
 	cancel()
-	if err := changes.Apply(ctx); !errors.Is(err, context.Canceled) {
+	if err := changes.Apply(ctx, nstest.Here(t)); !errors.Is(err, context.Canceled) {
 		t.Errorf("Apply: got %v", err)
 	}
-	if _, err := change(ctx, tproxy); !errors.Is(err, context.Canceled) {
+	if _, err := change(t, ctx, tproxy); !errors.Is(err, context.Canceled) {
 		t.Errorf("Apply from the start: got %v", err)
 	}
 	expect(t, "after", fresh)
@@ -309,20 +309,32 @@ func run(t *testing.T, commands ...string) {
 	}
 }
 
+// diff returns the changes that make the network namespace hold what is wanted.
+func diff(t *testing.T, ctx context.Context, want iptables.Routing) (routes.Changes, error) {
+	t.Helper()
+	there, err := routes.Read(ctx, nstest.Here(t))
+	if err != nil {
+		return nil, err
+	}
+	return there.Diff(want)
+}
+
 // change makes the network namespace hold what is wanted and nothing else of ours,
 // and reports whether it had to change anything.
-func change(ctx context.Context, want iptables.Routing) (changed bool, err error) {
-	changes, err := routes.Diff(ctx, want)
+func change(t *testing.T, ctx context.Context, want iptables.Routing) (changed bool, err error) {
+	t.Helper()
+	changes, err := diff(t, ctx, want)
 	if err != nil || len(changes) == 0 {
 		return false, err
 	}
-	if err := changes.Apply(ctx); err != nil {
+	if err := changes.Apply(ctx, nstest.Here(t)); err != nil {
 		return false, err
 	}
 	return true, nil
 }
 
 // removeAll removes everything that is ours and reports whether there was any.
-func removeAll(ctx context.Context) (removed bool, err error) {
-	return change(ctx, iptables.Routing{})
+func removeAll(t *testing.T) (removed bool, err error) {
+	t.Helper()
+	return change(t, t.Context(), iptables.Routing{})
 }

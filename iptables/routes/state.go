@@ -13,10 +13,11 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
-// state is what the network namespace holds.
-type state struct {
+// State is what a network namespace holds, as it was read.
+type State struct {
 	// objects are those that we could have made, whoever made them: addresses,
 	// routes, then rules, each in the kernel's order.
 	objects []Object
@@ -26,6 +27,9 @@ type state struct {
 	defaults []netlink.Route
 	// loopbackUp tells whether routes by the loopback interface are accepted.
 	loopbackUp bool
+	// noIPv6 is why there can be no addresses and routes of IPv6, if there cannot; see
+	// [host.CheckIPv6].
+	noIPv6 error
 }
 
 // table is a routing table: each family has its own of every number.
@@ -34,48 +38,40 @@ type table struct {
 	number uint32
 }
 
-func read(ctx context.Context) (*state, error) {
-	s := state{foreign: make(map[table]bool)}
-	lo, err := netlink.LinkByName("lo")
+// Read reads what a network namespace holds. It changes nothing.
+func Read(ctx context.Context, ns *namespace.Namespace) (*State, error) {
+	s := State{foreign: make(map[table]bool), noIPv6: host.CheckIPv6(ns)}
+	lo, err := loopback(ctx, ns)
 	if err != nil {
 		return nil, fmt.Errorf("failed to find the loopback interface: %w", err)
 	}
 	s.loopbackUp = lo.Attrs().Flags&net.FlagUp != 0
-	if err := s.readAddresses(ctx, lo); err != nil {
+	if err := s.readAddresses(ctx, ns, lo); err != nil {
 		return nil, fmt.Errorf("failed to list the addresses of the loopback interface: %w", err)
 	}
 	for _, family := range iptables.Families() {
-		if err := s.readRoutes(ctx, family, lo); err != nil {
+		if err := s.readRoutes(ctx, ns, family, lo); err != nil {
 			return nil, fmt.Errorf("failed to list the %s routes: %w", family, err)
 		}
 	}
 	for _, family := range iptables.Families() {
-		if err := s.readRules(ctx, family); err != nil {
+		if err := s.readRules(ctx, ns, family); err != nil {
 			return nil, fmt.Errorf("failed to list the %s routing rules: %w", family, err)
 		}
 	}
 	return &s, nil
 }
 
-// dump repeats a listing that changes of others have interrupted, which happens
-// where many things change at once.
-func dump[T any](ctx context.Context, list func() ([]T, error)) ([]T, error) {
-	const attempts = 10
-	var items []T
-	var err error
-	for range attempts {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		if items, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
-			break
-		}
-	}
-	return items, err
+func loopback(ctx context.Context, ns *namespace.Namespace) (lo netlink.Link, err error) {
+	err = ns.Routing(ctx, func(h *netlink.Handle) (err error) {
+		lo, err = h.LinkByName("lo")
+		return err
+	})
+	return lo, err
 }
 
-func (s *state) readAddresses(ctx context.Context, lo netlink.Link) error {
-	addrs, err := dump(ctx, func() ([]netlink.Addr, error) { return netlink.AddrList(lo, netlink.FAMILY_V6) })
+func (s *State) readAddresses(ctx context.Context, ns *namespace.Namespace, lo netlink.Link) error {
+	addrs, err := namespace.List(ctx, ns, func(h *netlink.Handle) ([]netlink.Addr, error) { return h.AddrList(lo, netlink.FAMILY_V6) })
 	for _, a := range addrs {
 		addr, _ := netip.AddrFromSlice(a.IP)
 		bits, _ := a.Mask.Size()
@@ -86,11 +82,11 @@ func (s *state) readAddresses(ctx context.Context, lo netlink.Link) error {
 	return err
 }
 
-func (s *state) readRoutes(ctx context.Context, family iptables.Family, lo netlink.Link) error {
+func (s *State) readRoutes(ctx context.Context, ns *namespace.Namespace, family iptables.Family, lo netlink.Link) error {
 	// Without this filter only the main table is listed; 0 is every table.
 	all := &netlink.Route{Table: unix.RT_TABLE_UNSPEC}
-	routes, err := dump(ctx, func() ([]netlink.Route, error) {
-		return netlink.RouteListFiltered(netlinkFamily(family), all, netlink.RT_FILTER_TABLE)
+	routes, err := namespace.List(ctx, ns, func(h *netlink.Handle) ([]netlink.Route, error) {
+		return h.RouteListFiltered(netlinkFamily(family), all, netlink.RT_FILTER_TABLE)
 	})
 	for _, r := range routes {
 		if !isDefault(r.Dst) {
@@ -115,8 +111,8 @@ func isDefault(dst *net.IPNet) bool {
 	return ones == 0 && bits != 0
 }
 
-func (s *state) readRules(ctx context.Context, family iptables.Family) error {
-	rules, err := dump(ctx, func() ([]netlink.Rule, error) { return netlink.RuleList(netlinkFamily(family)) })
+func (s *State) readRules(ctx context.Context, ns *namespace.Namespace, family iptables.Family) error {
+	rules, err := namespace.List(ctx, ns, func(h *netlink.Handle) ([]netlink.Rule, error) { return h.RuleList(netlinkFamily(family)) })
 	// A kernel without the family, or without policy routing, has no rules.
 	if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
 		return nil
@@ -148,7 +144,7 @@ func isMarkLookup(r netlink.Rule) bool {
 // own reports whether an object is ours. Those of the reference carry no number
 // of its own, but its default mark and its default table together do as well, as
 // long as nobody else uses the table.
-func (s *state) own(o Object) bool {
+func (s *State) own(o Object) bool {
 	switch o.Kind {
 	case Address:
 		return o.Prefix == passthrough
@@ -159,8 +155,33 @@ func (s *state) own(o Object) bool {
 	}
 }
 
-// diff returns the changes from the state to the wanted objects.
-func (s *state) diff(wanted []Object) (Changes, error) {
+// Own returns what is ours, whichever mark and table it is for: addresses, routes, then
+// rules.
+func (s *State) Own() []Object {
+	var own []Object
+	for _, o := range s.objects {
+		if s.own(o) {
+			own = append(own, o)
+		}
+	}
+	return own
+}
+
+// Diff returns the changes that make the network namespace hold what is wanted
+// and nothing else of ours.
+//
+// Additions come first, so that a change of the mark or of the table delivers
+// packets all the time. A caller that changes rules too makes them before it
+// writes its rules, and the removals after ([Changes.Additions],
+// [Changes.Removals]).
+//
+// The error wraps [ErrConflict] where the table already routes packets
+// elsewhere, and host.ErrNoIPv6 where IPv6 is wanted and there is none.
+func (s *State) Diff(want iptables.Routing) (Changes, error) {
+	wanted, err := objects(want)
+	if err != nil {
+		return nil, err
+	}
 	var changes Changes
 	keep := make(map[int]bool)
 	for _, w := range wanted {
@@ -184,7 +205,7 @@ func (s *state) diff(wanted []Object) (Changes, error) {
 
 // find returns the index of the object that already does what is wanted: one of
 // ours if there is one, else the first, or -1.
-func (s *state) find(w Object) int {
+func (s *State) find(w Object) int {
 	found := -1
 	for i, o := range s.objects {
 		if o.does() != w.does() {
@@ -201,10 +222,10 @@ func (s *state) find(w Object) int {
 }
 
 // allows returns nil where the object can be added.
-func (s *state) allows(w Object) error {
+func (s *State) allows(w Object) error {
 	if w.Family == iptables.IPv6 {
-		if err := host.CheckIPv6(); err != nil {
-			return err
+		if s.noIPv6 != nil {
+			return s.noIPv6
 		}
 	}
 	if w.Kind != Route {

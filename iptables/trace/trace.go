@@ -6,8 +6,8 @@
 // What comes in is put into a TUN interface, which exists as long as that takes and
 // has the address of the one that it stands in for; the proxy or the application that
 // listens answers.
-// Everything happens in the calling thread's network namespace, and takes
-// CAP_NET_ADMIN there; another user than one's own also CAP_SETUID and CAP_SETGID.
+// Everything happens in the network namespace that is given, and takes CAP_NET_ADMIN
+// there; another user than one's own also CAP_SETUID and CAP_SETGID.
 package trace
 
 import (
@@ -16,10 +16,11 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"runtime"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
+	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // Report is what the kernel did with a packet.
@@ -33,17 +34,24 @@ type Report struct {
 	Refused error
 }
 
-// Run sends a packet that is like p, and returns the rules that it met, as the
-// backend has them. A source port of 0 leaves it to the kernel.
+// Run sends a packet that is like p, and returns the rules that it met, as a form of
+// nf_tables has them. A source port of 0 leaves it to the kernel.
 //
 // Only packets of new connections can be sent. A packet that no rule sees, because
 // there is no route for it, has an empty path.
-func Run(ctx context.Context, b *nftables.Backend, p iptables.Packet) (Report, error) {
+func Run(ctx context.Context, ns *namespace.Namespace, f installed.Form, p iptables.Packet) (r Report, err error) {
 	if p.State != iptables.StateNew || p.ConnMark != 0 {
 		return Report{}, errors.New("a packet that is sent begins a new connection, which has no mark")
 	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	err = ns.Do(func() (err error) {
+		r, err = send(ctx, ns, f, p)
+		return err
+	})
+	return r, err
+}
+
+// send runs on a thread of the namespace, which is that of the sockets that it opens.
+func send(ctx context.Context, ns *namespace.Namespace, f installed.Form, p iptables.Packet) (Report, error) {
 	var s sender
 	var err error
 	if p.Hook == iptables.Output {
@@ -57,6 +65,10 @@ func Run(ctx context.Context, b *nftables.Backend, p iptables.Packet) (Report, e
 	defer s.Close()
 	sent := s.packet()
 	r := Report{Sent: sent}
+	b := nftables.New(ns)
+	if f == installed.Native {
+		b = nftables.NewNative(ns)
+	}
 	r.Path, err = b.Trace(ctx, sent.Family(), matching(sent), func() (io.Closer, error) {
 		err := s.send()
 		var refused *refusal

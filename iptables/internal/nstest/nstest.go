@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netns"
+
+	netnamespace "github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // Enter moves the calling test into a new network namespace whose loopback
@@ -41,6 +43,19 @@ func Enter(t testing.TB) {
 		}
 	}
 	Run(t, "ip", "link", "set", "lo", "up")
+}
+
+// Here returns the network namespace that the calling test is in, as long as the test
+// lasts.
+func Here(t testing.TB) *netnamespace.Namespace {
+	t.Helper()
+	ns := netnamespace.Own()
+	t.Cleanup(func() {
+		if err := ns.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return ns
 }
 
 // Missing skips the test for want of something, or fails it where the

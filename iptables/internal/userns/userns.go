@@ -17,18 +17,16 @@ const Thread = "/proc/thread-self"
 // getUserNS is NS_GET_USERNS of linux/nsfs.h (ioctl_ns(2)).
 const getUserNS = 0xb701
 
-// Owner returns what identifies the user namespace that owns the calling thread's
-// network namespace. It is nil if that cannot be told: if it is neither the thread's own
-// nor within that, or in sandboxes without /proc or without the call.
-func Owner() (os.FileInfo, error) {
-	network, err := os.Open(Thread + "/ns/net")
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+// OwnerOf returns what identifies the user namespace that owns a network namespace, given
+// its file or why there is none. It is nil if that cannot be told: if it is neither the
+// thread's own nor within that, or in sandboxes without /proc or without the call.
+func OwnerOf(network *os.File, fileErr error) (os.FileInfo, error) {
+	if errors.Is(fileErr, fs.ErrNotExist) || errors.Is(fileErr, fs.ErrPermission) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("failed to identify the network namespace: %w", err)
+	if fileErr != nil {
+		return nil, fmt.Errorf("failed to identify the network namespace: %w", fileErr)
 	}
-	defer network.Close()
 	fd, err := unix.IoctlRetInt(int(network.Fd()), getUserNS)
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOTTY) {
 		return nil, nil
@@ -42,7 +40,7 @@ func Owner() (os.FileInfo, error) {
 }
 
 // IsOf reports whether a process, as a directory of procfs, is in a user namespace
-// that Owner has returned.
+// that OwnerOf has returned.
 func IsOf(process string, namespace os.FileInfo) bool {
 	info, err := os.Stat(process + "/ns/user")
 	return err == nil && namespace != nil && os.SameFile(info, namespace)

@@ -4,14 +4,14 @@ import (
 	"context"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/compat"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/native"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// Available returns nil if the kernel, as it is seen from the calling thread's
-// network namespace, can hold the rules: if it lets us use nf_tables and
+// Available returns nil if the kernel, as it is seen from the network
+// namespace, can hold the rules: if it lets us use nf_tables and
 // nft_compat, has every xt match and target that they take, and lets us match the
 // users and groups. Otherwise the error is the reason.
 //
@@ -21,19 +21,19 @@ import (
 // groups. It makes no table, chain or rule. The kernel may load the modules that it is
 // asked about.
 func (b *Backend) Available(ctx context.Context, rs iptables.Ruleset) error {
-	return b.connected(func(c *netlink.Conn) error {
+	return connected(ctx, b.namespace, func(c *netlink.Conn) error {
 		if b.native {
-			return native.Check(c, rs)
+			return native.Check(ctx, c, rs)
 		}
 		if err := requirementsMet(ctx, c, rs); err != nil {
 			return err
 		}
-		return compat.CheckOwners(c, rs)
+		return compat.CheckOwners(ctx, c, b.namespace, rs)
 	})
 }
 
 func requirementsMet(ctx context.Context, c *netlink.Conn, rs iptables.Ruleset) error {
-	if _, err := c.Generation(); err != nil {
+	if _, err := c.Generation(ctx); err != nil {
 		return err
 	}
 	var missing []compat.Requirement
@@ -41,7 +41,7 @@ func requirementsMet(ctx context.Context, c *netlink.Conn, rs iptables.Ruleset) 
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		ok, err := x.IsMet(c)
+		ok, err := x.IsMet(ctx, c)
 		if err != nil {
 			return err
 		}
@@ -56,11 +56,11 @@ func requirementsMet(ctx context.Context, c *netlink.Conn, rs iptables.Ruleset) 
 	return nil
 }
 
-// Exists returns nil if the kernel has nf_tables, as far as the calling thread's
-// network namespace can see.
-func (b *Backend) Exists() error {
-	return b.connected(func(c *netlink.Conn) error {
-		_, err := c.Generation()
+// Exists returns nil if the kernel has nf_tables, as far as the network namespace
+// can see.
+func (b *Backend) Exists(ctx context.Context) error {
+	return connected(ctx, b.namespace, func(c *netlink.Conn) error {
+		_, err := c.Generation(ctx)
 		return err
 	})
 }

@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,7 +24,7 @@ func TestAvailable(t *testing.T) {
 			for _, name := range []string{iptables.Nat, iptables.Mangle, iptables.Raw} {
 				rs.Tables = append(rs.Tables, everyForm(family, name))
 			}
-			if err := New().Available(t.Context(), rs); err != nil {
+			if err := New(nstest.Here(t)).Available(t.Context(), rs); err != nil {
 				t.Error(err)
 			}
 		}

@@ -9,15 +9,15 @@
 // only if nobody else has changed any since they were read; the one thing it
 // takes is CAP_NET_ADMIN in the user namespace that owns the network namespace.
 //
-// The packages inside it, each of which imports only those before it, are
+// It talks to the kernel by iptables/internal/netlink: messages, questions, lists and
+// transactions. The packages inside it, each of which imports only those before it, are
 //
-//   - netlink: messages, questions, lists and transactions;
 //   - expression: what both forms share of the expressions of a rule;
 //   - tables: tables, chains and rules around the expressions;
 //   - compat: the form of iptables-nft, and native: nf_tables' own.
 //
-// This one reads both forms at one generation, changes both in one transaction, and
-// says what a refusal of the kernel means. nft --debug=netlink list ruleset shows
+// This one reads both forms and what is around them at one generation, changes both in
+// one transaction, and says what a refusal of the kernel means. nft --debug=netlink list ruleset shows
 // the expressions of a rule.
 package nftables
 
@@ -31,25 +31,23 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/installed"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
+	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
-// Backend reaches the rules over netlink. Its methods act on the network
-// namespace that the calling thread is in.
+// Backend reaches the rules of a network namespace over netlink.
 type Backend struct {
-	dial func() (netlink.Socket, error)
+	namespace *namespace.Namespace
 	// native selects the form.
 	native bool
 }
 
 // New returns the backend of the form that iptables lists. It touches nothing.
-func New() *Backend { return &Backend{dial: dialKernel} }
+func New(ns *namespace.Namespace) *Backend { return &Backend{namespace: ns} }
 
 // NewNative returns the backend of the native form. It touches nothing.
-func NewNative() *Backend { return &Backend{dial: dialKernel, native: true} }
-
-func dialKernel() (netlink.Socket, error) { return netlink.Dial() }
+func NewNative(ns *namespace.Namespace) *Backend { return &Backend{namespace: ns, native: true} }
 
 // Name returns "iptables-nft" or, for the native form, "nftables".
 func (b *Backend) Name() string {
@@ -68,17 +66,39 @@ func (b *Backend) Form(plan iptables.Plan) iptables.Ruleset {
 	return form.IPTables(plan)
 }
 
-// Load of the native form returns its one table as those of the model. Of the
-// other form it returns the tables that iptables uses, of both families, as they were at
-// one moment, in the order and with the built-in chains that iptables-nft-save
-// prints, and with counters. Other tables of nf_tables are left out.
+// Read returns what both forms have that is not empty, and the base chains of others, as
+// they were at one moment. It changes nothing: no table, chain or module comes to life by
+// it. Refusals of the kernel are an *[Error], which is [ErrMissing] where it has no
+// nf_tables.
+//
+// The native form is that of one table, told as those of the model. The other has
+// the tables that iptables uses, of both families, in the order and with the built-in
+// chains that iptables-nft-save prints, and with counters.
 //
 // A match or target that the model does not have, of xtables or of nf_tables,
 // is an [iptables.UnknownMatch] or [iptables.UnknownTarget] whose words hold its
-// bytes. Refusals of the kernel are an *[Error].
+// bytes.
+func Read(ctx context.Context, ns *namespace.Namespace) (have installed.Namespace, err error) {
+	err = connected(ctx, ns, func(c *netlink.Conn) error {
+		s, err := takeSnapshot(ctx, c)
+		if err != nil {
+			return err
+		}
+		for _, b := range []*Backend{New(ns), NewNative(ns)} {
+			if of := b.of(s); len(of.Rules.Tables) > 0 || len(of.Faults) > 0 {
+				have.Backends = append(have.Backends, of)
+			}
+		}
+		have.Chains, have.Token = s.chains(), s
+		return nil
+	})
+	return have, err
+}
+
+// Load returns what [Read] does of the backend's form, which may be nothing.
 func (b *Backend) Load(ctx context.Context) (have installed.Backend, err error) {
-	err = b.connected(func(c *netlink.Conn) error {
-		s, err := takeSnapshot(ctx, c, scope{compat: !b.native, native: b.native, sets: b.native})
+	err = connected(ctx, b.namespace, func(c *netlink.Conn) error {
+		s, err := takeSnapshot(ctx, c)
 		if err != nil {
 			return err
 		}
@@ -90,39 +110,41 @@ func (b *Backend) Load(ctx context.Context) (have installed.Backend, err error) 
 
 // Replace makes what is ours in the kernel into want in one transaction.
 //
-// It works from what the kernel holds when it is called, not from have: if
-// another program has changed the rules since Load, the result is still want,
-// as it is of several copies with the same want that run at once. A chain of ours
-// that is right already keeps its counters, and so do jumps to our chains if
-// those of a built-in chain are the right ones in the right order; otherwise they
-// go to the end of that chain. Nothing is sent if nothing is to be changed.
+// It starts from what was read, by the token of have, and reads again only where the
+// kernel says that somebody has changed something since: the result is want, whatever
+// have is, as it is of several copies with the same want that run at once. A chain of
+// ours that is right already keeps its counters, and so do jumps to our chains if those
+// of a built-in chain are the right ones in the right order; otherwise they go to the end
+// of that chain. Nothing is sent if nothing is to be changed.
 //
 // With a want without tables everything of ours goes: our chains, the jumps into
 // them, and the tables and built-in chains that Replace itself had to create, as
 // long as nothing foreign is in them.
 //
 // Errors are a *[ReplaceError], and in it for refusals of the kernel an *[Error].
-func (b *Backend) Replace(ctx context.Context, have, want iptables.Ruleset) error {
-	return b.replace(ctx, want, false)
+func (b *Backend) Replace(ctx context.Context, have installed.Backend, want iptables.Ruleset) error {
+	return b.replace(ctx, have, want, false)
 }
 
 // Take is Replace, and removes what is ours in the other form in the same
 // transaction. Of copies that run at once in both forms the last one's rules stand, so
 // that for the others the result is not want.
-func (b *Backend) Take(ctx context.Context, want iptables.Ruleset) error {
-	return b.replace(ctx, want, true)
+func (b *Backend) Take(ctx context.Context, have installed.Backend, want iptables.Ruleset) error {
+	return b.replace(ctx, have, want, true)
 }
 
-func (b *Backend) replace(ctx context.Context, want iptables.Ruleset, alone bool) error {
+func (b *Backend) replace(ctx context.Context, have installed.Backend, want iptables.Ruleset, alone bool) error {
 	if err := onlyOurs(want); err != nil {
 		return err
 	}
+	s, _ := have.Token.(*snapshot)
 	lost := 0
 	for attempt := 1; ; attempt++ {
-		err := b.replaceOnce(ctx, want, alone)
+		err := b.replaceOnce(ctx, s, want, alone)
 		if err == nil {
 			return nil
 		}
+		s = nil
 		again := isTransient(err) && attempt < maxAttempts
 		if errors.Is(err, netlink.ErrNoAnswer) {
 			// The next attempt finds out what became of it.
@@ -149,14 +171,14 @@ func pause(ctx context.Context, attempt int) bool {
 	}
 }
 
-func (b *Backend) replaceOnce(ctx context.Context, want iptables.Ruleset, alone bool) error {
-	return b.connected(func(c *netlink.Conn) error {
-		s, err := takeSnapshot(ctx, c, scope{
-			compat: !b.native || alone, native: b.native || alone,
-			sets: b.native && len(want.Tables) > 0,
-		})
-		if err != nil {
-			return err
+// replaceOnce changes the kernel from what it held at the snapshot, or from what it holds
+// now if that is nil or has been changed from.
+func (b *Backend) replaceOnce(ctx context.Context, s *snapshot, want iptables.Ruleset, alone bool) error {
+	return connected(ctx, b.namespace, func(c *netlink.Conn) (err error) {
+		if s == nil || s.written {
+			if s, err = takeSnapshot(ctx, c); err != nil {
+				return err
+			}
 		}
 		changes := tables.NewChanges(c, s.generation)
 		own, other := b.forms(s)
@@ -174,17 +196,19 @@ func (b *Backend) replaceOnce(ctx context.Context, want iptables.Ruleset, alone 
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		return c.Commit(changes.Batch)
+		s.written = true
+		return c.Commit(ctx, changes.Batch)
 	})
 }
 
-func (b *Backend) connected(do func(*netlink.Conn) error) error {
-	s, err := b.dial()
+// connected calls do with the namespace's connection, and says more of what the kernel
+// refuses.
+func connected(ctx context.Context, ns *namespace.Namespace, do func(*netlink.Conn) error) error {
+	c, err := ns.Netfilter()
 	if err != nil {
-		return fmt.Errorf("failed to open a netlink socket: %w", err)
+		return err
 	}
-	c := netlink.NewConn(s)
-	return errors.Join(described(c, do(c)), s.Close())
+	return described(ctx, c, do(c))
 }
 
 // onlyOurs refuses a wanted ruleset in which anything but our chains and jumps

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
 

@@ -1,9 +1,7 @@
 package nftables
 
-// NewWithoutCompat returns the backends of both forms on a kernel that has no
-// nft_compat.
-func NewWithoutCompat() (compatible, native *Backend) {
-	compatible, native = faultyBackend(withoutCompat()), faultyBackend(withoutCompat())
-	native.native = true
-	return compatible, native
-}
+import "github.com/meshtables/meshtables/iptables/namespace"
+
+// WithoutCompat returns the calling thread's network namespace as that of a kernel that
+// has no nft_compat.
+func WithoutCompat() *namespace.Namespace { return faultyBackend(withoutCompat()).namespace }

@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"iter"
@@ -10,8 +11,10 @@ import (
 	"time"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/namespace"
 	"golang.org/x/sys/unix"
 )
 
@@ -37,25 +40,33 @@ func (f *faulty) Send(request []byte) error {
 	return f.Socket.Send(request)
 }
 
-func (f *faulty) Receive() ([]byte, error) {
+func (f *faulty) Receive(ctx context.Context) ([]byte, error) {
 	if answer := f.answer; answer != nil {
 		f.answer = nil
 		return answer, nil
 	}
-	b, err := f.Socket.Receive()
+	b, err := f.Socket.Receive(ctx)
 	if err != nil || f.onReceive == nil {
 		return b, err
 	}
 	return f.onReceive(b)
 }
 
-func faultyBackend(f faulty) *Backend {
-	return &Backend{dial: func() (netlink.Socket, error) {
+func faultyBackend(f faulty) *Backend { return impatientBackend(f, 0) }
+
+// impatientBackend is one that waits for lost answers as long as d, if that is not 0.
+func impatientBackend(f faulty, d time.Duration) *Backend {
+	ns := namespace.Own()
+	ns.SetDial(func() (netlink.Socket, error) {
 		s, err := netlink.Dial()
+		if err == nil && d > 0 {
+			s.SetTimeout(d)
+		}
 		f := f
 		f.Socket = s
 		return &f, err
-	}}
+	})
+	return New(ns)
 }
 
 // compatGet is the type of NFNL_MSG_COMPAT_GET, by which nft_compat is asked
@@ -158,10 +169,59 @@ func TestChangeBetweenLoadAndCommit(t *testing.T) {
 		}
 		return nil
 	}})
-	if err := b.Replace(t.Context(), iptables.Ruleset{}, want); err != nil || changes != 0 {
+	if err := b.Replace(t.Context(), installed.Backend{}, want); err != nil || changes != 0 {
 		t.Errorf("%v, %d changes left", err, changes)
 	}
 	isInstalled(t, want)
+}
+
+// Reading sends no transaction, not even one to check. What was read is not read again to
+// be replaced, unless it has been changed meanwhile or is replaced once more.
+func TestReplaceStartsFromWhatWasRead(t *testing.T) {
+	nstest.Enter(t)
+	dumps, batches := 0, 0
+	b := faultyBackend(faulty{onSend: func(request []byte) []byte {
+		switch {
+		case isBatch(request):
+			batches++
+		case isDump(request):
+			dumps++
+		}
+		return nil
+	}})
+	sent := func() (d, b int) {
+		d, b, dumps, batches = dumps, batches, 0, 0
+		return d, b
+	}
+	for _, disturb := range []bool{false, true} {
+		have, err := Read(t.Context(), b.namespace)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d, b := sent(); d == 0 || b > 0 {
+			t.Errorf("reading: %d dumps, %d transactions", d, b)
+		}
+		if disturb {
+			nstest.Run(t, "nft", "add table ip other")
+		}
+		want, again := sidecarRules(t), 0
+		if disturb {
+			want, again = iptables.Ruleset{}, 1
+		}
+		if err := b.Replace(t.Context(), have.Backend(installed.NFT), want); err != nil {
+			t.Fatal(err)
+		}
+		if d, b := sent(); (d > 0) != disturb || b != 1+again {
+			t.Errorf("replacing, disturbed: %t: %d dumps, %d transactions", disturb, d, b)
+		}
+		isInstalled(t, want)
+		if err := b.Replace(t.Context(), have.Backend(installed.NFT), want); err != nil {
+			t.Fatal(err)
+		}
+		if d, b := sent(); d == 0 || b > 0 {
+			t.Errorf("replacing once more: %d dumps, %d transactions", d, b)
+		}
+	}
 }
 
 func TestLostAnswer(t *testing.T) {
@@ -181,7 +241,7 @@ func TestLostAnswer(t *testing.T) {
 				}
 				return answer, nil
 			}})
-			if err := b.Replace(t.Context(), iptables.Ruleset{}, want); err != nil || lost == 0 {
+			if err := b.Replace(t.Context(), installed.Backend{}, want); err != nil || lost == 0 {
 				t.Errorf("%v, %d answers lost", err, lost)
 			}
 			isInstalled(t, want)
@@ -193,15 +253,14 @@ func TestLostAnswer(t *testing.T) {
 func TestLostAnswers(t *testing.T) {
 	nstest.Enter(t)
 	commits := 0
-	b := faultyBackend(faulty{onSend: func(request []byte) []byte {
+	b := impatientBackend(faulty{onSend: func(request []byte) []byte {
 		if isBatch(request) {
 			commits++
 			return refusal(sequenceOf(request)-1, unix.EINVAL) // to nobody's question
 		}
 		return nil
-	}})
-	b.dial = withTimeout(b.dial, time.Second)
-	err := b.Replace(t.Context(), iptables.Ruleset{}, sidecarRules(t))
+	}}, time.Second)
+	err := b.Replace(t.Context(), installed.Backend{}, sidecarRules(t))
 	var failure *ReplaceError
 	if !errors.As(err, &failure) || !failure.Unknown || commits != maxLostAnswers {
 		t.Errorf("got %v after %d attempts", err, commits)
@@ -214,7 +273,7 @@ func TestOverrun(t *testing.T) {
 	nstest.Enter(t)
 	want := sidecarRules(t)
 	answers := 0
-	b := faultyBackend(faulty{onReceive: func(answer []byte) ([]byte, error) {
+	b := impatientBackend(faulty{onReceive: func(answer []byte) ([]byte, error) {
 		if kindOf(answer) != unix.NLMSG_ERROR {
 			return answer, nil
 		}
@@ -225,20 +284,9 @@ func TestOverrun(t *testing.T) {
 			return nil, os.NewSyscallError("recvfrom", unix.ENOBUFS)
 		}
 		return answer, nil
-	}})
-	b.dial = withTimeout(b.dial, time.Second)
-	if err := b.Replace(t.Context(), iptables.Ruleset{}, want); err != nil || answers != 1 {
+	}}, time.Second)
+	if err := b.Replace(t.Context(), installed.Backend{}, want); err != nil || answers != 1 {
 		t.Errorf("%v, %d answers", err, answers)
 	}
 	isInstalled(t, want)
-}
-
-func withTimeout(dial func() (netlink.Socket, error), d time.Duration) func() (netlink.Socket, error) {
-	return func() (netlink.Socket, error) {
-		s, err := dial()
-		if err != nil {
-			return nil, err
-		}
-		return s, s.(*faulty).Socket.(*netlink.KernelSocket).SetTimeout(d)
-	}
 }

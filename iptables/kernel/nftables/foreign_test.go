@@ -5,15 +5,16 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/internal/nstest"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 	"golang.org/x/sys/unix"
 )
 
-// foreign is what other programs have in the tables that we write to, with
+// foreignRules is what other programs have in the tables that we write to, with
 // counters and rules of kinds that the model does not have. PING stands for the
 // family's own protocol.
-const foreign = `*nat
+const foreignRules = `*nat
 :PREROUTING ACCEPT [0:0]
 :OUTPUT ACCEPT [0:0]
 :ISTIOLOGY - [0:0]
@@ -40,8 +41,8 @@ COMMIT
 func foreignHandles(t testing.TB) []string {
 	t.Helper()
 	handles := make(map[string][]uint64) // by chain, in order
-	err := New().connected(func(c *netlink.Conn) error {
-		return list(c, unix.NFPROTO_UNSPEC, unix.NFT_MSG_GETRULE, "list the rules", func(m netlink.Message) {
+	err := connected(t.Context(), nstest.Here(t), func(c *netlink.Conn) error {
+		return list(t.Context(), c, unix.NFT_MSG_GETRULE, "list the rules", func(m netlink.Message) {
 			p, r := tables.ReadRule(m)
 			for _, key := range iptablesKeys() {
 				if p.In(key) {
@@ -85,8 +86,8 @@ func iptablesKeys() []tables.Key {
 // generation returns the number of the state that the kernel's rules are in.
 func generation(t testing.TB) (n uint32) {
 	t.Helper()
-	err := New().connected(func(c *netlink.Conn) (err error) {
-		n, err = c.Generation()
+	err := connected(t.Context(), nstest.Here(t), func(c *netlink.Conn) (err error) {
+		n, err = c.Generation(t.Context())
 		return err
 	})
 	if err != nil {

@@ -24,7 +24,8 @@ import (
 func TestInstallWithoutCompat(t *testing.T) {
 	nstest.Enter(t)
 	nstest.Run(t, "ip", "link", "set", "lo", "up")
-	compatible, native := nftables.NewWithoutCompat()
+	ns := nftables.WithoutCompat()
+	compatible, native := nftables.New(ns), nftables.NewNative(ns)
 	redirect, tproxy := config.Default(), config.Default()
 	tproxy.Mode, tproxy.RedirectDNS, tproxy.CaptureAllDNS = config.ModeTProxy, true, true
 	isInstalled := func(want iptables.Ruleset) {
@@ -44,19 +45,19 @@ func TestInstallWithoutCompat(t *testing.T) {
 	}{{redirect, true}, {redirect, false}, {tproxy, true}, {tproxy, false}, {redirect, true}} {
 		plan := sidecar.Plan(c.cfg, facts)
 		choice := kernel.Choice{Backend: native, Rules: native.Form(plan.Rules)}
-		report, err := kernel.Install(t.Context(), choice, plan.Routing)
+		report, err := kernel.Install(t.Context(), ns, choice, plan.Routing)
 		if err != nil || report.Changed != c.changes {
 			t.Fatalf("%s: changed: %t, %v", c.cfg.Mode, report.Changed, err)
 		}
 		isInstalled(choice.Rules)
 
 		choice = kernel.Choice{Backend: compatible, Rules: compatible.Form(plan.Rules)}
-		if _, err := kernel.Install(t.Context(), choice, plan.Routing); !errors.Is(err, unix.ENOENT) {
+		if _, err := kernel.Install(t.Context(), ns, choice, plan.Routing); !errors.Is(err, unix.ENOENT) {
 			t.Errorf("%s: iptables' form: got %v", c.cfg.Mode, err)
 		}
 		isInstalled(native.Form(plan.Rules))
 	}
-	if report, err := kernel.Remove(t.Context(), kernel.Choice{Backend: native}); err != nil || !report.Changed {
+	if report, err := kernel.Remove(t.Context(), ns, kernel.Choice{Backend: native}); err != nil || !report.Changed {
 		t.Errorf("removing: changed: %t, %v", report.Changed, err)
 	}
 	isInstalled(iptables.Ruleset{})

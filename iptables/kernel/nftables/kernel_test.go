@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 )
 
@@ -69,16 +70,22 @@ func saved(t testing.TB, args ...string) string {
 
 func load(t testing.TB) iptables.Ruleset {
 	t.Helper()
-	have, err := New().Load(t.Context())
+	return found(t).Rules
+}
+
+// found returns the rules with the token by which they are replaced.
+func found(t testing.TB) installed.Backend {
+	t.Helper()
+	have, err := New(nstest.Here(t)).Load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return have.Rules
+	return have
 }
 
 func replace(t testing.TB, want iptables.Ruleset) {
 	t.Helper()
-	if err := New().Replace(t.Context(), load(t), want); err != nil {
+	if err := New(nstest.Here(t)).Replace(t.Context(), found(t), want); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -7,9 +7,10 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 	"github.com/meshtables/meshtables/iptables/internal/plantest"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,7 +19,7 @@ func TestNativeAvailable(t *testing.T) {
 	nstest.Enter(t)
 	unchanged(t, func() {
 		for seed := range uint64(40) {
-			if err := NewNative().Available(t.Context(), NewNative().Form(plantest.Random(seed))); err != nil {
+			if err := NewNative(nstest.Here(t)).Available(t.Context(), NewNative(nil).Form(plantest.Random(seed))); err != nil {
 				t.Error(err)
 			}
 		}
@@ -50,12 +51,13 @@ func withoutCompat() faulty {
 // the other form is known to be unavailable.
 func TestNativeWithoutCompat(t *testing.T) {
 	nstest.Enter(t)
-	compatible, native := NewWithoutCompat()
+	ns := WithoutCompat()
+	compatible, native := New(ns), NewNative(ns)
 	plan := planOf(t, "sidecar-default-dual-stack")
 	if err := compatible.Available(t.Context(), compatible.Form(plan)); !errors.Is(err, ErrMissing) {
 		t.Errorf("the compatible form: got %v", err)
 	}
-	if err := compatible.Replace(t.Context(), iptables.Ruleset{}, compatible.Form(plan)); !errors.Is(err, unix.ENOENT) {
+	if err := compatible.Replace(t.Context(), installed.Backend{}, compatible.Form(plan)); !errors.Is(err, unix.ENOENT) {
 		t.Errorf("writing the compatible form: got %v", err)
 	}
 	for seed := range uint64(40) {
@@ -63,7 +65,7 @@ func TestNativeWithoutCompat(t *testing.T) {
 		if err := native.Available(t.Context(), want); err != nil {
 			t.Error(err)
 		}
-		if err := native.Replace(t.Context(), iptables.Ruleset{}, want); err != nil {
+		if err := native.Replace(t.Context(), installed.Backend{}, want); err != nil {
 			t.Fatal(err)
 		}
 		have, err := native.Load(t.Context())
@@ -71,7 +73,7 @@ func TestNativeWithoutCompat(t *testing.T) {
 			t.Errorf("got %v\n%s", err, text(own))
 		}
 	}
-	if err := native.Replace(t.Context(), iptables.Ruleset{}, iptables.Ruleset{}); err != nil {
+	if err := native.Replace(t.Context(), installed.Backend{}, iptables.Ruleset{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -89,7 +91,7 @@ func TestNativeUnavailable(t *testing.T) {
 	plan := b.Form(planOf(t, "sidecar-default"))
 	for name, err := range map[string]error{
 		"asking":  b.Available(t.Context(), plan),
-		"writing": b.Replace(t.Context(), iptables.Ruleset{}, plan),
+		"writing": b.Replace(t.Context(), installed.Backend{}, plan),
 	} {
 		if !errors.Is(err, ErrMissing) || !strings.Contains(err.Error(), "load the modules nft_redir, or ") {
 			t.Errorf("%s: got %v", name, err)

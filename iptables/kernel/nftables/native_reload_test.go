@@ -36,7 +36,7 @@ func TestNativeReload(t *testing.T) {
 
 func nativeReload(t *testing.T, name string, plan iptables.Plan) {
 	t.Helper()
-	want := NewNative().Form(plan)
+	want := NewNative(nil).Form(plan)
 	nativeReplace(t, want)
 	listing := nstest.Run(t, "nft", "list", "ruleset")
 	nstest.Run(t, "nft", "flush ruleset")

@@ -8,13 +8,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 	"github.com/meshtables/meshtables/iptables/internal/plantest"
 )
 
 func take(t testing.TB, b *Backend, want iptables.Ruleset) {
 	t.Helper()
-	if err := b.Take(t.Context(), want); err != nil {
+	if err := b.Take(t.Context(), installed.Backend{}, want); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -24,14 +25,14 @@ func take(t testing.TB, b *Backend, want iptables.Ruleset) {
 func TestFormsTakeOver(t *testing.T) {
 	nstest.Enter(t)
 	for _, family := range iptables.Families() {
-		restore(t, family, strings.ReplaceAll(foreign, "PING", ping(family)), "-c")
+		restore(t, family, strings.ReplaceAll(foreignRules, "PING", ping(family)), "-c")
 	}
 	nstest.Run(t, "nft", "add table inet other; add chain inet other c { type filter hook output priority 0; }")
 	before, handles := nstest.Run(t, "nft", "list", "ruleset"), foreignHandles(t)
 	random := rand.New(rand.NewPCG(1, 3))
 	for range 60 {
 		plan := plantest.Random(random.Uint64N(1000))
-		b, other := New(), NewNative()
+		b, other := New(nstest.Here(t)), NewNative(nstest.Here(t))
 		if random.IntN(2) == 0 {
 			b, other = other, b
 		}
@@ -54,7 +55,7 @@ func TestFormsTakeOver(t *testing.T) {
 			t.Errorf("foreign rules changed:\n%s", d)
 		}
 	}
-	take(t, NewNative(), iptables.Ruleset{})
+	take(t, NewNative(nstest.Here(t)), iptables.Ruleset{})
 	if d := cmp.Diff(before, nstest.Run(t, "nft", "list", "ruleset")); d != "" {
 		t.Errorf("after the removal:\n%s", d)
 	}
@@ -63,7 +64,7 @@ func TestFormsTakeOver(t *testing.T) {
 // Whatever somebody does to our table, the next run notices and mends it, also if it
 // first writes again what it found, as a run does whose change is taken back.
 func TestNativeTampering(t *testing.T) {
-	want := NewNative().Form(planOf(t, "sidecar-default-dual-stack"))
+	want := NewNative(nil).Form(planOf(t, "sidecar-default-dual-stack"))
 	for name, script := range map[string]string{
 		"a rule of another":       "insert rule inet meshtables ISTIO_OUTPUT tcp dport 22 counter return",
 		"a rule without counter":  "add rule inet meshtables ISTIO_OUTPUT tcp dport 22 return",
@@ -129,12 +130,12 @@ func TestFormsConcurrently(t *testing.T) {
 	plan := planOf(t, "sidecar-default-dual-stack")
 	for range 10 {
 		concurrently(t, 10, func(i int) error {
-			b := []*Backend{New(), NewNative()}[i%2]
-			return b.Take(t.Context(), b.Form(plan))
+			b := []*Backend{New(nstest.Here(t)), NewNative(nstest.Here(t))}[i%2]
+			return b.Take(t.Context(), installed.Backend{}, b.Form(plan))
 		})
 		compatible, native := load(t), nativeLoad(t)
 		a, b := compatible.Own(), native.Own()
-		wantA, wantB := New().Form(plan), NewNative().Form(plan)
+		wantA, wantB := New(nil).Form(plan), NewNative(nil).Form(plan)
 		wantA = wantA.Own()
 		if !(a.Equal(&wantA) && len(b.Tables) == 0) && !(b.Equal(&wantB) && len(a.Tables) == 0) {
 			t.Errorf("a mixture is installed:\n%s\n%s", text(a), text(b))

@@ -7,8 +7,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/internal/nstest"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -38,7 +39,7 @@ func sameInKernel(t *testing.T, want iptables.Ruleset) {
 		theirText, theirRules, theirBytes = saved(t), load(t), extensionBytes(t)
 	})
 	inNamespace(t, func(t testing.TB) {
-		write(t, New(), want)
+		write(t, New(nstest.Here(t)), want)
 		ourText, ourRules, ourBytes = saved(t), load(t), extensionBytes(t)
 	})
 	for _, compared := range []struct {
@@ -63,7 +64,7 @@ func sameInKernel(t *testing.T, want iptables.Ruleset) {
 // refuses: those that the reference leaves in built-in chains.
 func write(t testing.TB, b *Backend, want iptables.Ruleset) {
 	t.Helper()
-	if err := b.replaceOnce(t.Context(), want, false); err != nil {
+	if err := b.replaceOnce(t.Context(), nil, want, false); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -74,8 +75,8 @@ func write(t testing.TB, b *Backend, want iptables.Ruleset) {
 func extensionBytes(t testing.TB) []string {
 	t.Helper()
 	var found []string
-	err := New().connected(func(c *netlink.Conn) error {
-		return list(c, unix.NFPROTO_UNSPEC, unix.NFT_MSG_GETRULE, "list the rules", func(m netlink.Message) {
+	err := connected(t.Context(), nstest.Here(t), func(c *netlink.Conn) error {
+		return list(t.Context(), c, unix.NFT_MSG_GETRULE, "list the rules", func(m netlink.Message) {
 			for kind, value := range m.Attributes() {
 				if kind != unix.NFTA_RULE_EXPRESSIONS {
 					continue
@@ -115,7 +116,7 @@ func TestCheck(t *testing.T) {
 				for _, name := range []string{iptables.Nat, iptables.Mangle, iptables.Raw} {
 					want.Tables = append(want.Tables, everyForm(family, name))
 				}
-				write(t, New(), want)
+				write(t, New(nstest.Here(t)), want)
 				for _, table := range want.Tables {
 					for _, c := range table.Chains {
 						for _, r := range c.Rules {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 	"golang.org/x/sys/unix"
 )
@@ -19,9 +20,9 @@ func TestWithoutCapability(t *testing.T) {
 	nstest.Enter(t)
 	replace(t, sidecarRules(t))
 	dropCapabilities(t)
-	_, loadErr := New().Load(t.Context())
-	replaceErr := New().Replace(t.Context(), iptables.Ruleset{}, iptables.Ruleset{})
-	for _, err := range []error{loadErr, replaceErr, New().Available(t.Context(), iptables.Ruleset{})} {
+	_, loadErr := New(nstest.Here(t)).Load(t.Context())
+	replaceErr := New(nstest.Here(t)).Replace(t.Context(), installed.Backend{}, iptables.Ruleset{})
+	for _, err := range []error{loadErr, replaceErr, New(nstest.Here(t)).Available(t.Context(), iptables.Ruleset{})} {
 		var refused *Error
 		if !errors.As(err, &refused) || !errors.Is(err, unix.EPERM) ||
 			!errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "capability NET_ADMIN is missing") || refused.Hint == "" {
@@ -52,7 +53,7 @@ func TestOnlyNetAdmin(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := sidecarRules(t)
-	if err := New().Available(t.Context(), want); err != nil {
+	if err := New(nstest.Here(t)).Available(t.Context(), want); err != nil {
 		t.Error(err)
 	}
 	replace(t, want)
@@ -83,7 +84,7 @@ func TestUserNamespace(t *testing.T) {
 
 func inUserNamespace(t *testing.T) {
 	replaceFails := func(want iptables.Ruleset, message string) {
-		err := New().Replace(t.Context(), iptables.Ruleset{}, want)
+		err := New(nstest.Here(t)).Replace(t.Context(), installed.Backend{}, want)
 		if err == nil || !strings.Contains(err.Error(), message) {
 			t.Errorf("got %v, want %s", err, message)
 		}
@@ -95,13 +96,13 @@ func inUserNamespace(t *testing.T) {
 
 	// The native form takes the proxy's id all the same.
 	for _, name := range []string{"sidecar-default-dual-stack", "tproxy-dual-stack"} {
-		plan := NewNative().Form(planOf(t, name))
+		plan := NewNative(nil).Form(planOf(t, name))
 		nativeReplace(t, plan)
 		if have := nativeLoad(t); !ownEqual(have, plan) {
 			t.Errorf("%s: got\n%s", name, text(have))
 		}
 	}
-	nativeReplace(t, NewNative().Form(scattered(30000)))
+	nativeReplace(t, NewNative(nil).Form(scattered(30000)))
 }
 
 func ownEqual(a, b iptables.Ruleset) bool {

@@ -1,21 +1,22 @@
 package nftables
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/compat"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/native"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 	"golang.org/x/sys/unix"
 )
 
 // described says more of what the kernel refused: an *[Error] where it was a
 // request, with what is missing for it as the connection tells.
-func described(c *netlink.Conn, err error) error {
+func described(ctx context.Context, c *netlink.Conn, err error) error {
 	var refusal *netlink.Refusal
 	var tooLarge *netlink.TooLargeError
 	var already *Error
@@ -23,7 +24,7 @@ func described(c *netlink.Conn, err error) error {
 	case errors.As(err, &already):
 		return err
 	case errors.As(err, &refusal):
-		return kernelError(refusal, missing(c, refusal))
+		return kernelError(refusal, missing(ctx, c, refusal))
 	case errors.As(err, &tooLarge):
 		return &tooLargeError{tooLarge}
 	}
@@ -32,7 +33,7 @@ func described(c *netlink.Conn, err error) error {
 
 // missing asks which extensions of a refused rule the kernel lacks: its answer
 // to the rule names none. The native form takes none.
-func missing(c *netlink.Conn, refusal *netlink.Refusal) []compat.Requirement {
+func missing(ctx context.Context, c *netlink.Conn, refusal *netlink.Refusal) []compat.Requirement {
 	o, ok := refusal.Purpose.(tables.Operation)
 	if !ok || o.Rule == nil || o.Family == tables.Inet {
 		return nil
@@ -44,7 +45,7 @@ func missing(c *netlink.Conn, refusal *netlink.Refusal) []compat.Requirement {
 	}
 	var missing []compat.Requirement
 	for _, x := range compat.RequirementsOf(o.Family, o.Rule) {
-		if ok, err := x.IsMet(c); err == nil && !ok {
+		if ok, err := x.IsMet(ctx, c); err == nil && !ok {
 			missing = append(missing, x)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 	"golang.org/x/sys/unix"
 )
@@ -50,7 +51,7 @@ func TestRefusals(t *testing.T) {
 				}
 				return refusal(sequenceOf(request), tt.errno)
 			}})
-			err := b.Replace(t.Context(), iptables.Ruleset{}, want)
+			err := b.Replace(t.Context(), installed.Backend{}, want)
 			if err == nil || !strings.Contains(err.Error(), tt.want) || !errors.Is(err, tt.errno) {
 				t.Errorf("got  %v\nwant %s", err, tt.want)
 			}
@@ -69,7 +70,7 @@ func TestChainInUse(t *testing.T) {
 	want := sidecarRules(t)
 	replace(t, want)
 	nstest.Run(t, "nft", "add chain ip nat theirs; add rule ip nat theirs tcp dport vmap { 1 : jump ISTIO_REDIRECT }")
-	err := New().Replace(t.Context(), load(t), iptables.Ruleset{})
+	err := New(nstest.Here(t)).Replace(t.Context(), found(t), iptables.Ruleset{})
 	if !errors.Is(err, unix.EBUSY) || !strings.Contains(err.Error(), "failed to delete chain ISTIO_REDIRECT of table ip nat") {
 		t.Errorf("got %v", err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 )
 
@@ -21,7 +22,7 @@ func TestTransitions(t *testing.T) {
 			nstest.Enter(t)
 			random := rand.New(rand.NewPCG(seed, 2))
 			for _, family := range iptables.Families() {
-				restore(t, family, strings.ReplaceAll(foreign, "PING", ping(family)), "-c")
+				restore(t, family, strings.ReplaceAll(foreignRules, "PING", ping(family)), "-c")
 			}
 			before, handles := saved(t, "-c"), foreignHandles(t)
 			for range 25 {
@@ -210,7 +211,7 @@ func TestNoSuchBuiltinChain(t *testing.T) {
 	nstest.Enter(t)
 	want := sidecarRules(t)
 	want.Tables[0].Append("NOBODYS", iptables.Rule{Target: iptables.Jump{Chain: "ISTIO_OUTPUT"}})
-	err := New().Replace(t.Context(), iptables.Ruleset{}, want)
+	err := New(nstest.Here(t)).Replace(t.Context(), installed.Backend{}, want)
 	if err == nil || !strings.Contains(err.Error(), "has no built-in chain NOBODYS") {
 		t.Errorf("got %v", err)
 	}
@@ -229,7 +230,7 @@ func TestUnusableTables(t *testing.T) {
 			t.Parallel()
 			nstest.Enter(t)
 			nstest.Run(t, "nft", tt.command)
-			err := New().Replace(t.Context(), load(t), sidecarRules(t))
+			err := New(nstest.Here(t)).Replace(t.Context(), found(t), sidecarRules(t))
 			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
@@ -244,7 +245,7 @@ func TestForeignRulesAreRefused(t *testing.T) {
 	t.Parallel()
 	table := iptables.NewTable(iptables.IPv4, iptables.Nat)
 	table.Append(iptables.Output, iptables.Rule{Target: iptables.Accept})
-	err := New().Replace(t.Context(), iptables.Ruleset{}, iptables.Ruleset{Tables: []iptables.Table{table}})
+	err := New(nstest.Here(t)).Replace(t.Context(), installed.Backend{}, iptables.Ruleset{Tables: []iptables.Table{table}})
 	if err == nil || !strings.Contains(err.Error(), "not ours to write") {
 		t.Errorf("got %v", err)
 	}

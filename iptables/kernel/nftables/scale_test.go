@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 	"golang.org/x/sys/unix"
 )
@@ -57,11 +58,11 @@ func TestConcurrentCopies(t *testing.T) {
 		for range 10 {
 			replace(t, other)
 			concurrently(t, copies, func(int) error {
-				have, err := New().Load(t.Context())
+				have, err := New(nstest.Here(t)).Load(t.Context())
 				if err != nil {
 					return err
 				}
-				return New().Replace(t.Context(), have.Rules, want)
+				return New(nstest.Here(t)).Replace(t.Context(), have, want)
 			})
 			isInstalled(t, want)
 		}
@@ -69,7 +70,7 @@ func TestConcurrentCopies(t *testing.T) {
 	// Those that want different things succeed too; one of them is last.
 	concurrently(t, 10, func(i int) error {
 		wanted := []iptables.Ruleset{want, other, {}}[i%3]
-		return New().Replace(t.Context(), iptables.Ruleset{}, wanted)
+		return New(nstest.Here(t)).Replace(t.Context(), installed.Backend{}, wanted)
 	})
 	rs := load(t)
 	own := rs.Own()

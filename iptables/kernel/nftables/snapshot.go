@@ -6,39 +6,26 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/installed"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/compat"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/native"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 	"golang.org/x/sys/unix"
 )
 
-// scope is what of the kernel's rules is read. Lists can be long, and whoever is about
-// one form does without the other.
-type scope struct {
-	compat, native bool
-	// sets are those of the native table, without which its rules are unknown:
-	// whoever removes it does without them.
-	sets bool
-}
-
-// everything is what both forms have.
-var everything = scope{compat: true, native: true, sets: true}
-
-// family is that of the tables in the scope.
-func (s scope) family() byte {
-	if !s.compat {
-		return unix.NFPROTO_INET
-	}
-	return unix.NFPROTO_UNSPEC
-}
-
-// snapshot is what the kernel held at one moment of what is in the scope.
+// snapshot is what the kernel held at one moment: the tables of both forms, and the base
+// chains of others.
 type snapshot struct {
-	scope      scope
 	generation uint32
-	compat     compat.Tables
-	native     native.Table
+	// written says that it has been changed from, so that it is not what the kernel
+	// holds any more.
+	written bool
+
+	compat compat.Tables
+	native native.Table
+	// dormant are the tables whose base chains no packet meets.
+	dormant map[tables.Key]bool
+	others  []baseChain
 }
 
 // written is what a snapshot has in one form.
@@ -49,17 +36,6 @@ type written interface {
 	Changes(changes *tables.Changes, want iptables.Ruleset) error
 }
 
-// of returns what the backend's form has of a snapshot.
-func (b *Backend) of(s *snapshot) installed.Backend {
-	have := installed.Backend{Name: b.Name(), Form: installed.Form(b.Name())}
-	if b.native {
-		have.Rules, have.Faults = s.native.Ruleset(), s.native.Faults()
-	} else {
-		have.Rules = s.compat.Ruleset()
-	}
-	return have
-}
-
 // forms returns the backend's own form and the other.
 func (b *Backend) forms(s *snapshot) (own, other written) {
 	if b.native {
@@ -68,43 +44,47 @@ func (b *Backend) forms(s *snapshot) (own, other written) {
 	return &s.compat, &s.native
 }
 
+// of returns what the backend's form has of a snapshot.
+func (b *Backend) of(s *snapshot) installed.Backend {
+	have := installed.Backend{Name: b.Name(), Form: installed.Form(b.Name()), Token: s}
+	if b.native {
+		have.Rules, have.Faults = s.native.Ruleset(), s.native.Faults()
+	} else {
+		have.Rules = s.compat.Ruleset()
+	}
+	return have
+}
+
 // maxAttempts bounds how often something is tried again because another program
 // changed the rules meanwhile. Each time that program got on by one transaction.
 const maxAttempts = 100
 
-// takeSnapshot reads what is in the scope at one generation.
-func takeSnapshot(ctx context.Context, c *netlink.Conn, of scope) (s *snapshot, err error) {
-	err = undisturbed(ctx, func() (err error) {
-		s, err = readOnce(c, of)
-		return err
-	})
-	return s, err
-}
-
-// undisturbed reads again as long as somebody changes meanwhile what is read.
-func undisturbed(ctx context.Context, read func() error) error {
+// takeSnapshot reads everything at one generation, again as long as somebody changes it
+// meanwhile.
+func takeSnapshot(ctx context.Context, c *netlink.Conn) (*snapshot, error) {
 	for range maxAttempts {
 		if err := ctx.Err(); err != nil {
-			return err
+			return nil, err
 		}
-		if err := read(); err == nil || !isTransient(err) {
-			return err
+		s, err := readOnce(ctx, c)
+		if err == nil || !isTransient(err) {
+			return s, err
 		}
 	}
-	return fmt.Errorf("failed to read the rules: %w", netlink.ErrChanged)
+	return nil, fmt.Errorf("failed to read the rules: %w", netlink.ErrChanged)
 }
 
 // readOnce fails with [netlink.ErrChanged] unless what it read is one generation.
-func readOnce(c *netlink.Conn, of scope) (*snapshot, error) {
-	generation, err := c.Generation()
+func readOnce(ctx context.Context, c *netlink.Conn) (*snapshot, error) {
+	generation, err := c.Generation(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &snapshot{scope: of, generation: generation}
-	if err := s.read(c); err != nil {
+	s := &snapshot{generation: generation}
+	if err := s.read(ctx, c); err != nil {
 		return nil, err
 	}
-	if after, err := c.Generation(); err != nil {
+	if after, err := c.Generation(ctx); err != nil {
 		return nil, err
 	} else if after != generation {
 		return nil, netlink.ErrChanged
@@ -112,41 +92,51 @@ func readOnce(c *netlink.Conn, of scope) (*snapshot, error) {
 	return s, nil
 }
 
-func (s *snapshot) read(c *netlink.Conn) error {
-	found := false
-	err := list(c, s.scope.family(), unix.NFT_MSG_GETTABLE, "list the tables", func(m netlink.Message) {
-		found = s.addTable(m) || found
+func (s *snapshot) read(ctx context.Context, c *netlink.Conn) error {
+	found, known := false, false
+	err := list(ctx, c, unix.NFT_MSG_GETTABLE, "list the tables", func(m netlink.Message) {
+		found = true
+		known = s.addTable(m) || known
 	})
 	if err != nil || !found {
 		return err
 	}
-	if err := list(c, s.scope.family(), unix.NFT_MSG_GETCHAIN, "list the chains", s.addChain); err != nil {
+	if err := list(ctx, c, unix.NFT_MSG_GETCHAIN, "list the chains", s.addChain); err != nil || !known {
 		return err
 	}
-	if err := list(c, s.scope.family(), unix.NFT_MSG_GETRULE, "list the rules", s.addRule); err != nil {
+	if err := list(ctx, c, unix.NFT_MSG_GETRULE, "list the rules", s.addRule); err != nil {
 		return err
 	}
-	if !s.scope.sets {
-		return nil
-	}
-	return s.native.LoadSets(c)
+	return s.native.LoadSets(ctx, c)
 }
 
-// list reads what there is of a kind in all tables of a family.
-func list(c *netlink.Conn, family byte, kind uint16, purpose netlink.Purpose, each func(netlink.Message)) error {
-	return c.Dump(netlink.Request{Kind: netlink.NFTables(kind), Family: family, Purpose: purpose}, each)
+// list reads what there is of a kind in all tables.
+func list(ctx context.Context, c *netlink.Conn, kind uint16, purpose netlink.Purpose, each func(netlink.Message)) error {
+	return c.Dump(ctx, netlink.Request{Kind: netlink.NFTables(kind), Family: unix.NFPROTO_UNSPEC, Purpose: purpose}, each)
 }
 
-// addTable reports whether a form in the scope has the table.
+// addTable reports whether the table is of a form.
 func (s *snapshot) addTable(m netlink.Message) bool {
 	t, ok := tables.ReadTable(m)
-	return ok && (s.scope.compat && s.compat.AddTable(t) || s.scope.native && s.native.AddTable(t))
+	if !ok {
+		return false
+	}
+	if t.Flags&unix.NFT_TABLE_F_DORMANT != 0 {
+		if s.dormant == nil {
+			s.dormant = make(map[tables.Key]bool)
+		}
+		s.dormant[t.Key] = true
+	}
+	return s.compat.AddTable(t) || s.native.AddTable(t)
 }
 
 func (s *snapshot) addChain(m netlink.Message) {
 	place, c := tables.ReadChain(m)
 	s.compat.AddChain(place, c)
 	s.native.AddChain(place, c)
+	if key, ok := place.Key(); ok && c.Base {
+		s.others = append(s.others, baseChain{key, c})
+	}
 }
 
 func (s *snapshot) addRule(m netlink.Message) {

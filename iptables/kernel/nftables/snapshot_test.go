@@ -6,10 +6,10 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/internal/plantest"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/compat"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/native"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 	"golang.org/x/sys/unix"
 )
@@ -19,12 +19,12 @@ func FuzzRead(f *testing.F) {
 	table := everyForm(iptables.IPv4, iptables.Mangle)
 	table.Chains = table.Chains[len(table.Chains)-2:]
 	addSeeds(f, new(compat.Tables), iptables.Ruleset{Tables: []iptables.Table{table}})
-	planned := NewNative().Form(planOf(f, "tproxy-dual-stack"))
+	planned := NewNative(nil).Form(planOf(f, "tproxy-dual-stack"))
 	planned.Tables[0].Append("ISTIO_COUNT", iptables.Rule{}) // a rule that only counts
 	addSeeds(f, new(native.Table), planned)
-	addSeeds(f, new(native.Table), NewNative().Form(plantest.Random(1)))
+	addSeeds(f, new(native.Table), NewNative(nil).Form(plantest.Random(1)))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := &snapshot{scope: everything}
+		s := new(snapshot)
 		for m, err := range netlink.Messages(data) {
 			if err != nil {
 				break
@@ -78,7 +78,7 @@ func batchOf(t testing.TB, empty written, want iptables.Ruleset) (sent []byte) {
 	if err := empty.Changes(changes, want); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Commit(changes.Batch); !errors.Is(err, unix.EPERM) {
+	if err := c.Commit(t.Context(), changes.Batch); !errors.Is(err, unix.EPERM) {
 		t.Fatal(err)
 	}
 	return sent

@@ -8,8 +8,8 @@ import (
 
 	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -40,18 +40,18 @@ type TraceStep struct {
 // a killed program leaves on older kernels matches no packet any more; the next trace
 // removes it.
 func (b *Backend) Trace(ctx context.Context, f iptables.Family, what iptables.Rule, send func() (io.Closer, error)) (steps []TraceStep, err error) {
-	err = b.connected(func(c *netlink.Conn) (err error) {
-		s, err := takeSnapshot(ctx, c, everything)
+	err = b.dialled(ctx, func(c *netlink.Conn) (err error) {
+		s, err := takeSnapshot(ctx, c)
 		if err != nil {
 			return err
 		}
-		reports, err := dialTrace()
+		reports, err := b.namespace.ListenNetfilter(unix.NFNLGRP_NFTRACE)
 		if err != nil {
-			return err
+			return fmt.Errorf("failed to listen to traces: %w", err)
 		}
 		defer reports.Close()
 		table := newTraceTable(f)
-		remove, err := table.mark(c, what)
+		remove, err := table.mark(ctx, c, what)
 		if err != nil {
 			return err
 		}
@@ -61,21 +61,20 @@ func (b *Backend) Trace(ctx context.Context, f iptables.Family, what iptables.Ru
 			return err
 		}
 		defer sent.Close()
-		steps, err = tracer{s, table.Key, b.native}.read(reports)
+		steps, err = tracer{s, table.Key, b.native}.read(ctx, reports)
 		return err
 	})
 	return steps, err
 }
 
-func dialTrace() (*netlink.KernelSocket, error) {
-	reports, err := netlink.Dial()
+// dialled calls do with a connection of its own, with which the table goes that belongs
+// to it.
+func (b *Backend) dialled(ctx context.Context, do func(*netlink.Conn) error) error {
+	c, err := b.namespace.DialNetfilter()
 	if err != nil {
-		return nil, fmt.Errorf("failed to open a netlink socket: %w", err)
+		return err
 	}
-	if err := reports.Join(unix.NFNLGRP_NFTRACE); err != nil {
-		return nil, errors.Join(fmt.Errorf("failed to listen to traces: %w", err), reports.Close())
-	}
-	return reports, nil
+	return errors.Join(described(ctx, c, do(c)), c.Close())
 }
 
 // encodeTrace takes no more than every nf_tables has, whatever the backend's form.

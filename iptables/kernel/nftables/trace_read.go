@@ -1,12 +1,13 @@
 package nftables
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 	"golang.org/x/sys/unix"
 )
@@ -34,14 +35,12 @@ type tracer struct {
 }
 
 // read reads reports until there are no more.
-func (t tracer) read(reports *netlink.KernelSocket) ([]TraceStep, error) {
+func (t tracer) read(ctx context.Context, reports *netlink.KernelSocket) ([]TraceStep, error) {
 	var steps []TraceStep
 	wait := traceFirst
 	for {
-		if err := reports.SetTimeout(wait); err != nil {
-			return nil, err
-		}
-		b, err := reports.Receive()
+		reports.SetTimeout(wait)
+		b, err := reports.Receive(ctx)
 		if errors.Is(err, unix.EAGAIN) {
 			return steps, nil
 		}

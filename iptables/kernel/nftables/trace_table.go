@@ -1,6 +1,7 @@
 package nftables
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -9,7 +10,7 @@ import (
 	"time"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 	"golang.org/x/sys/unix"
 )
@@ -37,19 +38,20 @@ func newTraceTable(f iptables.Family) traceTable {
 // mark makes the table, whatever others do to theirs. The table belongs to the socket
 // and goes with it; before Linux 5.12, where no table belongs to a socket
 // (nf_tables_newtable in net/netfilter/nf_tables_api.c), remove deletes it.
-func (t traceTable) mark(c *netlink.Conn, what iptables.Rule) (remove func() error, err error) {
+func (t traceTable) mark(ctx context.Context, c *netlink.Conn, what iptables.Rule) (remove func() error, err error) {
 	nothing := func() error { return nil }
-	err = t.create(c, what, tables.FlagOwner)
+	err = t.create(ctx, c, what, tables.FlagOwner)
 	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EOPNOTSUPP) {
 		return nothing, err
 	}
-	if err := removeLeftTraces(c); err != nil {
+	if err := removeLeftTraces(ctx, c); err != nil {
 		return nothing, err
 	}
-	return func() error { return deleteTable(c, t.Key) }, t.create(c, what, 0)
+	// It has to go also if the context has ended.
+	return func() error { return deleteTable(context.WithoutCancel(ctx), c, t.Key) }, t.create(ctx, c, what, 0)
 }
 
-func (t traceTable) create(c *netlink.Conn, what iptables.Rule, flags uint32) error {
+func (t traceTable) create(ctx context.Context, c *netlink.Conn, what iptables.Rule, flags uint32) error {
 	b := tables.NewChanges(c, netlink.AnyGeneration)
 	o := tables.Operation{What: "create", Key: t.Key}
 	b.Change(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, o, func(b *netlink.Builder) {
@@ -63,14 +65,14 @@ func (t traceTable) create(c *netlink.Conn, what iptables.Rule, flags uint32) er
 	if err := b.Err(); err != nil {
 		return err
 	}
-	return c.Commit(b.Batch)
+	return c.Commit(ctx, b.Batch)
 }
 
 // removeLeftTraces deletes tables of programs that were killed. One that is still in
 // use is younger.
-func removeLeftTraces(c *netlink.Conn) error {
+func removeLeftTraces(ctx context.Context, c *netlink.Conn) error {
 	var left []tables.Key
-	err := list(c, unix.NFPROTO_UNSPEC, unix.NFT_MSG_GETTABLE, "list the tables", func(m netlink.Message) {
+	err := list(ctx, c, unix.NFT_MSG_GETTABLE, "list the tables", func(m netlink.Message) {
 		if t, ok := tables.ReadTable(m); ok && isLeftTrace(t.Name, time.Now()) {
 			left = append(left, t.Key)
 		}
@@ -80,7 +82,7 @@ func removeLeftTraces(c *netlink.Conn) error {
 	}
 	for _, t := range left {
 		// Another trace may have been quicker.
-		if err := deleteTable(c, t); err != nil && !errors.Is(err, unix.ENOENT) {
+		if err := deleteTable(ctx, c, t); err != nil && !errors.Is(err, unix.ENOENT) {
 			return err
 		}
 	}
@@ -94,8 +96,8 @@ func isLeftTrace(name string, now time.Time) bool {
 	return ok && err == nil && now.Sub(time.Unix(seconds, 0)) > traceLifetime
 }
 
-func deleteTable(c *netlink.Conn, t tables.Key) error {
+func deleteTable(ctx context.Context, c *netlink.Conn, t tables.Key) error {
 	b := tables.NewChanges(c, netlink.AnyGeneration)
 	b.DeleteTable(t)
-	return c.Commit(b.Batch)
+	return c.Commit(ctx, b.Batch)
 }

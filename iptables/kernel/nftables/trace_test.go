@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 	"golang.org/x/sys/unix"
 )
@@ -94,8 +94,8 @@ func withoutOwnedTables() faulty {
 func TestTracesAtOnce(t *testing.T) {
 	nstest.Enter(t)
 	nstest.Run(t, "ip", "link", "set", "lo", "up")
-	_, err := New().Trace(t.Context(), iptables.IPv4, iptables.Rule{}, func() (io.Closer, error) {
-		traced(t, New())
+	_, err := New(nstest.Here(t)).Trace(t.Context(), iptables.IPv4, iptables.Rule{}, func() (io.Closer, error) {
+		traced(t, New(nstest.Here(t)))
 		return io.NopCloser(nil), nil
 	})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables/internal/userns"
+	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // What a failure was, for [errors.Is]. A lack of privilege is
@@ -41,6 +42,10 @@ type Error struct {
 	Line int
 	// Input is the part of the input around Line, with numbers.
 	Input string
+
+	// fromOutside says that the namespace belongs to another user namespace than the
+	// program.
+	fromOutside bool
 
 	meaning string // what went wrong, in our words; else the program's are shown
 	err     error  // from running it
@@ -231,7 +236,7 @@ func (e *Error) refused(line string) {
 		// net/netfilter/xt_owner.c, owner_check.
 		e.Hint = "in a user namespace, owner matches only ids that its uid_map and gid_map have; " +
 			"from one that does not own the network namespace use --backend=nftables"
-	case line == "COMMIT" && !inOwner():
+	case line == "COMMIT" && e.fromOutside:
 		// The older form tells nothing but that the table was refused.
 		e.Hint = "the match owner is refused from a user namespace that does not own the network namespace: use --backend=nftables"
 	case line == "COMMIT":
@@ -239,10 +244,10 @@ func (e *Error) refused(line string) {
 	}
 }
 
-// inOwner reports whether the calling thread is in the user namespace that owns its
-// network namespace, or whether that cannot be told.
-func inOwner() bool {
-	owner, err := userns.Owner()
+// inOwner reports whether this process is in the user namespace that owns a network
+// namespace, or whether that cannot be told.
+func inOwner(ns *namespace.Namespace) bool {
+	owner, err := userns.OwnerOf(ns.File())
 	return err != nil || owner == nil || userns.IsOf(userns.Thread, owner)
 }
 

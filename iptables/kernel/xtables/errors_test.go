@@ -29,12 +29,12 @@ func TestLocked(t *testing.T) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
-	b, err := Find(t.Context(), Legacy, Options{LockWait: 10 * time.Millisecond})
+	b, err := Find(t.Context(), nstest.Here(t), Legacy, Options{LockWait: 10 * time.Millisecond})
 	if err != nil {
 		nstest.Missing(t, "the test needs the iptables programs: %v", err)
 	}
 	start := time.Now()
-	err = b.Replace(t.Context(), load(t, b), parse(t, redirect, ""))
+	err = b.Replace(t.Context(), found(t, b), parse(t, redirect, ""))
 	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "\nhint: try again") {
 		t.Errorf("got %v, want ErrLocked", err)
 	}
@@ -47,7 +47,7 @@ func TestLockFileCannotBeOpened(t *testing.T) {
 	nstest.Enter(t)
 	t.Setenv("XTABLES_LOCKFILE", "/no/such/directory/lock")
 	b := find(t, Legacy)
-	err := b.Replace(t.Context(), load(t, b), parse(t, redirect, ""))
+	err := b.Replace(t.Context(), found(t, b), parse(t, redirect, ""))
 	if err == nil || !strings.Contains(err.Error(), "\nhint: make the directory of /no/such/directory/lock writable") {
 		t.Errorf("got %v", err)
 	}
@@ -87,7 +87,7 @@ func TestWithoutPrivilege(t *testing.T) {
 			if v == NFT && !errors.Is(err, fs.ErrPermission) {
 				t.Errorf("Load: got %v", err)
 			}
-			err = b.Replace(t.Context(), have.Rules, parse(t, redirect, ""))
+			err = b.Replace(t.Context(), have, parse(t, redirect, ""))
 			if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "\nhint: run as root") {
 				t.Errorf("Replace: got %v", err)
 			}

@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"strings"
 	"time"
+
+	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // execer finds and runs programs. There is one implementation; tests have
@@ -29,7 +31,14 @@ type command struct {
 	input string
 }
 
-type realExecer struct{ lockFile string }
+type realExecer struct{ namespace *namespace.Namespace }
+
+// ownLockFile keeps the programs that work on a pod from waiting for those that work on
+// the node: the usual lock, /run/xtables.lock, is the node's. Copies of this program lock
+// the namespace themselves, and the kernel refuses to replace a table that somebody has
+// changed meanwhile (do_replace in net/ipv4/netfilter/ip_tables.c). What stands in the
+// lock's place is a file that each program has to itself.
+const ownLockFile = "/proc/self/net/dev"
 
 // lockFileVariable names the file of the programs' lock (iptables(8)).
 const lockFileVariable = "XTABLES_LOCKFILE"
@@ -37,8 +46,8 @@ const lockFileVariable = "XTABLES_LOCKFILE"
 // environment is that of a program. Errors are recognised by their words.
 func (x realExecer) environment() []string {
 	env := append(os.Environ(), "LC_ALL=C")
-	if x.lockFile != "" && os.Getenv(lockFileVariable) == "" {
-		env = append(env, lockFileVariable+"="+x.lockFile)
+	if !x.namespace.IsOwn() && os.Getenv(lockFileVariable) == "" {
+		env = append(env, lockFileVariable+"="+ownLockFile)
 	}
 	return env
 }
@@ -53,7 +62,10 @@ func (x realExecer) run(ctx context.Context, c command) (string, error) {
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	// A program that modprobe was started by may outlive it with our pipes.
 	cmd.WaitDelay = time.Second
-	err := cmd.Run()
+	err := x.namespace.Do(cmd.Start)
+	if err == nil {
+		err = cmd.Wait()
+	}
 	if err == nil || errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState.Success() {
 		return stdout.String(), nil
 	}
@@ -65,5 +77,7 @@ func (x realExecer) run(ctx context.Context, c command) (string, error) {
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		status = exit.ExitCode()
 	}
-	return "", newError(c, status, stderr.String(), err)
+	failed := newError(c, status, stderr.String(), err)
+	failed.fromOutside = !inOwner(x.namespace)
+	return "", failed
 }

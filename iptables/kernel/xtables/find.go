@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // programs are those of one family and variant, by their paths.
@@ -38,20 +39,20 @@ func (v version) atLeast(major, minor, patch int) bool {
 // ErrNotFound is wrapped by errors about programs that are not installed.
 var ErrNotFound = errors.New("not found")
 
-// Find returns the backend of a variant. It runs programs to learn their
+// Find returns the backend of a variant for a network namespace. It runs programs to learn their
 // versions, which touches no table. That there are no programs for IPv6 is no
 // error yet ([Backend.Missing]).
 //
 // A variant is looked for under its own name, such as iptables-nft, then as the
 // plain iptables, if that says that it is of this variant.
-func Find(ctx context.Context, v Variant, o Options) (*Backend, error) {
+func Find(ctx context.Context, ns *namespace.Namespace, v Variant, o Options) (*Backend, error) {
 	b := &Backend{
-		name: v, variant: v, execer: o.execer, lockWait: o.LockWait,
+		namespace: ns, name: v, variant: v, execer: o.execer, lockWait: o.LockWait,
 		programs: make(map[iptables.Family]programs),
 		missing:  make(map[iptables.Family]error),
 	}
 	if b.execer == nil {
-		b.execer = realExecer{o.LockFile}
+		b.execer = realExecer{ns}
 	}
 	if b.lockWait <= 0 {
 		b.lockWait = DefaultLockWait

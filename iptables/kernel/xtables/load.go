@@ -1,18 +1,17 @@
 package xtables
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/installed"
+	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // Load returns every table that exists, of the families that there are programs
@@ -38,7 +37,7 @@ func (b *Backend) Load(ctx context.Context) (installed.Backend, error) {
 
 func (b *Backend) loadFamily(ctx context.Context, family iptables.Family) ([]iptables.Table, error) {
 	if b.variant == Legacy {
-		names, err := LegacyTables(family)
+		names, err := LegacyTables(b.namespace, family)
 		if err != nil || len(names) == 0 {
 			return nil, err
 		}
@@ -56,13 +55,13 @@ func (b *Backend) loadFamily(ctx context.Context, family iptables.Family) ([]ipt
 // LegacyTables returns the names of the tables that exist in the legacy variant.
 // The kernel lists them in a file, which does not exist before its module is
 // loaded; the programs would make a table by looking for it.
-func LegacyTables(family iptables.Family) ([]string, error) {
+func LegacyTables(ns *namespace.Namespace, family iptables.Family) ([]string, error) {
 	// "/proc/net" is that of the process, not of the thread.
 	path := "/proc/thread-self/net/ip_tables_names"
 	if family == iptables.IPv6 {
 		path = "/proc/thread-self/net/ip6_tables_names"
 	}
-	f, err := os.Open(path)
+	text, err := ns.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -74,15 +73,7 @@ func LegacyTables(family iptables.Family) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	var names []string
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		if name := strings.TrimSpace(lines.Text()); name != "" {
-			names = append(names, name)
-		}
-	}
-	return names, lines.Err()
+	return strings.Fields(string(text)), nil
 }
 
 // incompatible is how iptables-nft-save passes over a table (nft_table_save in

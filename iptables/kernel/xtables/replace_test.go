@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 )
 
@@ -152,7 +153,7 @@ func TestRollback(t *testing.T) {
 				replace(t, b, parse(t, redirect, redirect))
 				before := load(t, b)
 
-				err := b.Replace(t.Context(), before, parse(t, wanted[0], wanted[1]))
+				err := b.Replace(t.Context(), installed.Backend{Rules: before}, parse(t, wanted[0], wanted[1]))
 				var failed *ReplaceError
 				if !errors.As(err, &failed) || failed.PutBack != nil {
 					t.Fatalf("got %v, want a ReplaceError with the rules put back", err)
@@ -178,7 +179,7 @@ func TestUnknownExtensionIsFoundBeforehand(t *testing.T) {
 	t.Parallel()
 	eachVariant(t, func(t *testing.T, b *Backend) {
 		before := load(t, b)
-		err := b.Replace(t.Context(), before, parse(t, redirect, strings.Replace(redirect, "-m owner --uid-owner 1337", "-m bogus --banana", 1)))
+		err := b.Replace(t.Context(), installed.Backend{Rules: before}, parse(t, redirect, strings.Replace(redirect, "-m owner --uid-owner 1337", "-m bogus --banana", 1)))
 		if !errors.Is(err, ErrMissing) {
 			t.Fatalf("got %v, want ErrMissing", err)
 		}
@@ -218,8 +219,8 @@ func TestRollbackThatFails(t *testing.T) {
 	t.Parallel()
 	eachVariant(t, func(t *testing.T, b *Backend) {
 		left := 3 // both tests, IPv4
-		b.execer = failAfter{left: &left}
-		err := b.Replace(t.Context(), load(t, b), parse(t, redirect, redirect))
+		b.execer = failAfter{realExecer: realExecer{b.namespace}, left: &left}
+		err := b.Replace(t.Context(), found(t, b), parse(t, redirect, redirect))
 		var failed *ReplaceError
 		if !errors.As(err, &failed) || failed.PutBack == nil {
 			t.Fatalf("got %v, want a ReplaceError that says that putting back failed", err)
@@ -252,8 +253,8 @@ func TestCancelledWrite(t *testing.T) {
 	eachVariant(t, func(t *testing.T, b *Backend) {
 		ctx, cancel := context.WithCancel(t.Context())
 		left := 3 // both tests, IPv4
-		b.execer = cancelAfter{left: &left, cancel: cancel}
-		err := b.Replace(ctx, load(t, b), parse(t, redirect, redirect))
+		b.execer = cancelAfter{realExecer: realExecer{b.namespace}, left: &left, cancel: cancel}
+		err := b.Replace(ctx, found(t, b), parse(t, redirect, redirect))
 		var failed *ReplaceError
 		if !errors.Is(err, context.Canceled) || !errors.As(err, &failed) || failed.PutBack != nil {
 			t.Errorf("got %v", err)
@@ -274,7 +275,7 @@ func TestLoadMakesNothing(t *testing.T) {
 			t.Errorf("got tables: %v", rs.Tables)
 		}
 		for _, family := range iptables.Families() {
-			if names, err := LegacyTables(family); len(names) != 0 || err != nil {
+			if names, err := LegacyTables(nstest.Here(t), family); len(names) != 0 || err != nil {
 				t.Errorf("%s legacy tables: got %q, %v", family, names, err)
 			}
 		}

@@ -14,6 +14,8 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/form"
+	"github.com/meshtables/meshtables/iptables/installed"
+	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // Variant selects the programs.
@@ -37,21 +39,19 @@ type Options struct {
 	// the environment names. It is rounded up to seconds; 0 is
 	// [DefaultLockWait].
 	LockWait time.Duration
-	// LockFile is used in its place, unless XTABLES_LOCKFILE is set.
-	LockFile string
 
 	execer execer // where tests inject faults
 }
 
-// Backend reaches the rules of the calling thread's network namespace by the
-// programs of one variant.
+// Backend reaches the rules of a network namespace by the programs of one variant.
 type Backend struct {
-	name     Variant // as it was asked for
-	variant  Variant // NFT or Legacy
-	programs map[iptables.Family]programs
-	missing  map[iptables.Family]error // why a family has no programs
-	lockWait time.Duration
-	execer   execer
+	namespace *namespace.Namespace
+	name      Variant // as it was asked for
+	variant   Variant // NFT or Legacy
+	programs  map[iptables.Family]programs
+	missing   map[iptables.Family]error // why a family has no programs
+	lockWait  time.Duration
+	execer    execer
 }
 
 // Name returns the name by which the programs were asked for.
@@ -83,8 +83,8 @@ var errUnknownFamily = errors.New("no such address family")
 //
 // An error tells in a [*ReplaceError] whether the rules from before still stand;
 // the cause is an [*Error] in most cases.
-func (b *Backend) Replace(ctx context.Context, have, want iptables.Ruleset) error {
-	writes, err := b.writes(&have, &want)
+func (b *Backend) Replace(ctx context.Context, have installed.Backend, want iptables.Ruleset) error {
+	writes, err := b.writes(&have.Rules, &want)
 	if err != nil {
 		return &ReplaceError{Err: err}
 	}
@@ -95,7 +95,7 @@ func (b *Backend) Replace(ctx context.Context, have, want iptables.Ruleset) erro
 	}
 	for _, w := range writes {
 		if err := b.restore(ctx, w); err != nil {
-			return &ReplaceError{Err: err, PutBack: b.putBack(ctx, &have)}
+			return &ReplaceError{Err: err, PutBack: b.putBack(ctx, &have.Rules)}
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 )
 
@@ -23,7 +24,7 @@ func eachVariant(t *testing.T, test func(t *testing.T, b *Backend)) {
 
 func find(t *testing.T, v Variant) *Backend {
 	t.Helper()
-	b, err := Find(t.Context(), v, Options{})
+	b, err := Find(t.Context(), nstest.Here(t), v, Options{})
 	if err != nil {
 		nstest.Missing(t, "the test needs the iptables programs: %v", err)
 	}
@@ -47,22 +48,27 @@ func parse(t *testing.T, v4, v6 string) iptables.Ruleset {
 
 func load(t *testing.T, b *Backend) iptables.Ruleset {
 	t.Helper()
+	return found(t, b).Rules
+}
+
+// found returns what is there, to be replaced.
+func found(t *testing.T, b *Backend) installed.Backend {
+	t.Helper()
 	have, err := b.Load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return have.Rules
+	return have
 }
 
 // replace replaces whatever is there, and checks that the outcome is ours as
 // wanted and that there is nothing left to do then.
 func replace(t *testing.T, b *Backend, want iptables.Ruleset) {
 	t.Helper()
-	have := load(t, b)
-	if err := b.Replace(t.Context(), have, want); err != nil {
+	if err := b.Replace(t.Context(), found(t, b), want); err != nil {
 		t.Fatal(err)
 	}
-	have = load(t, b)
+	have := load(t, b)
 	got := have.Own()
 	for _, family := range iptables.Families() {
 		if got, want := lines(got, family), lines(want.Own(), family); got != want {

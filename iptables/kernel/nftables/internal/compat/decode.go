@@ -2,8 +2,8 @@ package compat
 
 import (
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
 

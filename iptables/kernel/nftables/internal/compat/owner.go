@@ -1,12 +1,14 @@
 package compat
 
 import (
+	"context"
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/internal/userns"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
+	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // CheckOwners returns nil if the kernel takes the rules' matches on users and groups.
@@ -14,11 +16,11 @@ import (
 // in net/netfilter/xt_owner.c). From another one it is made to check them without
 // taking them; see [tables.Check]. That takes some milliseconds, because it waits
 // for all packets that are on their way.
-func CheckOwners(c *netlink.Conn, rs iptables.Ruleset) error {
-	if owner, err := userns.Owner(); err == nil && userns.IsOf(userns.Thread, owner) {
+func CheckOwners(ctx context.Context, c *netlink.Conn, ns *namespace.Namespace, rs iptables.Ruleset) error {
+	if owner, err := userns.OwnerOf(ns.File()); err == nil && userns.IsOf(userns.Thread, owner) {
 		return nil
 	}
-	return tables.Check(c, func(changes *tables.Changes) {
+	return tables.Check(ctx, c, func(changes *tables.Changes) {
 		const chain = "owners"
 		for _, f := range iptables.Families() {
 			key := tables.Key{Family: f, Name: tables.CheckName}

@@ -1,13 +1,14 @@
 package compat
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 	"golang.org/x/sys/unix"
 )
@@ -78,8 +79,8 @@ const compatGet = unix.NFNL_SUBSYS_NFT_COMPAT << 8
 
 // IsMet asks nft_compat for the best revision of the extension. The error is for
 // everything but its answer yes or no.
-func (x Requirement) IsMet(c *netlink.Conn) (bool, error) {
-	_, err := c.Ask(netlink.Request{
+func (x Requirement) IsMet(ctx context.Context, c *netlink.Conn) (bool, error) {
+	_, err := c.Ask(ctx, netlink.Request{
 		Kind: compatGet, Family: tables.Number(x.family), Purpose: netlink.Purpose("ask nft_compat for " + x.String()),
 		Attributes: func(b *netlink.Builder) {
 			b.PutString(unix.NFTA_COMPAT_NAME, x.name)

@@ -2,7 +2,7 @@ package compat
 
 import (
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 )
 
 // encodeComment writes, from linux/netfilter/xt_comment.h,

@@ -5,7 +5,7 @@ import (
 
 	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
 

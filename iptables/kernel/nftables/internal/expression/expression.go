@@ -13,7 +13,7 @@ import (
 	"encoding/hex"
 	"strings"
 
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
 

@@ -2,7 +2,7 @@ package expression
 
 import (
 	"github.com/google/nftables/expr"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
 

@@ -1,18 +1,20 @@
 package native
 
 import (
+	"context"
+
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 )
 
 // Check returns nil if the kernel takes the rules; see [tables.Check].
-func Check(c *netlink.Conn, want iptables.Ruleset) error {
+func Check(ctx context.Context, c *netlink.Conn, want iptables.Ruleset) error {
 	chains, err := wantedChains(want)
 	if err != nil {
 		return err
 	}
-	return tables.Check(c, func(changes *tables.Changes) {
+	return tables.Check(ctx, c, func(changes *tables.Changes) {
 		if len(chains) == 0 {
 			return
 		}

@@ -4,7 +4,7 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 )
 
 // maxComment is the longest comment that nft itself takes

@@ -4,11 +4,12 @@ package native
 
 import (
 	"bytes"
+	"context"
 	"errors"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 	"golang.org/x/sys/unix"
 )
@@ -76,17 +77,17 @@ func (t *Table) chain(name string) *installedChain {
 }
 
 // LoadSets adds the sets with their elements, and decodes the rules that look them up.
-func (t *Table) LoadSets(c *netlink.Conn) error {
+func (t *Table) LoadSets(ctx context.Context, c *netlink.Conn) error {
 	if !t.found {
 		return nil
 	}
-	err := t.list(c, unix.NFT_MSG_GETSET, "list the sets", unix.NFTA_SET_TABLE, nil, t.AddSet)
+	err := t.list(ctx, c, unix.NFT_MSG_GETSET, "list the sets", unix.NFTA_SET_TABLE, nil, t.AddSet)
 	if err != nil {
 		return err
 	}
 	for name := range t.sets {
 		of := func(b *netlink.Builder) { b.PutString(unix.NFTA_SET_ELEM_LIST_SET, name) }
-		err := t.list(c, unix.NFT_MSG_GETSETELEM, "list a set", unix.NFTA_SET_ELEM_LIST_TABLE, of, t.AddElements)
+		err := t.list(ctx, c, unix.NFT_MSG_GETSETELEM, "list a set", unix.NFTA_SET_ELEM_LIST_TABLE, of, t.AddElements)
 		if err != nil {
 			return err
 		}
@@ -110,9 +111,9 @@ func (t *Table) DecodeRules() {
 
 // list reads what there is of a kind in the table, which the attribute table names;
 // more can name a set. What has been removed meanwhile is a change.
-func (t *Table) list(c *netlink.Conn, kind uint16, purpose netlink.Purpose,
+func (t *Table) list(ctx context.Context, c *netlink.Conn, kind uint16, purpose netlink.Purpose,
 	table uint16, more func(*netlink.Builder), each func(netlink.Message)) error {
-	err := c.Dump(netlink.Request{
+	err := c.Dump(ctx, netlink.Request{
 		Kind: netlink.NFTables(kind), Family: unix.NFPROTO_INET, Purpose: purpose,
 		Attributes: func(b *netlink.Builder) {
 			b.PutString(table, tableKey.Name)

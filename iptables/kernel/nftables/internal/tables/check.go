@@ -1,6 +1,10 @@
 package tables
 
-import "github.com/meshtables/meshtables/iptables/kernel/nftables/internal/netlink"
+import (
+	"context"
+
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
+)
 
 // CheckName is that of a table which never exists: changes that are only checked are
 // of it.
@@ -11,9 +15,9 @@ const CheckName = "meshtables-check"
 //
 // They are to depend on nothing that the kernel holds, so whoever changes the rules
 // meanwhile is in nobody's way.
-func Check(c *netlink.Conn, add func(*Changes)) error {
+func Check(ctx context.Context, c *netlink.Conn, add func(*Changes)) error {
 	// What a kernel without nf_tables refuses is to be this.
-	if _, err := c.Generation(); err != nil {
+	if _, err := c.Generation(ctx); err != nil {
 		return err
 	}
 	changes := NewChanges(c, netlink.AnyGeneration)
@@ -21,5 +25,5 @@ func Check(c *netlink.Conn, add func(*Changes)) error {
 	if err := changes.Err(); err != nil || changes.Empty() {
 		return err
 	}
-	return c.Check(changes.Batch)
+	return c.Check(ctx, changes.Batch)
 }

@@ -7,14 +7,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/foreign"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 )
 
 // Chains of others are told if they do something, and which come before ours depends
 // on the form: iptables' is attached right before the native one.
-func TestSurroundings(t *testing.T) {
+func TestChains(t *testing.T) {
 	nstest.Enter(t)
-	restore(t, iptables.IPv4, strings.ReplaceAll(foreign, "PING", ping(iptables.IPv4)))
+	restore(t, iptables.IPv4, strings.ReplaceAll(foreignRules, "PING", ping(iptables.IPv4)))
 	nstest.Run(t, "nft", `
 		table inet a {
 			chain early { type filter hook prerouting priority -300; accept; }
@@ -30,17 +32,17 @@ func TestSurroundings(t *testing.T) {
 		table ip nat { chain own { type nat hook output priority -150; counter; }; }
 	`)
 	plan := planOf(t, "sidecar-default")
-	for _, b := range []*Backend{New(), NewNative()} {
+	for _, b := range []*Backend{New(nstest.Here(t)), NewNative(nstest.Here(t))} {
 		ours := b.Form(plan)
 		take(t, b, ours)
-		around, err := b.Surroundings(t.Context(), ours)
+		have, err := Read(t.Context(), nstest.Here(t))
 		if err != nil {
 			t.Fatal(err)
 		}
 		var got []string
-		for _, c := range around.Chains {
+		for _, c := range have.Chains {
 			line := c.String()
-			if c.First {
+			if foreign.ComesFirst(c, installed.Form(b.Name()), &ours) {
 				line += " first"
 			}
 			got = append(got, line)
@@ -61,11 +63,12 @@ func TestSurroundings(t *testing.T) {
 		if d := cmp.Diff(want, got, cmpopts.SortSlices(less)); d != "" {
 			t.Errorf("%s (-want +got):\n%s", b.Name(), d)
 		}
-		switch nat := around.Before.Table(iptables.IPv4, iptables.Nat); {
+		path := have.Path(installed.Form(b.Name()))
+		switch nat := path.Before.Table(iptables.IPv4, iptables.Nat); {
 		case !b.native && nat != nil:
-			t.Errorf("before iptables' tables are %v", around.Before)
+			t.Errorf("before iptables' tables are %v", path.Before.Tables)
 		case b.native && (nat == nil || len(nat.Chain("OUTPUT").Rules) != 1):
-			t.Errorf("before the native table are %v", around.Before)
+			t.Errorf("before the native table are %v", path.Before.Tables)
 		}
 	}
 }

@@ -1,15 +1,66 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/foreign"
+	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/installed"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables"
+	"github.com/meshtables/meshtables/iptables/kernel"
+	"github.com/meshtables/meshtables/iptables/pod"
 )
+
+// subject is what explain is about: rules that are installed or would be.
+type subject struct {
+	sidecar.Recognised
+	path      installed.Path
+	addresses []netip.Prefix
+	// backend is what holds installed rules, form in which form.
+	backend string
+	form    installed.Form
+}
+
+// subject reads the options, or with --live or --trace the kernel.
+func (c *command) subject(ctx context.Context) (s subject, status int) {
+	if !c.live && !c.trace {
+		p, status := c.plan(ctx)
+		planned := p.Ruleset()
+		s.Config, s.Host, s.addresses, s.path.Rules = p.Config, p.Host, p.Host.Addresses, planned.ReadComments()
+		return s, status
+	}
+	c.warnUnused()
+	addresses, err := host.Addresses(ctx, c.namespace)
+	if err != nil {
+		return s, c.failed(err)
+	}
+	f, err := c.find(ctx)
+	if err != nil {
+		return s, c.failed(err)
+	}
+	if len(f.Ours) > 1 {
+		c.log.Warn(fmt.Sprintf("rules of both %s and %[2]s see every packet; only those of %[1]s are explained\n"+
+			hintPrefix+"apply again: what is not in the chosen backend is removed",
+			f.Ours[0].Name, f.Ours[1].Name))
+	}
+	live := f.Live()
+	s.backend, s.form = live.Name, live.Form
+	s.path = f.Path(live.Form)
+	s.Recognised = sidecar.Recognise(live.Rules, func(plan iptables.Plan) iptables.Ruleset { return kernel.InForm(live.Form, plan) })
+	if c.trace {
+		if err := s.checkTrace(); err != nil {
+			return s, c.failed(err)
+		}
+	}
+	s.path.Rules, s.addresses = s.Rules, addresses
+	c.warnLive(&s, &f.Installed)
+	return s, exitDone
+}
 
 // warnUnused tells of options about what to capture, where the kernel is asked
 // what is captured.
@@ -27,7 +78,7 @@ func (c *command) warnUnused() {
 }
 
 // warnLive tells of what --live does not take into account.
-func (c *command) warnLive(s *subject, around nftables.Surroundings) {
+func (c *command) warnLive(s *subject, found *kernel.Installed) {
 	for _, fault := range installed.Texts(s.path.Faults) {
 		c.log.Warn(fault + "\n" + hintPrefix + "apply again: that repairs it")
 	}
@@ -39,21 +90,10 @@ func (c *command) warnLive(s *subject, around nftables.Surroundings) {
 	for _, ignored := range foreign.IgnoredOn(&s.path) {
 		c.log.Warn(ignored.String() + ", which may drop or change packets too")
 	}
-	c.warnFirst(around)
-	for _, chain := range around.Chains {
-		if !chain.First {
+	c.warn(pod.ChainsFirst(&found.Namespace, s.form, &s.path.Rules))
+	for _, chain := range found.Chains {
+		if !foreign.ComesFirst(chain, s.form, &s.path.Rules) {
 			c.log.Warn(chain.String() + " is not looked at; it may drop or change packets too")
-		}
-	}
-}
-
-// warnFirst tells of chains that packets meet before rules of ours, and whose rules
-// nobody here reads: they may do anything.
-func (c *command) warnFirst(around nftables.Surroundings) {
-	for _, chain := range around.Chains {
-		if chain.First {
-			c.log.Warn(chain.String() + " comes before rules of meshtables and is not looked at; it may take or drop packets\n" +
-				hintPrefix + "ask the kernel about one connection, such as explain out 203.0.113.10:443 --trace")
 		}
 	}
 }

@@ -8,6 +8,7 @@
 package netlink
 
 import (
+	"context"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -17,10 +18,31 @@ import (
 type Conn struct {
 	socket   Socket
 	sequence uint32
+	broken   bool
 }
 
-// NewConn returns a connection over a socket, which it does not close.
+// NewConn returns a connection over a socket.
 func NewConn(s Socket) *Conn { return &Conn{socket: s} }
+
+// Close closes the socket.
+func (c *Conn) Close() error { return c.socket.Close() }
+
+// Broken reports whether an answer was lost, so that what comes next may be the rest of
+// it. Such a connection is of no more use.
+func (c *Conn) Broken() bool { return c.broken }
+
+// receive returns the next messages. What ends the wait is the end of the context too.
+func (c *Conn) receive(ctx context.Context) ([]byte, error) {
+	b, err := c.socket.Receive(ctx)
+	c.broken = c.broken || err != nil
+	return b, err
+}
+
+// malformed is the error of an answer that cannot be split.
+func (c *Conn) malformed(err error) error {
+	c.broken = true
+	return err
+}
 
 // Request is a message to the kernel.
 type Request struct {
@@ -48,8 +70,8 @@ const AskGeneration Purpose = "ask for nf_tables"
 
 // Generation returns the number of the state that the kernel's rules are in,
 // which every transaction in the namespace increases (NFT_MSG_GETGEN).
-func (c *Conn) Generation() (uint32, error) {
-	answer, err := c.Ask(Request{Kind: NFTables(unix.NFT_MSG_GETGEN), Purpose: AskGeneration})
+func (c *Conn) Generation(ctx context.Context) (uint32, error) {
+	answer, err := c.Ask(ctx, Request{Kind: NFTables(unix.NFT_MSG_GETGEN), Purpose: AskGeneration})
 	if err != nil {
 		return 0, err
 	}
@@ -63,18 +85,18 @@ func (c *Conn) Generation() (uint32, error) {
 
 // Ask sends a request and returns the first message that answers it, which an
 // acknowledgement does not.
-func (c *Conn) Ask(r Request) (Message, error) {
+func (c *Conn) Ask(ctx context.Context, r Request) (Message, error) {
 	if err := c.request(r, 0); err != nil {
 		return Message{}, err
 	}
 	for {
-		b, err := c.socket.Receive()
+		b, err := c.receive(ctx)
 		if err != nil {
 			return Message{}, err
 		}
 		for m, err := range Messages(b) {
 			if err != nil {
-				return Message{}, err
+				return Message{}, c.malformed(err)
 			}
 			if m.Sequence != c.sequence {
 				continue
@@ -91,19 +113,19 @@ func (c *Conn) Ask(r Request) (Message, error) {
 
 // Dump sends a request for a list and calls each for every element, which is
 // valid during the call. The error is [ErrChanged] if the list changed meanwhile.
-func (c *Conn) Dump(r Request, each func(Message)) error {
+func (c *Conn) Dump(ctx context.Context, r Request, each func(Message)) error {
 	if err := c.request(r, unix.NLM_F_DUMP); err != nil {
 		return err
 	}
 	interrupted := false
 	for {
-		b, err := c.socket.Receive()
+		b, err := c.receive(ctx)
 		if err != nil {
 			return err
 		}
 		for m, err := range Messages(b) {
 			if err != nil {
-				return err
+				return c.malformed(err)
 			}
 			if m.Sequence != c.sequence {
 				continue

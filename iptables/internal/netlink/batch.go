@@ -1,6 +1,7 @@
 package netlink
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -71,10 +72,10 @@ func (b *Batch) purpose(sequence uint32) fmt.Stringer { return b.purposes[sequen
 //
 // The error is a *[Refusal], or [ErrNoAnswer] if the outcome is not known, or
 // tells that the batch was not sent.
-func (c *Conn) Commit(b *Batch) error {
+func (c *Conn) Commit(ctx context.Context, b *Batch) error {
 	b.acknowledge()
 	b.end(unix.NFNL_MSG_BATCH_END, b.last+1, nil)
-	return c.send(b)
+	return c.send(ctx, b)
 }
 
 // Check sends a batch without its end, which the kernel works through as any
@@ -82,28 +83,29 @@ func (c *Conn) Commit(b *Batch) error {
 // is in force, and the generation stays (nfnetlink_rcv_batch in
 // net/netfilter/nfnetlink.c, NFNL_ABORT_VALIDATE). nft --check does the same. The
 // errors are those of Commit.
-func (c *Conn) Check(b *Batch) error {
+func (c *Conn) Check(ctx context.Context, b *Batch) error {
 	b.acknowledge()
-	return c.send(b)
+	return c.send(ctx, b)
 }
 
-func (c *Conn) send(b *Batch) error {
+func (c *Conn) send(ctx context.Context, b *Batch) error {
 	c.sequence = b.last
 	if err := c.socket.Send(b.builder.buf); err != nil {
 		return err
 	}
 	for {
-		answer, err := c.socket.Receive()
+		answer, err := c.socket.Receive(ctx)
 		if errors.Is(err, unix.ENOBUFS) {
 			// Some answers did not fit; the first ones did.
 			continue
 		}
 		if err != nil {
+			c.broken = true
 			return fmt.Errorf("%w: %w", ErrNoAnswer, err)
 		}
 		for m, err := range Messages(answer) {
 			if err != nil {
-				return fmt.Errorf("%w: %w", ErrNoAnswer, err)
+				return fmt.Errorf("%w: %w", ErrNoAnswer, c.malformed(err))
 			}
 			if m.Kind != unix.NLMSG_ERROR || !b.has(m.Sequence) {
 				continue

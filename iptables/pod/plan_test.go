@@ -1,4 +1,4 @@
-package main
+package pod
 
 import (
 	"net/netip"
@@ -11,7 +11,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/host"
 )
 
-func TestFound(t *testing.T) {
+func TestFacts(t *testing.T) {
 	t.Parallel()
 	const proxy = "the proxy's users: 1337; its groups: 1337"
 	linkLocal := netip.MustParsePrefix("fe80::1/64")
@@ -43,8 +43,8 @@ func TestFound(t *testing.T) {
 			t.Parallel()
 			cfg := config.Default()
 			test.change(&cfg)
-			p := plan{cfg: cfg, facts: test.host, Capture: sidecar.Plan(cfg, test.host)}
-			if diff := cmp.Diff(test.want, p.found("resolv.conf")); diff != "" {
+			p := Plan{Config: cfg, Host: test.host, ResolvConf: "resolv.conf", Capture: sidecar.Plan(cfg, test.host)}
+			if diff := cmp.Diff(test.want, p.Facts()); diff != "" {
 				t.Error(diff)
 			}
 		})

@@ -1,6 +1,7 @@
 package netlink
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"testing"
@@ -13,7 +14,7 @@ type answers [][]byte
 
 func (a *answers) Send([]byte) error { return nil }
 func (a *answers) Close() error      { return nil }
-func (a *answers) Receive() ([]byte, error) {
+func (a *answers) Receive(context.Context) ([]byte, error) {
 	if len(*a) == 0 {
 		return nil, unix.EAGAIN
 	}
@@ -44,7 +45,7 @@ func TestAsk(t *testing.T) {
 		"acknowledged": {answers{answer(unix.NLMSG_ERROR, 0), answer(kind, 0)}, nil},
 		"refused":      {answers{answer(unix.NLMSG_ERROR, unix.EPERM), answer(kind, 0)}, unix.EPERM},
 	} {
-		m, err := NewConn(&tt.answers).Ask(Request{Kind: NFTables(unix.NFT_MSG_GETGEN), Purpose: AskGeneration})
+		m, err := NewConn(&tt.answers).Ask(t.Context(), Request{Kind: NFTables(unix.NFT_MSG_GETGEN), Purpose: AskGeneration})
 		if !errors.Is(err, tt.want) || err == nil && m.Kind != kind {
 			t.Errorf("%s: got %v, %v", name, m, err)
 		}

@@ -1,4 +1,4 @@
-package main
+package trace
 
 import (
 	"net/netip"
@@ -9,7 +9,6 @@ import (
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
-	"github.com/meshtables/meshtables/iptables/trace"
 )
 
 // traceable are rules that the paths below are made of.
@@ -29,13 +28,13 @@ COMMIT
 
 // The rules that the kernel reports tell what became of a packet, as long as each is
 // known.
-func TestVerdictOf(t *testing.T) {
+func TestVerdict(t *testing.T) {
 	t.Parallel()
 	tables, err := iptables.ParseSave(iptables.IPv4, strings.NewReader(traceable))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := subject{path: installed.Path{Rules: iptables.Ruleset{Tables: tables}}}
+	path := installed.Alone(&iptables.Ruleset{Tables: tables})
 	mangle := func(n int) nftables.TraceStep {
 		return nftables.TraceStep{Table: iptables.Mangle, Chain: iptables.Prerouting, Position: n}
 	}
@@ -63,11 +62,11 @@ func TestVerdictOf(t *testing.T) {
 		"dropped, unknown": {steps{nat(4), policy}, explain.Dropped, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			report := trace.Report{
+			report := Report{
 				Sent: iptables.Packet{Destination: netip.MustParseAddr("10.244.1.7"), DestinationPort: 80},
 				Path: test.path,
 			}
-			if v, port := s.verdictOf(report); v != test.verdict || port != test.port {
+			if v, port := report.Verdict(path); v != test.verdict || port != test.port {
 				t.Errorf("got %s, port %d, want %s, port %d", v, port, test.verdict, test.port)
 			}
 		})

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel"
+	"github.com/meshtables/meshtables/iptables/routes"
+)
+
+// printPlan shows the rules and touches nothing.
+func (c *command) printPlan(ctx context.Context) int {
+	p, status := c.plan(ctx)
+	if status != exitDone {
+		return status
+	}
+	if c.backend == kernel.Native {
+		c.log.Info("--dry-run prints rules as iptables-nft has them; those of nftables look different, and do the same to every packet")
+	}
+	rules, err := newPlannedRules(p.Ruleset(), p.Routing)
+	if err != nil {
+		return c.failed(err)
+	}
+	if c.output != outputText {
+		rules = rules.listed()
+	}
+	return c.print(rules)
+}
+
+// plannedRules is the answer of --dry-run.
+type plannedRules struct {
+	Rules   []plannedRule `json:"rules"`
+	Routing []string      `json:"routing"`
+
+	planned iptables.Ruleset
+}
+
+type plannedRule struct {
+	Family   string `json:"family"`
+	Table    string `json:"table"`
+	Chain    string `json:"chain"`
+	Position int    `json:"position"`
+	Rule     string `json:"rule"`
+	Origin   string `json:"origin"`
+}
+
+func newPlannedRules(planned iptables.Ruleset, routing iptables.Routing) (plannedRules, error) {
+	a := plannedRules{planned: planned, Rules: []plannedRule{}, Routing: []string{}}
+	commands, err := routes.Commands(routing)
+	a.Routing = append(a.Routing, commands...)
+	return a, err
+}
+
+// listed returns the answer with its list of rules, which people get as text.
+func (a plannedRules) listed() plannedRules {
+	for _, t := range a.planned.Tables {
+		for _, c := range t.Chains {
+			for i, r := range c.Rules {
+				a.Rules = append(a.Rules, plannedRule{
+					t.Family.String(), t.Name, c.Name, i + 1, r.String(), r.Origin.String(),
+				})
+			}
+		}
+	}
+	return a
+}
+
+// text prints the rules as iptables-save does, for each family under a comment
+// of its own, and what else would be done as comments.
+func (a plannedRules) text(w io.Writer) {
+	for _, f := range iptables.Families() {
+		if text := a.planned.Save(f); text != "" {
+			fmt.Fprintf(w, "# %s-save (%s)\n%s", f.Command(), f, text)
+		}
+	}
+	for _, command := range a.Routing {
+		fmt.Fprintf(w, "# %s\n", command)
+	}
+}

@@ -1,0 +1,33 @@
+package netlink
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A wait for an answer that does not come ends with the context, and without one after
+// its time; the socket can be used on.
+func TestReceiveEnds(t *testing.T) {
+	t.Parallel()
+	s, err := Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for range 3 {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(10*time.Millisecond, cancel)
+		start := time.Now()
+		if _, err := s.Receive(ctx); !errors.Is(err, context.Canceled) || time.Since(start) > receiveTimeout/2 {
+			t.Errorf("got %v after %s", err, time.Since(start))
+		}
+	}
+	s.SetTimeout(10 * time.Millisecond)
+	if _, err := s.Receive(t.Context()); !errors.Is(err, unix.EAGAIN) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,179 @@
+// Package namespace holds a network namespace as a value, with its sockets: whoever
+// reads or changes something in one is given it.
+//
+// A socket stays in the namespace in which it was opened, whatever thread uses it. So a
+// thread is moved there only to open one, to start a program and to read what /proc has
+// for the calling thread; see [Namespace.Do].
+package namespace
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	nfnetlink "github.com/meshtables/meshtables/iptables/internal/netlink"
+)
+
+// Namespace is a network namespace. It is used by one goroutine at a time.
+type Namespace struct {
+	// file is that of the namespace. It is nil where the own one has none, and fileErr
+	// says why.
+	file    *os.File
+	fileErr error
+	// home is that of the namespace to go back to; nil if this is the calling thread's.
+	home *os.File
+	pid  int
+
+	dial      func() (nfnetlink.Socket, error)
+	netfilter *nfnetlink.Conn
+	routing   *netlink.Handle
+}
+
+const threadFile = "/proc/thread-self/ns/net"
+
+// Own returns the namespace that the calling thread is in. It has to be used from there;
+// that is any thread of a process that has moved none.
+func Own() *Namespace {
+	n := &Namespace{dial: dialKernel}
+	n.file, n.fileErr = os.Open(threadFile)
+	return n
+}
+
+func dialKernel() (nfnetlink.Socket, error) { return nfnetlink.Dial() }
+
+// processFile is the file that procfs has for a process's network namespace.
+var processFile = regexp.MustCompile(`^/proc/([0-9]+)/ns/net$`)
+
+// Open returns the namespace of a process, by its id, or of a file, such as
+// /run/netns/NAME. To enter it takes CAP_SYS_ADMIN (setns(2)), which is tried. Errors do
+// not say which was named.
+func Open(name string) (*Namespace, error) {
+	n := &Namespace{dial: dialKernel}
+	path := name
+	if pid, err := strconv.ParseUint(name, 10, 31); err == nil {
+		path, n.pid = fmt.Sprintf("/proc/%d/ns/net", pid), int(pid)
+	} else if m := processFile.FindStringSubmatch(name); m != nil {
+		n.pid, _ = strconv.Atoi(m[1])
+	}
+	var err error
+	if n.file, err = os.Open(path); err != nil {
+		return nil, n.openError(path, err)
+	}
+	if n.home, err = os.Open(threadFile); err != nil {
+		return nil, errors.Join(fmt.Errorf("failed to identify the own network namespace: %w", err), n.Close())
+	}
+	if err := n.Do(func() error { return nil }); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
+}
+
+func (n *Namespace) openError(path string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) && n.pid != 0 {
+		return errors.New("there is no such process")
+	}
+	cause := err
+	if failed := (*fs.PathError)(nil); errors.As(err, &failed) {
+		cause = failed.Err
+	}
+	cause = fmt.Errorf("must be a process id or the file of a network namespace: %w", cause)
+	if file := fileOfName(path); errors.Is(err, fs.ErrNotExist) && file != "" {
+		return fmt.Errorf("%w\nhint: did you mean %s?", cause, file)
+	}
+	return cause
+}
+
+// fileOfName returns the file that ip-netns(8) has for a name, or "" if there is none.
+func fileOfName(name string) string {
+	if strings.Contains(name, "/") {
+		return ""
+	}
+	for _, folder := range []string{"/run/netns", "/var/run/netns"} {
+		file := filepath.Join(folder, name)
+		if _, err := os.Stat(file); err == nil {
+			return file
+		}
+	}
+	return ""
+}
+
+// Close closes the sockets. Tables that belong to one of them go with it.
+func (n *Namespace) Close() error {
+	var errs []error
+	if n.netfilter != nil {
+		errs = append(errs, n.netfilter.Close())
+	}
+	if n.routing != nil {
+		n.routing.Close()
+	}
+	for _, file := range []*os.File{n.file, n.home} {
+		if file != nil {
+			errs = append(errs, file.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// IsOwn reports whether it is the namespace that the calling thread was in from the start.
+func (n *Namespace) IsOwn() bool { return n.home == nil }
+
+// PID returns a process in the namespace, or 0 where none was named.
+func (n *Namespace) PID() int { return n.pid }
+
+// File returns the file of the namespace, which identifies it and is there as long as the
+// namespace is open. The own one has none in sandboxes without /proc.
+func (n *Namespace) File() (*os.File, error) { return n.file, n.fileErr }
+
+// Do calls f on a thread that is in the namespace and stays there until f returns. What f
+// opens and starts is of the namespace; goroutines that it starts are not on the thread.
+// f must not end the goroutine.
+func (n *Namespace) Do(f func() error) error {
+	if n.IsOwn() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		return f()
+	}
+	result := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		err := n.enter()
+		if err == nil {
+			err = f()
+		}
+		if unix.Setns(int(n.home.Fd()), unix.CLONE_NEWNET) == nil {
+			runtime.UnlockOSThread()
+		}
+		// Otherwise the thread ends with the goroutine, being of no use to others.
+		result <- err
+	}()
+	return <-result
+}
+
+func (n *Namespace) enter() error {
+	switch err := unix.Setns(int(n.file.Fd()), unix.CLONE_NEWNET); {
+	case errors.Is(err, unix.EINVAL):
+		// So setns(2) says of a file that is none, or of another kind.
+		return errors.New("is not a network namespace")
+	case err != nil:
+		return fmt.Errorf("failed to enter: %w", err)
+	}
+	return nil
+}
+
+// ReadFile reads a file of procfs that depends on the calling thread's namespace.
+func (n *Namespace) ReadFile(path string) (text []byte, err error) {
+	err = n.Do(func() (err error) {
+		text, err = os.ReadFile(path)
+		return err
+	})
+	return text, err
+}

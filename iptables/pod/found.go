@@ -1,0 +1,86 @@
+package pod
+
+import (
+	"context"
+	"slices"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
+	"github.com/meshtables/meshtables/iptables/kernel"
+	"github.com/meshtables/meshtables/iptables/namespace"
+)
+
+// Found is what is installed.
+type Found struct {
+	kernel.Installed
+	// Ours are the backends in which something is ours, the one that was asked for first.
+	Ours []installed.Backend
+	// Candidates are what there is to say of a backend that was asked for; they are there
+	// with an error too.
+	Candidates []kernel.Candidate
+
+	asked kernel.Backend // by its name, or nil
+}
+
+// Find reads what is installed. A backend that is asked for by its name has to be there;
+// with [kernel.Auto] none is chosen.
+func Find(ctx context.Context, ns *namespace.Namespace, backend string) (Found, error) {
+	var f Found
+	var err error
+	if backend == kernel.Auto {
+		f.Installed, err = kernel.Read(ctx, ns)
+	} else {
+		err = f.findBy(ctx, ns, backend)
+	}
+	if err != nil {
+		return f, err
+	}
+	f.Ours = f.Own()
+	if at := slices.IndexFunc(f.Ours, func(b installed.Backend) bool { return b.Name == backend }); at > 0 {
+		first := f.Ours[at]
+		f.Ours = slices.Insert(slices.Delete(f.Ours, at, at+1), 0, first)
+	}
+	return f, nil
+}
+
+func (f *Found) findBy(ctx context.Context, ns *namespace.Namespace, backend string) error {
+	choice, err := kernel.Choose(ctx, ns, backend, iptables.Plan{})
+	f.Candidates = choice.Candidates
+	if err != nil {
+		return err
+	}
+	f.asked = choice.Backend
+	f.Installed, err = kernel.ReadBy(ctx, ns, choice.Backend)
+	return err
+}
+
+// Live returns the backend whose rules count for who asks about what is installed: the
+// first that holds rules of ours, or where none does the one that would.
+func (f *Found) Live() installed.Backend {
+	if len(f.Ours) > 0 {
+		return f.Ours[0]
+	}
+	return f.expected()
+}
+
+// expected returns the backend that was asked for, or that would be chosen.
+func (f *Found) expected() installed.Backend {
+	if f.asked == nil {
+		return f.Backend(f.Default())
+	}
+	b := f.Backend(kernel.FormOf(f.asked))
+	b.Name = f.asked.Name()
+	return b
+}
+
+// Compared returns the backend that is compared with what is wanted: the one that was
+// asked for or, if none was, a form of nf_tables that holds rules of ours. Those that are
+// in legacy tables only are not where they would be, if the kernel has nf_tables.
+func (f *Found) Compared() installed.Backend {
+	for _, b := range f.Ours {
+		if f.asked == nil && b.Form != installed.Legacy {
+			return b
+		}
+	}
+	return f.expected()
+}

@@ -1,0 +1,125 @@
+// Package pod does for the network namespace of a pod what the command line, a plugin of
+// the container runtime and an audit have in common: it plans what is captured, applies it,
+// finds what is installed, and compares the two. What there is to say about it comes
+// back as sentences.
+package pod
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
+	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/form"
+	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/namespace"
+)
+
+// Plan is what is to be captured, and why.
+type Plan struct {
+	Config config.Config
+	Host   host.Host
+	// ResolvConf is the file that the name servers are from.
+	ResolvConf string
+	// Capture has the rules, the routing and the warnings.
+	capture.Capture
+}
+
+// NewPlan reads what the options leave to the namespace and returns what follows from
+// both. It changes nothing.
+func NewPlan(ctx context.Context, ns *namespace.Namespace, cfg config.Config) (Plan, error) {
+	p := Plan{Config: cfg}
+	var known bool
+	p.ResolvConf, known = resolvConf(ns, cfg.RedirectDNS && !cfg.CaptureAllDNS)
+	var err error
+	if p.Host, err = host.Discover(ctx, ns, p.ResolvConf); err != nil {
+		return p, err
+	}
+	p.Capture = sidecar.Plan(cfg, p.Host)
+	if !known {
+		warning := fmt.Sprintf("the captured name servers are this machine's (%s), as no process in the network namespace tells of others\n"+
+			"hint: name a process of the pod with --network-namespace, or capture the queries to all servers with --capture-all-dns", p.ResolvConf)
+		p.Warnings = slices.Insert(slices.Clip(p.Warnings), 0, warning)
+	}
+	return p, nil
+}
+
+// resolvConf returns the file that the namespace's name servers are in: that of a process
+// there. Of a network namespace alone, a process has to be looked for, if the name
+// servers matter; without one it is the file of this machine, which is not known to be
+// the right one.
+func resolvConf(ns *namespace.Namespace, matters bool) (path string, known bool) {
+	switch {
+	case ns.PID() != 0:
+		return fmt.Sprintf("/proc/%d/root%s", ns.PID(), host.ResolvConf), true
+	case ns.IsOwn() || !matters:
+		return host.ResolvConf, true
+	}
+	if path, ok := host.FindResolvConf(ns); ok {
+		return path, true
+	}
+	return host.ResolvConf, false
+}
+
+// Ruleset returns the rules in the form of iptables.
+func (p *Plan) Ruleset() iptables.Ruleset { return form.IPTables(p.Rules) }
+
+// Validate returns why the kernel would not take the rules, if it would not.
+func (p *Plan) Validate() error {
+	if err := p.Rules.Validate(); err != nil {
+		return fmt.Errorf("nothing was changed, as the kernel would not take these rules: %w", err)
+	}
+	return nil
+}
+
+// FamilyNames returns the names of families.
+func FamilyNames(families []iptables.Family) []string {
+	var names []string
+	for _, f := range families {
+		names = append(names, f.String())
+	}
+	return names
+}
+
+// Facts returns what the plan follows from that no option says, a line each.
+func (p *Plan) Facts() []string {
+	lines := []string{
+		"IPv6: " + p.foundIPv6(),
+		fmt.Sprintf("the proxy's users: %s; its groups: %s", join(p.Config.ProxyUIDs), join(p.Config.ProxyGIDs)),
+	}
+	switch {
+	case !p.Config.RedirectDNS:
+	case p.Config.CaptureAllDNS:
+		lines = append(lines, "name servers: any (--capture-all-dns)")
+	case len(p.Host.NameServers) > 0:
+		lines = append(lines, fmt.Sprintf("name servers: %s (%s)", join(p.Host.NameServers), p.ResolvConf))
+	}
+	return lines
+}
+
+// foundIPv6 returns whether IPv6 is captured, and why.
+func (p *Plan) foundIPv6() string {
+	captured := slices.Contains(p.Rules.Families, iptables.IPv6)
+	switch {
+	case p.Config.IPv6 != config.IPv6Auto && captured:
+		return "captured (--ipv6=on)"
+	case p.Config.IPv6 != config.IPv6Auto:
+		return "not captured (--ipv6=off)"
+	case captured:
+		return "captured: the namespace has a global IPv6 address (--ipv6=auto)"
+	}
+	return "not captured: the namespace has no global IPv6 address (--ipv6=auto)"
+}
+
+// join returns values as a list in a sentence.
+func join[T any](values []T) string {
+	words := make([]string, len(values))
+	for i, v := range values {
+		words[i] = fmt.Sprint(v)
+	}
+	return strings.Join(words, ", ")
+}
