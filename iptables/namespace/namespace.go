@@ -29,9 +29,10 @@ type Namespace struct {
 	// says why.
 	file    *os.File
 	fileErr error
-	// home is that of the namespace to go back to; nil if this is the calling thread's.
+	own     bool
+	// home is that of the namespace that threads come from, nil if it is not known.
 	home *os.File
-	pid  int
+	pid  int // or 0
 
 	dial      func() (nfnetlink.Socket, error)
 	netfilter *nfnetlink.Conn
@@ -43,7 +44,7 @@ const threadFile = "/proc/thread-self/ns/net"
 // Own returns the namespace that the calling thread is in. It has to be used from there;
 // that is any thread of a process that has moved none.
 func Own() *Namespace {
-	n := &Namespace{dial: dialKernel}
+	n := &Namespace{own: true, dial: dialKernel}
 	n.file, n.fileErr = os.Open(threadFile)
 	return n
 }
@@ -68,9 +69,7 @@ func Open(name string) (*Namespace, error) {
 	if n.file, err = os.Open(path); err != nil {
 		return nil, n.openError(path, err)
 	}
-	if n.home, err = os.Open(threadFile); err != nil {
-		return nil, errors.Join(fmt.Errorf("failed to identify the own network namespace: %w", err), n.Close())
-	}
+	n.home, _ = os.Open(threadFile)
 	if err := n.Do(func() error { return nil }); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
@@ -124,7 +123,7 @@ func (n *Namespace) Close() error {
 }
 
 // IsOwn reports whether it is the namespace that the calling thread was in from the start.
-func (n *Namespace) IsOwn() bool { return n.home == nil }
+func (n *Namespace) IsOwn() bool { return n.own }
 
 // PID returns a process in the namespace, or 0 where none was named.
 func (n *Namespace) PID() int { return n.pid }
@@ -133,11 +132,12 @@ func (n *Namespace) PID() int { return n.pid }
 // namespace is open. The own one has none in sandboxes without /proc.
 func (n *Namespace) File() (*os.File, error) { return n.file, n.fileErr }
 
-// Do calls f on a thread that is in the namespace and stays there until f returns. What f
-// opens and starts is of the namespace; goroutines that it starts are not on the thread.
-// f must not end the goroutine.
+// Do calls f on a thread that is in the namespace and stays there until f returns: the
+// calling one or, for another namespace than the own, one that is moved there for it.
+// What f opens and starts is of the namespace; goroutines that it starts are not on the
+// thread. f must not end the goroutine.
 func (n *Namespace) Do(f func() error) error {
-	if n.IsOwn() {
+	if n.own {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		return f()
@@ -149,7 +149,7 @@ func (n *Namespace) Do(f func() error) error {
 		if err == nil {
 			err = f()
 		}
-		if unix.Setns(int(n.home.Fd()), unix.CLONE_NEWNET) == nil {
+		if n.home != nil && unix.Setns(int(n.home.Fd()), unix.CLONE_NEWNET) == nil {
 			runtime.UnlockOSThread()
 		}
 		// Otherwise the thread ends with the goroutine, being of no use to others.
