@@ -30,9 +30,7 @@ type Namespace struct {
 	file    *os.File
 	fileErr error
 	own     bool
-	// home is that of the namespace that threads come from, nil if it is not known.
-	home *os.File
-	pid  int // or 0
+	pid     int // or 0
 
 	dial      func() (nfnetlink.Socket, error)
 	netfilter *nfnetlink.Conn
@@ -69,7 +67,6 @@ func Open(name string) (*Namespace, error) {
 	if n.file, err = os.Open(path); err != nil {
 		return nil, n.openError(path, err)
 	}
-	n.home, _ = os.Open(threadFile)
 	if err := n.Do(func() error { return nil }); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
@@ -114,10 +111,8 @@ func (n *Namespace) Close() error {
 	if n.routing != nil {
 		n.routing.Close()
 	}
-	for _, file := range []*os.File{n.file, n.home} {
-		if file != nil {
-			errs = append(errs, file.Close())
-		}
+	if n.file != nil {
+		errs = append(errs, n.file.Close())
 	}
 	return errors.Join(errs...)
 }
@@ -145,17 +140,31 @@ func (n *Namespace) Do(f func() error) error {
 	result := make(chan error)
 	go func() {
 		runtime.LockOSThread()
+		back := wayBack()
 		err := n.enter()
 		if err == nil {
 			err = f()
 		}
-		if n.home != nil && unix.Setns(int(n.home.Fd()), unix.CLONE_NEWNET) == nil {
+		if back() {
 			runtime.UnlockOSThread()
 		}
 		// Otherwise the thread ends with the goroutine, being of no use to others.
 		result <- err
 	}()
 	return <-result
+}
+
+// wayBack returns what moves the calling thread to the namespace that it is in now, and
+// reports whether it did.
+func wayBack() func() bool {
+	here, err := os.Open(threadFile)
+	if err != nil {
+		return func() bool { return false }
+	}
+	return func() bool {
+		defer here.Close()
+		return unix.Setns(int(here.Fd()), unix.CLONE_NEWNET) == nil
+	}
 }
 
 func (n *Namespace) enter() error {
