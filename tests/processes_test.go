@@ -11,8 +11,8 @@ import (
 )
 
 // TestRunsNothing has strace write down every program that a run over netlink
-// executes and every file that it opens: it executes itself, and opens no file to
-// write to it, so no lock file either.
+// executes, and every file and socket that it opens: it executes itself, opens no file to
+// write to it, so no lock file either, and asks everything over two sockets.
 func TestRunsNothing(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("strace"); err != nil {
@@ -29,6 +29,8 @@ func TestRunsNothing(t *testing.T) {
 				{[]string{"--mode=TPROXY"}, "applied"},
 				{[]string{"--mode=TPROXY"}, "unchanged"},
 				{[]string{"verify", "--mode=TPROXY"}, "as wanted"},
+				{[]string{"show"}, ""},
+				{[]string{"explain", "out", "203.0.113.10:443", "--live"}, "redirected"},
 				{[]string{"--redirect-dns", "--ipv6=off"}, "applied"},
 				{[]string{"--cleanup-only"}, "removed"},
 				{[]string{"--cleanup-only"}, "nothing to remove"},
@@ -44,6 +46,8 @@ var (
 	execution = regexp.MustCompile(`\bexecve(at)?\(`)
 	// written is how openat(2) shows a file that is opened to be changed.
 	written = regexp.MustCompile(`O_WRONLY|O_RDWR|O_CREAT`)
+	// socket is one to the kernel: netfilter's and that of routing.
+	socket = regexp.MustCompile(`\bsocket\(AF_NETLINK`)
 	// locked is a file that looks like a lock, whatever it is opened for.
 	locked = regexp.MustCompile(`\.lock"|/run/|/var/lock`)
 )
@@ -55,7 +59,7 @@ func runsNothing(t *testing.T, p pod, answer string, args ...string) {
 	trace := filepath.Join(t.TempDir(), "trace")
 	c.Args = append([]string{
 		"--follow-forks", "--quiet=all", "--signal=none", "--output=" + trace,
-		"--trace=execve,execveat,open,openat,openat2,creat", "--", c.Path,
+		"--trace=execve,execveat,open,openat,openat2,creat,socket", "--", c.Path,
 	}, args...)
 	c.Path = "strace"
 	c.Stdout, c.Stderr = &out, &out
@@ -66,11 +70,14 @@ func runsNothing(t *testing.T, p pod, answer string, args ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	executed := len(execution.FindAllString(string(text), -1))
+	executed, sockets := len(execution.FindAllString(string(text), -1)), len(socket.FindAllString(string(text), -1))
 	for call := range strings.Lines(string(text)) {
 		if written.MatchString(call) || locked.MatchString(call) {
 			t.Errorf("meshtables %s opens a file to change it or a lock: %s", strings.Join(args, " "), call)
 		}
+	}
+	if sockets > 2 {
+		t.Errorf("meshtables %s opens %d sockets, want those of netfilter and of routing:\n%s", strings.Join(args, " "), sockets, text)
 	}
 	if executed != 1 {
 		t.Errorf("meshtables %s executes %d programs, want itself only:\n%s", strings.Join(args, " "), executed, text)

@@ -50,60 +50,66 @@ func ReadBy(ctx context.Context, ns *namespace.Namespace, b Backend) (Installed,
 	return read(ctx, ns, b)
 }
 
-func read(ctx context.Context, ns *namespace.Namespace, asked Backend) (Installed, error) {
-	i := Installed{namespace: ns}
-	if err := i.readNFTables(ctx, asked); err != nil {
-		return Installed{}, err
-	}
-	programs, ok := asked.(*xtables.Backend)
-	if ok {
-		if err := i.readBy(ctx, programs); err != nil {
+func read(ctx context.Context, ns *namespace.Namespace, asked Backend) (i Installed, err error) {
+	i.namespace = ns
+	programs, byPrograms := asked.(*xtables.Backend)
+	var theirs installed.Backend
+	if byPrograms {
+		if theirs, err = programs.Load(ctx); err != nil {
 			return Installed{}, err
 		}
 	}
-	if !ok || programs.Variant() != xtables.Legacy {
-		if err := i.readLegacy(ctx); err != nil {
-			i.Unread = errors.Join(i.Unread, err)
-		}
+	if err := i.readNFTables(ctx, asked); err != nil {
+		return Installed{}, err
+	}
+	if byPrograms {
+		i.put(theirs)
+	}
+	if theirs.Form == installed.Legacy {
+		i.legacy = programs
+	} else if err := i.readLegacy(ctx); err != nil {
+		i.Unread = errors.Join(i.Unread, err)
 	}
 	i.routing, i.routingErr = routes.Read(ctx, ns)
 	return i, nil
 }
 
+// readNFTables reads what is in nf_tables, if the kernel has it.
 func (i *Installed) readNFTables(ctx context.Context, asked Backend) (err error) {
 	i.Namespace, err = nftables.Read(ctx, i.namespace)
 	i.HasNFTables = err == nil
 	if err == nil {
 		return nil
 	}
-	_, isAsked := asked.(*nftables.Backend)
-	switch {
-	case isAsked, ctx.Err() != nil:
+	if _, over := asked.(*nftables.Backend); over || ctx.Err() != nil {
 		return err
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("failed to look for rules in nf_tables: %w", err)
 	}
-	if i.HasNFTables = nftables.New(i.namespace).Exists(ctx) == nil; i.HasNFTables {
-		i.Unread = fmt.Errorf("failed to look for rules in nf_tables: %w", err)
+	unread := fmt.Errorf("failed to look for rules in nf_tables: %w", err)
+	if errors.Is(err, fs.ErrPermission) {
+		return unread
 	}
+	i.HasNFTables = nftables.New(i.namespace).Exists(ctx) == nil
+	switch {
+	case !i.HasNFTables:
+		return nil
+	case asked == nil:
+		return unread
+	}
+	// Who works by programs can go on.
+	i.Unread = unread
 	return nil
 }
 
-// readBy puts what programs read in the place of what is of their form.
-func (i *Installed) readBy(ctx context.Context, programs *xtables.Backend) error {
-	have, err := programs.Load(ctx)
-	if err != nil {
-		return err
-	}
-	i.Backends = slices.DeleteFunc(i.Backends, func(b installed.Backend) bool { return b.Form == have.Form })
+// put puts what programs have read in the place of what is of their form.
+func (i *Installed) put(theirs installed.Backend) {
+	i.Backends = slices.DeleteFunc(i.Backends, func(b installed.Backend) bool { return b.Form == theirs.Form })
 	at := 0
-	if have.Form == installed.Legacy {
-		i.legacy, at = programs, len(i.Backends)
+	if theirs.Form == installed.Legacy {
+		at = len(i.Backends)
 	}
-	if len(have.Rules.Tables) > 0 {
-		i.Backends = slices.Insert(i.Backends, at, have)
+	if len(theirs.Rules.Tables) > 0 {
+		i.Backends = slices.Insert(i.Backends, at, theirs)
 	}
-	return nil
 }
 
 // readLegacy reads the legacy tables where there are any.

@@ -29,9 +29,8 @@ type Namespace struct {
 	// says why.
 	file    *os.File
 	fileErr error
-	// home is that of the namespace to go back to; nil if this is the calling thread's.
-	home *os.File
-	pid  int
+	own     bool
+	pid     int // or 0
 
 	dial      func() (nfnetlink.Socket, error)
 	netfilter *nfnetlink.Conn
@@ -43,7 +42,7 @@ const threadFile = "/proc/thread-self/ns/net"
 // Own returns the namespace that the calling thread is in. It has to be used from there;
 // that is any thread of a process that has moved none.
 func Own() *Namespace {
-	n := &Namespace{dial: dialKernel}
+	n := &Namespace{own: true, dial: dialKernel}
 	n.file, n.fileErr = os.Open(threadFile)
 	return n
 }
@@ -67,9 +66,6 @@ func Open(name string) (*Namespace, error) {
 	var err error
 	if n.file, err = os.Open(path); err != nil {
 		return nil, n.openError(path, err)
-	}
-	if n.home, err = os.Open(threadFile); err != nil {
-		return nil, errors.Join(fmt.Errorf("failed to identify the own network namespace: %w", err), n.Close())
 	}
 	if err := n.Do(func() error { return nil }); err != nil {
 		return nil, errors.Join(err, n.Close())
@@ -115,16 +111,14 @@ func (n *Namespace) Close() error {
 	if n.routing != nil {
 		n.routing.Close()
 	}
-	for _, file := range []*os.File{n.file, n.home} {
-		if file != nil {
-			errs = append(errs, file.Close())
-		}
+	if n.file != nil {
+		errs = append(errs, n.file.Close())
 	}
 	return errors.Join(errs...)
 }
 
 // IsOwn reports whether it is the namespace that the calling thread was in from the start.
-func (n *Namespace) IsOwn() bool { return n.home == nil }
+func (n *Namespace) IsOwn() bool { return n.own }
 
 // PID returns a process in the namespace, or 0 where none was named.
 func (n *Namespace) PID() int { return n.pid }
@@ -133,11 +127,12 @@ func (n *Namespace) PID() int { return n.pid }
 // namespace is open. The own one has none in sandboxes without /proc.
 func (n *Namespace) File() (*os.File, error) { return n.file, n.fileErr }
 
-// Do calls f on a thread that is in the namespace and stays there until f returns. What f
-// opens and starts is of the namespace; goroutines that it starts are not on the thread.
-// f must not end the goroutine.
+// Do calls f on a thread that is in the namespace and stays there until f returns: the
+// calling one or, for another namespace than the own, one that is moved there for it.
+// What f opens and starts is of the namespace; goroutines that it starts are not on the
+// thread. f must not end the goroutine.
 func (n *Namespace) Do(f func() error) error {
-	if n.IsOwn() {
+	if n.own {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		return f()
@@ -145,17 +140,31 @@ func (n *Namespace) Do(f func() error) error {
 	result := make(chan error)
 	go func() {
 		runtime.LockOSThread()
+		back := wayBack()
 		err := n.enter()
 		if err == nil {
 			err = f()
 		}
-		if unix.Setns(int(n.home.Fd()), unix.CLONE_NEWNET) == nil {
+		if back() {
 			runtime.UnlockOSThread()
 		}
 		// Otherwise the thread ends with the goroutine, being of no use to others.
 		result <- err
 	}()
 	return <-result
+}
+
+// wayBack returns what moves the calling thread to the namespace that it is in now, and
+// reports whether it did.
+func wayBack() func() bool {
+	here, err := os.Open(threadFile)
+	if err != nil {
+		return func() bool { return false }
+	}
+	return func() bool {
+		defer here.Close()
+		return unix.Setns(int(here.Fd()), unix.CLONE_NEWNET) == nil
+	}
 }
 
 func (n *Namespace) enter() error {

@@ -1,0 +1,71 @@
+package kernel
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
+	"github.com/meshtables/meshtables/iptables/internal/nstest"
+	"github.com/meshtables/meshtables/iptables/namespace"
+)
+
+// Everything that is there is read at once, ours or not, and by another thread than those
+// of the namespace.
+func TestRead(t *testing.T) {
+	t.Parallel()
+	nstest.Enter(t)
+	found, err := Read(t.Context(), nstest.Here(t))
+	if err != nil || len(found.Backends)+len(found.Chains) > 0 || found.Unread != nil || !found.HasNFTables {
+		t.Fatalf("in an empty namespace: got %v, %v", found, err)
+	}
+	if found.Default() != installed.NFT {
+		t.Errorf("rules would be in the form %s", found.Default())
+	}
+	if _, err := Install(t.Context(), nstest.Here(t), wanting(choose(t, Native), natRules(iptables.Return)), routing()); err != nil {
+		t.Fatal(err)
+	}
+	nstest.Run(t, "iptables-legacy", "-t", "nat", "-A", "OUTPUT", "-j", "ACCEPT")
+	nstest.Run(t, "nft", "add table inet other { chain c { type filter hook output priority 0; policy drop; }; }")
+
+	ns, err := namespace.Open(fmt.Sprintf("/proc/%d/task/%d/ns/net", os.Getpid(), syscall.Gettid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ns.Close()
+	there := make(chan Installed, 1)
+	go func() {
+		found, err := Read(t.Context(), ns)
+		if err != nil {
+			t.Error(err)
+		}
+		there <- found
+	}()
+	found = <-there
+	var forms, ours []installed.Form
+	for _, b := range found.Backends {
+		forms = append(forms, b.Form)
+	}
+	for _, b := range found.Own() {
+		ours = append(ours, b.Form)
+	}
+	if d := cmp.Diff([][]installed.Form{{installed.Native, installed.Legacy}, {installed.Native}}, [][]installed.Form{forms, ours}); d != "" {
+		t.Errorf("forms, and those with something of ours (-want +got):\n%s", d)
+	}
+	want := InForm(installed.Native, natRules(iptables.Return))
+	if b := found.Backend(installed.Native); !b.Has(&want) {
+		t.Errorf("got\n%s", b.Rules.Save(iptables.IPv4))
+	}
+	if !slices.ContainsFunc(found.Chains, func(c installed.Chain) bool { return c.Table == "inet other" }) {
+		t.Errorf("got the chains %v", found.Chains)
+	}
+	state, err := found.Routing()
+	if err != nil || len(state.Own()) != 5 {
+		t.Errorf("got the routing %v, %v", state, err)
+	}
+}
