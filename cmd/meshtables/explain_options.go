@@ -37,35 +37,35 @@ func (o *options) explainRows() []row {
 		{config.Option{
 			Name:  "live",
 			Usage: "explain by the rules that are installed, not by those that these options would make",
-		}, config.BoolValue(&o.live)},
+		}, config.Bool(&o.live)},
 		{config.Option{
 			Name:  "trace",
 			Usage: "ask the kernel too, with one real packet, and show its answer beside",
-		}, config.BoolValue(&o.trace)},
+		}, config.Bool(&o.trace)},
 		{config.Option{
 			Name:  "from",
 			Usage: "where the connection comes from, with or without a port (default another machine; for out the pod itself)",
-		}, config.StringValue("address", &o.from)},
+		}, config.Text("address", &o.from)},
 		{config.Option{
 			Name:  "proto",
 			Usage: "protocol of the connection: tcp or udp",
-		}, config.ChoiceValue("protocol", &o.protocol, iptables.TCP, iptables.UDP)},
+		}, config.Choice("protocol", &o.protocol, iptables.TCP, iptables.UDP)},
 		{config.Option{
 			Name:  "uid",
 			Usage: "user who connects, name or number (default an ordinary application, not the proxy)",
-		}, config.StringValue("user", &o.uid)},
+		}, config.Text("user", &o.uid)},
 		{config.Option{
 			Name:  "gid",
 			Usage: "group that connects, name or number (default an ordinary application's)",
-		}, config.StringValue("group", &o.gid)},
+		}, config.Text("group", &o.gid)},
 		{config.Option{
 			Name:  "in-interface",
 			Usage: "where it comes in (default eth0)",
-		}, config.StringValue("interface", &o.in)},
+		}, config.Text("interface", &o.in)},
 		{config.Option{
 			Name:  "out-interface",
 			Usage: "where it goes out (default lo to the pod's own and to loopback addresses, else eth0)",
-		}, config.StringValue("interface", &o.out)},
+		}, config.Text("interface", &o.out)},
 		{config.Option{
 			Name:  "mark",
 			Usage: "mark of the packet",
@@ -77,7 +77,7 @@ func (o *options) explainRows() []row {
 		{config.Option{
 			Name:  "ctstate",
 			Usage: "state of its connection: NEW, ESTABLISHED or INVALID",
-		}, config.ChoiceValue("state", &o.ctstate, "NEW", "ESTABLISHED", "INVALID")},
+		}, config.Choice("state", &o.ctstate, "NEW", "ESTABLISHED", "INVALID")},
 	}
 	for i := range rows {
 		rows[i].FlagOnly = true

@@ -110,53 +110,53 @@ func (o *options) rows() []row {
 			Name: config.FileOption,
 			Usage: "read options from this file: YAML, the names of options without dashes, and their values; " +
 				"it goes after the environment and before annotations",
-		}, config.FileValue("file", &o.config)},
+		}, config.File("file", &o.config)},
 		{config.Option{
 			Name:  annotationsOption,
 			Usage: "read the pod's annotations from this file, written by the downward API",
-		}, config.FileValue("file", &o.annotations)},
+		}, config.File("file", &o.annotations)},
 		{config.Option{
 			Name: "backend",
 			Usage: "form of the rules, and who writes them: iptables-nft (over netlink, listed by iptables), nftables " +
 				"(over netlink, nf_tables' own form, listed by nft), iptables-legacy or iptables (by these programs), " +
 				"or auto for the first that works",
-		}, config.ChoiceValue("name", &o.backend, kernel.Names()...)},
+		}, config.Choice("name", &o.backend, kernel.Names()...)},
 		{config.Option{
 			Name: namespaceOption, Shared: true,
 			Usage: "work in the network namespace of this process or file, such as /run/netns/NAME",
-		}, config.FileValue("pid|file", &o.networkNamespace)},
+		}, config.File("pid|file", &o.networkNamespace)},
 		{config.Option{
 			Name: "cni-mode", Shared: true,
 			Usage: "run from a node: users and groups are numbers, as their names belong to the pod",
-		}, config.BoolValue(&o.cniMode)},
+		}, config.Bool(&o.cniMode)},
 		{config.Option{
 			Name: "output", Letter: "O",
 			Usage: "form of what is printed: text or json",
-		}, outputValue{config.ChoiceValue("form", &o.output, outputText, outputJSON)}},
+		}, outputValue{config.Choice("form", &o.output, outputText, outputJSON)}},
 		{config.Option{
 			Name: "verbose", Letter: "v",
 			Usage: "say what is found and done",
-		}, config.BoolValue(&o.verbose)},
+		}, config.Bool(&o.verbose)},
 		{config.Option{
 			Name:  "log-format",
 			Usage: "form of messages on stderr: text or json",
-		}, config.ChoiceValue("form", &o.logs, logText, logJSON)},
+		}, config.Choice("form", &o.logs, logText, logJSON)},
 		{config.Option{
 			Name:  "log-level",
 			Usage: "least severe messages to show: debug, info, warn or error",
-		}, anyCase{config.ChoiceValue("level", &o.logLevel, logDebug, logInfo, logWarn, logError)}},
+		}, anyCase{config.Choice("level", &o.logLevel, logDebug, logInfo, logWarn, logError)}},
 		{config.Option{
 			Name: "force-iptables-binary", Shared: true, Hidden: true,
 			Usage: "as --backend=iptables-nft or --backend=iptables-legacy",
-		}, config.ChoiceValue("variant", &o.forceBinary, "nft", "legacy", "")},
+		}, config.Choice("variant", &o.forceBinary, "nft", "legacy", "")},
 		{config.Option{
 			Name: "native-nftables", Shared: true, Hidden: true,
 			Usage: "as --backend=nftables",
-		}, config.BoolValue(&o.nativeNft)},
+		}, config.Bool(&o.nativeNft)},
 		{config.Option{
 			Name: "log_as_json", Shared: true, Hidden: true,
 			Usage: "as --log-format=json",
-		}, config.BoolValue(&o.logJSON)},
+		}, config.Bool(&o.logJSON)},
 	}
 }
 
@@ -165,23 +165,23 @@ func (o *applyOptions) rows() []row {
 		{config.Option{
 			Name: "dry-run", Shared: true, Letter: "n",
 			Usage: "print what iptables-save would print after applying by iptables-nft, and change nothing",
-		}, config.BoolValue(&o.dryRun)},
+		}, config.Bool(&o.dryRun)},
 		{config.Option{
 			Name: "cleanup-only", Shared: true,
 			Usage: "remove everything that meshtables or istio-iptables wrote; needs no other option",
-		}, config.BoolValue(&o.cleanupOnly)},
+		}, config.Bool(&o.cleanupOnly)},
 		{config.Option{
 			Name: "run-validation", Shared: true,
 			Usage: "open connections afterwards and see that they arrive at the proxy's ports",
-		}, config.BoolValue(&o.runValidation)},
+		}, config.Bool(&o.runValidation)},
 		{config.Option{
 			Name: "skip-rule-apply", Shared: true,
 			Usage: "do not apply rules",
-		}, config.BoolValue(&o.skipRuleApply)},
+		}, config.Bool(&o.skipRuleApply)},
 		{config.Option{
 			Name:  "host-network",
 			Usage: "apply even in what looks like the host's own network namespace",
-		}, config.BoolValue(&o.hostNetwork)},
+		}, config.Bool(&o.hostNetwork)},
 	}
 }
 

@@ -30,7 +30,7 @@ func (o *options) showRows() []row {
 	return []row{{config.Option{
 		Name: "output", Letter: "O",
 		Usage: "form of what is printed: text, json, or a picture for Graphviz or for Mermaid: dot, mermaid",
-	}, config.ChoiceValue("form", &o.output, outputText, outputJSON, outputDot, outputMermaid)}}
+	}, config.Choice("form", &o.output, outputText, outputJSON, outputDot, outputMermaid)}}
 }
 
 // show prints what is installed.

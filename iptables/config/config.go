@@ -109,12 +109,6 @@ const (
 	IPv6Off  IPv6 = "off"
 )
 
-// PortSelection is every port, or a list that may be empty.
-type PortSelection struct {
-	All   bool
-	Ports []iptables.PortRange
-}
-
 // UserTraffic is what users send: of one protocol, or of any where Protocol is
 // empty; to some ports, or to any where Ports is zero.
 type UserTraffic struct {
@@ -122,18 +116,6 @@ type UserTraffic struct {
 	Ports    iptables.PortRange
 	// First and Last make an inclusive range of user ids.
 	First, Last uint32
-}
-
-// CIDRSelection is every address, or a list that may be empty.
-type CIDRSelection struct {
-	All   bool
-	CIDRs []netip.Prefix
-}
-
-// GroupSelection is every group, or a list of 1 to [MaxIncludedGroups].
-type GroupSelection struct {
-	All    bool
-	Groups []uint32
 }
 
 // MaxIncludedGroups bounds a list of included groups: all of them share one

@@ -71,7 +71,7 @@ func (r *reading) applyOwnPorts() {
 	if exclude.authority == byAnnotation {
 		own = append(own, r.ExcludedPorts...)
 	}
-	r.ExcludedPorts = distinct(own)
+	r.ExcludedPorts = Distinct(own)
 }
 
 // parseStatusPort returns one port, or none for "0", which tells the injector
@@ -81,7 +81,7 @@ func parseStatusPort(text string) ([]iptables.PortRange, error) {
 		return nil, nil
 	}
 	var p uint16
-	if port(&p).Set(text) != nil {
+	if Port(&p).Set(text) != nil {
 		return nil, errors.New("must be one port, from 1 to 65535, or 0 for none")
 	}
 	return []iptables.PortRange{iptables.Port(p)}, nil

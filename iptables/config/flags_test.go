@@ -16,10 +16,10 @@ type own struct {
 }
 
 func (o *own) register(flags *Flags) {
-	flags.Register(Option{Name: "dry-run", Shared: true, Letter: "n", Usage: "print"}, BoolValue(&o.dryRun))
+	flags.Register(Option{Name: "dry-run", Shared: true, Letter: "n", Usage: "print"}, Bool(&o.dryRun))
 	flags.Register(Option{Name: "backend", Reference: []string{"force-binary", "binary"}, Env: []string{"FORCED"}, Usage: "how"},
-		ChoiceValue("backend", &o.backend, "auto", "nft", "legacy"))
-	flags.Register(Option{Name: "annotations", Hidden: true, Usage: "file"}, StringValue("file", &o.file))
+		Choice("backend", &o.backend, "auto", "nft", "legacy"))
+	flags.Register(Option{Name: "annotations", Hidden: true, Usage: "file"}, Text("file", &o.file))
 }
 
 func TestRegister(t *testing.T) {

@@ -34,50 +34,39 @@ func (d *draft) groupID(name string) (uint32, error) {
 	return d.users.GroupID(name)
 }
 
-// lookup finds the id for a name.
-type lookup func(name string) (uint32, error)
+// Lookup finds the id for a name.
+type Lookup func(name string) (uint32, error)
 
-func users(target *[]uint32, find lookup) pflag.Value  { return idList(target, "user", find) }
-func groups(target *[]uint32, find lookup) pflag.Value { return idList(target, "group", find) }
+// UserIDs returns a value that is a list of users by name or number.
+func UserIDs(target *[]uint32, find Lookup) pflag.Value { return idList(target, "user", find) }
 
-func groupSelection(s *GroupSelection, find lookup) pflag.Value {
-	l := idList(&s.Groups, "group", find)
-	l.check = func(ids []uint32) error {
-		switch {
-		case len(ids) == 0:
-			return errors.New("there is none")
-		case len(ids) > MaxIncludedGroups:
-			return fmt.Errorf("there are %d, and at most %d are possible", len(ids), MaxIncludedGroups)
-		}
-		return nil
-	}
-	return newSelection(&s.All, l)
-}
+// GroupIDs returns a value that is a list of groups by name or number.
+func GroupIDs(target *[]uint32, find Lookup) pflag.Value { return idList(target, "group", find) }
 
 // idList is a list of users or groups; who is "user" or "group".
-func idList(target *[]uint32, who string, find lookup) list[uint32] {
-	return list[uint32]{
-		target: target,
-		kind:   who + "s",
-		must:   who + "s by name or number",
-		parse:  func(word string) (uint32, error) { return parseID(word, who, find) },
-		print:  formatID,
+func idList(target *[]uint32, who string, find Lookup) List[uint32] {
+	return List[uint32]{
+		Target: target,
+		Kind:   who + "s",
+		Must:   who + "s by name or number",
+		Parse:  func(word string) (uint32, error) { return ParseID(word, who, find) },
+		Print:  formatID,
 	}
 }
 
 // userTraffic is a list of users, each with a protocol and ports before it or not:
 // "1000", "udp:1000", "53:1000", "udp:53:1000", "tcp:8000-8010:1000-1005".
-func userTraffic(target *[]UserTraffic, find lookup) pflag.Value {
-	return list[UserTraffic]{
-		target: target,
-		kind:   "users",
-		must:   "users such as 1000, udp:53:1000 or tcp:8000-8010:1000-1005",
-		parse:  func(word string) (UserTraffic, error) { return parseUserTraffic(word, find) },
-		print:  UserTraffic.String,
+func userTraffic(target *[]UserTraffic, find Lookup) pflag.Value {
+	return List[UserTraffic]{
+		Target: target,
+		Kind:   "users",
+		Must:   "users such as 1000, udp:53:1000 or tcp:8000-8010:1000-1005",
+		Parse:  func(word string) (UserTraffic, error) { return parseUserTraffic(word, find) },
+		Print:  UserTraffic.String,
 	}
 }
 
-func parseUserTraffic(word string, find lookup) (t UserTraffic, err error) {
+func parseUserTraffic(word string, find Lookup) (t UserTraffic, err error) {
 	parts := strings.Split(word, ":")
 	who := parts[len(parts)-1]
 	parts = parts[:len(parts)-1]
@@ -86,7 +75,7 @@ func parseUserTraffic(word string, find lookup) (t UserTraffic, err error) {
 		parts = parts[1:]
 	}
 	if len(parts) > 0 {
-		if t.Ports, err = parsePorts(strings.Join(parts, ":")); err != nil {
+		if t.Ports, err = ParsePorts(strings.Join(parts, ":")); err != nil {
 			return t, err
 		}
 	}
@@ -95,10 +84,10 @@ func parseUserTraffic(word string, find lookup) (t UserTraffic, err error) {
 	if !isRange || strings.Trim(first+last, "0123456789") != "" {
 		first, last = who, who
 	}
-	if t.First, err = parseID(first, "user", find); err != nil {
+	if t.First, err = ParseID(first, "user", find); err != nil {
 		return t, err
 	}
-	if t.Last, err = parseID(last, "user", find); err != nil {
+	if t.Last, err = ParseID(last, "user", find); err != nil {
 		return t, err
 	}
 	if t.First > t.Last {
@@ -123,7 +112,9 @@ func (t UserTraffic) String() string {
 	return b.String()
 }
 
-func parseID(word, who string, find lookup) (uint32, error) {
+// ParseID reads a number that is not 2^32-1, or looks up a name; who is "user" or "group".
+// Its errors go on after the word.
+func ParseID(word, who string, find Lookup) (uint32, error) {
 	if word == "" || strings.Trim(word, "0123456789") != "" {
 		id, err := find(word)
 		if err != nil {
