@@ -8,7 +8,6 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
-	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/foreign"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
@@ -18,7 +17,7 @@ import (
 
 // plan is what is to be captured, and why.
 type plan struct {
-	cfg   config.Config
+	cfg   sidecar.Config
 	facts host.Host
 	capture.Capture
 }

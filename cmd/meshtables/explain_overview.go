@@ -8,7 +8,6 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
-	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/explain"
 )
 
@@ -54,7 +53,7 @@ func (c *command) warnInexact(found *sidecar.Recognised) {
 // of which the first that fits a connection decides.
 type overview struct {
 	Families []string       `json:"families,omitempty"`
-	Mode     config.Mode    `json:"mode,omitempty"`
+	Mode     sidecar.Mode   `json:"mode,omitempty"`
 	Inbound  []overviewLine `json:"inbound"`
 	Outbound []overviewLine `json:"outbound"`
 }

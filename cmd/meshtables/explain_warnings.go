@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/foreign"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
@@ -15,10 +14,9 @@ import (
 // what is captured.
 func (c *command) warnUnused() {
 	var given []string
-	for _, arg := range config.Default().Args() {
-		option, _, _ := strings.Cut(arg, "=")
-		if c.line.set.Changed(strings.TrimPrefix(option, "--")) {
-			given = append(given, option)
+	for _, o := range c.line.flags.Policy() {
+		if c.line.set.Changed(o.Name) && !o.Hidden {
+			given = append(given, "--"+o.Name)
 		}
 	}
 	if given != nil {

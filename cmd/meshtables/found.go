@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 )
 
 // found returns what the plan follows from that no option says, a line each: what
@@ -30,9 +30,9 @@ func (p plan) found(resolvConf string) []string {
 func (p plan) foundIPv6() string {
 	captured := slices.Contains(p.Rules.Families, iptables.IPv6)
 	switch {
-	case p.cfg.IPv6 != config.IPv6Auto && captured:
+	case p.cfg.IPv6 != sidecar.IPv6Auto && captured:
 		return "captured (--ipv6=on)"
-	case p.cfg.IPv6 != config.IPv6Auto:
+	case p.cfg.IPv6 != sidecar.IPv6Auto:
 		return "not captured (--ipv6=off)"
 	case captured:
 		return "captured: the namespace has a global IPv6 address (--ipv6=auto)"

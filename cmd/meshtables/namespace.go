@@ -15,7 +15,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
-	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/kernel/xtables"
 )
@@ -123,7 +123,7 @@ func (p place) programOptions() xtables.Options {
 // checkIDs refuses users and groups that nobody can be in the network namespace,
 // because the user namespace that owns it does not map them: rules about them
 // would never match.
-func (c *command) checkIDs(cfg config.Config) error {
+func (c *command) checkIDs(cfg sidecar.Config) error {
 	maps, err := host.MappedIDs()
 	if err != nil {
 		return err
@@ -151,7 +151,7 @@ func (c *command) checkIDs(cfg config.Config) error {
 }
 
 // bounds returns the first and the last of each range of users.
-func bounds(users []config.UserTraffic) []uint32 {
+func bounds(users []sidecar.UserTraffic) []uint32 {
 	var ids []uint32
 	for _, u := range users {
 		ids = append(ids, u.First, u.Last)

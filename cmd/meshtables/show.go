@@ -26,11 +26,11 @@ const (
 )
 
 // showRows returns the options of show.
-func (o *options) showRows() []row {
-	return []row{{config.Option{
+func (o *options) showRows() []config.Row {
+	return []config.Row{{Option: config.Option{
 		Name: "output", Letter: "O",
 		Usage: "form of what is printed: text, json, or a picture for Graphviz or for Mermaid: dot, mermaid",
-	}, config.Choice("form", &o.output, outputText, outputJSON, outputDot, outputMermaid)}}
+	}, Value: config.Choice("form", &o.output, outputText, outputJSON, outputDot, outputMermaid)}}
 }
 
 // show prints what is installed.

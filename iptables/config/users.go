@@ -8,8 +8,6 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
-
-	"github.com/meshtables/meshtables/iptables"
 )
 
 // Users looks up ids by name. An unknown name is an error.
@@ -20,18 +18,21 @@ type Users interface {
 
 var errNoUsers = errors.New("there is no list of users and groups")
 
-func (d *draft) userID(name string) (uint32, error) {
-	if d.users == nil {
+// UserID finds the id of a user, if there is a list of users. It is a [Lookup] in what
+// the sources are when it is called.
+func (s *Sources) UserID(name string) (uint32, error) {
+	if s.Users == nil {
 		return 0, errNoUsers
 	}
-	return d.users.UserID(name)
+	return s.Users.UserID(name)
 }
 
-func (d *draft) groupID(name string) (uint32, error) {
-	if d.users == nil {
+// GroupID finds the id of a group, as UserID does that of a user.
+func (s *Sources) GroupID(name string) (uint32, error) {
+	if s.Users == nil {
 		return 0, errNoUsers
 	}
-	return d.users.GroupID(name)
+	return s.Users.GroupID(name)
 }
 
 // Lookup finds the id for a name.
@@ -52,64 +53,6 @@ func idList(target *[]uint32, who string, find Lookup) List[uint32] {
 		Parse:  func(word string) (uint32, error) { return ParseID(word, who, find) },
 		Print:  formatID,
 	}
-}
-
-// userTraffic is a list of users, each with a protocol and ports before it or not:
-// "1000", "udp:1000", "53:1000", "udp:53:1000", "tcp:8000-8010:1000-1005".
-func userTraffic(target *[]UserTraffic, find Lookup) pflag.Value {
-	return List[UserTraffic]{
-		Target: target,
-		Kind:   "users",
-		Must:   "users such as 1000, udp:53:1000 or tcp:8000-8010:1000-1005",
-		Parse:  func(word string) (UserTraffic, error) { return parseUserTraffic(word, find) },
-		Print:  UserTraffic.String,
-	}
-}
-
-func parseUserTraffic(word string, find Lookup) (t UserTraffic, err error) {
-	parts := strings.Split(word, ":")
-	who := parts[len(parts)-1]
-	parts = parts[:len(parts)-1]
-	if len(parts) > 0 && (parts[0] == string(iptables.TCP) || parts[0] == string(iptables.UDP)) {
-		t.Protocol = iptables.Protocol(parts[0])
-		parts = parts[1:]
-	}
-	if len(parts) > 0 {
-		if t.Ports, err = ParsePorts(strings.Join(parts, ":")); err != nil {
-			return t, err
-		}
-	}
-	// A name may have a dash too.
-	first, last, isRange := strings.Cut(who, "-")
-	if !isRange || strings.Trim(first+last, "0123456789") != "" {
-		first, last = who, who
-	}
-	if t.First, err = ParseID(first, "user", find); err != nil {
-		return t, err
-	}
-	if t.Last, err = ParseID(last, "user", find); err != nil {
-		return t, err
-	}
-	if t.First > t.Last {
-		return t, errors.New("has a range that ends before it starts")
-	}
-	return t, nil
-}
-
-// String returns the traffic as --excluded-uids takes it, such as "udp:53:1000".
-func (t UserTraffic) String() string {
-	var b strings.Builder
-	if t.Protocol != "" {
-		b.WriteString(string(t.Protocol) + ":")
-	}
-	if t.Ports != (iptables.PortRange{}) {
-		b.WriteString(strings.ReplaceAll(t.Ports.String(), ":", "-") + ":")
-	}
-	b.WriteString(formatID(t.First))
-	if t.First != t.Last {
-		b.WriteString("-" + formatID(t.Last))
-	}
-	return b.String()
 }
 
 // ParseID reads a number that is not 2^32-1, or looks up a name; who is "user" or "group".

@@ -10,7 +10,6 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
-	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/tests/recorded"
@@ -95,9 +94,9 @@ func TestCommentOfLongList(t *testing.T) {
 
 // All groups of a list are found in their one rule, of which the comment has some.
 func TestRecogniseCommentedGroups(t *testing.T) {
-	cfg := config.Default()
-	cfg.Comments, cfg.IPv6, cfg.IncludedGroups.All = true, config.IPv6Off, false
-	for gid := range uint32(config.MaxIncludedGroups) {
+	cfg := sidecar.Default()
+	cfg.Comments, cfg.IPv6, cfg.IncludedGroups.All = true, sidecar.IPv6Off, false
+	for gid := range uint32(sidecar.MaxIncludedGroups) {
 		cfg.IncludedGroups.Groups = append(cfg.IncludedGroups.Groups, 10001+2*gid)
 	}
 	found := sidecar.Recognise(withoutOrigins(t, form.IPTables(sidecar.Plan(cfg, host.Host{}).Rules)), form.IPTables)

@@ -8,15 +8,14 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
-	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/tests/recorded"
 )
 
 // textIsTheReferences tells for which options the text is, to the letter: where
 // the reference writes nothing bare into a built-in chain.
-func textIsTheReferences(cfg config.Config) bool {
-	return cfg.Mode == config.ModeRedirect &&
+func textIsTheReferences(cfg sidecar.Config) bool {
+	return cfg.Mode == sidecar.ModeRedirect &&
 		len(cfg.ExcludedInterfaces) == 0 && len(cfg.VirtualInterfaces) == 0
 }
 

@@ -14,13 +14,12 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
-	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
 )
 
 // Plan returns what cfg asks for in a namespace with the addresses and name
 // servers of h.
-func Plan(cfg config.Config, h host.Host) capture.Capture {
+func Plan(cfg Config, h host.Host) capture.Capture {
 	families := []iptables.Family{iptables.IPv4}
 	if capturesIPv6(cfg, h) {
 		families = append(families, iptables.IPv6)
@@ -43,11 +42,11 @@ func Plan(cfg config.Config, h host.Host) capture.Capture {
 // address that another machine could use, on any interface: uncaptured, it would
 // be a way around the proxy. Link-local addresses are none: every interface has
 // one as soon as the kernel knows IPv6.
-func capturesIPv6(cfg config.Config, h host.Host) bool {
+func capturesIPv6(cfg Config, h host.Host) bool {
 	switch cfg.IPv6 {
-	case config.IPv6On:
+	case IPv6On:
 		return true
-	case config.IPv6Off:
+	case IPv6Off:
 		return false
 	}
 	return slices.ContainsFunc(h.Addresses, func(p netip.Prefix) bool {
@@ -56,9 +55,9 @@ func capturesIPv6(cfg config.Config, h host.Host) bool {
 	})
 }
 
-func planRouting(cfg config.Config, families []iptables.Family) iptables.Routing {
+func planRouting(cfg Config, families []iptables.Family) iptables.Routing {
 	var r iptables.Routing
-	if cfg.Mode == config.ModeTProxy && capturesInbound(cfg) {
+	if cfg.Mode == ModeTProxy && capturesInbound(cfg) {
 		r.Mark, r.Table, r.Families = cfg.TProxyMark, cfg.TProxyTable, families
 	}
 	// IPv4 has all of 127.0.0.0/8 on lo; of IPv6 the proxy's own source
@@ -69,16 +68,16 @@ func planRouting(cfg config.Config, families []iptables.Family) iptables.Routing
 	return r
 }
 
-func capturesInbound(cfg config.Config) bool {
+func capturesInbound(cfg Config) bool {
 	return cfg.IncludedPorts.All || len(cfg.IncludedPorts.Ports) > 0
 }
 
-func warnings(cfg config.Config, dns dnsPlan, families []iptables.Family) []string {
+func warnings(cfg Config, dns dnsPlan, families []iptables.Family) []string {
 	var w []string
 	if cfg.RedirectDNS && !dns.enabled {
 		w = append(w, "--redirect-dns has no effect: resolv.conf names no server, and --capture-all-dns is not given")
 	}
-	if !slices.Contains(families, iptables.IPv6) && cfg.IPv6 == config.IPv6Auto {
+	if !slices.Contains(families, iptables.IPv6) && cfg.IPv6 == IPv6Auto {
 		for _, p := range slices.Concat(cfg.IncludedCIDRs.CIDRs, cfg.ExcludedCIDRs, cfg.ExcludedSourceCIDRs) {
 			if p.Addr().Is6() {
 				w = append(w, fmt.Sprintf("%s has no effect: the namespace has no global IPv6 address, so IPv6 is not captured (--ipv6=on captures it all the same)", p))

@@ -11,7 +11,6 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
-	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/tests/recorded"
@@ -56,7 +55,7 @@ func TestRecogniseNativeNeighbours(t *testing.T) {
 			if want == "" {
 				want = args
 			}
-			given := func(args string) config.Config {
+			given := func(args string) sidecar.Config {
 				return recorded.Parse(t, nil, append(strings.Fields(args), "--ipv6=on")...)
 			}
 			servers := host.Host{NameServers: []netip.Addr{netip.MustParseAddr("10.96.0.10")}}

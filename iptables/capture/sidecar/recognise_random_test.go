@@ -10,7 +10,6 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
-	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/internal/plantest"
@@ -58,7 +57,7 @@ func TestRecogniseTouchingOptions(t *testing.T) {
 	}
 }
 
-func recognisedInEveryForm(t *testing.T, cfg config.Config, h host.Host) {
+func recognisedInEveryForm(t *testing.T, cfg sidecar.Config, h host.Host) {
 	t.Helper()
 	plan := sidecar.Plan(cfg, h).Rules
 	commented := plan

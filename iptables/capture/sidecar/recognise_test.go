@@ -11,7 +11,6 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
-	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/tests/recorded"
@@ -101,8 +100,8 @@ func TestRecogniseNativeEdited(t *testing.T) {
 
 // Grouped ports are recognised, with the options of each group.
 func TestRecogniseGrouped(t *testing.T) {
-	cfg := config.Default()
-	cfg.IPv6, cfg.ExcludedPorts = config.IPv6Off, nil
+	cfg := sidecar.Default()
+	cfg.IPv6, cfg.ExcludedPorts = sidecar.IPv6Off, nil
 	for i := range uint16(form.LongList + 1) {
 		cfg.ExcludedPorts = append(cfg.ExcludedPorts, iptables.Port(1000+2*i))
 		cfg.ExcludedOutboundPorts = append(cfg.ExcludedOutboundPorts, iptables.Port(2000+2*i))
@@ -119,7 +118,7 @@ func TestRecogniseGrouped(t *testing.T) {
 
 // Lists that are too long to be stored with a rule are read from the rule.
 func TestRecogniseNativeLongLists(t *testing.T) {
-	cfg := config.Default()
+	cfg := sidecar.Default()
 	for i := range uint16(20) {
 		last := byte(2 * i)
 		cfg.ExcludedPorts = append(cfg.ExcludedPorts, iptables.Port(1000+2*i))
@@ -129,11 +128,11 @@ func TestRecogniseNativeLongLists(t *testing.T) {
 		cfg.ExcludedGroups = append(cfg.ExcludedGroups, 3000+2*uint32(i))
 		uid := 4000 + 2*uint32(i)
 		cfg.ExcludedUIDs = append(cfg.ExcludedUIDs,
-			config.UserTraffic{Protocol: iptables.UDP, Ports: iptables.Port(53), First: uid, Last: uid})
+			sidecar.UserTraffic{Protocol: iptables.UDP, Ports: iptables.Port(53), First: uid, Last: uid})
 		cfg.ExcludedInterfaces = append(cfg.ExcludedInterfaces, fmt.Sprintf("net%02d", i))
 	}
 	cfg.ExcludedPorts = cfg.ExcludedPorts[3:]
-	cfg.IPv6 = config.IPv6Off
+	cfg.IPv6 = sidecar.IPv6Off
 	native := form.Native(sidecar.Plan(cfg, host.Host{}).Rules)
 	found := sidecar.Recognise(native, form.Native)
 	if !found.Complete {
@@ -145,17 +144,17 @@ func TestRecogniseNativeLongLists(t *testing.T) {
 }
 
 func TestRecogniseExemptions(t *testing.T) {
-	cfg := config.Default()
+	cfg := sidecar.Default()
 	cfg.ExcludedSourceCIDRs = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
 	port := iptables.Port(53)
-	cfg.ExcludedUIDs = []config.UserTraffic{
+	cfg.ExcludedUIDs = []sidecar.UserTraffic{
 		{First: 7, Last: 9}, {Protocol: iptables.TCP, First: 10, Last: 10},
 		{Ports: port, First: 11, Last: 11}, {Protocol: iptables.UDP, Ports: port, First: 12, Last: 12},
 		// The proxy's own user, once more.
 		{First: 1337, Last: 1337},
 	}
-	for _, mode := range []config.Mode{config.ModeRedirect, config.ModeTProxy} {
-		cfg.Mode, cfg.IPv6 = mode, config.IPv6On
+	for _, mode := range []sidecar.Mode{sidecar.ModeRedirect, sidecar.ModeTProxy} {
+		cfg.Mode, cfg.IPv6 = mode, sidecar.IPv6On
 		found := sidecar.Recognise(withoutOrigins(t, form.IPTables(sidecar.Plan(cfg, host.Host{}).Rules)), form.IPTables)
 		if !found.Complete {
 			t.Errorf("%s: not recognised as complete", mode)

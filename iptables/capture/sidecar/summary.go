@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
 )
 
@@ -17,7 +16,7 @@ import (
 type Summary struct {
 	// Families are those whose traffic is captured at all.
 	Families []iptables.Family
-	Mode     config.Mode
+	Mode     Mode
 	Inbound  []Line
 	Outbound []Line
 }
@@ -38,7 +37,7 @@ type Line struct {
 
 // Summarise tells what [Plan] captures, and why not the rest. Of each list it spells out
 // the first so many items as listed says, or all if that is 0.
-func Summarise(cfg config.Config, h host.Host, listed int) Summary {
+func Summarise(cfg Config, h host.Host, listed int) Summary {
 	s := summariser{cfg: cfg, dns: planDNS(cfg, h), families: []iptables.Family{iptables.IPv4}, listed: listed}
 	if capturesIPv6(cfg, h) {
 		s.families = append(s.families, iptables.IPv6)
@@ -47,7 +46,7 @@ func Summarise(cfg config.Config, h host.Host, listed int) Summary {
 }
 
 type summariser struct {
-	cfg      config.Config
+	cfg      Config
 	dns      dnsPlan
 	families []iptables.Family
 	listed   int
@@ -105,12 +104,12 @@ func (s *summariser) inbound() []Line {
 	if c.DropInvalid {
 		s.lines = append(s.lines, Line{What: "packets that connection tracking cannot place", Dropped: true, Why: "--drop-invalid"})
 	}
-	if c.Mode == config.ModeRedirect {
+	if c.Mode == ModeRedirect {
 		s.virtualMachines()
 	}
 	s.exemptList("by interface %s", "excluded-interfaces", join(c.ExcludedInterfaces, same))
 	s.inboundPorts()
-	if c.Mode == config.ModeTProxy {
+	if c.Mode == ModeTProxy {
 		s.virtualMachines()
 	}
 	s.exempt("everything else", s.inboundRest())
@@ -122,7 +121,7 @@ func (s *summariser) inboundPorts() {
 	if !capturesInbound(c) {
 		return
 	}
-	if c.Mode == config.ModeRedirect {
+	if c.Mode == ModeRedirect {
 		s.exempt(fmt.Sprintf("tcp to port %d", c.TunnelPort), s.option("tunnel-port", fmt.Sprint(c.TunnelPort)))
 	}
 	s.exemptList("tcp from %s", "excluded-source-cidrs", prefixes(c.ExcludedSourceCIDRs))
@@ -136,7 +135,7 @@ func (s *summariser) inboundPorts() {
 }
 
 func (s *summariser) takeInbound(what, why string) {
-	s.lines = append(s.lines, Line{What: what, Port: s.cfg.InboundPort, TProxy: s.cfg.Mode == config.ModeTProxy, Why: why})
+	s.lines = append(s.lines, Line{What: what, Port: s.cfg.InboundPort, TProxy: s.cfg.Mode == ModeTProxy, Why: why})
 }
 
 func (s *summariser) inboundRest() string {
@@ -188,7 +187,7 @@ func (s *summariser) proxy() {
 	who := s.option("proxy-uid", uids) + " " + s.option("proxy-gid", gids)
 	s.exempt(fmt.Sprintf("from %s to the pod itself", s.passthrough()), "the proxy's connections to the application")
 	self := fmt.Sprintf("user %s or group %s", s.words(uids), s.words(gids))
-	if c.Mode == config.ModeRedirect && !includesLoopback(c) {
+	if c.Mode == ModeRedirect && !includesLoopback(c) {
 		// The rule that leaves lo to anyone but the first user comes before
 		// those of the others.
 		self = fmt.Sprintf("user %d", c.ProxyUIDs[0])
@@ -218,17 +217,17 @@ func (s *summariser) excludedUsers() {
 		for n < len(all) && all[n].Protocol == all[0].Protocol && all[n].Ports == all[0].Ports {
 			n++
 		}
-		users := join(all[:n], func(t config.UserTraffic) string {
-			return config.UserTraffic{First: t.First, Last: t.Last}.String()
+		users := join(all[:n], func(t UserTraffic) string {
+			return UserTraffic{First: t.First, Last: t.Last}.String()
 		})
-		s.exempt(trafficWords(all[0])+"by user "+s.words(users), s.option("excluded-uids", join(all[:n], config.UserTraffic.String)))
+		s.exempt(trafficWords(all[0])+"by user "+s.words(users), s.option("excluded-uids", join(all[:n], UserTraffic.String)))
 		all = all[n:]
 	}
 }
 
 // trafficWords returns which traffic it is, such as "udp to port 53 ", or nothing for
 // all.
-func trafficWords(t config.UserTraffic) string {
+func trafficWords(t UserTraffic) string {
 	switch {
 	case t.Ports != (iptables.PortRange{}):
 		return cmp.Or(string(t.Protocol), "tcp and udp") + " to port " + t.Ports.String() + " "

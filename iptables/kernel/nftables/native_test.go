@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
-	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/installed"
@@ -186,7 +185,7 @@ func TestNativeOrigins(t *testing.T) {
 // is an element by itself, so that people, and nft itself, can read the list.
 func TestNativeConsecutiveWildcards(t *testing.T) {
 	nstest.Enter(t)
-	cfg := config.Default()
+	cfg := sidecar.Default()
 	cfg.ExcludedInterfaces = []string{"veth1+", "veth0+", "veth00", "veth3+"}
 	plan := sidecar.Plan(cfg, host.Host{}).Rules
 	nativeTransition(t, "wildcards", plan)
@@ -217,8 +216,8 @@ func TestNativeAllAddressesOfAFamily(t *testing.T) {
 		{"IPv6", []string{"::/1", "8000::/1", "10.0.0.0/8"}, "meta nfproto ipv6 counter", explain.Redirected, explain.Bypassed},
 		{"both", []string{"0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1"}, "meta nfproto ipv6 counter", explain.Bypassed, explain.Bypassed},
 	} {
-		cfg := config.Default()
-		cfg.IPv6 = config.IPv6On
+		cfg := sidecar.Default()
+		cfg.IPv6 = sidecar.IPv6On
 		for _, cidr := range test.excluded {
 			cfg.ExcludedCIDRs = append(cfg.ExcludedCIDRs, netip.MustParsePrefix(cidr))
 		}
