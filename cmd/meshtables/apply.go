@@ -92,7 +92,7 @@ func (c *command) apply(ctx context.Context) int {
 	planned := p.rules()
 	answer := outcome{Result: "not applied", Families: familyNames(p.Rules.Families), Rules: planned.Len()}
 	if !c.skipRuleApply {
-		if err := c.checkIDs(p.cfg); err != nil {
+		if err := c.checkIDs(p.cfg.IDs()); err != nil {
 			return c.usageError(err)
 		}
 		if err := c.install(ctx, p, &answer); err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
-	"github.com/meshtables/meshtables/iptables/capture/sidecar"
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/kernel/xtables"
 )
@@ -123,38 +123,23 @@ func (p place) programOptions() xtables.Options {
 // checkIDs refuses users and groups that nobody can be in the network namespace,
 // because the user namespace that owns it does not map them: rules about them
 // would never match.
-func (c *command) checkIDs(cfg sidecar.Config) error {
+func (c *command) checkIDs(named []capture.IDs) error {
 	maps, err := host.MappedIDs()
 	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, check := range []struct {
-		option, file string
-		ids          []uint32
-		mapped       host.IDMap
-	}{
-		{"proxy-uid", "uid_map", cfg.ProxyUIDs, maps.Users},
-		{"proxy-gid", "gid_map", cfg.ProxyGIDs, maps.Groups},
-		{"included-groups", "gid_map", cfg.IncludedGroups.Groups, maps.Groups},
-		{"excluded-groups", "gid_map", cfg.ExcludedGroups, maps.Groups},
-		{"excluded-uids", "uid_map", bounds(cfg.ExcludedUIDs), maps.Users},
-	} {
-		for _, id := range check.ids {
-			if check.mapped != nil && !check.mapped.Has(id) {
+	check := func(option, file string, ids []uint32, mapped host.IDMap) {
+		for _, id := range ids {
+			if mapped != nil && !mapped.Has(id) {
 				errs = append(errs, fmt.Errorf("%s: %d does not exist in the user namespace that owns the network namespace\n"+
-					hintPrefix+"%s/%s has the ids that do", cmp.Or(c.line.flags.Given(check.option), "--"+check.option), id, maps.From, check.file))
+					hintPrefix+"%s/%s has the ids that do", cmp.Or(c.line.flags.Given(option), "--"+option), id, maps.From, file))
 			}
 		}
 	}
-	return errors.Join(errs...)
-}
-
-// bounds returns the first and the last of each range of users.
-func bounds(users []sidecar.UserTraffic) []uint32 {
-	var ids []uint32
-	for _, u := range users {
-		ids = append(ids, u.First, u.Last)
+	for _, n := range named {
+		check(n.Option, "uid_map", n.Users, maps.Users)
+		check(n.Option, "gid_map", n.Groups, maps.Groups)
 	}
-	return ids
+	return errors.Join(errs...)
 }

@@ -15,3 +15,10 @@ type Capture struct {
 	// host.
 	Warnings []string
 }
+
+// IDs are the users or groups that an option names; of a range the first and the last.
+type IDs struct {
+	// Option is its name, without dashes.
+	Option        string
+	Users, Groups []uint32
+}

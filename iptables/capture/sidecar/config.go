@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/config"
 )
 
@@ -143,4 +144,24 @@ func (c *Config) Set(name, value string) error {
 		}
 	}
 	return fmt.Errorf("there is no option --%s", name)
+}
+
+// IDs returns the users and groups that rules are about, by their options.
+func (c Config) IDs() []capture.IDs {
+	return []capture.IDs{
+		{Option: "proxy-uid", Users: c.ProxyUIDs},
+		{Option: "proxy-gid", Groups: c.ProxyGIDs},
+		{Option: "included-groups", Groups: c.IncludedGroups.Groups},
+		{Option: "excluded-groups", Groups: c.ExcludedGroups},
+		{Option: "excluded-uids", Users: bounds(c.ExcludedUIDs)},
+	}
+}
+
+// bounds returns the first and the last of each range of users.
+func bounds(users []UserTraffic) []uint32 {
+	var ids []uint32
+	for _, u := range users {
+		ids = append(ids, u.First, u.Last)
+	}
+	return ids
 }
