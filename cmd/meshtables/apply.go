@@ -32,19 +32,20 @@ func (c *command) plan() (p plan, status int) {
 	if p.cfg, err = c.line.readConfig(c.options, c.env, c.log); err != nil {
 		return p, c.usageError(err)
 	}
-	resolvConf, known := c.place.resolvConf(p.cfg.RedirectDNS && !p.cfg.CaptureAllDNS)
+	needed, instead := p.cfg.NeedsNameServers()
+	resolvConf, known := c.place.resolvConf(needed)
 	if p.facts, err = host.Discover(resolvConf); err != nil {
 		return p, c.failed(err)
 	}
 	if !known {
 		c.log.Warn(fmt.Sprintf("the captured name servers are this machine's (%s), as no process in the network namespace tells of others\n"+
-			hintPrefix+"name a process of the pod with --network-namespace, or capture the queries to all servers with --capture-all-dns", resolvConf))
+			hintPrefix+"name a process of the pod with --network-namespace, or %s", resolvConf, instead))
 	}
 	p.Capture = sidecar.Plan(p.cfg, p.facts)
 	for _, w := range p.Warnings {
 		c.log.Warn(w)
 	}
-	for _, line := range p.found(resolvConf) {
+	for _, line := range p.cfg.Found(p.facts, resolvConf) {
 		c.log.Debug(line)
 	}
 	if err := p.Rules.Validate(); err != nil {

@@ -1,4 +1,4 @@
-package main
+package sidecar_test
 
 import (
 	"net/netip"
@@ -42,8 +42,7 @@ func TestFound(t *testing.T) {
 			t.Parallel()
 			cfg := sidecar.Default()
 			test.change(&cfg)
-			p := plan{cfg: cfg, facts: test.host, Capture: sidecar.Plan(cfg, test.host)}
-			if diff := cmp.Diff(test.want, p.found("resolv.conf")); diff != "" {
+			if diff := cmp.Diff(test.want, cfg.Found(test.host, "resolv.conf")); diff != "" {
 				t.Error(diff)
 			}
 		})
