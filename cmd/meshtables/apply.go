@@ -7,7 +7,6 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
-	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/foreign"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
@@ -17,7 +16,7 @@ import (
 
 // plan is what is to be captured, and why.
 type plan struct {
-	cfg   sidecar.Config
+	cfg   wanted
 	facts host.Host
 	capture.Capture
 }
@@ -41,7 +40,7 @@ func (c *command) plan() (p plan, status int) {
 		c.log.Warn(fmt.Sprintf("the captured name servers are this machine's (%s), as no process in the network namespace tells of others\n"+
 			hintPrefix+"name a process of the pod with --network-namespace, or %s", resolvConf, instead))
 	}
-	p.Capture = sidecar.Plan(p.cfg, p.facts)
+	p.Capture = p.cfg.Plan(p.facts)
 	for _, w := range p.Warnings {
 		c.log.Warn(w)
 	}

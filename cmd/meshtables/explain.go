@@ -85,7 +85,10 @@ func (c *command) subject(ctx context.Context) (s subject, status int) {
 	if !c.live && !c.trace {
 		p, status := c.plan()
 		planned := p.rules()
-		s.Config, s.Host, s.addresses, s.path.Rules = p.cfg, p.facts, p.facts.Addresses, planned.ReadComments()
+		// Only an answer without an address is about the options, and about those of one
+		// policy.
+		s.Config, _ = p.cfg.(sidecar.Config)
+		s.Host, s.addresses, s.path.Rules = p.facts, p.facts.Addresses, planned.ReadComments()
 		return s, status
 	}
 	c.warnUnused()

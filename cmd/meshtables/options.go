@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/probe"
@@ -182,7 +181,7 @@ func (o *applyOptions) rows() []config.Row {
 
 // commandLine is a command line with its options, before their values are read.
 type commandLine struct {
-	policy  sidecar.Options
+	policy  policy
 	set     *pflag.FlagSet
 	flags   *config.Flags
 	help    bool
@@ -191,10 +190,10 @@ type commandLine struct {
 }
 
 func newCommandLine(v verb) *commandLine {
-	c := &commandLine{set: pflag.NewFlagSet("meshtables", pflag.ContinueOnError)}
+	c := &commandLine{policy: newPolicy(), set: pflag.NewFlagSet("meshtables", pflag.ContinueOnError)}
 	c.set.SortFlags = false
 	c.set.SetOutput(io.Discard)
-	c.flags = config.NewFlags(c.set, c.policy.Rows())
+	c.flags = config.NewFlags(c.set, c.policy.rows)
 	o := &c.options
 	o.output, o.logs, o.logLevel, o.backend = outputText, logText, logInfo, kernel.Auto
 	o.probeTimeout = probe.DefaultTimeout
@@ -240,8 +239,8 @@ func registerMeaningless(set *pflag.FlagSet) {
 	}
 }
 
-// readOptions reads the options that are no part of sidecar.Config, as far as they can be
-// read: the form of messages matters also to those about the others.
+// readOptions reads the options that are no part of the policy, as far as they can be read:
+// the form of messages matters also to those about the others.
 func (c *commandLine) readOptions(env []string) (options, error) {
 	errs := []error{c.addFile(env), c.flags.Apply(env)}
 	o := c.options

@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
@@ -18,7 +17,7 @@ import (
 func plan(t *testing.T, args ...string) iptables.Plan {
 	t.Helper()
 	cfg := recorded.Parse(t, nil, args...)
-	return sidecar.Plan(cfg, host.Host{NameServers: []netip.Addr{netip.MustParseAddr("10.96.0.10")}}).Rules
+	return cfg.Plan(host.Host{NameServers: []netip.Addr{netip.MustParseAddr("10.96.0.10")}}).Rules
 }
 
 // inbound comes in to port 80.

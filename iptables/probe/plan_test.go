@@ -218,7 +218,7 @@ func TestPlan(t *testing.T) {
 				NameServers: []netip.Addr{netip.MustParseAddr("10.96.0.10")},
 			}
 			want := strings.ReplaceAll(test.want, "\t", "") + "\n"
-			planned := sidecar.Plan(cfg, h).Rules
+			planned := cfg.Plan(h).Rules
 			for _, rules := range []iptables.Ruleset{form.IPTables(planned), form.Native(planned)} {
 				got := "\n"
 				attempts, untried := plan(Want{Rules: rules, Addresses: h.Addresses})

@@ -31,7 +31,7 @@ func enter(t *testing.T) Want {
 	nstest.Run(t, "ip", "route", "add", "default", "dev", "eth0")
 	addresses := []netip.Prefix{netip.MustParsePrefix("10.1.0.7/24")}
 	return Want{
-		Rules:     form.IPTables(sidecar.Plan(sidecar.Default(), host.Host{Addresses: addresses}).Rules),
+		Rules:     form.IPTables(sidecar.Default().Plan(host.Host{Addresses: addresses}).Rules),
 		Addresses: addresses,
 		Timeout:   5 * time.Second,
 	}

@@ -28,7 +28,7 @@ func plan(change func(*sidecar.Config)) iptables.Plan {
 	cfg := sidecar.Default()
 	cfg.IPv6 = sidecar.IPv6On
 	change(&cfg)
-	return sidecar.Plan(cfg, host.Host{NameServers: []netip.Addr{
+	return cfg.Plan(host.Host{NameServers: []netip.Addr{
 		netip.MustParseAddr("10.96.0.10"), netip.MustParseAddr("fd00:10:96::10"),
 	}}).Rules
 }

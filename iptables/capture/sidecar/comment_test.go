@@ -46,9 +46,9 @@ func TestCommentsOfEveryPlan(t *testing.T) {
 	for _, c := range recorded.Cases(t) {
 		t.Run(c.Name, func(t *testing.T) {
 			cfg := c.Config(t)
-			plain := sidecar.Plan(cfg, c.Host())
+			plain := cfg.Plan(c.Host())
 			cfg.Comments = true
-			commented := sidecar.Plan(cfg, c.Host())
+			commented := cfg.Plan(c.Host())
 			if err := commented.Rules.Validate(); err != nil {
 				t.Error(err)
 			}
@@ -99,7 +99,7 @@ func TestRecogniseCommentedGroups(t *testing.T) {
 	for gid := range uint32(sidecar.MaxIncludedGroups) {
 		cfg.IncludedGroups.Groups = append(cfg.IncludedGroups.Groups, 10001+2*gid)
 	}
-	found := sidecar.Recognise(withoutOrigins(t, form.IPTables(sidecar.Plan(cfg, host.Host{}).Rules)), form.IPTables)
+	found := sidecar.Recognise(withoutOrigins(t, form.IPTables(cfg.Plan(host.Host{}).Rules)), form.IPTables)
 	if !found.Complete {
 		t.Error("not recognised as complete")
 	}
@@ -113,9 +113,9 @@ func TestRecogniseCommented(t *testing.T) {
 	for _, c := range recorded.Cases(t) {
 		t.Run(c.Name, func(t *testing.T) {
 			cfg := c.Config(t)
-			plain := sidecar.Recognise(withoutOrigins(t, form.IPTables(sidecar.Plan(cfg, c.Host()).Rules)), form.IPTables)
+			plain := sidecar.Recognise(withoutOrigins(t, form.IPTables(cfg.Plan(c.Host()).Rules)), form.IPTables)
 			cfg.Comments = true
-			commented := sidecar.Recognise(withoutOrigins(t, form.IPTables(sidecar.Plan(cfg, c.Host()).Rules)), form.IPTables)
+			commented := sidecar.Recognise(withoutOrigins(t, form.IPTables(cfg.Plan(c.Host()).Rules)), form.IPTables)
 			if diff := cmp.Diff(describe(plain.Rules), describe(commented.Rules)); diff != "" {
 				t.Errorf("recognised without comments (-), with (+):\n%s", diff)
 			}

@@ -1,7 +1,7 @@
 // Package sidecar is the policy of Istio's sidecars: which rules follow from the options,
 // and what the rules tell about the options.
 //
-// [Plan] is a pure function. Each rule carries the option that it comes from,
+// [Config.Plan] is a pure function. Each rule carries the option that it comes from,
 // and each decision its reason in a comment. In REDIRECT mode without interface
 // options and --comments the rules are the reference's (istio-iptables), to the
 // letter; where they are not, they do the same to every packet.
@@ -17,25 +17,23 @@ import (
 	"github.com/meshtables/meshtables/iptables/host"
 )
 
-// Plan returns what cfg asks for in a namespace with the addresses and name
+// Plan returns what the options ask for in a namespace with the addresses and name
 // servers of h.
-func Plan(cfg Config, h host.Host) capture.Capture {
+func (c Config) Plan(h host.Host) capture.Capture {
 	families := []iptables.Family{iptables.IPv4}
-	if capturesIPv6(cfg, h) {
+	if capturesIPv6(c, h) {
 		families = append(families, iptables.IPv6)
 	}
-	dns := planDNS(cfg, h)
-
-	c := capture.Capture{
-		Routing:  planRouting(cfg, families),
-		Warnings: warnings(cfg, dns, families),
+	dns := planDNS(c, h)
+	return capture.Capture{
+		Rules: iptables.Plan{
+			Families: families,
+			Comments: c.Comments,
+			Tables:   newPlanner(c, families, dns).tables(),
+		},
+		Routing:  planRouting(c, families),
+		Warnings: warnings(c, dns, families),
 	}
-	c.Rules = iptables.Plan{
-		Families: families,
-		Comments: cfg.Comments,
-		Tables:   newPlanner(cfg, families, dns).tables(),
-	}
-	return c
 }
 
 // capturesIPv6 tells whether to write rules for IPv6. In auto it takes an

@@ -22,7 +22,7 @@ func planArgs(t *testing.T, servers []string, args ...string) capture.Capture {
 	for _, s := range servers {
 		h.NameServers = append(h.NameServers, netip.MustParseAddr(s))
 	}
-	return sidecar.Plan(cfg, h)
+	return cfg.Plan(h)
 }
 
 // rules returns the lines of one chain, with the origin of each.
@@ -112,7 +112,7 @@ func TestIPv6IsCapturedWhereItCouldBeUsed(t *testing.T) {
 			for _, a := range test.addresses {
 				h.Addresses = append(h.Addresses, netip.MustParsePrefix(a))
 			}
-			c := sidecar.Plan(cfg, h)
+			c := cfg.Plan(h)
 			got := slices.Contains(c.Rules.Families, iptables.IPv6)
 			if got != test.want || len(c.Routing.Addresses) > 0 != test.want {
 				t.Errorf("captured %v, want %v; on lo: %v", got, test.want, c.Routing.Addresses)

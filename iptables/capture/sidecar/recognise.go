@@ -21,7 +21,7 @@ type Recognised struct {
 	// Host has the name servers that are captured, and nothing else.
 	Host host.Host
 	// Rules are the given ones, foreign ones included, without our comments and
-	// with the origins of those that are as [Plan] would have them in the same
+	// with the origins of those that are as [Config.Plan] would have them in the same
 	// chain.
 	Rules iptables.Ruleset
 	// Complete reports whether that is all that is ours, in the same order.
@@ -91,7 +91,7 @@ func includeLoopback(cfg *Config) {
 
 // compare compares the rules with those that the options found make.
 func (found *Recognised) compare(rs iptables.Ruleset, form func(iptables.Plan) iptables.Ruleset) {
-	planned := form(Plan(found.Config, found.Host).Rules)
+	planned := form(found.Config.Plan(found.Host).Rules)
 	own, plannedOwn := rs.Own(), planned.Own()
 	found.Complete = len(found.Refused) == 0 && own.Equal(&plannedOwn)
 	found.Rules = withOrigins(rs, &planned)

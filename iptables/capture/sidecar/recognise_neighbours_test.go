@@ -59,7 +59,7 @@ func TestRecogniseNativeNeighbours(t *testing.T) {
 				return recorded.Parse(t, nil, append(strings.Fields(args), "--ipv6=on")...)
 			}
 			servers := host.Host{NameServers: []netip.Addr{netip.MustParseAddr("10.96.0.10")}}
-			found := sidecar.Recognise(asStored(form.Native(sidecar.Plan(given(args), servers).Rules)), form.Native)
+			found := sidecar.Recognise(asStored(form.Native(given(args).Plan(servers).Rules)), form.Native)
 			if !found.Complete {
 				t.Error("not recognised as complete")
 			}
@@ -76,7 +76,7 @@ func TestRecogniseRefused(t *testing.T) {
 		"--proxy-uid=2000,2002":       iptables.IDInterval(1, 1<<31),
 		"--excluded-groups=2000,2002": iptables.IDInterval(0, 1<<32-2),
 	} {
-		native := form.Native(sidecar.Plan(recorded.Parse(t, nil, args), host.Host{}).Rules)
+		native := form.Native(recorded.Parse(t, nil, args).Plan(host.Host{}).Rules)
 		option, _, _ := strings.Cut(args, "=")
 		edited := native.Map(func(_ *iptables.Chain, r iptables.Rule) iptables.Rule {
 			for i, m := range r.Matches {

@@ -35,7 +35,7 @@ type Line struct {
 	Why string
 }
 
-// Summarise tells what [Plan] captures, and why not the rest. Of each list it spells out
+// Summarise tells what [Config.Plan] captures, and why not the rest. Of each list it spells out
 // the first so many items as listed says, or all if that is 0.
 func Summarise(cfg Config, h host.Host, listed int) Summary {
 	s := summariser{cfg: cfg, dns: planDNS(cfg, h), families: []iptables.Family{iptables.IPv4}, listed: listed}

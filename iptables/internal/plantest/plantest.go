@@ -14,7 +14,10 @@ import (
 )
 
 // Random returns the rules of [Options].
-func Random(seed uint64) iptables.Plan { return sidecar.Plan(Options(seed)).Rules }
+func Random(seed uint64) iptables.Plan {
+	cfg, h := Options(seed)
+	return cfg.Plan(h).Rules
+}
 
 // Options returns a made-up configuration and what it is for, the same for the same
 // seed. Lists have few values or some dozens, with some that are equal, overlap or

@@ -41,7 +41,7 @@ func TestInstallWithoutCompat(t *testing.T) {
 		cfg     sidecar.Config
 		changes bool
 	}{{redirect, true}, {redirect, false}, {tproxy, true}, {tproxy, false}, {redirect, true}} {
-		plan := sidecar.Plan(c.cfg, facts)
+		plan := c.cfg.Plan(facts)
 		choice := kernel.Choice{Backend: native, Rules: native.Form(plan.Rules)}
 		report, err := kernel.Install(t.Context(), choice, plan.Routing)
 		if err != nil || report.Changed != c.changes {

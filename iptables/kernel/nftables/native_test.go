@@ -26,7 +26,7 @@ func TestNativeRoundTrip(t *testing.T) {
 		t.Parallel()
 		nstest.Enter(t)
 		for _, c := range plans.Cases(t) {
-			nativeTransition(t, c.Name, sidecar.Plan(c.Config(t), c.Host()).Rules)
+			nativeTransition(t, c.Name, c.Config(t).Plan(c.Host()).Rules)
 		}
 		nativeNothing(t)
 	})
@@ -85,7 +85,7 @@ func planOf(t testing.TB, name string) iptables.Plan {
 	t.Helper()
 	for _, c := range plans.Cases(t) {
 		if c.Name == name {
-			return sidecar.Plan(c.Config(t), c.Host()).Rules
+			return c.Config(t).Plan(c.Host()).Rules
 		}
 	}
 	t.Fatalf("there is no recorded case %s", name)
@@ -187,7 +187,7 @@ func TestNativeConsecutiveWildcards(t *testing.T) {
 	nstest.Enter(t)
 	cfg := sidecar.Default()
 	cfg.ExcludedInterfaces = []string{"veth1+", "veth0+", "veth00", "veth3+"}
-	plan := sidecar.Plan(cfg, host.Host{}).Rules
+	plan := cfg.Plan(host.Host{}).Rules
 	nativeTransition(t, "wildcards", plan)
 	got := nstest.Run(t, "nft", "list", "table", "inet", "meshtables")
 	for _, want := range []string{`iifname { "veth0*", "veth1*", "veth3*" }`, `oifname { "veth0*", "veth1*", "veth3*" }`} {
@@ -221,7 +221,7 @@ func TestNativeAllAddressesOfAFamily(t *testing.T) {
 		for _, cidr := range test.excluded {
 			cfg.ExcludedCIDRs = append(cfg.ExcludedCIDRs, netip.MustParsePrefix(cidr))
 		}
-		nativeTransition(t, test.name, sidecar.Plan(cfg, host.Host{}).Rules)
+		nativeTransition(t, test.name, cfg.Plan(host.Host{}).Rules)
 		listing := nstest.Run(t, "nft", "list", "table", "inet", "meshtables")
 		line := test.rule + ` packets 0 bytes 0 return comment "--excluded-cidrs=`
 		if n := strings.Count(listing, line); n != 1 {
