@@ -36,9 +36,14 @@ func (p *policy) rows() []Row {
 
 // newFlags returns flags that print nothing and do not exit, and what they set.
 func newFlags() (*pflag.FlagSet, *Flags, *policy) {
+	var p policy
+	fs, flags := newFlagsOf(p.rows())
+	return fs, flags, &p
+}
+
+func newFlagsOf(rows []Row) (*pflag.FlagSet, *Flags) {
 	fs := pflag.NewFlagSet("test", pflag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.Usage = func() {}
-	var p policy
-	return fs, NewFlags(fs, p.rows()), &p
+	return fs, NewFlags(fs, rows)
 }
