@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/tests/lab"
 )
 
@@ -29,9 +29,9 @@ func commentArgs() map[string][]string {
 		},
 		"TPROXY":      {"--mode=TPROXY", "--redirect-dns", "--capture-all-dns", "--drop-invalid", "--excluded-source-cidrs=192.0.2.0/24"},
 		"long list":   {"--included-ports=" + oddNumbers(100)},
-		"most groups": {"--included-groups=" + oddNumbers(config.MaxIncludedGroups)},
+		"most groups": {"--included-groups=" + oddNumbers(sidecar.MaxIncludedGroups)},
 		"neighbours": {
-			"--included-groups=" + numbers(config.MaxIncludedGroups, 1), "--proxy-uid=" + numbers(40, 1), "--proxy-gid=1337",
+			"--included-groups=" + numbers(sidecar.MaxIncludedGroups, 1), "--proxy-uid=" + numbers(40, 1), "--proxy-gid=1337",
 			"--included-cidrs=10.1.1.0/24,10.1.2.0/24,10.1.3.0/24,10.1.4.0/24,10.1.5.0/24,10.1.6.0/24,10.1.7.0/24,10.1.8.0/24,10.1.9.0/24",
 		},
 		"every client": {"--excluded-source-cidrs=10.0.0.0/8,0.0.0.0/0,::/0"},

@@ -8,7 +8,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/pod"
 	"github.com/meshtables/meshtables/iptables/probe"
 )
@@ -53,7 +53,7 @@ func (c *command) apply(ctx context.Context) int {
 	planned := p.Ruleset()
 	answer := outcome{Result: "not applied", Families: pod.FamilyNames(p.Rules.Families), Rules: planned.Len()}
 	if !c.skipRuleApply {
-		if err := c.checkIDs(p.Config); err != nil {
+		if err := c.checkIDs(p.Wanted.IDs()); err != nil {
 			return c.usageError(err)
 		}
 		if err := c.install(ctx, &p, &answer); err != nil {
@@ -91,8 +91,8 @@ func (c *command) install(ctx context.Context, p *pod.Plan, answer *outcome) err
 }
 
 // checkIDs refuses users and groups that nobody can be in the network namespace.
-func (c *command) checkIDs(cfg config.Config) error {
-	unmapped, err := pod.UnmappedIDs(c.namespace, cfg)
+func (c *command) checkIDs(named []capture.IDs) error {
+	unmapped, err := pod.UnmappedIDs(c.namespace, named)
 	if err != nil {
 		return err
 	}

@@ -136,7 +136,7 @@ func document() documentation {
 	var o options
 	for _, v := range verbs() {
 		line := newCommandLine(v)
-		own := []row(nil)
+		own := []config.Row(nil)
 		if v.options != nil {
 			own = v.options(&o)
 		}
@@ -144,7 +144,7 @@ func document() documentation {
 			d.Verbs = append(d.Verbs, documentedVerb{v.name, v.usage, v.summary})
 		}
 		all[v.name] = documentation{
-			Capture: optionsOf(line, config.NewFlags(pflag.NewFlagSet("", pflag.ContinueOnError)).Options()),
+			Capture: optionsOf(line, line.flags.Policy()),
 			Every:   optionsOf(line, optionsIn(o.rows())),
 			Apply:   optionsOf(line, optionsIn(own)),
 		}
@@ -161,7 +161,7 @@ func document() documentation {
 	return d
 }
 
-func optionsIn(rows []row) []config.Option {
+func optionsIn(rows []config.Row) []config.Option {
 	list := make([]config.Option, len(rows))
 	for i, r := range rows {
 		list[i] = r.Option

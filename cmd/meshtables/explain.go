@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/installed"
 )
@@ -56,7 +55,7 @@ func (c *command) answerTo(s *subject, p iptables.Packet) (explanation, error) {
 	result, err := explain.WalkPath(&s.path, p)
 	switch {
 	case err == nil:
-		return newExplanation(p, result, explain.Reasons(&s.path, p, result, sidecar.Policy{})), nil
+		return newExplanation(p, result, explain.Reasons(&s.path, p, result, c.line.policy)), nil
 	case c.trace:
 		return newExplanation(p, result, []explain.Reason{{Why: err.Error()}}), nil
 	}

@@ -31,53 +31,53 @@ func ctstates() map[string]iptables.CTState {
 }
 
 // explainRows returns the options of explain. None has an environment variable.
-func (o *options) explainRows() []row {
+func (o *options) explainRows() []config.Row {
 	o.protocol, o.ctstate = iptables.TCP, "NEW"
-	rows := []row{
-		{config.Option{
+	rows := []config.Row{
+		{Option: config.Option{
 			Name:  "live",
 			Usage: "explain by the rules that are installed, not by those that these options would make",
-		}, config.BoolValue(&o.live)},
-		{config.Option{
+		}, Value: config.Bool(&o.live)},
+		{Option: config.Option{
 			Name:  "trace",
 			Usage: "ask the kernel too, with one real packet, and show its answer beside",
-		}, config.BoolValue(&o.trace)},
-		{config.Option{
+		}, Value: config.Bool(&o.trace)},
+		{Option: config.Option{
 			Name:  "from",
 			Usage: "where the connection comes from, with or without a port (default another machine; for out the pod itself)",
-		}, config.StringValue("address", &o.from)},
-		{config.Option{
+		}, Value: config.Text("address", &o.from)},
+		{Option: config.Option{
 			Name:  "proto",
 			Usage: "protocol of the connection: tcp or udp",
-		}, config.ChoiceValue("protocol", &o.protocol, iptables.TCP, iptables.UDP)},
-		{config.Option{
+		}, Value: config.Choice("protocol", &o.protocol, iptables.TCP, iptables.UDP)},
+		{Option: config.Option{
 			Name:  "uid",
 			Usage: "user who connects, name or number (default an ordinary application, not the proxy)",
-		}, config.StringValue("user", &o.uid)},
-		{config.Option{
+		}, Value: config.Text("user", &o.uid)},
+		{Option: config.Option{
 			Name:  "gid",
 			Usage: "group that connects, name or number (default an ordinary application's)",
-		}, config.StringValue("group", &o.gid)},
-		{config.Option{
+		}, Value: config.Text("group", &o.gid)},
+		{Option: config.Option{
 			Name:  "in-interface",
 			Usage: "where it comes in (default eth0)",
-		}, config.StringValue("interface", &o.in)},
-		{config.Option{
+		}, Value: config.Text("interface", &o.in)},
+		{Option: config.Option{
 			Name:  "out-interface",
 			Usage: "where it goes out (default lo to the pod's own and to loopback addresses, else eth0)",
-		}, config.StringValue("interface", &o.out)},
-		{config.Option{
+		}, Value: config.Text("interface", &o.out)},
+		{Option: config.Option{
 			Name:  "mark",
 			Usage: "mark of the packet",
-		}, &o.mark},
-		{config.Option{
+		}, Value: &o.mark},
+		{Option: config.Option{
 			Name:  "ctmark",
 			Usage: "mark of its connection",
-		}, &o.ctmark},
-		{config.Option{
+		}, Value: &o.ctmark},
+		{Option: config.Option{
 			Name:  "ctstate",
 			Usage: "state of its connection: NEW, ESTABLISHED or INVALID",
-		}, config.ChoiceValue("state", &o.ctstate, "NEW", "ESTABLISHED", "INVALID")},
+		}, Value: config.Choice("state", &o.ctstate, "NEW", "ESTABLISHED", "INVALID")},
 	}
 	for i := range rows {
 		rows[i].FlagOnly = true

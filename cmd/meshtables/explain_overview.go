@@ -7,8 +7,7 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/capture/sidecar"
-	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/explain"
 )
 
@@ -25,7 +24,7 @@ func (c *command) explainAll(ctx context.Context) int {
 		c.warnForeign(&s.path)
 		c.warnInexact(&s.Recognised)
 	}
-	full, short := sidecar.Summarise(s.Config, s.Host, 0), sidecar.Summarise(s.Config, s.Host, iptables.MaxListed)
+	full, short := s.Wanted.Summarise(s.Host, 0), s.Wanted.Summarise(s.Host, iptables.MaxListed)
 	a := overview{
 		Mode:     full.Mode,
 		Inbound:  overviewLines(full.Inbound, short.Inbound),
@@ -39,7 +38,7 @@ func (c *command) explainAll(ctx context.Context) int {
 
 // warnInexact tells where the options that were found make other rules than there are:
 // the table is about the options.
-func (c *command) warnInexact(found *sidecar.Recognised) {
+func (c *command) warnInexact(found *capture.Recognised) {
 	if found.Complete {
 		return
 	}
@@ -54,7 +53,7 @@ func (c *command) warnInexact(found *sidecar.Recognised) {
 // of which the first that fits a connection decides.
 type overview struct {
 	Families []string       `json:"families,omitempty"`
-	Mode     config.Mode    `json:"mode,omitempty"`
+	Mode     string         `json:"mode,omitempty"`
 	Inbound  []overviewLine `json:"inbound"`
 	Outbound []overviewLine `json:"outbound"`
 }
@@ -72,7 +71,7 @@ type overviewLine struct {
 }
 
 // overviewLines returns lines of which people read the short ones.
-func overviewLines(lines, short []sidecar.Line) []overviewLine {
+func overviewLines(lines, short []capture.Line) []overviewLine {
 	all := make([]overviewLine, len(lines))
 	for i, l := range lines {
 		all[i] = overviewLine{

@@ -7,8 +7,7 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/capture/sidecar"
-	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/foreign"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/installed"
@@ -18,7 +17,7 @@ import (
 
 // subject is what explain is about: rules that are installed or would be.
 type subject struct {
-	sidecar.Recognised
+	capture.Recognised
 	path      installed.Path
 	addresses []netip.Prefix
 	// backend is what holds installed rules, form in which form.
@@ -31,7 +30,7 @@ func (c *command) subject(ctx context.Context) (s subject, status int) {
 	if !c.live && !c.trace {
 		p, status := c.plan(ctx)
 		planned := p.Ruleset()
-		s.Config, s.Host, s.addresses, s.path.Rules = p.Config, p.Host, p.Host.Addresses, planned.ReadComments()
+		s.Wanted, s.Host, s.addresses, s.path.Rules = p.Wanted, p.Host, p.Host.Addresses, planned.ReadComments()
 		return s, status
 	}
 	c.warnUnused()
@@ -51,7 +50,7 @@ func (c *command) subject(ctx context.Context) (s subject, status int) {
 	live := f.Live()
 	s.backend, s.form = live.Name, live.Form
 	s.path = f.Path(live.Form)
-	s.Recognised = sidecar.Recognise(live.Rules, func(plan iptables.Plan) iptables.Ruleset { return kernel.InForm(live.Form, plan) })
+	s.Recognised = c.line.policy.Recognise(live.Rules, func(plan iptables.Plan) iptables.Ruleset { return kernel.InForm(live.Form, plan) })
 	if c.trace {
 		if err := s.checkTrace(); err != nil {
 			return s, c.failed(err)
@@ -66,10 +65,9 @@ func (c *command) subject(ctx context.Context) (s subject, status int) {
 // what is captured.
 func (c *command) warnUnused() {
 	var given []string
-	for _, arg := range config.Default().Args() {
-		option, _, _ := strings.Cut(arg, "=")
-		if c.line.set.Changed(strings.TrimPrefix(option, "--")) {
-			given = append(given, option)
+	for _, o := range c.line.flags.Policy() {
+		if c.line.set.Changed(o.Name) && !o.Hidden {
+			given = append(given, "--"+o.Name)
 		}
 	}
 	if given != nil {
@@ -121,7 +119,7 @@ func (c *command) warnForeign(path *installed.Path) {
 // not have: no such packet comes in, other than for virtual machines behind the pod.
 func (c *command) warnElsewhere(q *question, s *subject) {
 	to := q.to.Addr()
-	ofMachine := len(s.Config.VirtualInterfaces) > 0 && q.options.in != ""
+	ofMachine := s.Wanted.TakesForOthers() && q.options.in != ""
 	if !q.inbound || !to.IsValid() || to.IsLoopback() || ofMachine {
 		return
 	}

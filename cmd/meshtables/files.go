@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
 )
@@ -37,7 +38,7 @@ func (podUsers) GroupID(string) (uint32, error) { return 0, errPodUser }
 var errPodUser = errors.New("with --cni-mode users and groups are numbers, as their names belong to the pod")
 
 // readConfig reads what is to be captured.
-func (c *commandLine) readConfig(o options, env []string, log *slog.Logger) (config.Config, error) {
+func (c *commandLine) readConfig(o options, env []string, log *slog.Logger) (capture.Wanted, error) {
 	src := config.Sources{Env: env, Users: host.Users{}}
 	if o.cniMode {
 		src.Users = podUsers{}
@@ -46,7 +47,7 @@ func (c *commandLine) readConfig(o options, env []string, log *slog.Logger) (con
 	if o.annotations != "" {
 		src.Annotations, unread = c.readFile(annotationsOption, o.annotations)
 	}
-	cfg, warnings, err := c.flags.Config(src)
+	cfg, warnings, err := c.capture.Read(c.flags, src)
 	if err := errors.Join(unread, err); err != nil {
 		return cfg, err
 	}

@@ -47,7 +47,7 @@ func (v verb) help(line *commandLine) string {
 	}
 	fmt.Fprintf(&b, "\nOptions of every verb:\n%s", usages(line.set, every))
 	b.WriteString("\nOptions that say what is captured; see meshtables --help:\n")
-	names, groups := captureGroups()
+	names, groups := captureGroups(line.flags)
 	for _, group := range names {
 		fmt.Fprintf(&b, "  %-12s%s\n", group, strings.Join(lines(groups[group], helpWidth-groupWidth), "\n"+strings.Repeat(" ", groupWidth)))
 	}
@@ -103,7 +103,7 @@ names in capitals as they are):
 }
 
 // optionNames returns those of rows that help lists.
-func optionNames(line *commandLine, rows func(*options) []row) []string {
+func optionNames(line *commandLine, rows func(*options) []config.Row) []string {
 	if rows == nil {
 		return nil
 	}
@@ -128,9 +128,9 @@ func usages(set *pflag.FlagSet, names []string) string {
 
 // captureGroups returns the options that say what is captured, by what they are about,
 // in the order of the table of options.
-func captureGroups() (names []string, groups map[string][]string) {
+func captureGroups(flags *config.Flags) (names []string, groups map[string][]string) {
 	groups = make(map[string][]string)
-	for _, o := range config.NewFlags(pflag.NewFlagSet("", pflag.ContinueOnError)).Options() {
+	for _, o := range flags.Policy() {
 		if o.Hidden {
 			continue
 		}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/probe"
@@ -97,96 +99,92 @@ func (o *options) level() slog.Level {
 	return slog.LevelInfo
 }
 
-// row is an option and where its value goes.
-type row struct {
-	config.Option
-	value pflag.Value
-}
-
 // rows returns the options of every verb.
-func (o *options) rows() []row {
-	return []row{
-		{config.Option{
+func (o *options) rows() []config.Row {
+	return []config.Row{
+		{Option: config.Option{
 			Name: config.FileOption,
 			Usage: "read options from this file: YAML, the names of options without dashes, and their values; " +
 				"it goes after the environment and before annotations",
-		}, config.FileValue("file", &o.config)},
-		{config.Option{
+		}, Value: config.File("file", &o.config)},
+		{Option: config.Option{
 			Name:  annotationsOption,
 			Usage: "read the pod's annotations from this file, written by the downward API",
-		}, config.FileValue("file", &o.annotations)},
-		{config.Option{
+		}, Value: config.File("file", &o.annotations)},
+		{Option: config.Option{
 			Name: "backend",
 			Usage: "form of the rules, and who writes them: iptables-nft (over netlink, listed by iptables), nftables " +
 				"(over netlink, nf_tables' own form, listed by nft), iptables-legacy or iptables (by these programs), " +
 				"or auto for the first that works",
-		}, config.ChoiceValue("name", &o.backend, kernel.Names()...)},
-		{config.Option{
+		}, Value: config.Choice("name", &o.backend, kernel.Names()...)},
+		{Option: config.Option{
 			Name: namespaceOption, Shared: true,
 			Usage: "work in the network namespace of this process or file, such as /run/netns/NAME",
-		}, config.FileValue("pid|file", &o.networkNamespace)},
-		{config.Option{
+		}, Value: config.File("pid|file", &o.networkNamespace)},
+		{Option: config.Option{
 			Name: "cni-mode", Shared: true,
 			Usage: "run from a node: users and groups are numbers, as their names belong to the pod",
-		}, config.BoolValue(&o.cniMode)},
-		{config.Option{
+		}, Value: config.Bool(&o.cniMode)},
+		{Option: config.Option{
 			Name: "output", Letter: "O",
 			Usage: "form of what is printed: text or json",
-		}, outputValue{config.ChoiceValue("form", &o.output, outputText, outputJSON)}},
-		{config.Option{
+		}, Value: outputValue{config.Choice("form", &o.output, outputText, outputJSON)}},
+		{Option: config.Option{
 			Name: "verbose", Letter: "v",
 			Usage: "say what is found and done",
-		}, config.BoolValue(&o.verbose)},
-		{config.Option{
+		}, Value: config.Bool(&o.verbose)},
+		{Option: config.Option{
 			Name:  "log-format",
 			Usage: "form of messages on stderr: text or json",
-		}, config.ChoiceValue("form", &o.logs, logText, logJSON)},
-		{config.Option{
+		}, Value: config.Choice("form", &o.logs, logText, logJSON)},
+		{Option: config.Option{
 			Name:  "log-level",
 			Usage: "least severe messages to show: debug, info, warn or error",
-		}, anyCase{config.ChoiceValue("level", &o.logLevel, logDebug, logInfo, logWarn, logError)}},
-		{config.Option{
+		}, Value: anyCase{config.Choice("level", &o.logLevel, logDebug, logInfo, logWarn, logError)}},
+		{Option: config.Option{
 			Name: "force-iptables-binary", Shared: true, Hidden: true,
 			Usage: "as --backend=iptables-nft or --backend=iptables-legacy",
-		}, config.ChoiceValue("variant", &o.forceBinary, "nft", "legacy", "")},
-		{config.Option{
+		}, Value: config.Choice("variant", &o.forceBinary, "nft", "legacy", "")},
+		{Option: config.Option{
 			Name: "native-nftables", Shared: true, Hidden: true,
 			Usage: "as --backend=nftables",
-		}, config.BoolValue(&o.nativeNft)},
-		{config.Option{
+		}, Value: config.Bool(&o.nativeNft)},
+		{Option: config.Option{
 			Name: "log_as_json", Shared: true, Hidden: true,
 			Usage: "as --log-format=json",
-		}, config.BoolValue(&o.logJSON)},
+		}, Value: config.Bool(&o.logJSON)},
 	}
 }
 
-func (o *applyOptions) rows() []row {
-	return []row{
-		{config.Option{
+func (o *applyOptions) rows() []config.Row {
+	return []config.Row{
+		{Option: config.Option{
 			Name: "dry-run", Shared: true, Letter: "n",
 			Usage: "print what iptables-save would print after applying by iptables-nft, and change nothing",
-		}, config.BoolValue(&o.dryRun)},
-		{config.Option{
+		}, Value: config.Bool(&o.dryRun)},
+		{Option: config.Option{
 			Name: "cleanup-only", Shared: true,
 			Usage: "remove everything that meshtables or istio-iptables wrote; needs no other option",
-		}, config.BoolValue(&o.cleanupOnly)},
-		{config.Option{
+		}, Value: config.Bool(&o.cleanupOnly)},
+		{Option: config.Option{
 			Name: "run-validation", Shared: true,
 			Usage: "open connections afterwards and see that they arrive at the proxy's ports",
-		}, config.BoolValue(&o.runValidation)},
-		{config.Option{
+		}, Value: config.Bool(&o.runValidation)},
+		{Option: config.Option{
 			Name: "skip-rule-apply", Shared: true,
 			Usage: "do not apply rules",
-		}, config.BoolValue(&o.skipRuleApply)},
-		{config.Option{
+		}, Value: config.Bool(&o.skipRuleApply)},
+		{Option: config.Option{
 			Name:  "host-network",
 			Usage: "apply even in what looks like the host's own network namespace",
-		}, config.BoolValue(&o.hostNetwork)},
+		}, Value: config.Bool(&o.hostNetwork)},
 	}
 }
 
 // commandLine is a command line with its options, before their values are read.
 type commandLine struct {
+	policy  capture.Policy
+	capture capture.Options
 	set     *pflag.FlagSet
 	flags   *config.Flags
 	help    bool
@@ -195,10 +193,11 @@ type commandLine struct {
 }
 
 func newCommandLine(v verb) *commandLine {
-	c := &commandLine{set: pflag.NewFlagSet("meshtables", pflag.ContinueOnError)}
+	c := &commandLine{policy: sidecar.Policy{}, set: pflag.NewFlagSet("meshtables", pflag.ContinueOnError)}
 	c.set.SortFlags = false
 	c.set.SetOutput(io.Discard)
-	c.flags = config.NewFlags(c.set)
+	c.capture = c.policy.Options()
+	c.flags = config.NewFlags(c.set, c.capture.Rows())
 	o := &c.options
 	o.output, o.logs, o.logLevel, o.backend = outputText, logText, logInfo, kernel.Auto
 	o.probeTimeout = probe.DefaultTimeout
@@ -206,12 +205,12 @@ func newCommandLine(v verb) *commandLine {
 	if v.options != nil {
 		own := v.options(o)
 		// A verb may have more values for an option of every verb.
-		rows = append(own, slices.DeleteFunc(rows, func(r row) bool {
-			return slices.ContainsFunc(own, func(o row) bool { return o.Name == r.Name })
+		rows = append(own, slices.DeleteFunc(rows, func(r config.Row) bool {
+			return slices.ContainsFunc(own, func(o config.Row) bool { return o.Name == r.Name })
 		})...)
 	}
 	for _, row := range rows {
-		c.flags.Register(row.Option, row.value)
+		c.flags.Register(row)
 	}
 	c.flags.Mention(ownOptions())
 	c.set.BoolVarP(&c.help, "help", "h", false, "show this help")
@@ -244,8 +243,8 @@ func registerMeaningless(set *pflag.FlagSet) {
 	}
 }
 
-// readOptions reads the options that are no part of config.Config, as far as they can be
-// read: the form of messages matters also to those about the others.
+// readOptions reads the options that are no part of the policy, as far as they can be read:
+// the form of messages matters also to those about the others.
 func (c *commandLine) readOptions(env []string) (options, error) {
 	errs := []error{c.addFile(env), c.flags.Apply(env)}
 	o := c.options

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/pflag"
-
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
@@ -23,11 +21,11 @@ type probeOptions struct {
 	probeTimeout time.Duration
 }
 
-func (o *options) probeRows() []row {
-	return []row{{config.Option{
+func (o *options) probeRows() []config.Row {
+	return []config.Row{{Option: config.Option{
 		Name: "probe-timeout", Shared: true,
 		Usage: "how long connections of probe and of --run-validation may take, all together",
-	}, (*timeoutValue)(&o.probeTimeout)}}
+	}, Value: (*timeoutValue)(&o.probeTimeout)}}
 }
 
 // timeoutValue is a time that is not 0.
@@ -82,8 +80,7 @@ func (c *command) probed(ctx context.Context) (rules iptables.Ruleset, about str
 // asksForCapture reports whether any option says what is to be captured, be it
 // the default.
 func (c *command) asksForCapture() bool {
-	// A flag set of its own has no other options.
-	for _, o := range config.NewFlags(pflag.NewFlagSet("", pflag.ContinueOnError)).Options() {
+	for _, o := range c.line.flags.Policy() {
 		if c.line.set.Changed(o.Name) || slices.ContainsFunc(o.Variables(), c.isGiven) {
 			return true
 		}

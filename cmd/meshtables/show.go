@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel"
@@ -26,11 +25,11 @@ const (
 )
 
 // showRows returns the options of show.
-func (o *options) showRows() []row {
-	return []row{{config.Option{
+func (o *options) showRows() []config.Row {
+	return []config.Row{{Option: config.Option{
 		Name: "output", Letter: "O",
 		Usage: "form of what is printed: text, json, or a picture for Graphviz or for Mermaid: dot, mermaid",
-	}, config.ChoiceValue("form", &o.output, outputText, outputJSON, outputDot, outputMermaid)}}
+	}, Value: config.Choice("form", &o.output, outputText, outputJSON, outputDot, outputMermaid)}}
 }
 
 // show prints what is installed.
@@ -46,7 +45,7 @@ func (c *command) show(ctx context.Context) int {
 	a := shown{Result: "installed", Backends: []shownBackend{}, Routing: []shownRouting{}, colour: c.colour()}
 	for _, have := range found.Ours {
 		form := func(plan iptables.Plan) iptables.Ruleset { return kernel.InForm(have.Form, plan) }
-		b := show.Backend{Name: have.Name, Form: formOf(have.Name), Rules: sidecar.Recognise(have.Rules, form).Rules, Faults: have.Faults}
+		b := show.Backend{Name: have.Name, Form: formOf(have.Name), Rules: c.line.policy.Recognise(have.Rules, form).Rules, Faults: have.Faults}
 		a.backends = append(a.backends, b)
 		a.Backends = append(a.Backends, shownBackend{b.Name, b.Form, installed.Texts(b.Faults), show.Tables(&b.Rules)})
 	}

@@ -15,7 +15,7 @@ type verb struct {
 	// summary is the verb's line in the list of them.
 	usage, summary string
 	// options returns its own options; nil where it has none.
-	options func(*options) []row
+	options func(*options) []config.Row
 	run     func(*command, context.Context) int
 	// print returns the answer of a verb that reads nothing but its words.
 	print func(words []string) (string, error)
@@ -25,7 +25,7 @@ type verb struct {
 
 // verbs returns all of them, in the order of --help.
 func verbs() []verb {
-	applying := func(o *options) []row { return slices.Concat(o.applyOptions.rows(), o.probeRows()) }
+	applying := func(o *options) []config.Row { return slices.Concat(o.applyOptions.rows(), o.probeRows()) }
 	return []verb{
 		{"", "[options]", "apply; changes only what differs", applying, (*command).change, nil, false},
 		// In Istio's manifests this is the subcommand of another program.

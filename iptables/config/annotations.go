@@ -8,13 +8,6 @@ import (
 	"strings"
 )
 
-// trafficPrefix starts the annotations that are about capturing alone.
-const trafficPrefix = "traffic.sidecar.istio.io/"
-
-// statusPortAnnotation is the port of the agent's health checks, which the
-// kubelet opens from outside the mesh.
-const statusPortAnnotation = "status.sidecar.istio.io/port"
-
 // annotations are those of the pod.
 type annotations map[string]string
 
@@ -60,15 +53,15 @@ var errAnnotation = errors.New(`must be key="value", quoted as the downward API 
 
 // get returns the annotation of that key. One that is present but empty is
 // given all the same: that is how a list is emptied.
-func (a annotations) get(key string) (given, bool) {
+func (a annotations) get(key string) (Given, bool) {
 	text, ok := a[key]
-	return given{byAnnotation, "annotation " + key, text}, ok
+	return Given{ByAnnotation, "annotation " + key, text}, ok
 }
 
 // given returns what the annotations say about an option.
-func (a annotations) given(o Option) []given {
+func (a annotations) given(o Option) []Given {
 	if g, ok := a.get(o.Annotation); ok && o.Annotation != "" {
-		return []given{g}
+		return []Given{g}
 	}
 	return nil
 }

@@ -25,16 +25,21 @@ func parseEnvironment(env []string) environment {
 	return e
 }
 
+// get returns the variable of that name.
+func (e environment) get(name string) (Given, bool) {
+	text, ok := e[name]
+	return Given{ByEnvironment, "environment variable " + name, text}, ok
+}
+
 // given returns what the environment says about an option, by all its names, and
 // a warning for each variable that only looks like one of them.
-func (e environment) given(o Option) (all []given, warnings []string) {
+func (e environment) given(o Option) (all []Given, warnings []string) {
 	for _, name := range o.Variables() {
-		text, ok := e[name]
+		g, ok := e.get(name)
 		if !ok {
 			continue
 		}
-		g := given{byEnvironment, "environment variable " + name, text}
-		if isServiceLink(name, text) {
+		if isServiceLink(name, g.Text) {
 			warnings = append(warnings, fmt.Sprintf("%v is ignored: it is the address of a Kubernetes service", g))
 			continue
 		}

@@ -24,7 +24,7 @@ func (f *Flags) checkKey(key string) error {
 		}
 		switch {
 		case o.Hidden:
-			// Its usage is such as "as --ipv6=on".
+			// Its usage is such as "as --backend=nftables".
 			return errors.New("in a file give it " + asFlag.ReplaceAllString(o.Usage, "$1: $2"))
 		case !inFile:
 			return errNotInFile(o)

@@ -16,10 +16,10 @@ type own struct {
 }
 
 func (o *own) register(flags *Flags) {
-	flags.Register(Option{Name: "dry-run", Shared: true, Letter: "n", Usage: "print"}, BoolValue(&o.dryRun))
-	flags.Register(Option{Name: "backend", Reference: []string{"force-binary", "binary"}, Env: []string{"FORCED"}, Usage: "how"},
-		ChoiceValue("backend", &o.backend, "auto", "nft", "legacy"))
-	flags.Register(Option{Name: "annotations", Hidden: true, Usage: "file"}, StringValue("file", &o.file))
+	flags.Register(Row{Option{Name: "dry-run", Shared: true, Letter: "n", Usage: "print"}, Bool(&o.dryRun)})
+	flags.Register(Row{Option{Name: "backend", Reference: []string{"force-binary", "binary"}, Env: []string{"FORCED"}, Usage: "how"},
+		Choice("backend", &o.backend, "auto", "nft", "legacy")})
+	flags.Register(Row{Option{Name: "annotations", Hidden: true, Usage: "file"}, Text("file", &o.file)})
 }
 
 func TestRegister(t *testing.T) {
@@ -50,7 +50,7 @@ func TestRegister(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			fs, flags := newFlags()
+			fs, flags, _ := newFlags()
 			got := own{backend: "auto"}
 			got.register(flags)
 			if err := fs.Parse(test.args); err != nil {
@@ -72,7 +72,7 @@ func TestRegister(t *testing.T) {
 
 func TestRegisterShowsDefault(t *testing.T) {
 	t.Parallel()
-	fs, flags := newFlags()
+	fs, flags, _ := newFlags()
 	o := own{backend: "auto"}
 	o.register(flags)
 	help := fs.FlagUsages()
@@ -84,7 +84,7 @@ func TestRegisterShowsDefault(t *testing.T) {
 	if strings.Contains(help, "--annotations") {
 		t.Error("help shows a hidden option")
 	}
-	if got := len(flags.Options()); got != len(captureOptions())+3 {
+	if got := len(flags.Options()); got != len(new(policy).rows())+3 {
 		t.Errorf("%d options", got)
 	}
 }
@@ -97,12 +97,14 @@ func TestNormalizeIsComposed(t *testing.T) {
 		return pflag.NormalizedName(strings.ReplaceAll(name, "_", "-"))
 	})
 	other := fs.Bool("other_flag", false, "")
-	flags := NewFlags(fs)
+	var p policy
+	flags := NewFlags(fs, p.rows())
 	if err := fs.Parse([]string{"--envoy_port=1", "--other-flag", "--inbound_port=2"}); err != nil {
 		t.Fatal(err)
 	}
-	c, _, err := flags.Config(Sources{})
-	wantConfig(t, c, err, with(func(c *Config) { c.OutboundPort, c.InboundPort = 1, 2 }))
+	if err := flags.Read(Sources{}).Err(); err != nil || p.outboundPort != 1 || p.inboundPort != 2 {
+		t.Errorf("error %v, ports %d and %d", err, p.outboundPort, p.inboundPort)
+	}
 	if !*other {
 		t.Error("--other-flag is not set")
 	}
@@ -125,7 +127,7 @@ func TestGiven(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			fs, flags := newFlags()
+			fs, flags, _ := newFlags()
 			var o own
 			o.register(flags)
 			if err := fs.Parse(test.args); err != nil {

@@ -8,76 +8,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// FuzzFlags reads lines as arguments. What they come to is printed and read
-// again, without regard for the names of users, and is the same.
-func FuzzFlags(f *testing.F) {
-	for _, test := range optionTests() {
-		f.Add("--" + test.name + "=" + test.value)
-		f.Add("--" + test.reference + "\n" + test.value)
-		f.Add("-" + test.letter + test.value)
-	}
-	for _, test := range errorTests() {
-		f.Add(strings.Join(test.args, "\n"))
-	}
-	for _, test := range warningTests() {
-		f.Add(strings.Join(test.args, "\n"))
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		fs, flags := newFlags()
-		if fs.Parse(strings.Split(text, "\n")) != nil {
-			return
-		}
-		c, warnings, err := flags.Config(Sources{Users: testUsers()})
-		for _, line := range append(warnings, errorLines(err)...) {
-			if line == "" || strings.Contains(line, "\n") {
-				t.Errorf("message %q is not one line", line)
-			}
-		}
-		if err != nil {
-			return
-		}
-		again, _, err := read(t, c.Args(), Sources{Users: usersMap{}})
-		if err != nil {
-			t.Fatalf("%q are refused: %v", c.Args(), err)
-		}
-		if diff := diffConfig(again, c); diff != "" {
-			t.Errorf("%q mean something else (-first +second):\n%s", c.Args(), diff)
-		}
-		if diff := cmp.Diff(c.Args(), again.Args()); diff != "" {
-			t.Errorf("arguments change (-first +second):\n%s", diff)
-		}
-	})
-}
-
-func errorLines(err error) []string {
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		return nil
-	}
-	var lines []string
-	for _, err := range joined.Unwrap() {
-		lines = append(lines, err.Error())
-	}
-	return lines
-}
-
 // FuzzAnnotations reads an annotation file, writes it as Kubernetes does and
 // reads it again.
 func FuzzAnnotations(f *testing.F) {
-	for _, test := range optionTests() {
-		f.Add([]byte(fmt.Sprintf("%s=%q", test.annotation, test.value)))
-	}
-	for _, test := range errorTests() {
-		f.Add([]byte(test.file))
-	}
-	for _, test := range warningTests() {
-		f.Add([]byte(test.file))
-	}
+	f.Add([]byte("traffic.sidecar.istio.io/excludeInboundPorts=\"80,90:99\"\n"))
+	f.Add([]byte("a=\"b\"\nc\n\n=\"d\"\ne=f\ng=\"h\nf=\"\\q\"\na=\"b\"\nx y=\"z\"\nz=`z`\n"))
 	f.Add([]byte("a=\"\\xff\\n\\\"\"\nb=\"\xff\"\n"))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		a, errs := parseAnnotations(file)
-		_, flags := newFlags()
-		if _, _, err := flags.Config(Sources{Annotations: file}); errs != nil && err == nil {
+		_, flags, _ := newFlags()
+		if err := flags.Read(Sources{Annotations: file}).Err(); errs != nil && err == nil {
 			t.Fatalf("errors are lost: %v", errs)
 		}
 		if errs != nil {

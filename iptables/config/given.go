@@ -2,38 +2,49 @@ package config
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/pflag"
 )
 
-// authority orders the sources of a value: the highest that has one decides.
-type authority uint8
+// Authority orders the sources of a value: the highest that has one decides.
+type Authority uint8
 
+// The sources.
 const (
-	byDefault authority = iota
-	byAnnotation
-	byFile
-	byEnvironment
-	byFlag
+	ByDefault Authority = iota
+	ByAnnotation
+	ByFile
+	ByEnvironment
+	ByFlag
 )
 
-// given is a value as a source gives it. The zero value is one that no source
+// Given is a value as a source gives it. The zero value is one that no source
 // gives.
-type given struct {
-	authority authority
-	// source is what the user would look for, such as "--mode" or "environment
-	// variable MODE".
-	source string
-	text   string
+type Given struct {
+	Authority Authority
+	// Source is what the user would look for, such as "--backend" or "environment
+	// variable BACKEND".
+	Source string
+	Text   string
 }
 
+// IsExplicit reports whether a source gives the value.
+func (g Given) IsExplicit() bool { return g.Authority > ByDefault }
+
+// IsBlank reports whether no source gives the value, or one without a letter.
+func (g Given) IsBlank() bool { return strings.TrimSpace(g.Text) == "" }
+
 // String returns source and value as messages name them.
-func (g given) String() string { return fmt.Sprintf("%s %q", g.source, g.text) }
+func (g Given) String() string { return fmt.Sprintf("%s %q", g.Source, g.Text) }
+
+// Refuse returns the [ValueError] of the value; err says what is allowed.
+func (g Given) Refuse(err error) error { return &ValueError{g.Source, g.Text, err} }
 
 // ValueError is a value that is not allowed.
 type ValueError struct {
-	// Source is "--mode", by the name used on the command line, "environment
-	// variable MODE" or "annotation sidecar.istio.io/interceptionMode".
+	// Source is "--backend", by the name used on the command line, "environment
+	// variable BACKEND" or "annotation" and its key.
 	Source string
 	// Value is as it was given.
 	Value string
@@ -47,20 +58,18 @@ func (e *ValueError) Error() string { return fmt.Sprintf("%s %q: %v", e.Source, 
 // Unwrap returns Err.
 func (e *ValueError) Unwrap() error { return e.Err }
 
-func (g given) error(err error) error { return &ValueError{g.source, g.text, err} }
-
 // assign sets the value to what is given by several names of one option. These
 // have to agree in meaning, not to the letter.
-func assign(value pflag.Value, all []given) []error {
+func assign(value pflag.Value, all []Given) []error {
 	var errs []error
-	var first given
+	var first Given
 	var meaning string
 	for _, g := range all {
-		if err := value.Set(g.text); err != nil {
-			errs = append(errs, g.error(err))
+		if err := value.Set(g.Text); err != nil {
+			errs = append(errs, g.Refuse(err))
 			continue
 		}
-		if first == (given{}) {
+		if first == (Given{}) {
 			first, meaning = g, value.String()
 			continue
 		}

@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Nearest returns the name of a flag, istio-iptables' names included, that somebody
-// who gave an unknown one likely meant; "" if none is close.
+// Nearest returns the name of a flag, the names of Option.Reference included, that
+// somebody who gave an unknown one likely meant; "" if none is close.
 func (f *Flags) Nearest(unknown string) string {
 	var names []string
 	f.set.VisitAll(func(known *pflag.Flag) {

@@ -2,14 +2,11 @@ package config
 
 import (
 	"testing"
-
-	"github.com/spf13/pflag"
 )
 
 func TestNearest(t *testing.T) {
 	t.Parallel()
-	fs := pflag.NewFlagSet("test", pflag.ContinueOnError)
-	flags := NewFlags(fs)
+	fs, flags, _ := newFlags()
 	fs.Bool("help", false, "")
 	for unknown, want := range map[string]string{
 		"included-port":           "included-ports",

@@ -1,20 +1,27 @@
 package config
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/spf13/pflag"
 )
 
+// Row is an option, and the value that takes what is given for it.
+type Row struct {
+	Option
+	// Value prints what it has taken in a way that it takes too. Its Set replaces what
+	// was set before, or refuses and changes nothing.
+	Value pflag.Value
+}
+
 // Option is an option by all the names it goes by.
 type Option struct {
 	// Name is ours, without the dashes.
 	Name string
-	// Reference are the long names that istio-iptables has for the option,
-	// where they differ from Name.
+	// Reference are the long names that the program which this one stands in for has
+	// for the option, where they differ from Name.
 	Reference []string
-	// Shared says that Name is istio-iptables' too.
+	// Shared says that Name is that program's too.
 	Shared bool
 	// Letter is the short name, or empty.
 	Letter string
@@ -23,14 +30,17 @@ type Option struct {
 	Env []string
 	// Annotation is the key of the pod's annotation for the option, or empty.
 	Annotation string
-	// Group is what a capture option is about, such as "inbound"; help lists them by
-	// it.
+	// Group is what an option of a policy is about, such as "inbound"; help lists
+	// them by it.
 	Group string
 	// Usage is what --help says about it.
 	Usage string
 	// Default is the value of an option that is not given, as text. It is empty
 	// where there is none or where Usage has to explain it.
 	Default string
+	// Example is a value for messages that show how a file is written. Only one option
+	// of a policy needs one.
+	Example string
 	// Hidden options work, but --help does not list them.
 	Hidden bool
 	// FlagOnly options have no environment variable and are in no file: they
@@ -39,9 +49,9 @@ type Option struct {
 }
 
 // Variables returns the names of the environment variables that give the option: its
-// long names in capitals with "_" for "-", then those of Env. A name that istio-iptables
-// does not have has a prefix, for a pod's environment has variables of others: MODE and
-// BACKEND are the application's.
+// long names in capitals with "_" for "-", then those of Env. A name that is ours alone
+// has a prefix, for a pod's environment has variables of others: OUTPUT and BACKEND are
+// the application's.
 func (o Option) Variables() []string {
 	if o.FlagOnly {
 		return nil
@@ -60,60 +70,4 @@ const variablePrefix = "MESHTABLES_"
 
 func variable(name string) string {
 	return strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
-}
-
-// captureOption is an option that becomes a part of a [Config].
-type captureOption struct {
-	Option
-	// value returns the reader and printer of that part.
-	value func(*draft) pflag.Value
-}
-
-// draft is a Config in the making.
-type draft struct {
-	Config
-	// dualStack is what --dual-stack says; it ends up in IPv6.
-	dualStack bool
-	// users may be nil: then there are none.
-	users Users
-}
-
-// Default returns the Config of somebody who gives no option, on a system
-// without a user istio-proxy.
-func Default() Config {
-	var d draft
-	for _, o := range captureOptions() {
-		// A default that is not a valid value of its option fails the tests.
-		_ = o.value(&d).Set(o.Default)
-	}
-	d.ProxyUIDs, d.ProxyGIDs = []uint32{fallbackID}, []uint32{fallbackID}
-	return d.Config
-}
-
-// Args returns the arguments that ask for this Config, all of them, whatever the
-// environment and the annotations say: numbers for names, one fixed order.
-func (c Config) Args() []string {
-	var args []string
-	d := draft{Config: c}
-	for _, o := range captureOptions() {
-		// What is hidden is another way to say what a shown option says.
-		if !o.Hidden {
-			args = append(args, "--"+o.Name+"="+o.value(&d).String())
-		}
-	}
-	return args
-}
-
-// Set gives an option, by its name without dashes, the value that Args would print
-// for it: numbers for names, commas in lists.
-func (c *Config) Set(name, value string) error {
-	d := draft{Config: *c}
-	for _, o := range captureOptions() {
-		if o.Name == name {
-			err := o.value(&d).Set(value)
-			*c = d.Config
-			return err
-		}
-	}
-	return fmt.Errorf("there is no option --%s", name)
 }

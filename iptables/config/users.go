@@ -8,8 +8,6 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
-
-	"github.com/meshtables/meshtables/iptables"
 )
 
 // Users looks up ids by name. An unknown name is an error.
@@ -20,110 +18,46 @@ type Users interface {
 
 var errNoUsers = errors.New("there is no list of users and groups")
 
-func (d *draft) userID(name string) (uint32, error) {
-	if d.users == nil {
+// UserID finds the id of a user, if there is a list of users. It is a [Lookup] in what
+// the sources are when it is called.
+func (s *Sources) UserID(name string) (uint32, error) {
+	if s.Users == nil {
 		return 0, errNoUsers
 	}
-	return d.users.UserID(name)
+	return s.Users.UserID(name)
 }
 
-func (d *draft) groupID(name string) (uint32, error) {
-	if d.users == nil {
+// GroupID finds the id of a group, as UserID does that of a user.
+func (s *Sources) GroupID(name string) (uint32, error) {
+	if s.Users == nil {
 		return 0, errNoUsers
 	}
-	return d.users.GroupID(name)
+	return s.Users.GroupID(name)
 }
 
-// lookup finds the id for a name.
-type lookup func(name string) (uint32, error)
+// Lookup finds the id for a name.
+type Lookup func(name string) (uint32, error)
 
-func users(target *[]uint32, find lookup) pflag.Value  { return idList(target, "user", find) }
-func groups(target *[]uint32, find lookup) pflag.Value { return idList(target, "group", find) }
+// UserIDs returns a value that is a list of users by name or number.
+func UserIDs(target *[]uint32, find Lookup) pflag.Value { return idList(target, "user", find) }
 
-func groupSelection(s *GroupSelection, find lookup) pflag.Value {
-	l := idList(&s.Groups, "group", find)
-	l.check = func(ids []uint32) error {
-		switch {
-		case len(ids) == 0:
-			return errors.New("there is none")
-		case len(ids) > MaxIncludedGroups:
-			return fmt.Errorf("there are %d, and at most %d are possible", len(ids), MaxIncludedGroups)
-		}
-		return nil
-	}
-	return newSelection(&s.All, l)
-}
+// GroupIDs returns a value that is a list of groups by name or number.
+func GroupIDs(target *[]uint32, find Lookup) pflag.Value { return idList(target, "group", find) }
 
 // idList is a list of users or groups; who is "user" or "group".
-func idList(target *[]uint32, who string, find lookup) list[uint32] {
-	return list[uint32]{
-		target: target,
-		kind:   who + "s",
-		must:   who + "s by name or number",
-		parse:  func(word string) (uint32, error) { return parseID(word, who, find) },
-		print:  formatID,
+func idList(target *[]uint32, who string, find Lookup) List[uint32] {
+	return List[uint32]{
+		Target: target,
+		Kind:   who + "s",
+		Must:   who + "s by name or number",
+		Parse:  func(word string) (uint32, error) { return ParseID(word, who, find) },
+		Print:  formatID,
 	}
 }
 
-// userTraffic is a list of users, each with a protocol and ports before it or not:
-// "1000", "udp:1000", "53:1000", "udp:53:1000", "tcp:8000-8010:1000-1005".
-func userTraffic(target *[]UserTraffic, find lookup) pflag.Value {
-	return list[UserTraffic]{
-		target: target,
-		kind:   "users",
-		must:   "users such as 1000, udp:53:1000 or tcp:8000-8010:1000-1005",
-		parse:  func(word string) (UserTraffic, error) { return parseUserTraffic(word, find) },
-		print:  UserTraffic.String,
-	}
-}
-
-func parseUserTraffic(word string, find lookup) (t UserTraffic, err error) {
-	parts := strings.Split(word, ":")
-	who := parts[len(parts)-1]
-	parts = parts[:len(parts)-1]
-	if len(parts) > 0 && (parts[0] == string(iptables.TCP) || parts[0] == string(iptables.UDP)) {
-		t.Protocol = iptables.Protocol(parts[0])
-		parts = parts[1:]
-	}
-	if len(parts) > 0 {
-		if t.Ports, err = parsePorts(strings.Join(parts, ":")); err != nil {
-			return t, err
-		}
-	}
-	// A name may have a dash too.
-	first, last, isRange := strings.Cut(who, "-")
-	if !isRange || strings.Trim(first+last, "0123456789") != "" {
-		first, last = who, who
-	}
-	if t.First, err = parseID(first, "user", find); err != nil {
-		return t, err
-	}
-	if t.Last, err = parseID(last, "user", find); err != nil {
-		return t, err
-	}
-	if t.First > t.Last {
-		return t, errors.New("has a range that ends before it starts")
-	}
-	return t, nil
-}
-
-// String returns the traffic as --excluded-uids takes it, such as "udp:53:1000".
-func (t UserTraffic) String() string {
-	var b strings.Builder
-	if t.Protocol != "" {
-		b.WriteString(string(t.Protocol) + ":")
-	}
-	if t.Ports != (iptables.PortRange{}) {
-		b.WriteString(strings.ReplaceAll(t.Ports.String(), ":", "-") + ":")
-	}
-	b.WriteString(formatID(t.First))
-	if t.First != t.Last {
-		b.WriteString("-" + formatID(t.Last))
-	}
-	return b.String()
-}
-
-func parseID(word, who string, find lookup) (uint32, error) {
+// ParseID reads a number that is not 2^32-1, or looks up a name; who is "user" or "group".
+// Its errors go on after the word.
+func ParseID(word, who string, find Lookup) (uint32, error) {
 	if word == "" || strings.Trim(word, "0123456789") != "" {
 		id, err := find(word)
 		if err != nil {

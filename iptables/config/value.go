@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,11 +11,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// The kinds of value here read text, and print what they have read so that
+// The values of this package read text, and print what they have read so that
 // reading it again gives the same. A value that is refused changes nothing.
-
-// everything, alone, selects all there is.
-const everything = "*"
 
 // scalar is one thing.
 type scalar[T any] struct {
@@ -36,163 +34,9 @@ func (v scalar[T]) Set(text string) error {
 func (v scalar[T]) String() string { return v.print(*v.target) }
 func (v scalar[T]) Type() string   { return v.kind }
 
-// list is any number of things, separated by commas. One that is given again counts
-// once.
-type list[T comparable] struct {
-	target *[]T
-	kind   string // what --help calls it
-	must   string // what the items have to be, after "must be"
-	// parse returns errors that go on after the item, such as "is not a port".
-	parse func(string) (T, error)
-	print func(T) string
-	// check, if not nil, looks at the list as a whole.
-	check func([]T) error
-}
-
-func (v list[T]) Set(text string) error {
-	items, err := v.items(text)
-	items = distinct(items)
-	if err == nil && v.check != nil {
-		err = v.check(items)
-	}
-	if err != nil {
-		return fmt.Errorf("must be %s, separated by commas; %w", v.must, err)
-	}
-	*v.target = items
-	return nil
-}
-
-// distinct returns the items without those that are there before.
-func distinct[T comparable](items []T) []T {
-	once, _ := divide(items)
-	return once
-}
-
-// divide returns each item once, and those that are there again.
-func divide[T comparable](items []T) (once, again []T) {
-	known := make(map[T]bool, len(items))
-	for _, x := range items {
-		if known[x] {
-			again = append(again, x)
-			continue
-		}
-		known[x] = true
-		once = append(once, x)
-	}
-	return once, again
-}
-
-// repeated returns the items that a text, which Set has taken, has more than once.
-func (v list[T]) repeated(text string) string {
-	if strings.Count(text, ",") < len(*v.target) {
-		// There are thousands at times.
-		return ""
-	}
-	items, _ := v.items(text)
-	_, again := divide(items)
-	again = distinct(again)
-	return list[T]{target: &again, print: v.print}.String()
-}
-
-// items reads all items, or tells what is wrong with each that it cannot read.
-func (v list[T]) items(text string) ([]T, error) {
-	if strings.TrimSpace(text) == "" {
-		return nil, nil
-	}
-	var items []T
-	var errs itemErrors
-	for word := range strings.SplitSeq(text, ",") {
-		word = strings.TrimSpace(word)
-		item, err := v.parseItem(word)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%q %w", word, err))
-			continue
-		}
-		items = append(items, item)
-	}
-	if errs != nil {
-		return nil, errs
-	}
-	return items, nil
-}
-
-func (v list[T]) parseItem(word string) (T, error) {
-	var none T
-	switch word {
-	case "":
-		return none, errors.New("is an empty item")
-	case everything:
-		return none, errors.New("cannot be part of a list")
-	}
-	return v.parse(word)
-}
-
-func (v list[T]) String() string {
-	words := make([]string, len(*v.target))
-	for i, x := range *v.target {
-		words[i] = v.print(x)
-	}
-	return strings.Join(words, ",")
-}
-
-func (v list[T]) Type() string { return v.kind }
-
-// itemErrors are errors of one list. They stay on one line, because they are one
-// error of one option.
-type itemErrors []error
-
-func (e itemErrors) Error() string {
-	words := make([]string, len(e))
-	for i, err := range e {
-		words[i] = err.Error()
-	}
-	return strings.Join(words, ", ")
-}
-
-func (e itemErrors) Unwrap() []error { return e }
-
-// selection is everything or a list.
-type selection[T comparable] struct {
-	all  *bool
-	list list[T]
-}
-
-func newSelection[T comparable](all *bool, l list[T]) selection[T] {
-	l.must = everything + " or " + l.must
-	return selection[T]{all, l}
-}
-
-func (v selection[T]) Set(text string) error {
-	if strings.TrimSpace(text) == everything {
-		*v.all, *v.list.target = true, nil
-		return nil
-	}
-	if err := v.list.Set(text); err != nil {
-		return err
-	}
-	*v.all = false
-	return nil
-}
-
-func (v selection[T]) String() string {
-	if *v.all {
-		return everything
-	}
-	return v.list.String()
-}
-
-func (v selection[T]) Type() string { return v.list.kind }
-
-func (v selection[T]) repeated(text string) string {
-	if *v.all {
-		return ""
-	}
-	return v.list.repeated(text)
-}
-
-// BoolValue returns a value that is true or false, in any form that
+// Bool returns a value that is true or false, in any form that
 // [strconv.ParseBool] takes.
-func BoolValue(target *bool) pflag.Value {
+func Bool(target *bool) pflag.Value {
 	return scalar[bool]{target, boolKind, parseBool, strconv.FormatBool}
 }
 
@@ -207,14 +51,14 @@ func parseBool(text string) (bool, error) {
 	return b, nil
 }
 
-// StringValue returns a value that is any text; kind is what --help calls it.
-func StringValue(kind string, target *string) pflag.Value {
+// Text returns a value that is any text; kind is what --help calls it.
+func Text(kind string, target *string) pflag.Value {
 	return scalar[string]{target, kind, func(text string) (string, error) { return text, nil }, sameText}
 }
 
-// FileValue returns a value that names a file or the like: it cannot be empty, as it is
+// File returns a value that names a file or the like: it cannot be empty, as it is
 // where a script's variable is not set. kind is what --help calls it.
-func FileValue(kind string, target *string) pflag.Value {
+func File(kind string, target *string) pflag.Value {
 	parse := func(text string) (string, error) {
 		if text == "" {
 			return "", errors.New("must not be empty: leave it out")
@@ -226,9 +70,9 @@ func FileValue(kind string, target *string) pflag.Value {
 
 func sameText(text string) string { return text }
 
-// ChoiceValue returns a value that is exactly one of those allowed; kind is what
+// Choice returns a value that is exactly one of those allowed; kind is what
 // --help calls it.
-func ChoiceValue[T ~string](kind string, target *T, allowed ...T) pflag.Value {
+func Choice[T ~string](kind string, target *T, allowed ...T) pflag.Value {
 	parse := func(text string) (T, error) {
 		if !slices.Contains(allowed, T(text)) {
 			return "", fmt.Errorf("must be %s", alternatives(allowed))
@@ -252,3 +96,38 @@ func alternatives[T ~string](words []T) string {
 	}
 	return b.String()
 }
+
+// Number returns a value that is a positive number of 32 bits, such as a mark.
+func Number(target *uint32) pflag.Value {
+	return number(target, func(uint32) error { return nil })
+}
+
+// RoutingTable returns a value that is the number of a routing table which is not one of
+// the system's.
+func RoutingTable(target *uint32) pflag.Value {
+	return number(target, func(n uint32) error {
+		// RT_TABLE_DEFAULT, _MAIN and _LOCAL in linux/rtnetlink.h.
+		if 253 <= n && n <= 255 {
+			return errors.New("must not be 253, 254 or 255: these routing tables are the system's")
+		}
+		return nil
+	})
+}
+
+func number(target *uint32, check func(uint32) error) pflag.Value {
+	parse := func(text string) (uint32, error) {
+		base := 10
+		digits, isHex := strings.CutPrefix(strings.ToLower(text), "0x")
+		if isHex {
+			base = 16
+		}
+		n, err := strconv.ParseUint(digits, base, 32)
+		if err != nil || n == 0 {
+			return 0, fmt.Errorf("must be a number from 1 to %d, decimal or hexadecimal (0x539)", uint32(math.MaxUint32))
+		}
+		return uint32(n), check(uint32(n))
+	}
+	return scalar[uint32]{target, "number", parse, formatID}
+}
+
+func formatID(id uint32) string { return strconv.FormatUint(uint64(id), 10) }

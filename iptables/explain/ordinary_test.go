@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
@@ -18,7 +17,7 @@ func TestOrdinaryID(t *testing.T) {
 		"": 1000, "-u 1000": 1001, "-u 1001,1000 -g 1002": 1003, "--excluded-uids 1000-1999": 2000, "-u 999": 1000, "--excluded-uids 1000,1002": 1001,
 	} {
 		for name, of := range map[string]func(iptables.Plan) iptables.Ruleset{"iptables": form.IPTables, "native": form.Native} {
-			rules := of(sidecar.Plan(recorded.Parse(t, nil, strings.Fields(args)...), host.Host{}).Rules)
+			rules := of(recorded.Parse(t, nil, strings.Fields(args)...).Plan(host.Host{}).Rules)
 			if got := explain.OrdinaryID(installed.Alone(&rules)); got != want {
 				t.Errorf("%q, %s: got %d, want %d", args, name, got, want)
 			}

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/internal/packettest"
@@ -25,7 +24,7 @@ func TestPacketsFareAsWithTheReference(t *testing.T) {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
 			want := c.Ruleset(t)
-			planned := form.IPTables(sidecar.Plan(c.Config(t), c.Host()).Rules)
+			planned := form.IPTables(c.Config(t).Plan(c.Host()).Rules)
 			seen := make(map[explain.Verdict]int)
 			for _, f := range iptables.Families() {
 				values := packettest.ValuesOf(f, &want, &planned)

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/internal/packettest"
@@ -24,7 +23,7 @@ func TestPacketsFareAsPlanned(t *testing.T) {
 		for i, c := range recorded.Cases(t) {
 			t.Run(c.Name, func(t *testing.T) {
 				t.Parallel()
-				faresAsPlanned(t, sidecar.Plan(c.Config(t), c.Host()).Rules, uint64(i), 2000)
+				faresAsPlanned(t, c.Config(t).Plan(c.Host()).Rules, uint64(i), 2000)
 			})
 		}
 	})

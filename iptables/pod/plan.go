@@ -8,12 +8,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
-	"github.com/meshtables/meshtables/iptables/capture/sidecar"
-	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/namespace"
@@ -21,7 +18,7 @@ import (
 
 // Plan is what is to be captured, and why.
 type Plan struct {
-	Config config.Config
+	Wanted capture.Wanted
 	Host   host.Host
 	// ResolvConf is the file that the name servers are from.
 	ResolvConf string
@@ -31,18 +28,19 @@ type Plan struct {
 
 // NewPlan reads what the options leave to the namespace and returns what follows from
 // both. It changes nothing.
-func NewPlan(ctx context.Context, ns *namespace.Namespace, cfg config.Config) (Plan, error) {
-	p := Plan{Config: cfg}
+func NewPlan(ctx context.Context, ns *namespace.Namespace, wanted capture.Wanted) (Plan, error) {
+	p := Plan{Wanted: wanted}
 	var known bool
-	p.ResolvConf, known = resolvConf(ns, cfg.RedirectDNS && !cfg.CaptureAllDNS)
+	needed, instead := wanted.NeedsNameServers()
+	p.ResolvConf, known = resolvConf(ns, needed)
 	var err error
 	if p.Host, err = host.Discover(ctx, ns, p.ResolvConf); err != nil {
 		return p, err
 	}
-	p.Capture = sidecar.Plan(cfg, p.Host)
+	p.Capture = wanted.Plan(p.Host)
 	if !known {
 		warning := fmt.Sprintf("the captured name servers are this machine's (%s), as no process in the network namespace tells of others\n"+
-			"hint: name a process of the pod with --network-namespace, or capture the queries to all servers with --capture-all-dns", p.ResolvConf)
+			"hint: name a process of the pod with --network-namespace, or %s", p.ResolvConf, instead)
 		p.Warnings = slices.Insert(slices.Clip(p.Warnings), 0, warning)
 	}
 	return p, nil
@@ -86,40 +84,4 @@ func FamilyNames(families []iptables.Family) []string {
 }
 
 // Facts returns what the plan follows from that no option says, a line each.
-func (p *Plan) Facts() []string {
-	lines := []string{
-		"IPv6: " + p.foundIPv6(),
-		fmt.Sprintf("the proxy's users: %s; its groups: %s", join(p.Config.ProxyUIDs), join(p.Config.ProxyGIDs)),
-	}
-	switch {
-	case !p.Config.RedirectDNS:
-	case p.Config.CaptureAllDNS:
-		lines = append(lines, "name servers: any (--capture-all-dns)")
-	case len(p.Host.NameServers) > 0:
-		lines = append(lines, fmt.Sprintf("name servers: %s (%s)", join(p.Host.NameServers), p.ResolvConf))
-	}
-	return lines
-}
-
-// foundIPv6 returns whether IPv6 is captured, and why.
-func (p *Plan) foundIPv6() string {
-	captured := slices.Contains(p.Rules.Families, iptables.IPv6)
-	switch {
-	case p.Config.IPv6 != config.IPv6Auto && captured:
-		return "captured (--ipv6=on)"
-	case p.Config.IPv6 != config.IPv6Auto:
-		return "not captured (--ipv6=off)"
-	case captured:
-		return "captured: the namespace has a global IPv6 address (--ipv6=auto)"
-	}
-	return "not captured: the namespace has no global IPv6 address (--ipv6=auto)"
-}
-
-// join returns values as a list in a sentence.
-func join[T any](values []T) string {
-	words := make([]string, len(values))
-	for i, v := range values {
-		words[i] = fmt.Sprint(v)
-	}
-	return strings.Join(words, ", ")
-}
+func (p *Plan) Facts() []string { return p.Wanted.Found(p.Host, p.ResolvConf) }

@@ -20,16 +20,16 @@ import (
 func TestPlan(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		change func(*config.Config)
+		change func(*sidecar.Config)
 		want   string
 	}{
-		"default": {func(*config.Config) {}, `
+		"default": {func(*sidecar.Config) {}, `
 			outbound tcp 1000:1000 192.0.2.1:80 15001
 			proxy's outbound tcp 1337:1000 192.0.2.1:80 not 15001
 			inbound tcp outside 10.1.0.7:80 15006
 			proxy to itself tcp 1337:1000 10.1.0.7:80 15006
 			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0`},
-		"DNS and TPROXY": {func(c *config.Config) { c.Mode, c.RedirectDNS = config.ModeTProxy, true }, `
+		"DNS and TPROXY": {func(c *sidecar.Config) { c.Mode, c.RedirectDNS = sidecar.ModeTProxy, true }, `
 			outbound tcp 1000:1000 192.0.2.1:80 15001
 			proxy's outbound tcp 1337:1000 192.0.2.1:80 not 15001
 			inbound tcp outside 10.1.0.7:80 15006 transparent
@@ -39,7 +39,7 @@ func TestPlan(t *testing.T) {
 			DNS udp 1000:1000 10.96.0.10:53 15053
 			DNS tcp 1000:1000 10.96.0.10:53 15053
 			proxy's DNS udp 1337:1000 10.96.0.10:53 not 15053`},
-		"all DNS": {func(c *config.Config) { c.RedirectDNS, c.CaptureAllDNS = true, true }, `
+		"all DNS": {func(c *sidecar.Config) { c.RedirectDNS, c.CaptureAllDNS = true, true }, `
 			outbound tcp 1000:1000 192.0.2.1:80 15001
 			proxy's outbound tcp 1337:1000 192.0.2.1:80 not 15001
 			inbound tcp outside 10.1.0.7:80 15006
@@ -48,7 +48,7 @@ func TestPlan(t *testing.T) {
 			DNS udp 1000:1000 192.0.2.1:53 15053
 			DNS tcp 1000:1000 192.0.2.1:53 15053
 			proxy's DNS udp 1337:1000 192.0.2.1:53 not 15053`},
-		"lists": {func(c *config.Config) {
+		"lists": {func(c *sidecar.Config) {
 			c.IncludedPorts = config.PortSelection{Ports: []iptables.PortRange{{First: 443, Last: 445}}}
 			c.IncludedCIDRs = config.CIDRSelection{CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
 			c.ExcludedCIDRs = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/9")}
@@ -61,7 +61,7 @@ func TestPlan(t *testing.T) {
 			inbound tcp outside 10.1.0.7:445 2
 			proxy to itself tcp 1337:1000 10.1.0.7:80 2
 			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0`},
-		"long lists": {func(c *config.Config) {
+		"long lists": {func(c *sidecar.Config) {
 			c.IncludedPorts = config.PortSelection{}
 			for port := uint16(5000); port < 5100; port += 2 {
 				c.IncludedPorts.Ports = append(c.IncludedPorts.Ports, iptables.Port(port))
@@ -79,7 +79,7 @@ func TestPlan(t *testing.T) {
 			proxy to itself tcp 1337:1000 10.1.0.7:80 15006
 			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0
 			inbound tcp unknown: 16 of 50 listed ports tried`},
-		"ranges": {func(c *config.Config) {
+		"ranges": {func(c *sidecar.Config) {
 			c.IncludedPorts = config.PortSelection{Ports: []iptables.PortRange{
 				iptables.Port(80), iptables.Port(81), iptables.Port(9000), {First: 15008, Last: 15010},
 			}}
@@ -92,7 +92,7 @@ func TestPlan(t *testing.T) {
 			inbound tcp outside 10.1.0.7:15010 15006
 			proxy to itself tcp 1337:1000 10.1.0.7:82 15006
 			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0`},
-		"ports and networks": {func(c *config.Config) {
+		"ports and networks": {func(c *sidecar.Config) {
 			c.IncludedPorts = config.PortSelection{}
 			c.IncludedOutboundPorts = portList(5432, 6379)
 			c.IncludedCIDRs = config.CIDRSelection{CIDRs: []netip.Prefix{
@@ -107,7 +107,7 @@ func TestPlan(t *testing.T) {
 			outbound tcp 1000:1000 192.0.2.0:80 15001
 			proxy to itself tcp 1337:1000 10.1.0.7:80 15006
 			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0`},
-		"long lists outbound": {func(c *config.Config) {
+		"long lists outbound": {func(c *sidecar.Config) {
 			c.IncludedPorts, c.IncludedCIDRs = config.PortSelection{}, config.CIDRSelection{}
 			c.IncludedGroups = config.GroupSelection{}
 			for i := range uint16(20) {
@@ -121,7 +121,7 @@ func TestPlan(t *testing.T) {
 			outbound tcp unknown: 16 of 20 listed ports tried
 			outbound tcp unknown: 16 of 20 listed networks tried
 			outbound tcp unknown: 16 of 20 listed groups tried`},
-		"ports only, an ordinary user is the proxy": {func(c *config.Config) {
+		"ports only, an ordinary user is the proxy": {func(c *sidecar.Config) {
 			c.IncludedPorts, c.IncludedCIDRs = config.PortSelection{}, config.CIDRSelection{}
 			c.IncludedOutboundPorts = []iptables.PortRange{iptables.Port(5432)}
 			c.ProxyUIDs = []uint32{1000, 70000}
@@ -130,7 +130,7 @@ func TestPlan(t *testing.T) {
 			proxy's outbound tcp 1000:1001 192.0.2.1:5432 not 15001
 			proxy to itself tcp 1000:1001 10.1.0.7:80 15006
 			proxy to application tcp 1000:1001 127.0.0.6 10.1.0.7:0`},
-		"DNS only": {func(c *config.Config) {
+		"DNS only": {func(c *sidecar.Config) {
 			c.IncludedPorts, c.IncludedCIDRs = config.PortSelection{}, config.CIDRSelection{}
 			c.RedirectDNS = true
 		}, `
@@ -139,21 +139,21 @@ func TestPlan(t *testing.T) {
 			DNS udp 1000:1000 10.96.0.10:53 15053
 			DNS tcp 1000:1000 10.96.0.10:53 15053
 			proxy's DNS udp 1337:1000 10.96.0.10:53 not 15053`},
-		"many users exempt": {func(c *config.Config) {
-			c.ExcludedUIDs = []config.UserTraffic{{First: 1000, Last: 1999}, {First: 60000, Last: 65535}}
+		"many users exempt": {func(c *sidecar.Config) {
+			c.ExcludedUIDs = []sidecar.UserTraffic{{First: 1000, Last: 1999}, {First: 60000, Last: 65535}}
 		}, `
 			outbound tcp 2000:2000 192.0.2.1:80 15001
 			proxy's outbound tcp 1337:2000 192.0.2.1:80 not 15001
 			inbound tcp outside 10.1.0.7:80 15006
 			proxy to itself tcp 1337:2000 10.1.0.7:80 15006
 			proxy to application tcp 1337:2000 127.0.0.6 10.1.0.7:0`},
-		"usual proxies": {func(c *config.Config) { c.ProxyUIDs = []uint32{65534, 65533} }, `
+		"usual proxies": {func(c *sidecar.Config) { c.ProxyUIDs = []uint32{65534, 65533} }, `
 			outbound tcp 1000:1000 192.0.2.1:80 15001
 			proxy's outbound tcp 65534:1000 192.0.2.1:80 not 15001
 			inbound tcp outside 10.1.0.7:80 15006
 			proxy to itself tcp 65534:1000 10.1.0.7:80 15006
 			proxy to application tcp 65534:1000 127.0.0.6 10.1.0.7:0`},
-		"usual ports excluded": {func(c *config.Config) {
+		"usual ports excluded": {func(c *sidecar.Config) {
 			c.ExcludedPorts = portList(80, 8080, 1024, 3000, 49151)
 			c.ExcludedOutboundPorts = portList(81)
 		}, `
@@ -162,7 +162,7 @@ func TestPlan(t *testing.T) {
 			inbound tcp outside 10.1.0.7:82 15006
 			proxy to itself tcp 1337:1000 10.1.0.7:82 15006
 			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0`},
-		"every port named": {func(c *config.Config) {
+		"every port named": {func(c *sidecar.Config) {
 			c.ExcludedPorts = []iptables.PortRange{{First: 1, Last: 999}, {First: 2000, Last: 65535}}
 			c.ExcludedOutboundPorts = []iptables.PortRange{{First: 500, Last: 2500}}
 		}, `
@@ -171,8 +171,8 @@ func TestPlan(t *testing.T) {
 			inbound tcp outside 10.1.0.7:1000 15006
 			proxy to itself tcp 1337:1000 10.1.0.7:15009 15006
 			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0`},
-		"addresses excluded": {func(c *config.Config) {
-			c.Mode = config.ModeTProxy
+		"addresses excluded": {func(c *sidecar.Config) {
+			c.Mode = sidecar.ModeTProxy
 			c.ExcludedSourceCIDRs = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 			c.ExcludedCIDRs = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.0/24")}
 		}, `
@@ -182,7 +182,7 @@ func TestPlan(t *testing.T) {
 			proxy as client tcp 0:1000 198.51.100.255 10.1.0.7:0 mark 1337
 			proxy to itself tcp 1337:1000 10.1.0.7:80 15006
 			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0`},
-		"parts excluded": {func(c *config.Config) {
+		"parts excluded": {func(c *sidecar.Config) {
 			c.IncludedPorts = config.PortSelection{}
 			c.IncludedCIDRs = config.CIDRSelection{CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
 			c.ExcludedCIDRs = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16"), netip.MustParsePrefix("10.255.0.0/16")}
@@ -191,7 +191,7 @@ func TestPlan(t *testing.T) {
 			proxy's outbound tcp 1337:1000 10.1.0.0:80 not 15001
 			proxy to itself tcp 1337:1000 10.1.0.7:80 15006
 			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0`},
-		"nothing that could be tried": {func(c *config.Config) {
+		"nothing that could be tried": {func(c *sidecar.Config) {
 			c.RedirectDNS = true
 			c.ExcludedSourceCIDRs = []netip.Prefix{netip.MustParsePrefix("128.0.0.0/1")}
 			c.ExcludedCIDRs = []netip.Prefix{netip.MustParsePrefix("192.0.0.0/8"), netip.MustParsePrefix("198.0.0.0/8"), netip.MustParsePrefix("203.0.0.0/8")}
@@ -202,7 +202,7 @@ func TestPlan(t *testing.T) {
 			outbound tcp unknown: there are rules that capture, but none of the connections that come into question is captured by them
 			inbound tcp unknown: there are rules that capture, but none of the connections that come into question is captured by them
 			DNS udp unknown: there are rules that capture, but none of the connections that come into question is captured by them`},
-		"nothing but the proxy itself": {func(c *config.Config) {
+		"nothing but the proxy itself": {func(c *sidecar.Config) {
 			c.IncludedPorts, c.IncludedCIDRs = config.PortSelection{}, config.CIDRSelection{}
 			c.VirtualInterfaces = []string{"vm0"}
 		}, `
@@ -211,14 +211,14 @@ func TestPlan(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cfg := config.Default()
+			cfg := sidecar.Default()
 			test.change(&cfg)
 			h := host.Host{
 				Addresses:   []netip.Prefix{netip.MustParsePrefix("127.0.0.1/8"), netip.MustParsePrefix("10.1.0.7/24")},
 				NameServers: []netip.Addr{netip.MustParseAddr("10.96.0.10")},
 			}
 			want := strings.ReplaceAll(test.want, "\t", "") + "\n"
-			planned := sidecar.Plan(cfg, h).Rules
+			planned := cfg.Plan(h).Rules
 			for _, rules := range []iptables.Ruleset{form.IPTables(planned), form.Native(planned)} {
 				got := "\n"
 				attempts, untried := plan(Want{Rules: rules, Addresses: h.Addresses})

@@ -14,7 +14,6 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
-	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/installed"
@@ -33,7 +32,7 @@ func enter(t *testing.T) Want {
 	nstest.Run(t, "ip", "route", "add", "default", "dev", "eth0")
 	addresses := []netip.Prefix{netip.MustParsePrefix("10.1.0.7/24")}
 	return Want{
-		Rules:     form.IPTables(sidecar.Plan(config.Default(), host.Host{Addresses: addresses}).Rules),
+		Rules:     form.IPTables(sidecar.Default().Plan(host.Host{Addresses: addresses}).Rules),
 		Addresses: addresses,
 		Timeout:   5 * time.Second,
 	}

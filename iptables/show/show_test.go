@@ -24,20 +24,20 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // plan returns the rules for a namespace with both families.
-func plan(change func(*config.Config)) iptables.Plan {
-	cfg := config.Default()
-	cfg.IPv6 = config.IPv6On
+func plan(change func(*sidecar.Config)) iptables.Plan {
+	cfg := sidecar.Default()
+	cfg.IPv6 = sidecar.IPv6On
 	change(&cfg)
-	return sidecar.Plan(cfg, host.Host{NameServers: []netip.Addr{
+	return cfg.Plan(host.Host{NameServers: []netip.Addr{
 		netip.MustParseAddr("10.96.0.10"), netip.MustParseAddr("fd00:10:96::10"),
 	}}).Rules
 }
 
 // planned returns these rules in the form of iptables.
-func planned(change func(*config.Config)) iptables.Ruleset { return form.IPTables(plan(change)) }
+func planned(change func(*sidecar.Config)) iptables.Ruleset { return form.IPTables(plan(change)) }
 
 // lists asks for lists of several values.
-func lists(c *config.Config) {
+func lists(c *sidecar.Config) {
 	c.ExcludedPorts = []iptables.PortRange{iptables.Port(22), iptables.Port(25), {First: 8000, Last: 8010}}
 	c.ExcludedCIDRs = []netip.Prefix{
 		netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.168.0.0/16"), netip.MustParsePrefix("fd00::/8"),
@@ -128,19 +128,19 @@ COMMIT
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	cases := map[string]iptables.Ruleset{
-		"default": planned(func(*config.Config) {}),
-		"tproxy": planned(func(c *config.Config) {
-			c.Mode, c.RedirectDNS, c.DropInvalid = config.ModeTProxy, true, true
+		"default": planned(func(*sidecar.Config) {}),
+		"tproxy": planned(func(c *sidecar.Config) {
+			c.Mode, c.RedirectDNS, c.DropInvalid = sidecar.ModeTProxy, true, true
 		}),
 		// The families differ in more than addresses.
-		"cidrs": planned(func(c *config.Config) {
+		"cidrs": planned(func(c *sidecar.Config) {
 			c.IncludedCIDRs = config.CIDRSelection{CIDRs: []netip.Prefix{
 				netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8"), netip.MustParsePrefix("192.168.0.0/16"),
 			}}
 		}),
 		"foreign": parsed(t, foreign, other),
 		"native":  native(plan(lists)),
-		"native-apart": native(plan(func(c *config.Config) {
+		"native-apart": native(plan(func(c *sidecar.Config) {
 			lists(c)
 			c.ExcludedCIDRs = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 		})),
@@ -192,7 +192,7 @@ var escapes = regexp.MustCompile("\x1b\\[[0-9;]*m")
 func TestColour(t *testing.T) {
 	t.Parallel()
 	backends := []show.Backend{
-		{Name: "iptables-nft", Rules: planned(func(*config.Config) {})},
+		{Name: "iptables-nft", Rules: planned(func(*sidecar.Config) {})},
 		{Name: "iptables-legacy", Rules: parsed(t, foreign, other)},
 	}
 	var plain, coloured bytes.Buffer

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
 )
@@ -104,20 +105,21 @@ func (c *Case) has(f iptables.Family) bool {
 }
 
 // Config returns what the arguments and the environment ask for.
-func (c *Case) Config(t testing.TB) config.Config {
+func (c *Case) Config(t testing.TB) sidecar.Config {
 	t.Helper()
 	return Parse(t, c.Environ(), c.ExplicitArgs()...)
 }
 
 // Parse returns what arguments and an environment ask for.
-func Parse(t testing.TB, env []string, args ...string) config.Config {
+func Parse(t testing.TB, env []string, args ...string) sidecar.Config {
 	t.Helper()
 	fs := pflag.NewFlagSet("meshtables", pflag.ContinueOnError)
-	flags := config.NewFlags(fs)
+	var options sidecar.Options
+	flags := config.NewFlags(fs, options.Rows())
 	if err := fs.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	cfg, _, err := flags.Config(config.Sources{Env: env})
+	cfg, _, err := options.Read(flags, config.Sources{Env: env})
 	if err != nil {
 		t.Fatal(err)
 	}

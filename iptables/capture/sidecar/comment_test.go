@@ -10,7 +10,6 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
-	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/tests/recorded"
@@ -47,9 +46,9 @@ func TestCommentsOfEveryPlan(t *testing.T) {
 	for _, c := range recorded.Cases(t) {
 		t.Run(c.Name, func(t *testing.T) {
 			cfg := c.Config(t)
-			plain := sidecar.Plan(cfg, c.Host())
+			plain := cfg.Plan(c.Host())
 			cfg.Comments = true
-			commented := sidecar.Plan(cfg, c.Host())
+			commented := cfg.Plan(c.Host())
 			if err := commented.Rules.Validate(); err != nil {
 				t.Error(err)
 			}
@@ -95,12 +94,12 @@ func TestCommentOfLongList(t *testing.T) {
 
 // All groups of a list are found in their one rule, of which the comment has some.
 func TestRecogniseCommentedGroups(t *testing.T) {
-	cfg := config.Default()
-	cfg.Comments, cfg.IPv6, cfg.IncludedGroups.All = true, config.IPv6Off, false
-	for gid := range uint32(config.MaxIncludedGroups) {
+	cfg := sidecar.Default()
+	cfg.Comments, cfg.IPv6, cfg.IncludedGroups.All = true, sidecar.IPv6Off, false
+	for gid := range uint32(sidecar.MaxIncludedGroups) {
 		cfg.IncludedGroups.Groups = append(cfg.IncludedGroups.Groups, 10001+2*gid)
 	}
-	found := sidecar.Recognise(withoutOrigins(t, form.IPTables(sidecar.Plan(cfg, host.Host{}).Rules)), form.IPTables)
+	found := sidecar.Recognise(withoutOrigins(t, form.IPTables(cfg.Plan(host.Host{}).Rules)), form.IPTables)
 	if !found.Complete {
 		t.Error("not recognised as complete")
 	}
@@ -114,9 +113,9 @@ func TestRecogniseCommented(t *testing.T) {
 	for _, c := range recorded.Cases(t) {
 		t.Run(c.Name, func(t *testing.T) {
 			cfg := c.Config(t)
-			plain := sidecar.Recognise(withoutOrigins(t, form.IPTables(sidecar.Plan(cfg, c.Host()).Rules)), form.IPTables)
+			plain := sidecar.Recognise(withoutOrigins(t, form.IPTables(cfg.Plan(c.Host()).Rules)), form.IPTables)
 			cfg.Comments = true
-			commented := sidecar.Recognise(withoutOrigins(t, form.IPTables(sidecar.Plan(cfg, c.Host()).Rules)), form.IPTables)
+			commented := sidecar.Recognise(withoutOrigins(t, form.IPTables(cfg.Plan(c.Host()).Rules)), form.IPTables)
 			if diff := cmp.Diff(describe(plain.Rules), describe(commented.Rules)); diff != "" {
 				t.Errorf("recognised without comments (-), with (+):\n%s", diff)
 			}

@@ -6,7 +6,6 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
-	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
 )
 
@@ -31,7 +30,7 @@ type dnsPlan struct {
 
 // planDNS leaves DNS alone where there is nothing to capture: rules of
 // one-sided zones would only cost.
-func planDNS(cfg config.Config, h host.Host) dnsPlan {
+func planDNS(cfg Config, h host.Host) dnsPlan {
 	return dnsPlan{
 		enabled: cfg.RedirectDNS && (cfg.CaptureAllDNS || len(h.NameServers) > 0),
 		all:     cfg.CaptureAllDNS,
@@ -131,7 +130,7 @@ func withApplication(rule ruleFor, conditions ...capture.Condition) iptables.Pla
 // that the answers come in, as those of the proxy: whoever drops what is not part of
 // a known connection would drop the answers otherwise.
 func (p *planner) exemptUsersZone(raw *iptables.PlannedTable) {
-	var queries []config.UserTraffic
+	var queries []UserTraffic
 	for _, t := range p.cfg.ExcludedUIDs {
 		if t.Protocol != iptables.TCP && (t.Ports == (iptables.PortRange{}) || t.Ports.Contains(dnsPort)) {
 			queries = append(queries, t)

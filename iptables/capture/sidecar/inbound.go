@@ -3,7 +3,6 @@ package sidecar
 import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
-	"github.com/meshtables/meshtables/iptables/config"
 )
 
 // natTargets writes the two chains that redirect. UDP and the rest pass through
@@ -22,7 +21,7 @@ func (p *planner) natInbound(nat *iptables.PlannedTable) {
 	nat.Append(chainInbound, capture.Because("for the proxy as it is",
 		capture.From("--tunnel-port", p.cfg.TunnelPort).Rule(iptables.Return, capture.ToPort(iptables.TCP, p.cfg.TunnelPort))))
 
-	redirects := p.cfg.Mode == config.ModeRedirect && capturesInbound(p.cfg)
+	redirects := p.cfg.Mode == ModeRedirect && capturesInbound(p.cfg)
 	if redirects {
 		p.selectInbound(nat, func(why capture.Origin, conditions ...capture.Condition) []iptables.PlannedRule {
 			return []iptables.PlannedRule{why.Rule(iptables.Jump{Chain: chainInRedirect}, conditions...)}

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
@@ -47,7 +46,7 @@ func TestIneffectiveOptions(t *testing.T) {
 				plan := func(more ...string) iptables.Ruleset {
 					args := slices.Concat(strings.Fields(test.args), []string{"--ipv6=off", "--mode=" + mode}, more)
 					h := host.Host{NameServers: []netip.Addr{netip.MustParseAddr("10.96.0.10")}}
-					return form.IPTables(sidecar.Plan(recorded.Parse(t, nil, args...), h).Rules)
+					return form.IPTables(recorded.Parse(t, nil, args...).Plan(h).Rules)
 				}
 				without, with := plan(), plan(test.option)
 				if without.Equal(&with) {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
-	"github.com/meshtables/meshtables/iptables/config"
 )
 
 // natOutput writes OUTPUT and ISTIO_OUTPUT of nat. The first rule that decides
@@ -99,7 +98,7 @@ func (p *planner) proxyTraffic(nat *iptables.PlannedTable, id identity) {
 
 // includesLoopback looks at both families: an application that is captured
 // towards itself in one of them is so in the other.
-func includesLoopback(cfg config.Config) bool {
+func includesLoopback(cfg Config) bool {
 	return slices.ContainsFunc(cfg.IncludedCIDRs.CIDRs, func(c netip.Prefix) bool {
 		whole := wholeLoopback(iptables.FamilyOf(c.Addr()))
 		return c.Bits() >= whole.Bits() && whole.Contains(c.Addr())

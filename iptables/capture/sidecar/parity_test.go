@@ -8,15 +8,14 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
-	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/tests/recorded"
 )
 
 // textIsTheReferences tells for which options the text is, to the letter: where
 // the reference writes nothing bare into a built-in chain.
-func textIsTheReferences(cfg config.Config) bool {
-	return cfg.Mode == config.ModeRedirect &&
+func textIsTheReferences(cfg sidecar.Config) bool {
+	return cfg.Mode == sidecar.ModeRedirect &&
 		len(cfg.ExcludedInterfaces) == 0 && len(cfg.VirtualInterfaces) == 0
 }
 
@@ -29,7 +28,7 @@ func TestTextIsTheReferences(t *testing.T) {
 				return
 			}
 			compared++
-			planned := form.IPTables(sidecar.Plan(cfg, c.Host()).Rules)
+			planned := form.IPTables(cfg.Plan(c.Host()).Rules)
 			want := c.Ruleset(t)
 			for _, f := range iptables.Families() {
 				if diff := cmp.Diff(want.Save(f), planned.Save(f)); diff != "" {
@@ -46,7 +45,7 @@ func TestTextIsTheReferences(t *testing.T) {
 func TestRoutingIsTheReferences(t *testing.T) {
 	for _, c := range recorded.Cases(t) {
 		t.Run(c.Name, func(t *testing.T) {
-			planned := sidecar.Plan(c.Config(t), c.Host())
+			planned := c.Config(t).Plan(c.Host())
 			if got, want := len(planned.Routing.Families), len(c.Rules); got != want {
 				t.Errorf("rules for %d families, recorded are %d", got, want)
 			}
@@ -61,7 +60,7 @@ func TestRoutingIsTheReferences(t *testing.T) {
 func TestEveryPlan(t *testing.T) {
 	for _, c := range recorded.Cases(t) {
 		t.Run(c.Name, func(t *testing.T) {
-			planned := sidecar.Plan(c.Config(t), c.Host())
+			planned := c.Config(t).Plan(c.Host())
 			if err := planned.Rules.Validate(); err != nil {
 				t.Error(err)
 			}

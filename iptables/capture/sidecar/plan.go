@@ -1,7 +1,7 @@
 // Package sidecar is the policy of Istio's sidecars: which rules follow from the options,
 // and what the rules tell about the options.
 //
-// [Plan] is a pure function. Each rule carries the option that it comes from,
+// [Config.Plan] is a pure function. Each rule carries the option that it comes from,
 // and each decision its reason in a comment. In REDIRECT mode without interface
 // options and --comments the rules are the reference's (istio-iptables), to the
 // letter; where they are not, they do the same to every packet.
@@ -14,40 +14,37 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
-	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
 )
 
-// Plan returns what cfg asks for in a namespace with the addresses and name
+// Plan returns what the options ask for in a namespace with the addresses and name
 // servers of h.
-func Plan(cfg config.Config, h host.Host) capture.Capture {
+func (c Config) Plan(h host.Host) capture.Capture {
 	families := []iptables.Family{iptables.IPv4}
-	if capturesIPv6(cfg, h) {
+	if capturesIPv6(c, h) {
 		families = append(families, iptables.IPv6)
 	}
-	dns := planDNS(cfg, h)
-
-	c := capture.Capture{
-		Routing:  planRouting(cfg, families),
-		Warnings: warnings(cfg, dns, families),
+	dns := planDNS(c, h)
+	return capture.Capture{
+		Rules: iptables.Plan{
+			Families: families,
+			Comments: c.Comments,
+			Tables:   newPlanner(c, families, dns).tables(),
+		},
+		Routing:  planRouting(c, families),
+		Warnings: warnings(c, dns, families),
 	}
-	c.Rules = iptables.Plan{
-		Families: families,
-		Comments: cfg.Comments,
-		Tables:   newPlanner(cfg, families, dns).tables(),
-	}
-	return c
 }
 
 // capturesIPv6 tells whether to write rules for IPv6. In auto it takes an
 // address that another machine could use, on any interface: uncaptured, it would
 // be a way around the proxy. Link-local addresses are none: every interface has
 // one as soon as the kernel knows IPv6.
-func capturesIPv6(cfg config.Config, h host.Host) bool {
+func capturesIPv6(cfg Config, h host.Host) bool {
 	switch cfg.IPv6 {
-	case config.IPv6On:
+	case IPv6On:
 		return true
-	case config.IPv6Off:
+	case IPv6Off:
 		return false
 	}
 	return slices.ContainsFunc(h.Addresses, func(p netip.Prefix) bool {
@@ -56,9 +53,9 @@ func capturesIPv6(cfg config.Config, h host.Host) bool {
 	})
 }
 
-func planRouting(cfg config.Config, families []iptables.Family) iptables.Routing {
+func planRouting(cfg Config, families []iptables.Family) iptables.Routing {
 	var r iptables.Routing
-	if cfg.Mode == config.ModeTProxy && capturesInbound(cfg) {
+	if cfg.Mode == ModeTProxy && capturesInbound(cfg) {
 		r.Mark, r.Table, r.Families = cfg.TProxyMark, cfg.TProxyTable, families
 	}
 	// IPv4 has all of 127.0.0.0/8 on lo; of IPv6 the proxy's own source
@@ -69,16 +66,16 @@ func planRouting(cfg config.Config, families []iptables.Family) iptables.Routing
 	return r
 }
 
-func capturesInbound(cfg config.Config) bool {
+func capturesInbound(cfg Config) bool {
 	return cfg.IncludedPorts.All || len(cfg.IncludedPorts.Ports) > 0
 }
 
-func warnings(cfg config.Config, dns dnsPlan, families []iptables.Family) []string {
+func warnings(cfg Config, dns dnsPlan, families []iptables.Family) []string {
 	var w []string
 	if cfg.RedirectDNS && !dns.enabled {
 		w = append(w, "--redirect-dns has no effect: resolv.conf names no server, and --capture-all-dns is not given")
 	}
-	if !slices.Contains(families, iptables.IPv6) && cfg.IPv6 == config.IPv6Auto {
+	if !slices.Contains(families, iptables.IPv6) && cfg.IPv6 == IPv6Auto {
 		for _, p := range slices.Concat(cfg.IncludedCIDRs.CIDRs, cfg.ExcludedCIDRs, cfg.ExcludedSourceCIDRs) {
 			if p.Addr().Is6() {
 				w = append(w, fmt.Sprintf("%s has no effect: the namespace has no global IPv6 address, so IPv6 is not captured (--ipv6=on captures it all the same)", p))

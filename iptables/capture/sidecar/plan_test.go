@@ -9,7 +9,6 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
-	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/tests/recorded"
@@ -23,7 +22,7 @@ func planArgs(t *testing.T, servers []string, args ...string) capture.Capture {
 	for _, s := range servers {
 		h.NameServers = append(h.NameServers, netip.MustParseAddr(s))
 	}
-	return sidecar.Plan(cfg, h)
+	return cfg.Plan(h)
 }
 
 // rules returns the lines of one chain, with the origin of each.
@@ -92,28 +91,28 @@ func TestOrigins(t *testing.T) {
 
 func TestIPv6IsCapturedWhereItCouldBeUsed(t *testing.T) {
 	for name, test := range map[string]struct {
-		mode      config.IPv6
+		mode      sidecar.IPv6
 		addresses []string
 		want      bool
 	}{
-		"no address":           {config.IPv6Auto, nil, false},
-		"IPv4 only":            {config.IPv6Auto, []string{"10.1.2.3/24"}, false},
-		"loopback":             {config.IPv6Auto, []string{"::1/128"}, false},
-		"link-local":           {config.IPv6Auto, []string{"fe80::1/64"}, false},
-		"passthrough":          {config.IPv6Auto, []string{"::6/128"}, false},
-		"unique local":         {config.IPv6Auto, []string{"fd00::7/64"}, true},
-		"global beside others": {config.IPv6Auto, []string{"10.1.2.3/24", "fe80::1/64", "2001:db8::7/64"}, true},
-		"off":                  {config.IPv6Off, []string{"2001:db8::7/64"}, false},
-		"on":                   {config.IPv6On, nil, true},
+		"no address":           {sidecar.IPv6Auto, nil, false},
+		"IPv4 only":            {sidecar.IPv6Auto, []string{"10.1.2.3/24"}, false},
+		"loopback":             {sidecar.IPv6Auto, []string{"::1/128"}, false},
+		"link-local":           {sidecar.IPv6Auto, []string{"fe80::1/64"}, false},
+		"passthrough":          {sidecar.IPv6Auto, []string{"::6/128"}, false},
+		"unique local":         {sidecar.IPv6Auto, []string{"fd00::7/64"}, true},
+		"global beside others": {sidecar.IPv6Auto, []string{"10.1.2.3/24", "fe80::1/64", "2001:db8::7/64"}, true},
+		"off":                  {sidecar.IPv6Off, []string{"2001:db8::7/64"}, false},
+		"on":                   {sidecar.IPv6On, nil, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg := config.Default()
+			cfg := sidecar.Default()
 			cfg.IPv6 = test.mode
 			var h host.Host
 			for _, a := range test.addresses {
 				h.Addresses = append(h.Addresses, netip.MustParsePrefix(a))
 			}
-			c := sidecar.Plan(cfg, h)
+			c := cfg.Plan(h)
 			got := slices.Contains(c.Rules.Families, iptables.IPv6)
 			if got != test.want || len(c.Routing.Addresses) > 0 != test.want {
 				t.Errorf("captured %v, want %v; on lo: %v", got, test.want, c.Routing.Addresses)

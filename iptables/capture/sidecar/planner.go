@@ -5,7 +5,6 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
-	"github.com/meshtables/meshtables/iptables/config"
 )
 
 // The chains. The first four of nat exist whatever the options, so that the
@@ -27,14 +26,14 @@ const loopbackInterface = "lo"
 
 // planner collects the rules.
 type planner struct {
-	cfg      config.Config
+	cfg      Config
 	families []iptables.Family
 	dns      dnsPlan
 
 	raw, mangle, nat iptables.PlannedTable
 }
 
-func newPlanner(cfg config.Config, families []iptables.Family, dns dnsPlan) *planner {
+func newPlanner(cfg Config, families []iptables.Family, dns dnsPlan) *planner {
 	return &planner{
 		cfg: cfg, families: families, dns: dns,
 		raw:    iptables.PlannedTable{Name: iptables.Raw},
@@ -51,7 +50,7 @@ func (p *planner) tables() []iptables.PlannedTable {
 	p.natOutput(&p.nat)
 	tables := []iptables.PlannedTable{p.nat}
 
-	if p.cfg.DropInvalid || p.cfg.Mode == config.ModeTProxy {
+	if p.cfg.DropInvalid || p.cfg.Mode == ModeTProxy {
 		p.dropInvalid(&p.mangle)
 		p.tproxy(&p.mangle)
 		tables = append(tables, p.mangle)

@@ -9,9 +9,6 @@ import (
 	"github.com/meshtables/meshtables/iptables/explain"
 )
 
-// Policy answers what other packages ask about the policy of sidecars.
-type Policy struct{}
-
 // Reason implements [explain.Policy].
 func (Policy) Reason(b *explain.Bypass) explain.Reason {
 	q := inquiry{b}

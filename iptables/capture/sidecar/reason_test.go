@@ -18,7 +18,7 @@ import (
 func plan(t *testing.T, args ...string) iptables.Plan {
 	t.Helper()
 	cfg := recorded.Parse(t, nil, args...)
-	return sidecar.Plan(cfg, host.Host{NameServers: []netip.Addr{netip.MustParseAddr("10.96.0.10")}}).Rules
+	return cfg.Plan(host.Host{NameServers: []netip.Addr{netip.MustParseAddr("10.96.0.10")}}).Rules
 }
 
 // packet goes out to port 80 of another machine, made by user 1000.

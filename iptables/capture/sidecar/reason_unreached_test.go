@@ -78,7 +78,7 @@ func TestReasonsOfRulesAsApplied(t *testing.T) {
 	for _, c := range recorded.Cases(t) {
 		applied := map[string]iptables.Ruleset{"reference": sidecar.Recognise(c.Ruleset(t), form.IPTables).Rules}
 		for form, of := range forms {
-			applied[form] = of(sidecar.Plan(c.Config(t), c.Host()).Rules)
+			applied[form] = of(c.Config(t).Plan(c.Host()).Rules)
 		}
 		for form, rules := range applied {
 			for _, p := range packets {

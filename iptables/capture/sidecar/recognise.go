@@ -13,7 +13,7 @@ import (
 type Recognised struct {
 	// Config has for a list that is too long to be stored with a rule one that makes
 	// the same rules.
-	Config config.Config
+	Config Config
 	// Refused are the options, such as "--proxy-uid", with whose values rules are
 	// stored that are none, in order: somebody has changed them. Config has none of
 	// these values.
@@ -21,7 +21,7 @@ type Recognised struct {
 	// Host has the name servers that are captured, and nothing else.
 	Host host.Host
 	// Rules are the given ones, foreign ones included, without our comments and
-	// with the origins of those that are as [Plan] would have them in the same
+	// with the origins of those that are as [Config.Plan] would have them in the same
 	// chain.
 	Rules iptables.Ruleset
 	// Complete reports whether that is all that is ours, in the same order.
@@ -76,7 +76,7 @@ func leavesLoopback(rs iptables.Ruleset) bool {
 
 // includeLoopback lists a part of loopback apart, where one prefix that was found has it
 // and more: there must have been one, and a long list is stored joined.
-func includeLoopback(cfg *config.Config) {
+func includeLoopback(cfg *Config) {
 	if includesLoopback(*cfg) {
 		return
 	}
@@ -91,7 +91,7 @@ func includeLoopback(cfg *config.Config) {
 
 // compare compares the rules with those that the options found make.
 func (found *Recognised) compare(rs iptables.Ruleset, form func(iptables.Plan) iptables.Ruleset) {
-	planned := form(Plan(found.Config, found.Host).Rules)
+	planned := form(found.Config.Plan(found.Host).Rules)
 	own, plannedOwn := rs.Own(), planned.Own()
 	found.Complete = len(found.Refused) == 0 && own.Equal(&plannedOwn)
 	found.Rules = withOrigins(rs, &planned)
@@ -152,7 +152,7 @@ type recogniser struct {
 	includedOutbound, excludedOutbound []iptables.PortRange
 	// Every address is the prefix of length 0.
 	includedCIDRs, excludedCIDRs, excludedSources []netip.Prefix
-	excludedUIDs                                  []config.UserTraffic
+	excludedUIDs                                  []UserTraffic
 	excludedInterfaces, virtual                   []string
 	includedGroups, excludedGroups                []uint32
 	loopback                                      netip.Prefix
@@ -175,8 +175,8 @@ func (r *recogniser) merge(other recogniser) {
 }
 
 // config returns the collected options, with defaults for what is unknown.
-func (r *recogniser) config() config.Config {
-	c := config.Default()
+func (r *recogniser) config() Config {
+	c := Default()
 	if len(r.families) == 0 {
 		return c
 	}
@@ -188,7 +188,7 @@ func (r *recogniser) config() config.Config {
 		c.ProxyUIDs, c.ProxyGIDs = r.proxyUIDs, r.proxyGIDs
 	}
 	if r.tproxyMark != 0 {
-		c.Mode, c.TProxyMark = config.ModeTProxy, r.tproxyMark
+		c.Mode, c.TProxyMark = ModeTProxy, r.tproxyMark
 	}
 	c.IncludedPorts, c.ExcludedPorts = r.includedPorts, r.excludedPorts
 	c.IncludedOutboundPorts, c.ExcludedOutboundPorts = r.includedOutbound, r.excludedOutbound
@@ -203,9 +203,9 @@ func (r *recogniser) config() config.Config {
 		c.LoopbackCIDR = r.loopback
 	}
 	c.RedirectDNS, c.CaptureAllDNS, c.DropInvalid = r.dns, r.allDNS, r.dropInvalid
-	c.IPv6 = config.IPv6Off
+	c.IPv6 = IPv6Off
 	if slices.Contains(r.families, iptables.IPv6) {
-		c.IPv6 = config.IPv6On
+		c.IPv6 = IPv6On
 	}
 	return c
 }

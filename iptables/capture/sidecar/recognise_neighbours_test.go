@@ -11,7 +11,6 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
-	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/tests/recorded"
@@ -56,11 +55,11 @@ func TestRecogniseNativeNeighbours(t *testing.T) {
 			if want == "" {
 				want = args
 			}
-			given := func(args string) config.Config {
+			given := func(args string) sidecar.Config {
 				return recorded.Parse(t, nil, append(strings.Fields(args), "--ipv6=on")...)
 			}
 			servers := host.Host{NameServers: []netip.Addr{netip.MustParseAddr("10.96.0.10")}}
-			found := sidecar.Recognise(asStored(form.Native(sidecar.Plan(given(args), servers).Rules)), form.Native)
+			found := sidecar.Recognise(asStored(form.Native(given(args).Plan(servers).Rules)), form.Native)
 			if !found.Complete {
 				t.Error("not recognised as complete")
 			}
@@ -77,7 +76,7 @@ func TestRecogniseRefused(t *testing.T) {
 		"--proxy-uid=2000,2002":       iptables.IDInterval(1, 1<<31),
 		"--excluded-groups=2000,2002": iptables.IDInterval(0, 1<<32-2),
 	} {
-		native := form.Native(sidecar.Plan(recorded.Parse(t, nil, args), host.Host{}).Rules)
+		native := form.Native(recorded.Parse(t, nil, args).Plan(host.Host{}).Rules)
 		option, _, _ := strings.Cut(args, "=")
 		edited := native.Map(func(_ *iptables.Chain, r iptables.Rule) iptables.Rule {
 			for i, m := range r.Matches {

@@ -68,7 +68,7 @@ func valuesOf(r *iptables.Rule) []string {
 		return strings.Split(r.Origin.Value, ",")
 	}
 	if r.Origin.Option == optionExcludedUIDs {
-		return texts(excludedUsersOf(r), config.UserTraffic.String)
+		return texts(excludedUsersOf(r), UserTraffic.String)
 	}
 	var values []string
 	for _, i := range r.Named(listedField(r)) {
@@ -119,7 +119,7 @@ func listedField(r *iptables.Rule) iptables.SetField {
 // config returns the options. What no rule comes from is as in the one that the
 // rules look like, or empty if it is a list. So is what is no value of its option: those
 // options are refused, in order.
-func (o origins) config(c config.Config) (_ config.Config, refused []string) {
+func (o origins) config(c Config) (_ Config, refused []string) {
 	c.IncludedPorts, c.ExcludedPorts = config.PortSelection{}, nil
 	c.IncludedOutboundPorts, c.ExcludedOutboundPorts = nil, nil
 	c.IncludedCIDRs, c.ExcludedCIDRs, c.ExcludedSourceCIDRs = config.CIDRSelection{}, nil, nil
@@ -142,7 +142,7 @@ func (o origins) config(c config.Config) (_ config.Config, refused []string) {
 		}
 	}
 	if _, ok := o["--tproxy-mark"]; ok {
-		c.Mode = config.ModeTProxy
+		c.Mode = ModeTProxy
 	}
 	slices.Sort(refused)
 	return c, refused

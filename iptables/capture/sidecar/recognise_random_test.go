@@ -10,7 +10,6 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
-	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/internal/plantest"
@@ -58,9 +57,9 @@ func TestRecogniseTouchingOptions(t *testing.T) {
 	}
 }
 
-func recognisedInEveryForm(t *testing.T, cfg config.Config, h host.Host) {
+func recognisedInEveryForm(t *testing.T, cfg sidecar.Config, h host.Host) {
 	t.Helper()
-	plan := sidecar.Plan(cfg, h).Rules
+	plan := cfg.Plan(h).Rules
 	commented := plan
 	commented.Comments = true
 	for name, test := range map[string]struct {
@@ -73,7 +72,7 @@ func recognisedInEveryForm(t *testing.T, cfg config.Config, h host.Host) {
 	} {
 		found := sidecar.Recognise(test.written, test.form)
 		if !found.Complete {
-			again := test.form(sidecar.Plan(found.Config, found.Host).Rules)
+			again := test.form(found.Config.Plan(found.Host).Rules)
 			plain := test.written.ReadComments()
 			t.Errorf("%s: not recognised as complete\ngiven %q\nfound %q\nwritten (-), of the options found (+):\n%s", name,
 				cfg.Args(), found.Config.Args(), cmp.Diff(describe(withoutOrigins(t, plain.Own())), describe(withoutOrigins(t, again.Own()))))

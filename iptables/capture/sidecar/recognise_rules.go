@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/form"
 )
 
@@ -111,7 +110,7 @@ func (r *recogniser) owner(o iptables.Owner, rule iptables.Rule, proxy bool) {
 // excludedUser reads a rule of --excluded-uids; ports without a protocol have two.
 func (r *recogniser) excludedUser(o iptables.Owner, rule iptables.Rule) {
 	port, _ := destinationPort(rule)
-	t := config.UserTraffic{Protocol: rule.Protocol.Protocol, Ports: port, First: o.UID.First, Last: o.UID.Last}
+	t := UserTraffic{Protocol: rule.Protocol.Protocol, Ports: port, First: o.UID.First, Last: o.UID.Last}
 	if n := len(r.excludedUIDs); n > 0 && t.Protocol == iptables.UDP {
 		last, other := &r.excludedUIDs[n-1], t
 		other.Protocol = iptables.TCP

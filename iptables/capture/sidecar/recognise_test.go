@@ -11,7 +11,6 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
-	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/tests/recorded"
@@ -21,7 +20,7 @@ import (
 func TestRecognisePlanned(t *testing.T) {
 	for _, c := range recorded.Cases(t) {
 		t.Run(c.Name, func(t *testing.T) {
-			planned := form.IPTables(sidecar.Plan(c.Config(t), c.Host()).Rules)
+			planned := form.IPTables(c.Config(t).Plan(c.Host()).Rules)
 			found := sidecar.Recognise(withoutOrigins(t, planned), form.IPTables)
 			if diff := cmp.Diff(describe(planned), describe(found.Rules)); diff != "" {
 				t.Errorf("planned (-), recognised (+):\n%s", diff)
@@ -57,13 +56,13 @@ func TestRecogniseReference(t *testing.T) {
 func TestRecogniseNative(t *testing.T) {
 	for _, c := range recorded.Cases(t) {
 		t.Run(c.Name, func(t *testing.T) {
-			native := form.Native(sidecar.Plan(c.Config(t), c.Host()).Rules)
+			native := form.Native(c.Config(t).Plan(c.Host()).Rules)
 			found := sidecar.Recognise(native, form.Native)
 			if diff := cmp.Diff(describe(native), describe(found.Rules)); diff != "" {
 				t.Errorf("planned (-), recognised (+):\n%s", diff)
 			}
 			if !found.Complete {
-				again := form.Native(sidecar.Plan(found.Config, found.Host).Rules)
+				again := form.Native(found.Config.Plan(found.Host).Rules)
 				t.Errorf("not recognised as complete; options found: %q\nplanned (-), again (+):\n%s",
 					found.Config.Args(), cmp.Diff(describe(native), describe(again)))
 			}
@@ -81,7 +80,7 @@ func TestRecogniseNativeEdited(t *testing.T) {
 	} {
 		for _, c := range recorded.Cases(t) {
 			t.Run(name+"/"+c.Name, func(t *testing.T) {
-				edited := form.Native(sidecar.Plan(c.Config(t), c.Host()).Rules)
+				edited := form.Native(c.Config(t).Plan(c.Host()).Rules)
 				for _, table := range edited.Tables {
 					for i := range table.Chains {
 						chain := &table.Chains[i]
@@ -101,13 +100,13 @@ func TestRecogniseNativeEdited(t *testing.T) {
 
 // Grouped ports are recognised, with the options of each group.
 func TestRecogniseGrouped(t *testing.T) {
-	cfg := config.Default()
-	cfg.IPv6, cfg.ExcludedPorts = config.IPv6Off, nil
+	cfg := sidecar.Default()
+	cfg.IPv6, cfg.ExcludedPorts = sidecar.IPv6Off, nil
 	for i := range uint16(form.LongList + 1) {
 		cfg.ExcludedPorts = append(cfg.ExcludedPorts, iptables.Port(1000+2*i))
 		cfg.ExcludedOutboundPorts = append(cfg.ExcludedOutboundPorts, iptables.Port(2000+2*i))
 	}
-	grouped := form.IPTables(sidecar.Plan(cfg, host.Host{}).Rules)
+	grouped := form.IPTables(cfg.Plan(host.Host{}).Rules)
 	found := sidecar.Recognise(withoutOrigins(t, grouped), form.IPTables)
 	if diff := cmp.Diff(describe(grouped), describe(found.Rules)); diff != "" {
 		t.Errorf("planned (-), recognised (+):\n%s", diff)
@@ -119,7 +118,7 @@ func TestRecogniseGrouped(t *testing.T) {
 
 // Lists that are too long to be stored with a rule are read from the rule.
 func TestRecogniseNativeLongLists(t *testing.T) {
-	cfg := config.Default()
+	cfg := sidecar.Default()
 	for i := range uint16(20) {
 		last := byte(2 * i)
 		cfg.ExcludedPorts = append(cfg.ExcludedPorts, iptables.Port(1000+2*i))
@@ -129,12 +128,12 @@ func TestRecogniseNativeLongLists(t *testing.T) {
 		cfg.ExcludedGroups = append(cfg.ExcludedGroups, 3000+2*uint32(i))
 		uid := 4000 + 2*uint32(i)
 		cfg.ExcludedUIDs = append(cfg.ExcludedUIDs,
-			config.UserTraffic{Protocol: iptables.UDP, Ports: iptables.Port(53), First: uid, Last: uid})
+			sidecar.UserTraffic{Protocol: iptables.UDP, Ports: iptables.Port(53), First: uid, Last: uid})
 		cfg.ExcludedInterfaces = append(cfg.ExcludedInterfaces, fmt.Sprintf("net%02d", i))
 	}
 	cfg.ExcludedPorts = cfg.ExcludedPorts[3:]
-	cfg.IPv6 = config.IPv6Off
-	native := form.Native(sidecar.Plan(cfg, host.Host{}).Rules)
+	cfg.IPv6 = sidecar.IPv6Off
+	native := form.Native(cfg.Plan(host.Host{}).Rules)
 	found := sidecar.Recognise(native, form.Native)
 	if !found.Complete {
 		t.Error("not recognised as complete")
@@ -145,18 +144,18 @@ func TestRecogniseNativeLongLists(t *testing.T) {
 }
 
 func TestRecogniseExemptions(t *testing.T) {
-	cfg := config.Default()
+	cfg := sidecar.Default()
 	cfg.ExcludedSourceCIDRs = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
 	port := iptables.Port(53)
-	cfg.ExcludedUIDs = []config.UserTraffic{
+	cfg.ExcludedUIDs = []sidecar.UserTraffic{
 		{First: 7, Last: 9}, {Protocol: iptables.TCP, First: 10, Last: 10},
 		{Ports: port, First: 11, Last: 11}, {Protocol: iptables.UDP, Ports: port, First: 12, Last: 12},
 		// The proxy's own user, once more.
 		{First: 1337, Last: 1337},
 	}
-	for _, mode := range []config.Mode{config.ModeRedirect, config.ModeTProxy} {
-		cfg.Mode, cfg.IPv6 = mode, config.IPv6On
-		found := sidecar.Recognise(withoutOrigins(t, form.IPTables(sidecar.Plan(cfg, host.Host{}).Rules)), form.IPTables)
+	for _, mode := range []sidecar.Mode{sidecar.ModeRedirect, sidecar.ModeTProxy} {
+		cfg.Mode, cfg.IPv6 = mode, sidecar.IPv6On
+		found := sidecar.Recognise(withoutOrigins(t, form.IPTables(cfg.Plan(host.Host{}).Rules)), form.IPTables)
 		if !found.Complete {
 			t.Errorf("%s: not recognised as complete", mode)
 		}
@@ -170,7 +169,7 @@ func TestRecogniseExemptions(t *testing.T) {
 func TestRecogniseInterfaces(t *testing.T) {
 	for _, ports := range []string{"--included-ports=*", "--included-ports="} {
 		cfg := recorded.Parse(t, nil, "--excluded-interfaces=net1,tap0", "--virtual-interfaces=tap0,tap1", ports)
-		found := sidecar.Recognise(withoutOrigins(t, form.IPTables(sidecar.Plan(cfg, host.Host{}).Rules)), form.IPTables)
+		found := sidecar.Recognise(withoutOrigins(t, form.IPTables(cfg.Plan(host.Host{}).Rules)), form.IPTables)
 		if !found.Complete {
 			t.Errorf("%s: not recognised as complete", ports)
 		}
@@ -184,7 +183,7 @@ func TestRecogniseInterfaces(t *testing.T) {
 func TestRecogniseOrderOfUsers(t *testing.T) {
 	cfg := recorded.Parse(t, nil, "--redirect-dns", "--capture-all-dns", "--excluded-uids=tcp:80:1000,1000-1001,udp:7:1000")
 	for form, of := range map[string]func(iptables.Plan) iptables.Ruleset{"sets": form.Native, "multiport": form.IPTables} {
-		found := sidecar.Recognise(of(sidecar.Plan(cfg, host.Host{}).Rules), of)
+		found := sidecar.Recognise(of(cfg.Plan(host.Host{}).Rules), of)
 		if !found.Complete || !slices.Equal(found.Config.ExcludedUIDs, cfg.ExcludedUIDs) {
 			t.Errorf("%s: complete %v, recognised %v", form, found.Complete, found.Config.ExcludedUIDs)
 		}
@@ -214,7 +213,7 @@ func TestRecogniseEveryAddress(t *testing.T) {
 			if want == "" {
 				want = args
 			}
-			planned := sidecar.Plan(cfg, host.Host{}).Rules
+			planned := cfg.Plan(host.Host{}).Rules
 			found := sidecar.Recognise(withoutOrigins(t, form.IPTables(planned)), form.IPTables)
 			if !found.Complete {
 				t.Error("not recognised as complete")
@@ -238,7 +237,7 @@ func TestRecogniseEveryAddress(t *testing.T) {
 func TestRecogniseEveryAddressOfBothFamilies(t *testing.T) {
 	cfg := recorded.Parse(t, nil, "--ipv6=on", "--excluded-source-cidrs=0.0.0.0/0,::/0", "--included-cidrs=0.0.0.0/0,::/0",
 		"--excluded-cidrs=10.0.0.1,10.0.0.3,10.0.0.5,10.0.0.7,10.0.0.9,10.0.0.11,10.0.0.13,0.0.0.0/1,128.0.0.0/1,::/0")
-	planned := form.Native(sidecar.Plan(cfg, host.Host{}).Rules)
+	planned := form.Native(cfg.Plan(host.Host{}).Rules)
 	stored := planned.Map(func(c *iptables.Chain, r iptables.Rule) iptables.Rule {
 		for _, four := range planned.Table(iptables.IPv4, iptables.Nat).Chain(c.Name).Rules {
 			if four.Equal(r) {
@@ -264,7 +263,7 @@ func TestRecogniseEveryAddressOfBothFamilies(t *testing.T) {
 }
 
 func TestRecogniseForeign(t *testing.T) {
-	planned := form.IPTables(sidecar.Plan(recorded.Cases(t)[0].Config(t), recorded.Cases(t)[0].Host()).Rules)
+	planned := form.IPTables(recorded.Cases(t)[0].Config(t).Plan(recorded.Cases(t)[0].Host()).Rules)
 	nat := planned.Table(iptables.IPv4, iptables.Nat)
 	nat.Append(iptables.Output, iptables.Rule{Target: iptables.Accept})
 	if found := sidecar.Recognise(planned, form.IPTables); !found.Complete {

@@ -8,54 +8,29 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/host"
 )
 
-// Summary is the policy in words: for each direction lines of which the first
-// that fits a connection decides.
-type Summary struct {
-	// Families are those whose traffic is captured at all.
-	Families []iptables.Family
-	Mode     config.Mode
-	Inbound  []Line
-	Outbound []Line
-}
-
-// Line is what becomes of some of the traffic.
-type Line struct {
-	// What is the traffic, such as "tcp to port 15008".
-	What string
-	// Port is where the proxy gets it, 0 if it does not.
-	Port uint16
-	// TProxy says that it gets there by TPROXY, not by REDIRECT.
-	TProxy bool
-	// Dropped says that nobody gets it.
-	Dropped bool
-	// Why is the option that makes it so, or the reason.
-	Why string
-}
-
-// Summarise tells what [Plan] captures, and why not the rest. Of each list it spells out
-// the first so many items as listed says, or all if that is 0.
-func Summarise(cfg config.Config, h host.Host, listed int) Summary {
-	s := summariser{cfg: cfg, dns: planDNS(cfg, h), families: []iptables.Family{iptables.IPv4}, listed: listed}
-	if capturesIPv6(cfg, h) {
+// Summarise implements [capture.Wanted].
+func (c Config) Summarise(h host.Host, listed int) capture.Summary {
+	s := summariser{cfg: c, dns: planDNS(c, h), families: []iptables.Family{iptables.IPv4}, listed: listed}
+	if capturesIPv6(c, h) {
 		s.families = append(s.families, iptables.IPv6)
 	}
-	return Summary{Families: s.families, Mode: cfg.Mode, Inbound: s.inbound(), Outbound: s.outbound()}
+	return capture.Summary{Families: s.families, Mode: string(c.Mode), Inbound: s.inbound(), Outbound: s.outbound()}
 }
 
 type summariser struct {
-	cfg      config.Config
+	cfg      Config
 	dns      dnsPlan
 	families []iptables.Family
 	listed   int
-	lines    []Line
+	lines    []capture.Line
 }
 
 func (s *summariser) captured(port uint16, what, why string) {
-	s.lines = append(s.lines, Line{What: what, Port: port, Why: why})
+	s.lines = append(s.lines, capture.Line{What: what, Port: port, Why: why})
 }
 
 func (s *summariser) exempt(what, why string) { s.captured(0, what, why) }
@@ -99,18 +74,18 @@ func same(s string) string             { return s }
 func number(n uint32) string           { return fmt.Sprint(n) }
 func prefixes(p []netip.Prefix) string { return join(p, netip.Prefix.String) }
 
-func (s *summariser) inbound() []Line {
+func (s *summariser) inbound() []capture.Line {
 	c := s.cfg
 	s.lines = nil
 	if c.DropInvalid {
-		s.lines = append(s.lines, Line{What: "packets that connection tracking cannot place", Dropped: true, Why: "--drop-invalid"})
+		s.lines = append(s.lines, capture.Line{What: "packets that connection tracking cannot place", Dropped: true, Why: "--drop-invalid"})
 	}
-	if c.Mode == config.ModeRedirect {
+	if c.Mode == ModeRedirect {
 		s.virtualMachines()
 	}
 	s.exemptList("by interface %s", "excluded-interfaces", join(c.ExcludedInterfaces, same))
 	s.inboundPorts()
-	if c.Mode == config.ModeTProxy {
+	if c.Mode == ModeTProxy {
 		s.virtualMachines()
 	}
 	s.exempt("everything else", s.inboundRest())
@@ -122,7 +97,7 @@ func (s *summariser) inboundPorts() {
 	if !capturesInbound(c) {
 		return
 	}
-	if c.Mode == config.ModeRedirect {
+	if c.Mode == ModeRedirect {
 		s.exempt(fmt.Sprintf("tcp to port %d", c.TunnelPort), s.option("tunnel-port", fmt.Sprint(c.TunnelPort)))
 	}
 	s.exemptList("tcp from %s", "excluded-source-cidrs", prefixes(c.ExcludedSourceCIDRs))
@@ -136,7 +111,7 @@ func (s *summariser) inboundPorts() {
 }
 
 func (s *summariser) takeInbound(what, why string) {
-	s.lines = append(s.lines, Line{What: what, Port: s.cfg.InboundPort, TProxy: s.cfg.Mode == config.ModeTProxy, Why: why})
+	s.lines = append(s.lines, capture.Line{What: what, Port: s.cfg.InboundPort, TProxy: s.cfg.Mode == ModeTProxy, Why: why})
 }
 
 func (s *summariser) inboundRest() string {
@@ -162,7 +137,7 @@ func (s *summariser) virtualMachines() {
 	s.exempt("everything else by interface "+s.words(names), why)
 }
 
-func (s *summariser) outbound() []Line {
+func (s *summariser) outbound() []capture.Line {
 	c := s.cfg
 	s.lines = nil
 	s.exemptList("by interface %s", "excluded-interfaces", join(c.ExcludedInterfaces, same))
@@ -188,7 +163,7 @@ func (s *summariser) proxy() {
 	who := s.option("proxy-uid", uids) + " " + s.option("proxy-gid", gids)
 	s.exempt(fmt.Sprintf("from %s to the pod itself", s.passthrough()), "the proxy's connections to the application")
 	self := fmt.Sprintf("user %s or group %s", s.words(uids), s.words(gids))
-	if c.Mode == config.ModeRedirect && !includesLoopback(c) {
+	if c.Mode == ModeRedirect && !includesLoopback(c) {
 		// The rule that leaves lo to anyone but the first user comes before
 		// those of the others.
 		self = fmt.Sprintf("user %d", c.ProxyUIDs[0])
@@ -218,17 +193,17 @@ func (s *summariser) excludedUsers() {
 		for n < len(all) && all[n].Protocol == all[0].Protocol && all[n].Ports == all[0].Ports {
 			n++
 		}
-		users := join(all[:n], func(t config.UserTraffic) string {
-			return config.UserTraffic{First: t.First, Last: t.Last}.String()
+		users := join(all[:n], func(t UserTraffic) string {
+			return UserTraffic{First: t.First, Last: t.Last}.String()
 		})
-		s.exempt(trafficWords(all[0])+"by user "+s.words(users), s.option("excluded-uids", join(all[:n], config.UserTraffic.String)))
+		s.exempt(trafficWords(all[0])+"by user "+s.words(users), s.option("excluded-uids", join(all[:n], UserTraffic.String)))
 		all = all[n:]
 	}
 }
 
 // trafficWords returns which traffic it is, such as "udp to port 53 ", or nothing for
 // all.
-func trafficWords(t config.UserTraffic) string {
+func trafficWords(t UserTraffic) string {
 	switch {
 	case t.Ports != (iptables.PortRange{}):
 		return cmp.Or(string(t.Protocol), "tcp and udp") + " to port " + t.Ports.String() + " "

@@ -3,7 +3,6 @@ package sidecar
 import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
-	"github.com/meshtables/meshtables/iptables/config"
 )
 
 // outboundMark is on packets that the proxy sends to the pod's own address over
@@ -14,7 +13,7 @@ const outboundMark = 1338
 // tproxy writes mangle: inbound packets go to the proxy with both their
 // addresses, by a mark that routing delivers locally.
 func (p *planner) tproxy(mangle *iptables.PlannedTable) {
-	if p.cfg.Mode != config.ModeTProxy {
+	if p.cfg.Mode != ModeTProxy {
 		return
 	}
 	p.tproxyPrerouting(mangle)

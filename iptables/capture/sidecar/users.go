@@ -5,7 +5,6 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
-	"github.com/meshtables/meshtables/iptables/config"
 )
 
 // optionExcludedUIDs is the one whose items are about two fields.
@@ -29,9 +28,9 @@ func (p *planner) excludedUsers(nat *iptables.PlannedTable) {
 // userRun returns how many items at the beginning of a list make one list of users, or of
 // ports, and what matches that list for a protocol: items that are alike but for their
 // users, or else but for their ports.
-func userRun(all []config.UserTraffic) (n int, of func(iptables.Protocol) capture.Condition) {
+func userRun(all []UserTraffic) (n int, of func(iptables.Protocol) capture.Condition) {
 	first := all[0]
-	same := func(is func(a, b config.UserTraffic) bool) {
+	same := func(is func(a, b UserTraffic) bool) {
 		for n < len(all) && is(all[n], first) {
 			n++
 		}
@@ -44,15 +43,15 @@ func userRun(all []config.UserTraffic) (n int, of func(iptables.Protocol) captur
 	return n, func(proto iptables.Protocol) capture.Condition { return portsOf(first, proto, all[:n]) }
 }
 
-func sameTraffic(a, b config.UserTraffic) bool { return a.Protocol == b.Protocol && a.Ports == b.Ports }
+func sameTraffic(a, b UserTraffic) bool { return a.Protocol == b.Protocol && a.Ports == b.Ports }
 
 // sameUsers reports whether items are about the same users, and both about ports.
-func sameUsers(a, b config.UserTraffic) bool {
+func sameUsers(a, b UserTraffic) bool {
 	return a.Protocol == b.Protocol && a.First == b.First && a.Last == b.Last && a.Ports != (iptables.PortRange{})
 }
 
 // protocolsOf returns the protocols that an item has rules for. Ports are those of one.
-func protocolsOf(t config.UserTraffic) []iptables.Protocol {
+func protocolsOf(t UserTraffic) []iptables.Protocol {
 	if t.Protocol == "" && t.Ports != (iptables.PortRange{}) {
 		return []iptables.Protocol{iptables.TCP, iptables.UDP}
 	}
@@ -60,7 +59,7 @@ func protocolsOf(t config.UserTraffic) []iptables.Protocol {
 }
 
 // usersOf matches the users of items whose traffic is that of t.
-func usersOf(t config.UserTraffic, proto iptables.Protocol, items []config.UserTraffic) capture.Condition {
+func usersOf(t UserTraffic, proto iptables.Protocol, items []UserTraffic) capture.Condition {
 	users := capture.Match(userList(items))
 	if t.Ports != (iptables.PortRange{}) {
 		return capture.All(capture.ToPorts(proto, t.Ports), users)
@@ -68,18 +67,18 @@ func usersOf(t config.UserTraffic, proto iptables.Protocol, items []config.UserT
 	return capture.All(capture.Protocol(proto), users)
 }
 
-func userList(items []config.UserTraffic) iptables.List {
-	return iptables.List{Field: iptables.OwnerUID, Given: capture.Intervals(items, userInterval), Names: texts(items, config.UserTraffic.String)}
+func userList(items []UserTraffic) iptables.List {
+	return iptables.List{Field: iptables.OwnerUID, Given: capture.Intervals(items, userInterval), Names: texts(items, UserTraffic.String)}
 }
 
-func userInterval(t config.UserTraffic) iptables.Interval {
+func userInterval(t UserTraffic) iptables.Interval {
 	return iptables.IDInterval(t.First, t.Last)
 }
 
 // portsOf matches the ports of items whose users are those of t.
-func portsOf(t config.UserTraffic, proto iptables.Protocol, items []config.UserTraffic) capture.Condition {
-	toPorts := func(t config.UserTraffic) iptables.Interval { return iptables.PortInterval(t.Ports) }
-	list := iptables.List{Field: iptables.DestinationPort, Given: capture.Intervals(items, toPorts), Names: texts(items, config.UserTraffic.String)}
+func portsOf(t UserTraffic, proto iptables.Protocol, items []UserTraffic) capture.Condition {
+	toPorts := func(t UserTraffic) iptables.Interval { return iptables.PortInterval(t.Ports) }
+	list := iptables.List{Field: iptables.DestinationPort, Given: capture.Intervals(items, toPorts), Names: texts(items, UserTraffic.String)}
 	user := iptables.Owner{UID: iptables.IDMatch{First: t.First, Last: t.Last, Set: true}}
 	return capture.All(capture.Protocol(proto), capture.Match(list), capture.Match(user))
 }
@@ -98,8 +97,8 @@ func hasProtocol(r *iptables.Rule) bool {
 // excludedUsersOf undoes userRun for a rule of which not all items were stored: it returns
 // items that make the same rule again. There are two at least, which tell whether it is
 // about a list of users or of ports: one that came alone could be of the next run.
-func excludedUsersOf(r *iptables.Rule) []config.UserTraffic {
-	t := config.UserTraffic{Protocol: r.Protocol.Protocol}
+func excludedUsersOf(r *iptables.Rule) []UserTraffic {
+	t := UserTraffic{Protocol: r.Protocol.Protocol}
 	listed := r.Origin.Items()
 	if !hasProtocol(r) {
 		t.Protocol = ""
@@ -109,7 +108,7 @@ func excludedUsersOf(r *iptables.Rule) []config.UserTraffic {
 		// Somebody has changed it.
 		return nil
 	}
-	var items []config.UserTraffic
+	var items []UserTraffic
 	switch {
 	case len(ports) == 0:
 		for _, v := range users {

@@ -14,15 +14,18 @@ import (
 )
 
 // Random returns the rules of [Options].
-func Random(seed uint64) iptables.Plan { return sidecar.Plan(Options(seed)).Rules }
+func Random(seed uint64) iptables.Plan {
+	cfg, h := Options(seed)
+	return cfg.Plan(h).Rules
+}
 
 // Options returns a made-up configuration and what it is for, the same for the same
 // seed. Lists have few values or some dozens, with some that are equal, overlap or
 // touch: all addresses of a family may be there, whole or as two halves, and so may
 // "tap1+" and "tap2+".
-func Options(seed uint64) (config.Config, host.Host) {
+func Options(seed uint64) (sidecar.Config, host.Host) {
 	g := generator{rand.New(rand.NewPCG(seed, 5))}
-	cfg := config.Default()
+	cfg := sidecar.Default()
 	cfg.ProxyUIDs, cfg.ProxyGIDs = g.ids(3), g.ids(3)
 	cfg.ExcludedOutboundPorts, cfg.IncludedOutboundPorts = g.ports(60), g.ports(40)
 	cfg.ExcludedPorts = g.ports(60)
@@ -40,7 +43,7 @@ func Options(seed uint64) (config.Config, host.Host) {
 		cfg.LoopbackCIDR = netip.MustParsePrefix("127.0.0.0/8")
 	}
 	if g.in(2) {
-		cfg.Mode = config.ModeTProxy
+		cfg.Mode = sidecar.ModeTProxy
 	}
 	if g.in(3) {
 		cfg.ExcludedInterfaces = g.interfaces()
@@ -55,9 +58,9 @@ func Options(seed uint64) (config.Config, host.Host) {
 		cfg.ExcludedGroups = g.ids(5)
 	}
 	cfg.RedirectDNS, cfg.CaptureAllDNS, cfg.DropInvalid = g.in(2), g.in(3), g.in(3)
-	cfg.IPv6 = config.IPv6Off
+	cfg.IPv6 = sidecar.IPv6Off
 	if g.in(2) {
-		cfg.IPv6 = config.IPv6On
+		cfg.IPv6 = sidecar.IPv6On
 	}
 	if g.in(8) {
 		cfg.TunnelPort = 52 + uint16(g.UintN(3))
@@ -70,7 +73,7 @@ func Options(seed uint64) (config.Config, host.Host) {
 
 // given returns the options as they are when somebody has given them: an item of a list
 // is there once.
-func given(cfg config.Config) config.Config {
+func given(cfg sidecar.Config) sidecar.Config {
 	for _, arg := range cfg.Args() {
 		name, value, _ := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
 		if err := cfg.Set(name, value); err != nil {
@@ -104,8 +107,8 @@ func (g generator) ids(most int) []uint32 {
 }
 
 // users are all that they send, or what they send by a protocol or to some ports.
-func (g generator) users(most int) []config.UserTraffic {
-	users := make([]config.UserTraffic, 1+g.IntN(most))
+func (g generator) users(most int) []sidecar.UserTraffic {
+	users := make([]sidecar.UserTraffic, 1+g.IntN(most))
 	for i := range users {
 		u := &users[i]
 		u.First = 1335 + g.Uint32N(6)
@@ -119,8 +122,8 @@ func (g generator) users(most int) []config.UserTraffic {
 }
 
 // similarUsers are such that runs of them differ in their users or ports only.
-func (g generator) similarUsers(most int) []config.UserTraffic {
-	users := make([]config.UserTraffic, 1+g.IntN(most))
+func (g generator) similarUsers(most int) []sidecar.UserTraffic {
+	users := make([]sidecar.UserTraffic, 1+g.IntN(most))
 	for i := range users {
 		u := &users[i]
 		if i > 0 {

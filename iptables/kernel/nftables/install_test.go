@@ -9,7 +9,6 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
-	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
@@ -26,8 +25,8 @@ func TestInstallWithoutCompat(t *testing.T) {
 	nstest.Run(t, "ip", "link", "set", "lo", "up")
 	ns := nftables.WithoutCompat()
 	compatible, native := nftables.New(ns), nftables.NewNative(ns)
-	redirect, tproxy := config.Default(), config.Default()
-	tproxy.Mode, tproxy.RedirectDNS, tproxy.CaptureAllDNS = config.ModeTProxy, true, true
+	redirect, tproxy := sidecar.Default(), sidecar.Default()
+	tproxy.Mode, tproxy.RedirectDNS, tproxy.CaptureAllDNS = sidecar.ModeTProxy, true, true
 	isInstalled := func(want iptables.Ruleset) {
 		t.Helper()
 		have, err := native.Load(t.Context())
@@ -40,10 +39,10 @@ func TestInstallWithoutCompat(t *testing.T) {
 	}
 	facts := host.Host{Addresses: []netip.Prefix{netip.MustParsePrefix("fd00::7/64")}}
 	for _, c := range []struct {
-		cfg     config.Config
+		cfg     sidecar.Config
 		changes bool
 	}{{redirect, true}, {redirect, false}, {tproxy, true}, {tproxy, false}, {redirect, true}} {
-		plan := sidecar.Plan(c.cfg, facts)
+		plan := c.cfg.Plan(facts)
 		choice := kernel.Choice{Backend: native, Rules: native.Form(plan.Rules)}
 		report, err := kernel.Install(t.Context(), ns, choice, plan.Routing)
 		if err != nil || report.Changed != c.changes {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 	"github.com/meshtables/meshtables/iptables/internal/plantest"
 	plans "github.com/meshtables/meshtables/tests/recorded"
@@ -22,7 +21,7 @@ func TestNativeReload(t *testing.T) {
 		t.Parallel()
 		nstest.Enter(t)
 		for _, c := range plans.Cases(t) {
-			nativeReload(t, c.Name, sidecar.Plan(c.Config(t), c.Host()).Rules)
+			nativeReload(t, c.Name, c.Config(t).Plan(c.Host()).Rules)
 		}
 	})
 	t.Run("made up", func(t *testing.T) {

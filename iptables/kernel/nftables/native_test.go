@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
-	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/installed"
@@ -27,7 +26,7 @@ func TestNativeRoundTrip(t *testing.T) {
 		t.Parallel()
 		nstest.Enter(t)
 		for _, c := range plans.Cases(t) {
-			nativeTransition(t, c.Name, sidecar.Plan(c.Config(t), c.Host()).Rules)
+			nativeTransition(t, c.Name, c.Config(t).Plan(c.Host()).Rules)
 		}
 		nativeNothing(t)
 	})
@@ -86,7 +85,7 @@ func planOf(t testing.TB, name string) iptables.Plan {
 	t.Helper()
 	for _, c := range plans.Cases(t) {
 		if c.Name == name {
-			return sidecar.Plan(c.Config(t), c.Host()).Rules
+			return c.Config(t).Plan(c.Host()).Rules
 		}
 	}
 	t.Fatalf("there is no recorded case %s", name)
@@ -186,9 +185,9 @@ func TestNativeOrigins(t *testing.T) {
 // is an element by itself, so that people, and nft itself, can read the list.
 func TestNativeConsecutiveWildcards(t *testing.T) {
 	nstest.Enter(t)
-	cfg := config.Default()
+	cfg := sidecar.Default()
 	cfg.ExcludedInterfaces = []string{"veth1+", "veth0+", "veth00", "veth3+"}
-	plan := sidecar.Plan(cfg, host.Host{}).Rules
+	plan := cfg.Plan(host.Host{}).Rules
 	nativeTransition(t, "wildcards", plan)
 	got := nstest.Run(t, "nft", "list", "table", "inet", "meshtables")
 	for _, want := range []string{`iifname { "veth0*", "veth1*", "veth3*" }`, `oifname { "veth0*", "veth1*", "veth3*" }`} {
@@ -217,12 +216,12 @@ func TestNativeAllAddressesOfAFamily(t *testing.T) {
 		{"IPv6", []string{"::/1", "8000::/1", "10.0.0.0/8"}, "meta nfproto ipv6 counter", explain.Redirected, explain.Bypassed},
 		{"both", []string{"0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1"}, "meta nfproto ipv6 counter", explain.Bypassed, explain.Bypassed},
 	} {
-		cfg := config.Default()
-		cfg.IPv6 = config.IPv6On
+		cfg := sidecar.Default()
+		cfg.IPv6 = sidecar.IPv6On
 		for _, cidr := range test.excluded {
 			cfg.ExcludedCIDRs = append(cfg.ExcludedCIDRs, netip.MustParsePrefix(cidr))
 		}
-		nativeTransition(t, test.name, sidecar.Plan(cfg, host.Host{}).Rules)
+		nativeTransition(t, test.name, cfg.Plan(host.Host{}).Rules)
 		listing := nstest.Run(t, "nft", "list", "table", "inet", "meshtables")
 		line := test.rule + ` packets 0 bytes 0 return comment "--excluded-cidrs=`
 		if n := strings.Count(listing, line); n != 1 {

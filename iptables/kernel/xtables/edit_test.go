@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 )
 
 // No moment between two transactions may leave a way around the proxy, so the
@@ -113,9 +113,9 @@ func TestRestoreText(t *testing.T) {
 	if r := groups(44); restoreText(r) != r.String() {
 		t.Errorf("a rule that is short enough is written as %s", restoreText(r))
 	}
-	want := "-mowner --uid-owner=7 ! --gid-owner=8" + strings.Repeat(" -mowner ! --gid-owner=5", config.MaxIncludedGroups) +
+	want := "-mowner --uid-owner=7 ! --gid-owner=8" + strings.Repeat(" -mowner ! --gid-owner=5", sidecar.MaxIncludedGroups) +
 		` -m comment --comment "-m owner ! --gid-owner 5" -j RETURN`
-	if got := restoreText(groups(config.MaxIncludedGroups)); got != want {
+	if got := restoreText(groups(sidecar.MaxIncludedGroups)); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

@@ -1,4 +1,4 @@
-package config
+package sidecar
 
 import (
 	"net/netip"
@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/config"
 )
 
 // optionTest gives one option a value by each of its names.
@@ -34,7 +35,7 @@ func optionTests() []optionTest {
 			"TPROXY", func(c *Config) { c.Mode = ModeTProxy }},
 		{"included-ports", "istio-inbound-ports", "b", []string{"MESHTABLES_INCLUDED_PORTS", "ISTIO_INBOUND_PORTS"},
 			"traffic.sidecar.istio.io/includeInboundPorts",
-			"80,8000-8010", func(c *Config) { c.IncludedPorts = PortSelection{Ports: portRanges(80, 80, 8000, 8010)} }},
+			"80,8000-8010", func(c *Config) { c.IncludedPorts = config.PortSelection{Ports: portRanges(80, 80, 8000, 8010)} }},
 		{"excluded-ports", "istio-local-exclude-ports", "d", []string{"MESHTABLES_EXCLUDED_PORTS", "ISTIO_LOCAL_EXCLUDE_PORTS"},
 			"", // the annotation adds to the default: see TestOwnPorts
 			"80, 90:99 ,80", func(c *Config) { c.ExcludedPorts = portRanges(80, 80, 90, 99) }},
@@ -48,13 +49,13 @@ func optionTests() []optionTest {
 		{"included-cidrs", "istio-service-cidr", "i", []string{"MESHTABLES_INCLUDED_CIDRS", "ISTIO_SERVICE_CIDR"},
 			"traffic.sidecar.istio.io/includeOutboundIPRanges",
 			"10.1.2.3/8,2001:db8::1", func(c *Config) {
-				c.IncludedCIDRs = CIDRSelection{CIDRs: prefixes("10.0.0.0/8", "2001:db8::1/128")}
+				c.IncludedCIDRs = config.CIDRSelection{CIDRs: parsePrefixes("10.0.0.0/8", "2001:db8::1/128")}
 			}},
 		{"excluded-cidrs", "istio-service-exclude-cidr", "x", []string{"MESHTABLES_EXCLUDED_CIDRS", "ISTIO_SERVICE_EXCLUDE_CIDR"},
 			"traffic.sidecar.istio.io/excludeOutboundIPRanges",
-			"10.1.2.3, 0.0.0.0/0", func(c *Config) { c.ExcludedCIDRs = prefixes("10.1.2.3/32", "0.0.0.0/0") }},
+			"10.1.2.3, 0.0.0.0/0", func(c *Config) { c.ExcludedCIDRs = parsePrefixes("10.1.2.3/32", "0.0.0.0/0") }},
 		{"excluded-source-cidrs", "", "", []string{"MESHTABLES_EXCLUDED_SOURCE_CIDRS"}, "",
-			"10.1.2.3/8,fd00::7", func(c *Config) { c.ExcludedSourceCIDRs = prefixes("10.0.0.0/8", "fd00::7/128") }},
+			"10.1.2.3/8,fd00::7", func(c *Config) { c.ExcludedSourceCIDRs = parsePrefixes("10.0.0.0/8", "fd00::7/128") }},
 		{"excluded-uids", "", "", []string{"MESHTABLES_EXCLUDED_UIDS"}, "",
 			"1000,udp:53:envoy,tcp:3-5,80-81:7,tcp:8000:8010:9", func(c *Config) {
 				c.ExcludedUIDs = []UserTraffic{
@@ -84,7 +85,7 @@ func optionTests() []optionTest {
 		{"dns-port", "", "", []string{"MESHTABLES_DNS_PORT"}, "",
 			"5353", func(c *Config) { c.DNSPort = 5353 }},
 		{"included-groups", "", "", []string{"MESHTABLES_INCLUDED_GROUPS", "ISTIO_OUTBOUND_OWNER_GROUPS"}, "",
-			"ops,7", func(c *Config) { c.IncludedGroups = GroupSelection{Groups: []uint32{404, 7}} }},
+			"ops,7", func(c *Config) { c.IncludedGroups = config.GroupSelection{Groups: []uint32{404, 7}} }},
 		{"excluded-groups", "", "", []string{"MESHTABLES_EXCLUDED_GROUPS", "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE"}, "",
 			"888,mesh", func(c *Config) { c.ExcludedGroups = []uint32{888, 303} }},
 		{"loopback-cidr", "", "", []string{"MESHTABLES_LOOPBACK_CIDR", "ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR"}, "",
@@ -106,26 +107,26 @@ func TestEveryOptionByEveryName(t *testing.T) {
 	for _, test := range optionTests() {
 		tested = append(tested, test.name)
 		want := with(test.want)
-		try := func(how string, args []string, src Sources) {
+		try := func(how string, args []string, src config.Sources) {
 			t.Run(test.name+"/"+how, func(t *testing.T) {
 				c, _, err := read(t, args, src)
 				wantConfig(t, c, err, want)
-				again, _, err := read(t, c.Args(), Sources{})
+				again, _, err := read(t, c.Args(), config.Sources{})
 				wantConfig(t, again, err, want)
 			})
 		}
-		try("name", []string{"--" + test.name + "=" + test.value}, Sources{})
+		try("name", []string{"--" + test.name + "=" + test.value}, config.Sources{})
 		if test.reference != "" {
-			try("reference", []string{"--" + test.reference + "=" + test.value}, Sources{})
+			try("reference", []string{"--" + test.reference + "=" + test.value}, config.Sources{})
 		}
 		if test.letter != "" {
-			try("letter", []string{"-" + test.letter, test.value}, Sources{})
+			try("letter", []string{"-" + test.letter, test.value}, config.Sources{})
 		}
 		for _, name := range test.env {
-			try(name, nil, Sources{Env: []string{name + "=" + test.value}})
+			try(name, nil, config.Sources{Env: []string{name + "=" + test.value}})
 		}
 		if test.annotation != "" {
-			try("annotation", nil, Sources{Annotations: []byte(test.annotation + `="` + test.value + `"`)})
+			try("annotation", nil, config.Sources{Annotations: []byte(test.annotation + `="` + test.value + `"`)})
 		}
 	}
 	_, flags := newFlags()
@@ -149,7 +150,7 @@ func TestForeignVariables(t *testing.T) {
 	for _, name := range []string{"MODE", "BACKEND", "CONFIG", "OUTPUT", "IPV6", "INCLUDED_PORTS", "DNS_PORT"} {
 		env = append(env, name+"=production")
 	}
-	c, warnings, err := read(t, nil, Sources{Env: env})
+	c, warnings, err := read(t, nil, config.Sources{Env: env})
 	wantConfig(t, c, err, Default())
 	if len(warnings) > 0 {
 		t.Errorf("got warnings %q", warnings)
@@ -163,8 +164,8 @@ func TestValues(t *testing.T) {
 		args []string
 		want func(*Config)
 	}{
-		"no inbound":       {[]string{"-b", ""}, func(c *Config) { c.IncludedPorts = PortSelection{} }},
-		"no outbound":      {[]string{"-i", " "}, func(c *Config) { c.IncludedCIDRs = CIDRSelection{} }},
+		"no inbound":       {[]string{"-b", ""}, func(c *Config) { c.IncludedPorts = config.PortSelection{} }},
+		"no outbound":      {[]string{"-i", " "}, func(c *Config) { c.IncludedCIDRs = config.CIDRSelection{} }},
 		"all, with blanks": {[]string{"-b", " * ", "-i", "*"}, func(*Config) {}},
 		"nothing excluded": {[]string{"-d", "", "-x", "", "-c", "", "-o", ""}, func(c *Config) { c.ExcludedPorts = nil }},
 		"bool alone":       {[]string{"--redirect-dns", "--dual-stack"}, func(c *Config) { c.RedirectDNS = true; c.IPv6 = IPv6On }},
@@ -173,13 +174,13 @@ func TestValues(t *testing.T) {
 		"empty uid":        {[]string{"-u", "", "-g", " "}, func(*Config) {}},
 		"last flag counts": {[]string{"--envoy-port=1", "-p", "2", "--outbound-port", "3"}, func(c *Config) { c.OutboundPort = 3 }},
 		"a bad one before": {[]string{"--envoy-port=http", "-p", "2"}, func(c *Config) { c.OutboundPort = 2 }},
-		"all then list":    {[]string{"-b", "*", "-b", "1"}, func(c *Config) { c.IncludedPorts = PortSelection{Ports: portRanges(1, 1)} }},
+		"all then list":    {[]string{"-b", "*", "-b", "1"}, func(c *Config) { c.IncludedPorts = config.PortSelection{Ports: portRanges(1, 1)} }},
 		"hexadecimal":      {[]string{"-t", "0x539", "-r", "0X10"}, func(c *Config) { c.TProxyTable = 16 }},
 		"loopback address": {[]string{"--loopback-cidr=127.3.4.5"}, func(c *Config) { c.LoopbackCIDR = netip.MustParsePrefix("127.3.4.5/32") }},
 		"reserved mark":    {[]string{"-t", "1338"}, func(c *Config) { c.TProxyMark = 1338 }},
 		"equal ports":      {[]string{"-z", "15001"}, func(c *Config) { c.InboundPort = 15001 }},
 		"most groups": {[]string{"--included-groups=" + mostListed + ",1"}, func(c *Config) {
-			c.IncludedGroups = GroupSelection{Groups: most}
+			c.IncludedGroups = config.GroupSelection{Groups: most}
 		}},
 		"injector": {
 			[]string{"-p", "15001", "-z", "15006", "-u", "1337", "-m", "REDIRECT", "-i", "*", "-x", "", "-b", "*", "-d", "15090,15021,15020"},
@@ -189,7 +190,7 @@ func TestValues(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c, _, err := read(t, test.args, Sources{})
+			c, _, err := read(t, test.args, config.Sources{})
 			wantConfig(t, c, err, with(test.want))
 		})
 	}
@@ -203,27 +204,27 @@ func TestAuthority(t *testing.T) {
 	)
 	tests := map[string]struct {
 		args []string
-		src  Sources
+		src  config.Sources
 		want []iptables.PortRange
 	}{
-		"flag":        {[]string{"-q", "1"}, Sources{Env: env, Annotations: file}, portRanges(1, 1)},
-		"empty flag":  {[]string{"-q", ""}, Sources{Env: env, Annotations: file}, nil},
-		"environment": {nil, Sources{Env: env, Annotations: file}, portRanges(2, 2)},
-		"annotation":  {nil, Sources{Annotations: file}, portRanges(3, 3)},
-		"default":     {nil, Sources{}, nil},
+		"flag":        {[]string{"-q", "1"}, config.Sources{Env: env, Annotations: file}, portRanges(1, 1)},
+		"empty flag":  {[]string{"-q", ""}, config.Sources{Env: env, Annotations: file}, nil},
+		"environment": {nil, config.Sources{Env: env, Annotations: file}, portRanges(2, 2)},
+		"annotation":  {nil, config.Sources{Annotations: file}, portRanges(3, 3)},
+		"default":     {nil, config.Sources{}, nil},
 		"what is overruled is not read": {
 			[]string{"-q", "1"},
-			Sources{Env: []string{"ISTIO_OUTBOUND_PORTS=x"}, Annotations: []byte(`traffic.sidecar.istio.io/includeOutboundPorts="y"`)},
+			config.Sources{Env: []string{"ISTIO_OUTBOUND_PORTS=x"}, Annotations: []byte(`traffic.sidecar.istio.io/includeOutboundPorts="y"`)},
 			portRanges(1, 1),
 		},
 		"last of two variables of one name": {
-			nil, Sources{Env: []string{"ISTIO_OUTBOUND_PORTS=2", "ISTIO_OUTBOUND_PORTS=4"}}, portRanges(4, 4),
+			nil, config.Sources{Env: []string{"ISTIO_OUTBOUND_PORTS=2", "ISTIO_OUTBOUND_PORTS=4"}}, portRanges(4, 4),
 		},
 		"emptied variable": {
-			nil, Sources{Env: []string{"ISTIO_OUTBOUND_PORTS=2", "ISTIO_OUTBOUND_PORTS="}}, nil,
+			nil, config.Sources{Env: []string{"ISTIO_OUTBOUND_PORTS=2", "ISTIO_OUTBOUND_PORTS="}}, nil,
 		},
 		"two names that agree": {
-			nil, Sources{Env: []string{"ISTIO_OUTBOUND_PORTS=2-3,4", "MESHTABLES_INCLUDED_OUTBOUND_PORTS=2:3, 4"}}, portRanges(2, 3, 4, 4),
+			nil, config.Sources{Env: []string{"ISTIO_OUTBOUND_PORTS=2-3,4", "MESHTABLES_INCLUDED_OUTBOUND_PORTS=2:3, 4"}}, portRanges(2, 3, 4, 4),
 		},
 	}
 	for name, test := range tests {

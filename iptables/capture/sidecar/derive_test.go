@@ -1,10 +1,11 @@
-package config
+package sidecar
 
 import (
 	"strings"
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/config"
 )
 
 func TestProxyUser(t *testing.T) {
@@ -13,7 +14,7 @@ func TestProxyUser(t *testing.T) {
 	tests := map[string]struct {
 		args     []string
 		env      string
-		users    Users
+		users    config.Users
 		uid, gid uint32
 	}{
 		"user exists":               {nil, "", known, 42, 42},
@@ -30,7 +31,7 @@ func TestProxyUser(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c, _, err := read(t, test.args, Sources{Env: []string{test.env}, Users: test.users})
+			c, _, err := read(t, test.args, config.Sources{Env: []string{test.env}, Users: test.users})
 			wantConfig(t, c, err, with(func(c *Config) {
 				c.ProxyUIDs, c.ProxyGIDs = []uint32{test.uid}, []uint32{test.gid}
 			}))
@@ -41,9 +42,9 @@ func TestProxyUser(t *testing.T) {
 func TestWithoutUsers(t *testing.T) {
 	t.Parallel()
 	_, flags := newFlags()
-	c, _, err := flags.Config(Sources{})
+	c, _, err := flags.Config(config.Sources{})
 	wantConfig(t, c, err, Default())
-	_, _, err = flags.Config(Sources{Env: []string{"PROXY_UID=envoy", "PROXY_GID=mesh"}})
+	_, _, err = flags.Config(config.Sources{Env: []string{"PROXY_UID=envoy", "PROXY_GID=mesh"}})
 	if err == nil || strings.Count(err.Error(), "there is no list of users and groups") != 2 {
 		t.Errorf("names without Users: error %v", err)
 	}
@@ -80,7 +81,7 @@ func TestOwnPorts(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c, _, err := read(t, test.args, Sources{Env: []string{test.env}, Annotations: []byte(test.file)})
+			c, _, err := read(t, test.args, config.Sources{Env: []string{test.env}, Annotations: []byte(test.file)})
 			wantConfig(t, c, err, with(func(c *Config) { c.ExcludedPorts = test.want }))
 		})
 	}
@@ -106,7 +107,7 @@ func TestDualStack(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c, _, err := read(t, test.args, Sources{Env: []string{test.env}})
+			c, _, err := read(t, test.args, config.Sources{Env: []string{test.env}})
 			wantConfig(t, c, err, with(func(c *Config) { c.IPv6 = test.want }))
 		})
 	}

@@ -1,4 +1,4 @@
-package pod
+package sidecar_test
 
 import (
 	"net/netip"
@@ -7,44 +7,42 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
-	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
 )
 
-func TestFacts(t *testing.T) {
+func TestFound(t *testing.T) {
 	t.Parallel()
 	const proxy = "the proxy's users: 1337; its groups: 1337"
 	linkLocal := netip.MustParsePrefix("fe80::1/64")
 	global := netip.MustParsePrefix("2001:db8::1/64")
 	servers := []netip.Addr{netip.MustParseAddr("10.96.0.10"), netip.MustParseAddr("2001:db8::53")}
 	for name, test := range map[string]struct {
-		change func(*config.Config)
+		change func(*sidecar.Config)
 		host   host.Host
 		want   []string
 	}{
-		"no IPv6": {func(*config.Config) {}, host.Host{Addresses: []netip.Prefix{linkLocal}, NameServers: servers},
+		"no IPv6": {func(*sidecar.Config) {}, host.Host{Addresses: []netip.Prefix{linkLocal}, NameServers: servers},
 			[]string{"IPv6: not captured: the namespace has no global IPv6 address (--ipv6=auto)", proxy}},
-		"IPv6": {func(*config.Config) {}, host.Host{Addresses: []netip.Prefix{linkLocal, global}},
+		"IPv6": {func(*sidecar.Config) {}, host.Host{Addresses: []netip.Prefix{linkLocal, global}},
 			[]string{"IPv6: captured: the namespace has a global IPv6 address (--ipv6=auto)", proxy}},
-		"IPv6 on": {func(c *config.Config) { c.IPv6 = config.IPv6On }, host.Host{},
+		"IPv6 on": {func(c *sidecar.Config) { c.IPv6 = sidecar.IPv6On }, host.Host{},
 			[]string{"IPv6: captured (--ipv6=on)", proxy}},
-		"IPv6 off": {func(c *config.Config) { c.IPv6 = config.IPv6Off }, host.Host{Addresses: []netip.Prefix{global}},
+		"IPv6 off": {func(c *sidecar.Config) { c.IPv6 = sidecar.IPv6Off }, host.Host{Addresses: []netip.Prefix{global}},
 			[]string{"IPv6: not captured (--ipv6=off)", proxy}},
-		"users": {func(c *config.Config) {
-			c.IPv6, c.ProxyUIDs, c.ProxyGIDs = config.IPv6Off, []uint32{1, 2}, []uint32{3}
+		"users": {func(c *sidecar.Config) {
+			c.IPv6, c.ProxyUIDs, c.ProxyGIDs = sidecar.IPv6Off, []uint32{1, 2}, []uint32{3}
 		}, host.Host{}, []string{"IPv6: not captured (--ipv6=off)", "the proxy's users: 1, 2; its groups: 3"}},
-		"DNS": {func(c *config.Config) { c.IPv6, c.RedirectDNS = config.IPv6Off, true }, host.Host{NameServers: servers},
+		"DNS": {func(c *sidecar.Config) { c.IPv6, c.RedirectDNS = sidecar.IPv6Off, true }, host.Host{NameServers: servers},
 			[]string{"IPv6: not captured (--ipv6=off)", proxy, "name servers: 10.96.0.10, 2001:db8::53 (resolv.conf)"}},
-		"all DNS": {func(c *config.Config) { c.IPv6, c.RedirectDNS, c.CaptureAllDNS = config.IPv6Off, true, true },
+		"all DNS": {func(c *sidecar.Config) { c.IPv6, c.RedirectDNS, c.CaptureAllDNS = sidecar.IPv6Off, true, true },
 			host.Host{NameServers: servers},
 			[]string{"IPv6: not captured (--ipv6=off)", proxy, "name servers: any (--capture-all-dns)"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cfg := config.Default()
+			cfg := sidecar.Default()
 			test.change(&cfg)
-			p := Plan{Config: cfg, Host: test.host, ResolvConf: "resolv.conf", Capture: sidecar.Plan(cfg, test.host)}
-			if diff := cmp.Diff(test.want, p.Facts()); diff != "" {
+			if diff := cmp.Diff(test.want, cfg.Found(test.host, "resolv.conf")); diff != "" {
 				t.Error(diff)
 			}
 		})

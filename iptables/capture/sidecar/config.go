@@ -1,19 +1,12 @@
-// Package config reads what a user asks for, from command line flags, the
-// environment and an annotation file, into a [Config].
-//
-// It decides what a value means and whether it is allowed, never what rules
-// follow from it. All errors of all sources are reported at once.
-//
-// Each option is a row of one table (captureOptions), which has its names in all
-// sources, its default and how it is read and printed. [NewFlags] makes flags of
-// the table, [Flags.Config] a Config of what they and the other sources say, and
-// [Config.Args] the arguments again.
-package config
+package sidecar
 
 import (
+	"fmt"
 	"net/netip"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/config"
 )
 
 // Config is a complete and valid set of capture options: every default is
@@ -34,7 +27,7 @@ type Config struct {
 
 	// IncludedPorts are the inbound ports that are captured; ExcludedPorts
 	// are exempt from IncludedPorts.All and have no effect beside a list.
-	IncludedPorts PortSelection
+	IncludedPorts config.PortSelection
 	ExcludedPorts []iptables.PortRange
 
 	// IncludedOutboundPorts are captured whatever the address,
@@ -44,7 +37,7 @@ type Config struct {
 	// IncludedCIDRs are the outbound destinations that are captured, without
 	// those in ExcludedCIDRs. Both hold prefixes of both families, in the
 	// order given, with host bits cleared.
-	IncludedCIDRs CIDRSelection
+	IncludedCIDRs config.CIDRSelection
 	ExcludedCIDRs []netip.Prefix
 
 	// ExcludedSourceCIDRs are clients whose inbound connections are left alone,
@@ -72,7 +65,7 @@ type Config struct {
 	// IncludedGroups are the groups whose outbound traffic is captured;
 	// ExcludedGroups are exempt from IncludedGroups.All and have no effect
 	// beside a list.
-	IncludedGroups GroupSelection
+	IncludedGroups config.GroupSelection
 	ExcludedGroups []uint32
 
 	// LoopbackCIDR is the IPv4 range that counts as the pod itself.
@@ -109,33 +102,66 @@ const (
 	IPv6Off  IPv6 = "off"
 )
 
-// PortSelection is every port, or a list that may be empty.
-type PortSelection struct {
-	All   bool
-	Ports []iptables.PortRange
-}
-
-// UserTraffic is what users send: of one protocol, or of any where Protocol is
-// empty; to some ports, or to any where Ports is zero.
-type UserTraffic struct {
-	Protocol iptables.Protocol
-	Ports    iptables.PortRange
-	// First and Last make an inclusive range of user ids.
-	First, Last uint32
-}
-
-// CIDRSelection is every address, or a list that may be empty.
-type CIDRSelection struct {
-	All   bool
-	CIDRs []netip.Prefix
-}
-
-// GroupSelection is every group, or a list of 1 to [MaxIncludedGroups].
-type GroupSelection struct {
-	All    bool
-	Groups []uint32
-}
-
 // MaxIncludedGroups bounds a list of included groups: all of them share one
 // rule, with one match each.
 const MaxIncludedGroups = 64
+
+// Default returns the Config of somebody who gives no option, on a system
+// without a user istio-proxy.
+func Default() Config {
+	var o Options
+	for _, row := range o.Rows() {
+		// A default that is not a valid value of its option fails the tests.
+		_ = row.Value.Set(row.Default)
+	}
+	o.cfg.ProxyUIDs, o.cfg.ProxyGIDs = []uint32{fallbackID}, []uint32{fallbackID}
+	return o.cfg
+}
+
+// Args returns the arguments that ask for this Config, all of them, whatever the
+// environment and the annotations say: numbers for names, one fixed order.
+func (c Config) Args() []string {
+	var args []string
+	o := Options{cfg: c}
+	for _, row := range o.Rows() {
+		// What is hidden is another way to say what a shown option says.
+		if !row.Hidden {
+			args = append(args, "--"+row.Name+"="+row.Value.String())
+		}
+	}
+	return args
+}
+
+// Set gives an option, by its name without dashes, the value that Args would print
+// for it: numbers for names, commas in lists.
+func (c *Config) Set(name, value string) error {
+	o := Options{cfg: *c}
+	for _, row := range o.Rows() {
+		if row.Name == name {
+			err := row.Value.Set(value)
+			*c = o.cfg
+			return err
+		}
+	}
+	return fmt.Errorf("there is no option --%s", name)
+}
+
+// IDs returns the users and groups that rules are about, by their options.
+func (c Config) IDs() []capture.IDs {
+	return []capture.IDs{
+		{Option: "proxy-uid", Users: c.ProxyUIDs},
+		{Option: "proxy-gid", Groups: c.ProxyGIDs},
+		{Option: "included-groups", Groups: c.IncludedGroups.Groups},
+		{Option: "excluded-groups", Groups: c.ExcludedGroups},
+		{Option: "excluded-uids", Users: bounds(c.ExcludedUIDs)},
+	}
+}
+
+// bounds returns the first and the last of each range of users.
+func bounds(users []UserTraffic) []uint32 {
+	var ids []uint32
+	for _, u := range users {
+		ids = append(ids, u.First, u.Last)
+	}
+	return ids
+}

@@ -1,4 +1,4 @@
-package config
+package sidecar
 
 import (
 	"fmt"
@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/config"
 )
 
 // usersMap is a Users of fixed names.
@@ -36,16 +37,28 @@ func testUsers() usersMap {
 	}
 }
 
+// optionFlags are the flags of options.
+type optionFlags struct {
+	*config.Flags
+	options Options
+}
+
+func (f *optionFlags) Config(src config.Sources) (Config, []string, error) {
+	return f.options.Read(f.Flags, src)
+}
+
 // newFlags returns flags that print nothing and do not exit.
-func newFlags() (*pflag.FlagSet, *Flags) {
+func newFlags() (*pflag.FlagSet, *optionFlags) {
 	fs := pflag.NewFlagSet("test", pflag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.Usage = func() {}
-	return fs, NewFlags(fs)
+	var f optionFlags
+	f.Flags = config.NewFlags(fs, f.options.Rows())
+	return fs, &f
 }
 
 // read returns what arguments and sources come to; the arguments have to parse.
-func read(t *testing.T, args []string, src Sources) (Config, []string, error) {
+func read(t *testing.T, args []string, src config.Sources) (Config, []string, error) {
 	t.Helper()
 	fs, flags := newFlags()
 	if err := fs.Parse(args); err != nil {
@@ -78,7 +91,7 @@ func wantConfig(t *testing.T, got Config, err error, want Config) {
 	}
 }
 
-func prefixes(texts ...string) []netip.Prefix {
+func parsePrefixes(texts ...string) []netip.Prefix {
 	var all []netip.Prefix
 	for _, text := range texts {
 		all = append(all, netip.MustParsePrefix(text))
@@ -91,7 +104,7 @@ func ids(n uint32) (all []uint32, list string) {
 	var words []string
 	for id := range n {
 		all = append(all, id+1)
-		words = append(words, formatID(id+1))
+		words = append(words, number(id+1))
 	}
 	return all, strings.Join(words, ",")
 }
@@ -110,18 +123,18 @@ func TestDefault(t *testing.T) {
 		OutboundPort: 15001, InboundPort: 15006, TunnelPort: 15008,
 		ProxyUIDs: []uint32{1337}, ProxyGIDs: []uint32{1337},
 		Mode:           ModeRedirect,
-		IncludedPorts:  PortSelection{All: true},
+		IncludedPorts:  config.PortSelection{All: true},
 		ExcludedPorts:  portRanges(15020, 15020, 15021, 15021, 15090, 15090),
-		IncludedCIDRs:  CIDRSelection{All: true},
+		IncludedCIDRs:  config.CIDRSelection{All: true},
 		TProxyMark:     1337,
 		TProxyTable:    133,
 		DNSPort:        15053,
-		IncludedGroups: GroupSelection{All: true},
+		IncludedGroups: config.GroupSelection{All: true},
 		LoopbackCIDR:   netip.MustParsePrefix("127.0.0.1/32"),
 		IPv6:           IPv6Auto,
 	}
 	wantConfig(t, Default(), nil, want)
-	for name, src := range map[string]Sources{
+	for name, src := range map[string]config.Sources{
 		"nothing given":             {},
 		"no users known":            {Users: usersMap{}},
 		"annotations without ours":  {Annotations: []byte("kubernetes.io/config.source=\"api\"\n")},
@@ -138,8 +151,8 @@ func TestDefault(t *testing.T) {
 
 func TestDefaultsAreValid(t *testing.T) {
 	t.Parallel()
-	for _, o := range captureOptions() {
-		v := o.value(&draft{})
+	for _, o := range new(Options).Rows() {
+		v := o.Value
 		if err := v.Set(o.Default); err != nil {
 			t.Errorf("default of --%s: %v", o.Name, err)
 		}
@@ -218,7 +231,7 @@ func TestArgsOfDefault(t *testing.T) {
 // The arguments of a Config say everything, so no other source changes it.
 func TestArgsOverrule(t *testing.T) {
 	t.Parallel()
-	src := Sources{
+	src := config.Sources{
 		Env: []string{"MESHTABLES_MODE=TPROXY", "ENVOY_USER=envoy", "ISTIO_DUAL_STACK=true", "INVALID_DROP=true"},
 		Annotations: []byte(`traffic.sidecar.istio.io/excludeInboundPorts="80"` + "\n" +
 			`status.sidecar.istio.io/port="9000"` + "\n"),

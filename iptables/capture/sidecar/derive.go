@@ -1,12 +1,12 @@
-package config
+package sidecar
 
 import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/config"
 )
 
 // What follows from more than one option, or from more than one source.
@@ -24,29 +24,33 @@ const fallbackID = 1337
 // given, as it does for the reference: without any, the proxy would capture its
 // own traffic.
 func (r *reading) applyProxyUser() {
-	if isBlank(r.given["proxy-uid"].text) {
+	if r.Given("proxy-uid").IsBlank() {
 		r.ProxyUIDs = []uint32{r.proxyUserID()}
 	}
-	if isBlank(r.given["proxy-gid"].text) {
+	if r.Given("proxy-gid").IsBlank() {
 		r.ProxyGIDs = slices.Clone(r.ProxyUIDs)
 	}
 }
 
 func (r *reading) proxyUserID() uint32 {
-	name, explicit := r.env[proxyUserVariable]
-	if !explicit {
-		name = proxyUser
+	name := proxyUser
+	g, explicit := r.Variable(proxyUserVariable)
+	if explicit {
+		name = g.Text
 	}
-	id, err := r.userID(name)
+	id, err := r.options.sources.UserID(name)
 	if err == nil {
 		return id
 	}
 	if explicit {
-		g := given{byEnvironment, "environment variable " + proxyUserVariable, name}
-		r.errs = append(r.errs, g.error(fmt.Errorf("must be a known user: %w", err)))
+		r.Fail(g.Refuse(fmt.Errorf("must be a known user: %w", err)))
 	}
 	return fallbackID
 }
+
+// statusPortAnnotation is the port of the agent's health checks, which the
+// kubelet opens from outside the mesh.
+const statusPortAnnotation = "status.sidecar.istio.io/port"
 
 // statusPort is the one of the proxy's own ports that an annotation can move.
 const statusPort = 15020
@@ -55,23 +59,23 @@ const statusPort = 15020
 // exclude: those are the application's words, and it knows nothing of the proxy's
 // ports. Flags and environment are the operator's and taken as they are.
 func (r *reading) applyOwnPorts() {
-	exclude := r.given["excluded-ports"]
-	if exclude.authority > byAnnotation {
+	exclude := r.Given("excluded-ports")
+	if exclude.Authority > config.ByAnnotation {
 		return
 	}
 	own := Default().ExcludedPorts
-	if g, ok := r.notes.get(statusPortAnnotation); ok {
-		status, err := parseStatusPort(g.text)
+	if g, ok := r.Annotation(statusPortAnnotation); ok {
+		status, err := parseStatusPort(g.Text)
 		if err != nil {
-			r.errs = append(r.errs, g.error(err))
+			r.Fail(g.Refuse(err))
 		}
 		i := slices.Index(own, iptables.Port(statusPort))
 		own = slices.Replace(own, i, i+1, status...)
 	}
-	if exclude.authority == byAnnotation {
+	if exclude.Authority == config.ByAnnotation {
 		own = append(own, r.ExcludedPorts...)
 	}
-	r.ExcludedPorts = distinct(own)
+	r.ExcludedPorts = config.Distinct(own)
 }
 
 // parseStatusPort returns one port, or none for "0", which tells the injector
@@ -81,7 +85,7 @@ func parseStatusPort(text string) ([]iptables.PortRange, error) {
 		return nil, nil
 	}
 	var p uint16
-	if port(&p).Set(text) != nil {
+	if config.Port(&p).Set(text) != nil {
 		return nil, errors.New("must be one port, from 1 to 65535, or 0 for none")
 	}
 	return []iptables.PortRange{iptables.Port(p)}, nil
@@ -90,12 +94,12 @@ func parseStatusPort(text string) ([]iptables.PortRange, error) {
 // applyDualStack lets --dual-stack turn IPv6 on. Without it nothing is said:
 // auto is not off.
 func (r *reading) applyDualStack() {
-	dual, ipv6 := r.given["dual-stack"], r.given["ipv6"]
-	if !r.dualStack || dual.authority < ipv6.authority {
+	dual, ipv6 := r.Given("dual-stack"), r.Given("ipv6")
+	if !r.options.dualStack || dual.Authority < ipv6.Authority {
 		return
 	}
-	if dual.authority == ipv6.authority && r.IPv6 == IPv6Off {
-		r.errs = append(r.errs, fmt.Errorf("%v and %v: must not contradict each other", ipv6, dual))
+	if dual.Authority == ipv6.Authority && r.IPv6 == IPv6Off {
+		r.Fail(fmt.Errorf("%v and %v: must not contradict each other", ipv6, dual))
 		return
 	}
 	r.IPv6 = IPv6On
@@ -105,9 +109,7 @@ func (r *reading) applyDualStack() {
 const proxyMark = 1338
 
 func (r *reading) checkMark() {
-	if g, ok := r.given["tproxy-mark"]; ok && r.Mode == ModeTProxy && r.TProxyMark == proxyMark {
-		r.errs = append(r.errs, g.error(fmt.Errorf("must not be %d in mode %s: the proxy's own traffic has that mark", proxyMark, ModeTProxy)))
+	if g := r.Given("tproxy-mark"); g.IsExplicit() && r.Mode == ModeTProxy && r.TProxyMark == proxyMark {
+		r.Fail(g.Refuse(fmt.Errorf("must not be %d in mode %s: the proxy's own traffic has that mark", proxyMark, ModeTProxy)))
 	}
 }
-
-func isBlank(text string) bool { return strings.TrimSpace(text) == "" }

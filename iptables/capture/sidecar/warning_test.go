@@ -1,9 +1,10 @@
-package config
+package sidecar
 
 import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/meshtables/meshtables/iptables/config"
 )
 
 type warningTest struct {
@@ -118,7 +119,7 @@ func TestWarnings(t *testing.T) {
 	for name, test := range warningTests() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, got, err := read(t, test.args, Sources{Env: test.env, Annotations: []byte(test.file)})
+			_, got, err := read(t, test.args, config.Sources{Env: test.env, Annotations: []byte(test.file)})
 			if err != nil {
 				t.Fatalf("error %v", err)
 			}

@@ -1,4 +1,4 @@
-package config
+package sidecar
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/meshtables/meshtables/iptables/config"
 )
 
 type errorTest struct {
@@ -158,7 +159,7 @@ func TestErrors(t *testing.T) {
 	for name, test := range errorTests() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c, warnings, err := read(t, test.args, Sources{Env: test.env, Annotations: []byte(test.file)})
+			c, warnings, err := read(t, test.args, config.Sources{Env: test.env, Annotations: []byte(test.file)})
 			if err == nil {
 				t.Fatalf("no error, want %q", test.want)
 			}
@@ -174,12 +175,12 @@ func TestErrors(t *testing.T) {
 
 func TestValueError(t *testing.T) {
 	t.Parallel()
-	_, _, err := read(t, []string{"-p", "http"}, Sources{})
-	var value *ValueError
+	_, _, err := read(t, []string{"-p", "http"}, config.Sources{})
+	var value *config.ValueError
 	if !errors.As(err, &value) || value.Source != "--outbound-port" || value.Value != "http" {
 		t.Errorf("error %v is no ValueError of --outbound-port", err)
 	}
-	_, _, err = read(t, []string{"-u", "nobody"}, Sources{Users: failingUsers{}})
+	_, _, err = read(t, []string{"-u", "nobody"}, config.Sources{Users: failingUsers{}})
 	if !errors.Is(err, strconv.ErrSyntax) {
 		t.Errorf("error %v does not wrap that of Users", err)
 	}

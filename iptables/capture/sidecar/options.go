@@ -1,133 +1,176 @@
-package config
+package sidecar
 
-import "github.com/spf13/pflag"
+import (
+	"net/netip"
 
-// captureOptions returns the options that say what is captured and how, in the
-// order of --help. Flags, environment, annotations and documentation all follow
-// from these rows.
-func captureOptions() []captureOption {
-	return []captureOption{
-		{Option{
+	"github.com/meshtables/meshtables/iptables/config"
+)
+
+// Options are the options of the policy, and what is given for them. The zero value is
+// ready for use.
+type Options struct {
+	cfg Config
+	// dualStack is what --dual-stack says; it ends up in IPv6.
+	dualStack bool
+	sources   config.Sources
+}
+
+// Read returns what the flags, which are made with Rows, and the other sources ask for;
+// see [config.Flags.Read].
+//
+// The warnings, a sentence each, are about values that have no effect. The error
+// has all errors of all sources (see [errors.Join]), each a line.
+func (o *Options) Read(flags *config.Flags, src config.Sources) (Config, []string, error) {
+	*o = Options{sources: src}
+	r := reading{flags.Read(src), &o.cfg, o}
+	r.applyProxyUser()
+	r.applyOwnPorts()
+	r.applyDualStack()
+	r.checkMark()
+	if err := r.Err(); err != nil {
+		return Config{}, nil, err
+	}
+	r.warn()
+	return o.cfg, r.Warnings(), nil
+}
+
+// reading is a Config while it is put together, with what is given and where.
+type reading struct {
+	*config.Reading
+	*Config
+	options *Options
+}
+
+// trafficPrefix starts the annotations that are about capturing alone.
+const trafficPrefix = "traffic.sidecar.istio.io/"
+
+// Rows returns the options that say what is captured and how, in the order of --help,
+// with the values that take what is given for them. Flags, environment, annotations and
+// documentation all follow from these rows.
+func (o *Options) Rows() []config.Row {
+	c := &o.cfg
+	return []config.Row{
+		{Option: config.Option{
 			Name: "outbound-port", Group: "the proxy", Reference: []string{"envoy-port"}, Letter: "p", Default: "15001",
 			Usage: "where the proxy accepts outbound connections",
-		}, func(d *draft) pflag.Value { return port(&d.OutboundPort) }},
-		{Option{
+		}, Value: config.Port(&c.OutboundPort)},
+		{Option: config.Option{
 			Name: "inbound-port", Group: "the proxy", Reference: []string{"inbound-capture-port"}, Letter: "z", Default: "15006",
 			Usage: "where the proxy accepts inbound connections",
-		}, func(d *draft) pflag.Value { return port(&d.InboundPort) }},
-		{Option{
+		}, Value: config.Port(&c.InboundPort)},
+		{Option: config.Option{
 			Name: "tunnel-port", Group: "the proxy", Reference: []string{"inbound-tunnel-port"}, Letter: "e", Default: "15008",
 			Usage: "where the proxy accepts tunnelled connections (HBONE), which REDIRECT leaves alone; with TPROXY name the port in --excluded-ports too",
-		}, func(d *draft) pflag.Value { return port(&d.TunnelPort) }},
-		{Option{
+		}, Value: config.Port(&c.TunnelPort)},
+		{Option: config.Option{
 			Name: "proxy-uid", Group: "the proxy", Shared: true, Letter: "u",
 			Usage: "users that the proxy runs as, names or numbers (default user istio-proxy, or $" + proxyUserVariable + "; 1337 if there is none)",
-		}, func(d *draft) pflag.Value { return users(&d.ProxyUIDs, d.userID) }},
-		{Option{
+		}, Value: config.UserIDs(&c.ProxyUIDs, o.sources.UserID)},
+		{Option: config.Option{
 			Name: "proxy-gid", Group: "the proxy", Shared: true, Letter: "g",
 			Usage: "groups that the proxy runs as, names or numbers (default the numbers of --proxy-uid)",
-		}, func(d *draft) pflag.Value { return groups(&d.ProxyGIDs, d.groupID) }},
-		{Option{
+		}, Value: config.GroupIDs(&c.ProxyGIDs, o.sources.GroupID)},
+		{Option: config.Option{
 			Name: "mode", Group: "inbound", Reference: []string{"istio-inbound-interception-mode"}, Letter: "m", Default: string(ModeRedirect),
-			Annotation: "sidecar.istio.io/interceptionMode",
-			Usage:      "how inbound connections get to the proxy: REDIRECT, or TPROXY, which keeps their source address",
-		}, func(d *draft) pflag.Value { return ChoiceValue("mode", &d.Mode, ModeRedirect, ModeTProxy) }},
-		{Option{
-			Name: "included-ports", Group: "inbound", Reference: []string{"istio-inbound-ports"}, Letter: "b", Default: everything,
+			Annotation: "sidecar.istio.io/interceptionMode", Example: string(ModeTProxy),
+			Usage: "how inbound connections get to the proxy: REDIRECT, or TPROXY, which keeps their source address",
+		}, Value: config.Choice("mode", &c.Mode, ModeRedirect, ModeTProxy)},
+		{Option: config.Option{
+			Name: "included-ports", Group: "inbound", Reference: []string{"istio-inbound-ports"}, Letter: "b", Default: config.Everything,
 			Annotation: trafficPrefix + "includeInboundPorts",
 			Usage:      "inbound ports to capture: * for all, a list, or empty for none",
-		}, func(d *draft) pflag.Value { return portSelection(&d.IncludedPorts) }},
-		{Option{
+		}, Value: config.SelectedPorts(&c.IncludedPorts)},
+		{Option: config.Option{
 			Name: "excluded-ports", Group: "inbound", Reference: []string{"istio-local-exclude-ports"}, Letter: "d", Default: "15020,15021,15090",
 			Annotation: trafficPrefix + "excludeInboundPorts",
 			Usage:      "inbound ports to leave alone when all others are captured; the annotation adds to the default",
-		}, func(d *draft) pflag.Value { return ports(&d.ExcludedPorts) }},
-		{Option{
+		}, Value: config.Ports(&c.ExcludedPorts)},
+		{Option: config.Option{
 			Name: "included-outbound-ports", Group: "outbound", Reference: []string{"istio-outbound-ports"}, Letter: "q",
 			Annotation: trafficPrefix + "includeOutboundPorts",
 			Usage:      "outbound ports to capture whatever the address",
-		}, func(d *draft) pflag.Value { return ports(&d.IncludedOutboundPorts) }},
-		{Option{
+		}, Value: config.Ports(&c.IncludedOutboundPorts)},
+		{Option: config.Option{
 			Name: "excluded-outbound-ports", Group: "outbound", Reference: []string{"istio-local-outbound-ports-exclude"}, Letter: "o",
 			Annotation: trafficPrefix + "excludeOutboundPorts",
 			Usage:      "outbound ports never to capture",
-		}, func(d *draft) pflag.Value { return ports(&d.ExcludedOutboundPorts) }},
-		{Option{
-			Name: "included-cidrs", Group: "outbound", Reference: []string{"istio-service-cidr"}, Letter: "i", Default: everything,
+		}, Value: config.Ports(&c.ExcludedOutboundPorts)},
+		{Option: config.Option{
+			Name: "included-cidrs", Group: "outbound", Reference: []string{"istio-service-cidr"}, Letter: "i", Default: config.Everything,
 			Annotation: trafficPrefix + "includeOutboundIPRanges",
 			Usage:      "outbound destinations to capture: * for all, a list, or empty for none",
-		}, func(d *draft) pflag.Value { return cidrSelection(&d.IncludedCIDRs) }},
-		{Option{
+		}, Value: config.SelectedCIDRs(&c.IncludedCIDRs)},
+		{Option: config.Option{
 			Name: "excluded-cidrs", Group: "outbound", Reference: []string{"istio-service-exclude-cidr"}, Letter: "x",
 			Annotation: trafficPrefix + "excludeOutboundIPRanges",
 			Usage:      "outbound destinations to leave alone",
-		}, func(d *draft) pflag.Value { return cidrs(&d.ExcludedCIDRs) }},
-		{Option{
+		}, Value: config.CIDRs(&c.ExcludedCIDRs)},
+		{Option: config.Option{
 			Name: "excluded-source-cidrs", Group: "inbound",
 			Usage: "clients whose inbound connections to leave alone",
-		}, func(d *draft) pflag.Value { return cidrs(&d.ExcludedSourceCIDRs) }},
-		{Option{
+		}, Value: config.CIDRs(&c.ExcludedSourceCIDRs)},
+		{Option: config.Option{
 			Name: "excluded-uids", Group: "outbound",
 			Usage: "users whose outbound traffic to leave alone: [tcp:|udp:][ports:]user, such as udp:53:1000; " +
 				"a user is a name, a number or a range of numbers",
-		}, func(d *draft) pflag.Value { return userTraffic(&d.ExcludedUIDs, d.userID) }},
-		{Option{
+		}, Value: userTraffic(&c.ExcludedUIDs, o.sources.UserID)},
+		{Option: config.Option{
 			Name: "excluded-interfaces", Group: "interfaces", Reference: []string{"istio-exclude-interfaces"}, Letter: "c",
 			Annotation: trafficPrefix + "excludeInterfaces",
 			Usage:      "interfaces to leave alone in both directions; a trailing + stands for any rest",
-		}, func(d *draft) pflag.Value { return interfaces(&d.ExcludedInterfaces) }},
-		{Option{
+		}, Value: config.Interfaces(&c.ExcludedInterfaces)},
+		{Option: config.Option{
 			Name: "virtual-interfaces", Group: "interfaces", Reference: []string{"kube-virt-interfaces"}, Letter: "k",
 			Annotation: trafficPrefix + "kubevirtInterfaces",
 			Usage:      "interfaces of virtual machines: what comes in from them is outbound traffic",
-		}, func(d *draft) pflag.Value { return interfaces(&d.VirtualInterfaces) }},
-		{Option{
+		}, Value: config.Interfaces(&c.VirtualInterfaces)},
+		{Option: config.Option{
 			Name: "tproxy-mark", Group: "inbound", Reference: []string{"istio-inbound-tproxy-mark"}, Letter: "t", Default: "1337",
 			Usage: "mark of the packets that TPROXY hands to the proxy",
-		}, func(d *draft) pflag.Value { return mark(&d.TProxyMark) }},
-		{Option{
+		}, Value: config.Number(&c.TProxyMark)},
+		{Option: config.Option{
 			Name: "tproxy-table", Group: "inbound", Reference: []string{"istio-inbound-tproxy-route-table"}, Letter: "r", Default: "133",
 			Usage: "routing table that delivers those packets",
-		}, func(d *draft) pflag.Value { return routingTable(&d.TProxyTable) }},
-		{Option{
+		}, Value: config.RoutingTable(&c.TProxyTable)},
+		{Option: config.Option{
 			Name: "redirect-dns", Group: "DNS", Shared: true, Env: []string{"ISTIO_META_DNS_CAPTURE"}, Default: "false",
 			Usage: "send DNS queries for the servers of resolv.conf to the proxy",
-		}, func(d *draft) pflag.Value { return BoolValue(&d.RedirectDNS) }},
-		{Option{
+		}, Value: config.Bool(&c.RedirectDNS)},
+		{Option: config.Option{
 			Name: "capture-all-dns", Group: "DNS", Shared: true, Default: "false",
 			Usage: "with --redirect-dns: those for any server",
-		}, func(d *draft) pflag.Value { return BoolValue(&d.CaptureAllDNS) }},
-		{Option{
+		}, Value: config.Bool(&c.CaptureAllDNS)},
+		{Option: config.Option{
 			Name: "dns-port", Group: "DNS", Default: "15053",
 			Usage: "where the proxy answers DNS queries",
-		}, func(d *draft) pflag.Value { return port(&d.DNSPort) }},
-		{Option{
-			Name: "included-groups", Group: "outbound", Env: []string{"ISTIO_OUTBOUND_OWNER_GROUPS"}, Default: everything,
+		}, Value: config.Port(&c.DNSPort)},
+		{Option: config.Option{
+			Name: "included-groups", Group: "outbound", Env: []string{"ISTIO_OUTBOUND_OWNER_GROUPS"}, Default: config.Everything,
 			Usage: "groups whose outbound traffic to capture, names or numbers: * for all, or a list",
-		}, func(d *draft) pflag.Value { return groupSelection(&d.IncludedGroups, d.groupID) }},
-		{Option{
+		}, Value: config.SelectedGroups(&c.IncludedGroups, o.sources.GroupID, MaxIncludedGroups)},
+		{Option: config.Option{
 			Name: "excluded-groups", Group: "outbound", Env: []string{"ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE"},
 			Usage: "groups whose outbound traffic to leave alone when that of all others is captured",
-		}, func(d *draft) pflag.Value { return groups(&d.ExcludedGroups, d.groupID) }},
-		{Option{
+		}, Value: config.GroupIDs(&c.ExcludedGroups, o.sources.GroupID)},
+		{Option: config.Option{
 			Name: "loopback-cidr", Group: "outbound", Env: []string{"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR"}, Default: "127.0.0.1/32",
 			Usage: "IPv4 addresses that are the pod itself",
-		}, func(d *draft) pflag.Value { return loopback(&d.LoopbackCIDR) }},
-		{Option{
+		}, Value: config.CIDRWithin(&c.LoopbackCIDR, netip.MustParsePrefix("127.0.0.0/8"))},
+		{Option: config.Option{
 			Name: "drop-invalid", Group: "all rules", Shared: true, Env: []string{"INVALID_DROP"}, Default: "false",
 			Usage: "drop packets that connection tracking cannot place",
-		}, func(d *draft) pflag.Value { return BoolValue(&d.DropInvalid) }},
-		{Option{
+		}, Value: config.Bool(&c.DropInvalid)},
+		{Option: config.Option{
 			Name: "ipv6", Group: "all rules", Default: string(IPv6Auto),
 			Usage: "capture IPv6: on, off, or auto for on where the namespace has a global IPv6 address",
-		}, func(d *draft) pflag.Value { return ChoiceValue("when", &d.IPv6, IPv6Auto, IPv6On, IPv6Off) }},
-		{Option{
+		}, Value: config.Choice("when", &c.IPv6, IPv6Auto, IPv6On, IPv6Off)},
+		{Option: config.Option{
 			Name: "comments", Group: "all rules", Default: "false",
 			Usage: "give each rule a comment that says which option it comes from",
-		}, func(d *draft) pflag.Value { return BoolValue(&d.Comments) }},
-		{Option{
+		}, Value: config.Bool(&c.Comments)},
+		{Option: config.Option{
 			Name: "dual-stack", Group: "all rules", Shared: true, Env: []string{"ISTIO_DUAL_STACK"}, Default: "false", Hidden: true,
 			Usage: "as --ipv6=on",
-		}, func(d *draft) pflag.Value { return BoolValue(&d.dualStack) }},
+		}, Value: config.Bool(&o.dualStack)},
 	}
 }

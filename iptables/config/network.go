@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"math"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -13,7 +12,8 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-func port(target *uint16) pflag.Value {
+// Port returns a value that is one port, not 0.
+func Port(target *uint16) pflag.Value {
 	parse := func(text string) (uint16, error) {
 		p, err := strconv.ParseUint(text, 10, 16)
 		if err != nil || p == 0 {
@@ -24,23 +24,21 @@ func port(target *uint16) pflag.Value {
 	return scalar[uint16]{target, "port", parse, func(p uint16) string { return strconv.Itoa(int(p)) }}
 }
 
-func portList(target *[]iptables.PortRange) list[iptables.PortRange] {
-	return list[iptables.PortRange]{
-		target: target,
-		kind:   "ports",
-		must:   "ports such as 80 or 8000-8010",
-		parse:  parsePorts,
-		print:  iptables.PortRange.String,
+func portList(target *[]iptables.PortRange) List[iptables.PortRange] {
+	return List[iptables.PortRange]{
+		Target: target,
+		Kind:   "ports",
+		Must:   "ports such as 80 or 8000-8010",
+		Parse:  ParsePorts,
+		Print:  iptables.PortRange.String,
 	}
 }
 
-func ports(target *[]iptables.PortRange) pflag.Value { return portList(target) }
+// Ports returns a value that is a list of ports and ranges of them.
+func Ports(target *[]iptables.PortRange) pflag.Value { return portList(target) }
 
-func portSelection(s *PortSelection) pflag.Value {
-	return newSelection(&s.All, portList(&s.Ports))
-}
-
-func parsePorts(word string) (iptables.PortRange, error) {
+// ParsePorts reads a port or a range of ports. Its errors go on after the word.
+func ParsePorts(word string) (iptables.PortRange, error) {
 	r, err := iptables.ParsePortRange(word)
 	if err != nil {
 		return r, errors.New("is not a port or a range of ports")
@@ -52,21 +50,19 @@ func parsePorts(word string) (iptables.PortRange, error) {
 	return r, nil
 }
 
-func cidrList(target *[]netip.Prefix) list[netip.Prefix] {
-	return list[netip.Prefix]{
-		target: target,
-		kind:   "CIDRs",
-		must:   "addresses or CIDRs such as 10.0.0.0/8 or 2001:db8::1",
-		parse:  parsePrefix,
-		print:  netip.Prefix.String,
+func cidrList(target *[]netip.Prefix) List[netip.Prefix] {
+	return List[netip.Prefix]{
+		Target: target,
+		Kind:   "CIDRs",
+		Must:   "addresses or CIDRs such as 10.0.0.0/8 or 2001:db8::1",
+		Parse:  parsePrefix,
+		Print:  netip.Prefix.String,
 	}
 }
 
-func cidrs(target *[]netip.Prefix) pflag.Value { return cidrList(target) }
-
-func cidrSelection(s *CIDRSelection) pflag.Value {
-	return newSelection(&s.All, cidrList(&s.CIDRs))
-}
+// CIDRs returns a value that is a list of addresses and networks of both families, with
+// host bits cleared.
+func CIDRs(target *[]netip.Prefix) pflag.Value { return cidrList(target) }
 
 // parsePrefix reads a prefix or an address, clearing host bits.
 func parsePrefix(word string) (netip.Prefix, error) {
@@ -89,8 +85,8 @@ func parsePrefix(word string) (netip.Prefix, error) {
 	return p.Masked(), nil
 }
 
-func loopback(target *netip.Prefix) pflag.Value {
-	all := netip.PrefixFrom(netip.AddrFrom4([4]byte{127}), 8)
+// CIDRWithin returns a value that is an address or a network, all of it within another.
+func CIDRWithin(target *netip.Prefix, all netip.Prefix) pflag.Value {
 	parse := func(text string) (netip.Prefix, error) {
 		p, err := parsePrefix(text)
 		if err != nil || !all.Contains(p.Addr()) || p.Bits() < all.Bits() {
@@ -101,46 +97,15 @@ func loopback(target *netip.Prefix) pflag.Value {
 	return scalar[netip.Prefix]{target, "CIDR", parse, netip.Prefix.String}
 }
 
-func mark(target *uint32) pflag.Value {
-	return number(target, func(uint32) error { return nil })
-}
-
-func routingTable(target *uint32) pflag.Value {
-	return number(target, func(n uint32) error {
-		// RT_TABLE_DEFAULT, _MAIN and _LOCAL in linux/rtnetlink.h.
-		if 253 <= n && n <= 255 {
-			return errors.New("must not be 253, 254 or 255: these routing tables are the system's")
-		}
-		return nil
-	})
-}
-
-// number is a positive number of 32 bits.
-func number(target *uint32, check func(uint32) error) pflag.Value {
-	parse := func(text string) (uint32, error) {
-		base := 10
-		digits, isHex := strings.CutPrefix(strings.ToLower(text), "0x")
-		if isHex {
-			base = 16
-		}
-		n, err := strconv.ParseUint(digits, base, 32)
-		if err != nil || n == 0 {
-			return 0, fmt.Errorf("must be a number from 1 to %d, decimal or hexadecimal (0x539)", uint32(math.MaxUint32))
-		}
-		return uint32(n), check(uint32(n))
-	}
-	return scalar[uint32]{target, "number", parse, formatID}
-}
-
-func formatID(id uint32) string { return strconv.FormatUint(uint64(id), 10) }
-
-func interfaces(target *[]string) pflag.Value {
-	return list[string]{
-		target: target,
-		kind:   "interfaces",
-		must:   "names of interfaces such as eth1 or virbr+",
-		parse:  parseInterface,
-		print:  func(name string) string { return name },
+// Interfaces returns a value that is a list of names of interfaces, of which a trailing "+"
+// stands for any rest.
+func Interfaces(target *[]string) pflag.Value {
+	return List[string]{
+		Target: target,
+		Kind:   "interfaces",
+		Must:   "names of interfaces such as eth1 or virbr+",
+		Parse:  parseInterface,
+		Print:  sameText,
 	}
 }
 

@@ -1,0 +1,49 @@
+package sidecar
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/meshtables/meshtables/iptables/host"
+)
+
+// NeedsNameServers reports whether the plan depends on which name servers the namespace
+// has. If so, instead is what to ask for so that it does not, as the end of a hint.
+func (c Config) NeedsNameServers() (needs bool, instead string) {
+	return c.RedirectDNS && !c.CaptureAllDNS, "capture the queries to all servers with --capture-all-dns"
+}
+
+// Found returns what the plan follows from that no option says, a line each: what
+// --verbose tells. The name servers of h are those of the file resolvConf.
+func (c Config) Found(h host.Host, resolvConf string) []string {
+	list := func(words []string) string { return strings.Join(words, ", ") }
+	lines := []string{
+		"IPv6: " + c.foundIPv6(h),
+		fmt.Sprintf("the proxy's users: %s; its groups: %s", list(texts(c.ProxyUIDs, number)), list(texts(c.ProxyGIDs, number))),
+	}
+	switch {
+	case !c.RedirectDNS:
+	case c.CaptureAllDNS:
+		lines = append(lines, "name servers: any (--capture-all-dns)")
+	case len(h.NameServers) > 0:
+		lines = append(lines, fmt.Sprintf("name servers: %s (%s)", list(texts(h.NameServers, netip.Addr.String)), resolvConf))
+	}
+	return lines
+}
+
+// foundIPv6 returns whether IPv6 is captured, and why.
+func (c Config) foundIPv6(h host.Host) string {
+	switch {
+	case c.IPv6 == IPv6On:
+		return "captured (--ipv6=on)"
+	case c.IPv6 == IPv6Off:
+		return "not captured (--ipv6=off)"
+	case capturesIPv6(c, h):
+		return "captured: the namespace has a global IPv6 address (--ipv6=auto)"
+	}
+	return "not captured: the namespace has no global IPv6 address (--ipv6=auto)"
+}
+
+// TakesForOthers implements [capture.Wanted].
+func (c Config) TakesForOthers() bool { return len(c.VirtualInterfaces) > 0 }

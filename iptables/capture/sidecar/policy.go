@@ -1,0 +1,28 @@
+package sidecar
+
+import (
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/config"
+)
+
+// Policy is that of sidecars.
+type Policy struct{}
+
+var _ capture.Policy = Policy{}
+
+// Options implements [capture.Policy].
+func (Policy) Options() capture.Options { return new(policyOptions) }
+
+// Recognise implements [capture.Policy]; see [Recognise].
+func (Policy) Recognise(rs iptables.Ruleset, form func(iptables.Plan) iptables.Ruleset) capture.Recognised {
+	r := Recognise(rs, form)
+	return capture.Recognised{Wanted: r.Config, Refused: r.Refused, Host: r.Host, Rules: r.Rules, Complete: r.Complete}
+}
+
+// policyOptions are [Options] for who does not know which policy they are of.
+type policyOptions struct{ Options }
+
+func (o *policyOptions) Read(flags *config.Flags, src config.Sources) (capture.Wanted, []string, error) {
+	return o.Options.Read(flags, src)
+}

@@ -1,0 +1,127 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// List is any number of things, separated by commas. One that is given again counts
+// once.
+type List[T comparable] struct {
+	Target *[]T
+	// Kind is what --help calls it, such as "ports".
+	Kind string
+	// Must is what the items have to be, after "must be".
+	Must string
+	// Parse reads an item. Its errors go on after the item, such as "is not a port".
+	Parse func(string) (T, error)
+	Print func(T) string
+	// Check, if not nil, looks at the list as a whole.
+	Check func([]T) error
+}
+
+// Set takes a text of which every item can be read. The error has those that cannot.
+func (v List[T]) Set(text string) error {
+	items, err := v.items(text)
+	items = Distinct(items)
+	if err == nil && v.Check != nil {
+		err = v.Check(items)
+	}
+	if err != nil {
+		return fmt.Errorf("must be %s, separated by commas; %w", v.Must, err)
+	}
+	*v.Target = items
+	return nil
+}
+
+// Distinct returns the items without those that are there before.
+func Distinct[T comparable](items []T) []T {
+	once, _ := divide(items)
+	return once
+}
+
+// divide returns each item once, and those that are there again.
+func divide[T comparable](items []T) (once, again []T) {
+	known := make(map[T]bool, len(items))
+	for _, x := range items {
+		if known[x] {
+			again = append(again, x)
+			continue
+		}
+		known[x] = true
+		once = append(once, x)
+	}
+	return once, again
+}
+
+// repeated returns the items that a text, which Set has taken, has more than once.
+func (v List[T]) repeated(text string) string {
+	if strings.Count(text, ",") < len(*v.Target) {
+		// There are thousands at times.
+		return ""
+	}
+	items, _ := v.items(text)
+	_, again := divide(items)
+	again = Distinct(again)
+	return List[T]{Target: &again, Print: v.Print}.String()
+}
+
+// items reads all items, or tells what is wrong with each that it cannot read.
+func (v List[T]) items(text string) ([]T, error) {
+	if strings.TrimSpace(text) == "" {
+		return nil, nil
+	}
+	var items []T
+	var errs itemErrors
+	for word := range strings.SplitSeq(text, ",") {
+		word = strings.TrimSpace(word)
+		item, err := v.parseItem(word)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%q %w", word, err))
+			continue
+		}
+		items = append(items, item)
+	}
+	if errs != nil {
+		return nil, errs
+	}
+	return items, nil
+}
+
+func (v List[T]) parseItem(word string) (T, error) {
+	var none T
+	switch word {
+	case "":
+		return none, errors.New("is an empty item")
+	case Everything:
+		return none, errors.New("cannot be part of a list")
+	}
+	return v.Parse(word)
+}
+
+// String returns the items with commas between them.
+func (v List[T]) String() string {
+	words := make([]string, len(*v.Target))
+	for i, x := range *v.Target {
+		words[i] = v.Print(x)
+	}
+	return strings.Join(words, ",")
+}
+
+// Type returns Kind.
+func (v List[T]) Type() string { return v.Kind }
+
+// itemErrors are errors of one list. They stay on one line, because they are one
+// error of one option.
+type itemErrors []error
+
+func (e itemErrors) Error() string {
+	words := make([]string, len(e))
+	for i, err := range e {
+		words[i] = err.Error()
+	}
+	return strings.Join(words, ", ")
+}
+
+func (e itemErrors) Unwrap() []error { return e }

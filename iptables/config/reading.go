@@ -1,0 +1,122 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// Sources are where options come from besides flags.
+type Sources struct {
+	// Env has the form of [os.Environ].
+	Env []string
+	// Annotations is the content of an annotation file as the downward API
+	// writes it; nil if there is none.
+	Annotations []byte
+	// Users knows the users and groups of the system; nil if there is no list of
+	// them.
+	Users Users
+}
+
+// Reading is what is found in all sources when the options of a policy are read. The
+// policy adds what is wrong beside single values, and what has no effect.
+type Reading struct {
+	env      environment
+	notes    annotations
+	file     file
+	options  []Option
+	given    map[string]Given
+	errs     []error
+	warnings []string
+}
+
+// Read sets the values of the policy's options from the flags, after fs.Parse, and the
+// other sources. A flag goes before the environment, that before the file of AddFile,
+// that before an annotation, that before the default; what is overruled is not looked at.
+func (f *Flags) Read(src Sources) *Reading {
+	r := &Reading{env: parseEnvironment(src.Env), file: f.file, given: make(map[string]Given)}
+	r.notes, r.errs = parseAnnotations(src.Annotations)
+	for _, fl := range f.policy {
+		r.read(fl)
+		r.options = append(r.options, fl.Option)
+	}
+	return r
+}
+
+func (r *Reading) read(f *flag) {
+	all := f.given()
+	if all == nil {
+		var warnings []string
+		all, warnings = r.env.given(f.Option)
+		r.warnings = append(r.warnings, warnings...)
+	}
+	if all == nil {
+		all = r.file.given(f.Option)
+	}
+	if all == nil {
+		all = r.notes.given(f.Option)
+	}
+	f.take(all)
+	if all == nil {
+		all = []Given{{ByDefault, "default of --" + f.Name, f.Default}}
+	} else {
+		r.given[f.Name] = all[0]
+	}
+	r.errs = append(r.errs, assign(f.Value, all)...)
+	r.warnRepeated(f.Value, all)
+}
+
+// warnRepeated tells of items that are there more than once in one list.
+func (r *Reading) warnRepeated(value pflag.Value, all []Given) {
+	l, ok := value.(interface{ repeated(text string) string })
+	if !ok {
+		return
+	}
+	for _, g := range all {
+		if again := l.repeated(g.Text); again != "" {
+			r.Warn("%v has %s more than once, which has no effect", g, again)
+		}
+	}
+}
+
+// Given returns what is given for an option, by its name without dashes; the zero value
+// where it has its default.
+func (r *Reading) Given(option string) Given { return r.given[option] }
+
+// Annotation returns the annotation of a key. One that is empty is given all the same.
+func (r *Reading) Annotation(key string) (Given, bool) { return r.notes.get(key) }
+
+// UnknownAnnotations returns those whose keys have a prefix but are of no option, by
+// their keys.
+func (r *Reading) UnknownAnnotations(prefix string) []Given {
+	var unknown []Given
+	for _, key := range slices.Sorted(maps.Keys(r.notes)) {
+		isKnown := slices.ContainsFunc(r.options, func(o Option) bool { return o.Annotation == key })
+		if strings.HasPrefix(key, prefix) && !isKnown {
+			g, _ := r.notes.get(key)
+			unknown = append(unknown, g)
+		}
+	}
+	return unknown
+}
+
+// Variable returns an environment variable, unless it is empty.
+func (r *Reading) Variable(name string) (Given, bool) { return r.env.get(name) }
+
+// Fail adds an error, of one line.
+func (r *Reading) Fail(err error) { r.errs = append(r.errs, err) }
+
+// Warn adds a sentence about values that have no effect, or are likely a mistake.
+func (r *Reading) Warn(format string, args ...any) {
+	r.warnings = append(r.warnings, fmt.Sprintf(format, args...))
+}
+
+// Err returns all errors of all sources, joined (see [errors.Join]), each a line.
+func (r *Reading) Err() error { return errors.Join(r.errs...) }
+
+// Warnings returns all warnings, a sentence each.
+func (r *Reading) Warnings() []string { return r.warnings }
