@@ -111,6 +111,9 @@ func (c *Conn) send(ctx context.Context, b *Batch) error {
 				continue
 			}
 			if refusal := m.refusal(b.purpose(m.Sequence)); refusal.Errno != 0 {
+				// The refusals of later changes are yet to be received, and may fill
+				// the buffer.
+				c.broken = true
 				return refusal
 			}
 			if m.Sequence == b.last {

@@ -27,8 +27,8 @@ func NewConn(s Socket) *Conn { return &Conn{socket: s} }
 // Close closes the socket.
 func (c *Conn) Close() error { return c.socket.Close() }
 
-// Broken reports whether an answer was lost, so that what comes next may be the rest of
-// it. Such a connection is of no more use.
+// Broken reports whether answers were lost or are left over, so that what comes next may
+// be none to what is asked. Such a connection is to be replaced.
 func (c *Conn) Broken() bool { return c.broken }
 
 // receive returns the next messages. What ends the wait is the end of the context too.
