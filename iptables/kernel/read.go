@@ -38,19 +38,16 @@ type Installed struct {
 // asks the kernel for nothing but what is there: iptables programs run only where there
 // are legacy tables, for which there is no other way.
 //
-// The error is that nf_tables may not be asked: who may not ask does not know that
-// nothing is there.
+// It is an error if nf_tables cannot be read: who may not ask does not know that nothing
+// is there.
 func Read(ctx context.Context, ns *namespace.Namespace) (Installed, error) {
-	return read(ctx, ns, nil)
+	return ReadBy(ctx, ns, nil)
 }
 
-// ReadBy is Read where a backend was asked for: by programs what they are about, and it
-// is an error if the backend's form cannot be read.
-func ReadBy(ctx context.Context, ns *namespace.Namespace, b Backend) (Installed, error) {
-	return read(ctx, ns, b)
-}
-
-func read(ctx context.Context, ns *namespace.Namespace, asked Backend) (i Installed, err error) {
+// ReadBy is Read where a backend was asked for. What programs that were asked for are about
+// is read by them, as they refuse what they cannot write; and it is an error if the
+// backend's form cannot be read.
+func ReadBy(ctx context.Context, ns *namespace.Namespace, asked Backend) (i Installed, err error) {
 	i.namespace = ns
 	programs, byPrograms := asked.(*xtables.Backend)
 	var theirs installed.Backend
