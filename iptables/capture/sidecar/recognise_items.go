@@ -24,10 +24,9 @@ func itemsOf(r *iptables.Rule, i iptables.Interval) []string {
 	return []string{i.Text(field)}
 }
 
-// maxIDs bounds how many neighbours are taken for so many items. A longer interval is
-// hardly what somebody has listed one by one, and planning for as many users of the
-// proxy takes seconds: its time grows with the square of their number.
-const maxIDs = 1 << 12
+// maxIDs bounds how many neighbours are taken for so many items. Nobody lists more one by
+// one, and an interval that somebody has changed can have all ids there are.
+const maxIDs = 1 << 17
 
 func idsOf(i iptables.Interval) (ids []string, ok bool) {
 	first, last := i.IDs()

@@ -50,6 +50,7 @@ func TestRecogniseTouchingOptions(t *testing.T) {
 		"--tunnel-port=54 --redirect-dns",
 		"--tunnel-port=53 --redirect-dns --mode=TPROXY",
 		"--proxy-uid=7,5,6 --proxy-gid=3,1,2",
+		"--proxy-uid=" + ports(10000, "%d") + " --excluded-groups=" + ports(10000, "%d"),
 	} {
 		t.Run(args[:min(len(args), 60)], func(t *testing.T) {
 			recognisedInEveryForm(t, recorded.Parse(t, nil, strings.Fields(args)...), servers)

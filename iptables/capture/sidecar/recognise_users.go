@@ -1,0 +1,69 @@
+package sidecar
+
+import (
+	"strings"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// isTwin reports whether a rule is the second one for items that have two: of ports without
+// a protocol.
+func isTwin(r *iptables.Rule) bool {
+	return r.Protocol.Protocol == iptables.UDP && !hasProtocol(r)
+}
+
+// hasProtocol reports whether the items that a rule is about name its protocol.
+func hasProtocol(r *iptables.Rule) bool {
+	return strings.HasPrefix(r.Origin.Value, string(r.Protocol.Protocol)+":")
+}
+
+// excludedUsersOf undoes userRun for a rule of which not all items were stored: it returns
+// items that make the same rule again. There are two at least, which tell whether it is
+// about a list of users or of ports: one that came alone could be of the next run.
+func excludedUsersOf(r *iptables.Rule) []UserTraffic {
+	t := UserTraffic{Protocol: r.Protocol.Protocol}
+	listed := r.Origin.Items()
+	if !hasProtocol(r) {
+		t.Protocol = ""
+	}
+	users, ports := r.Named(iptables.OwnerUID), r.Named(iptables.DestinationPort)
+	if len(users) == 0 {
+		// Somebody has changed it.
+		return nil
+	}
+	var items []UserTraffic
+	switch {
+	case len(ports) == 0:
+		for _, v := range users {
+			t.First, t.Last = v.IDs()
+			items = append(items, t)
+		}
+	case len(listed) > 1 && trafficOf(listed[0]) != trafficOf(listed[1]):
+		t.First, t.Last = users[0].IDs()
+		for _, v := range atLeastTwo(ports) {
+			t.Ports = v.Ports()
+			items = append(items, t)
+		}
+	default:
+		t.Ports = ports[0].Ports()
+		for _, v := range atLeastTwo(users) {
+			t.First, t.Last = v.IDs()
+			items = append(items, t)
+		}
+	}
+	return items
+}
+
+// trafficOf returns an item without its users.
+func trafficOf(item string) string { return item[:strings.LastIndex(item, ":")+1] }
+
+// atLeastTwo parts a list of one interval of several values.
+func atLeastTwo(list []iptables.Interval) []iptables.Interval {
+	if len(list) != 1 || list[0].First == list[0].Last {
+		return list
+	}
+	first, rest := list[0], list[0]
+	first.Last = first.First
+	rest.First, _ = first.Last.Next()
+	return []iptables.Interval{first, rest}
+}
