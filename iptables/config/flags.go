@@ -86,14 +86,7 @@ func (f *Flags) Apply(env []string) error {
 	variables := parseEnvironment(env)
 	var errs []error
 	for _, fl := range f.program {
-		all := fl.given()
-		if all == nil {
-			all, _ = variables.given(fl.Option)
-		}
-		if all == nil {
-			all = f.file.given(fl.Option)
-		}
-		fl.take(all)
+		all, _ := fl.find(variables, f.file, nil)
 		errs = append(errs, assign(fl.Value, all)...)
 	}
 	return errors.Join(errs...)
@@ -150,13 +143,25 @@ type flag struct {
 	from Given
 }
 
-// take notes where the value comes from: what all sources of one authority give, or
-// nothing.
-func (f *flag) take(all []Given) {
+// find returns what the source gives that has the highest authority of those that give
+// the option, by all its names, and notes that the value is from there. It returns nothing
+// where none does. The warnings are about what only looks like the option.
+func (f *flag) find(env environment, file file, notes annotations) (all []Given, warnings []string) {
+	all = f.given()
+	if all == nil {
+		all, warnings = env.given(f.Option)
+	}
+	if all == nil {
+		all = file.given(f.Option)
+	}
+	if all == nil {
+		all = notes.given(f.Option)
+	}
 	f.from = Given{}
-	if len(all) > 0 {
+	if all != nil {
 		f.from = all[0]
 	}
+	return all, warnings
 }
 
 func (f *flag) Set(text string) error {

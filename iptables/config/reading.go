@@ -27,7 +27,6 @@ type Sources struct {
 type Reading struct {
 	env      environment
 	notes    annotations
-	file     file
 	options  []Option
 	given    map[string]Given
 	errs     []error
@@ -38,33 +37,21 @@ type Reading struct {
 // other sources. A flag goes before the environment, that before the file of AddFile,
 // that before an annotation, that before the default; what is overruled is not looked at.
 func (f *Flags) Read(src Sources) *Reading {
-	r := &Reading{env: parseEnvironment(src.Env), file: f.file, given: make(map[string]Given)}
+	r := &Reading{env: parseEnvironment(src.Env), given: make(map[string]Given)}
 	r.notes, r.errs = parseAnnotations(src.Annotations)
 	for _, fl := range f.policy {
-		r.read(fl)
+		r.read(fl, f.file)
 		r.options = append(r.options, fl.Option)
 	}
 	return r
 }
 
-func (r *Reading) read(f *flag) {
-	all := f.given()
-	if all == nil {
-		var warnings []string
-		all, warnings = r.env.given(f.Option)
-		r.warnings = append(r.warnings, warnings...)
-	}
-	if all == nil {
-		all = r.file.given(f.Option)
-	}
-	if all == nil {
-		all = r.notes.given(f.Option)
-	}
-	f.take(all)
+func (r *Reading) read(f *flag, file file) {
+	all, warnings := f.find(r.env, file, r.notes)
+	r.warnings = append(r.warnings, warnings...)
+	r.given[f.Name] = f.from
 	if all == nil {
 		all = []Given{{ByDefault, "default of --" + f.Name, f.Default}}
-	} else {
-		r.given[f.Name] = all[0]
 	}
 	r.errs = append(r.errs, assign(f.Value, all)...)
 	r.warnRepeated(f.Value, all)
