@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/probe"
@@ -100,7 +101,9 @@ func (c *command) isGiven(variable string) bool {
 
 // try opens the connections that follow from rules.
 func (c *command) try(ctx context.Context, rules iptables.Ruleset, addresses []netip.Prefix) ([]probe.Step, error) {
-	return probe.Run(ctx, c.namespace, probe.Want{Rules: rules, Addresses: addresses, Timeout: c.probeTimeout})
+	return probe.Run(ctx, c.namespace, probe.Want{
+		Rules: rules, Ownership: sidecar.Ownership(), Addresses: addresses, Timeout: c.probeTimeout,
+	})
 }
 
 // printSteps prints an answer and returns the exit status for its connections.

@@ -46,9 +46,9 @@ func (c *command) show(ctx context.Context) int {
 	a := shown{Result: "installed", Backends: []shownBackend{}, Routing: []shownRouting{}, colour: c.colour()}
 	for _, have := range found.Ours {
 		form := func(plan iptables.Plan) iptables.Ruleset { return kernel.InForm(have.Form, plan) }
-		b := show.Backend{Name: have.Name, Form: formOf(have.Name), Rules: sidecar.Recognise(have.Rules, form).Rules, Faults: have.Faults}
+		b := show.Backend{Name: have.Name, Form: formOf(have.Name), Rules: sidecar.Recognise(have.Rules, form).Rules, Ownership: have.Ownership, Faults: have.Faults}
 		a.backends = append(a.backends, b)
-		a.Backends = append(a.Backends, shownBackend{b.Name, b.Form, installed.Texts(b.Faults), show.Tables(&b.Rules)})
+		a.Backends = append(a.Backends, shownBackend{b.Name, b.Form, installed.Texts(b.Faults), show.Tables(&b)})
 	}
 	for _, o := range routing.Own() {
 		a.Routing = append(a.Routing, shownRouting{o.Family.String(), o.String()})

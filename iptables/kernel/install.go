@@ -104,25 +104,27 @@ func change(chosen holding, rules iptables.Ruleset, others []holding) []step {
 	} else {
 		for i := range others {
 			if o := &others[i]; len(rules.Tables) > 0 {
-				now := sociable(o.have.Rules)
-				steps = append(steps, between(*o, now.Own())...)
-				o.have = after(now)
+				now := sociable(o.have.Own())
+				steps = append(steps, between(*o, now)...)
+				*o = o.after(now)
 			}
 		}
 		steps = append(steps, rewrite(chosen, first)...)
 	}
 	steps = append(steps, remove(others)...)
-	return append(steps, between(holding{chosen.Backend, after(first)}, rules)...)
+	return append(steps, between(chosen.after(first), rules)...)
 }
 
-// after is what a backend has when rules have been replaced, as far as the next change
-// has to know it.
-func after(rules iptables.Ruleset) installed.Backend { return installed.Backend{Rules: rules} }
+// after returns the backend with what it has when rules have been replaced, as far as the
+// next change has to know it.
+func (h holding) after(rules iptables.Ruleset) holding {
+	return holding{h.Backend, installed.Backend{Rules: rules, Ownership: h.have.Ownership}}
+}
 
 // rewrite returns the steps from what a backend has to what is wanted.
 func rewrite(h holding, want iptables.Ruleset) []step {
-	if held, ok := handover(h.have.Rules, want); ok {
-		return []step{replace(h, held), replace(holding{h.Backend, after(held)}, want)}
+	if held, ok := handover(h.have.Ownership, h.have.Rules, want); ok {
+		return []step{replace(h, held), replace(h.after(held), want)}
 	}
 	return []step{replace(h, want)}
 }
@@ -130,7 +132,7 @@ func rewrite(h holding, want iptables.Ruleset) []step {
 // between returns the step from what a backend has to what is wanted, if the rules
 // differ.
 func between(h holding, want iptables.Ruleset) []step {
-	if own, wanted := h.have.Rules.Own(), want.Own(); own.Equal(&wanted) {
+	if own, wanted := h.have.Own(), h.have.Ownership.Of(want); own.Equal(&wanted) {
 		return nil
 	}
 	return []step{replace(h, want)}
@@ -200,7 +202,7 @@ func replace(h holding, want iptables.Ruleset) step {
 			if err != nil {
 				return err
 			}
-			return h.Replace(ctx, now, h.have.Rules.Own())
+			return h.Replace(ctx, now, h.have.Own())
 		},
 	}
 }

@@ -40,18 +40,18 @@ type Installed struct {
 //
 // The error is that nf_tables may not be asked: who may not ask does not know that
 // nothing is there.
-func Read(ctx context.Context, ns *namespace.Namespace) (Installed, error) {
-	return read(ctx, ns, nil)
+func Read(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership) (Installed, error) {
+	return read(ctx, ns, own, nil)
 }
 
 // ReadBy is Read where a backend was asked for: by programs what they are about, and it
 // is an error if the backend's form cannot be read.
 func ReadBy(ctx context.Context, ns *namespace.Namespace, b Backend) (Installed, error) {
-	return read(ctx, ns, b)
+	return read(ctx, ns, b.Ownership(), b)
 }
 
-func read(ctx context.Context, ns *namespace.Namespace, asked Backend) (Installed, error) {
-	i := Installed{namespace: ns}
+func read(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, asked Backend) (Installed, error) {
+	i := Installed{namespace: ns, Namespace: installed.Namespace{Ownership: own}}
 	if err := i.readNFTables(ctx, asked); err != nil {
 		return Installed{}, err
 	}
@@ -70,10 +70,10 @@ func read(ctx context.Context, ns *namespace.Namespace, asked Backend) (Installe
 	return i, nil
 }
 
-func (i *Installed) readNFTables(ctx context.Context, asked Backend) (err error) {
-	i.Namespace, err = nftables.Read(ctx, i.namespace)
-	i.HasNFTables = err == nil
+func (i *Installed) readNFTables(ctx context.Context, asked Backend) error {
+	found, err := nftables.Read(ctx, i.namespace, i.Ownership)
 	if err == nil {
+		i.Namespace, i.HasNFTables = found, true
 		return nil
 	}
 	_, isAsked := asked.(*nftables.Backend)
@@ -83,7 +83,7 @@ func (i *Installed) readNFTables(ctx context.Context, asked Backend) (err error)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("failed to look for rules in nf_tables: %w", err)
 	}
-	if i.HasNFTables = nftables.New(i.namespace).Exists(ctx) == nil; i.HasNFTables {
+	if i.HasNFTables = nftables.New(i.namespace, i.Ownership).Exists(ctx) == nil; i.HasNFTables {
 		i.Unread = fmt.Errorf("failed to look for rules in nf_tables: %w", err)
 	}
 	return nil
@@ -121,7 +121,7 @@ func (i *Installed) readLegacy(ctx context.Context) error {
 	if len(tables) == 0 {
 		return nil
 	}
-	programs, err := xtables.Find(ctx, i.namespace, xtables.Legacy, xtables.Options{})
+	programs, err := xtables.Find(ctx, i.namespace, i.Ownership, xtables.Legacy, xtables.Options{})
 	if err != nil {
 		return fmt.Errorf("there are legacy tables (%s): %w", strings.Join(tables, ", "), err)
 	}
@@ -152,7 +152,7 @@ func (i *Installed) backend(f installed.Form) Backend {
 	case f == installed.Legacy:
 		return i.legacy
 	case f == installed.Native:
-		return nftables.NewNative(i.namespace)
+		return nftables.NewNative(i.namespace, i.Ownership)
 	}
-	return nftables.New(i.namespace)
+	return nftables.New(i.namespace, i.Ownership)
 }

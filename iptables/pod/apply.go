@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/namespace"
@@ -31,7 +32,7 @@ type Applied struct {
 // name, one of [kernel.Names]. An error means that everything is as it was before, or says
 // that it is not.
 func Apply(ctx context.Context, ns *namespace.Namespace, p *Plan, backend string) (Applied, error) {
-	choice, err := kernel.Choose(ctx, ns, backend, p.Rules)
+	choice, err := kernel.Choose(ctx, ns, sidecar.Ownership(), backend, p.Rules)
 	applied := Applied{Candidates: choice.Candidates}
 	if err != nil {
 		return applied, fmt.Errorf("nothing was changed: %w", err)
@@ -53,7 +54,7 @@ func Apply(ctx context.Context, ns *namespace.Namespace, p *Plan, backend string
 
 // Remove removes everything that is ours, from every backend.
 func Remove(ctx context.Context, ns *namespace.Namespace, backend string) (Applied, error) {
-	choice, err := kernel.Choose(ctx, ns, backend, iptables.Plan{})
+	choice, err := kernel.Choose(ctx, ns, sidecar.Ownership(), backend, iptables.Plan{})
 	removed := Applied{Candidates: choice.Candidates}
 	if err != nil {
 		return removed, fmt.Errorf("nothing was changed: %w", err)

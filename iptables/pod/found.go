@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/namespace"
@@ -28,7 +29,7 @@ func Find(ctx context.Context, ns *namespace.Namespace, backend string) (Found, 
 	var f Found
 	var err error
 	if backend == kernel.Auto {
-		f.Installed, err = kernel.Read(ctx, ns)
+		f.Installed, err = kernel.Read(ctx, ns, sidecar.Ownership())
 	} else {
 		err = f.findBy(ctx, ns, backend)
 	}
@@ -44,7 +45,7 @@ func Find(ctx context.Context, ns *namespace.Namespace, backend string) (Found, 
 }
 
 func (f *Found) findBy(ctx context.Context, ns *namespace.Namespace, backend string) error {
-	choice, err := kernel.Choose(ctx, ns, backend, iptables.Plan{})
+	choice, err := kernel.Choose(ctx, ns, sidecar.Ownership(), backend, iptables.Plan{})
 	f.Candidates = choice.Candidates
 	if err != nil {
 		return err

@@ -31,8 +31,8 @@ type planner struct {
 // plan returns what to try, and steps for what the rules capture but nothing that
 // could be tried stands for.
 func plan(want Want) (attempts []*attempt, untried []Step) {
-	own := want.Rules.Own()
-	in, ordinaryID := outsideName(), explain.OrdinaryID(installed.Alone(&own))
+	own := want.Ownership.Of(want.Rules)
+	in, ordinaryID := outsideName(), explain.OrdinaryID(&installed.Path{Rules: own})
 	for _, f := range iptables.Families() {
 		p := planner{
 			rules: &own, family: f, outside: in, ordinaryID: ordinaryID,
