@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -10,6 +11,8 @@ import (
 type Ownership struct {
 	// Chains are what the names of our chains begin with, such as "MESH_".
 	Chains []string
+	// Addresses are those that nobody but us puts on the loopback interface.
+	Addresses []netip.Prefix
 }
 
 // Owns reports whether a chain of that name is ours.
@@ -65,6 +68,12 @@ func (o Ownership) Of(rs Ruleset) Ruleset {
 	}
 	own.Sort()
 	return own
+}
+
+// IsReachable reports whether other machines could reach this one by an address of its
+// own: whether it is neither link-local nor of loopback, where ours are too.
+func (o Ownership) IsReachable(a netip.Addr) bool {
+	return a.IsGlobalUnicast() && !slices.ContainsFunc(o.Addresses, func(p netip.Prefix) bool { return p.Addr() == a })
 }
 
 // ReadComments returns the ruleset with what [Rule.Commented] wrote to rules of

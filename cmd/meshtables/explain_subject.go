@@ -132,7 +132,7 @@ func (c *command) warnElsewhere(q *question, s *subject) {
 		if a == to {
 			return
 		}
-		if iptables.FamilyOf(a) == iptables.FamilyOf(to) && iptables.IsReachable(a) {
+		if iptables.FamilyOf(a) == iptables.FamilyOf(to) && s.path.Ownership.IsReachable(a) {
 			own = append(own, a.String())
 		}
 	}

@@ -36,7 +36,7 @@ type Object struct {
 }
 
 // passthrough is the address that no one but us puts on the loopback interface.
-var passthrough = iptables.IPv6.Passthrough()
+var passthrough = netip.MustParsePrefix("::6/128")
 
 // The mark and table that istio-iptables uses unless told otherwise.
 const (

@@ -52,7 +52,7 @@ func capturesIPv6(cfg config.Config, h host.Host) bool {
 	}
 	return slices.ContainsFunc(h.Addresses, func(p netip.Prefix) bool {
 		a := p.Addr()
-		return a.Is6() && iptables.IsReachable(a)
+		return a.Is6() && Ownership().IsReachable(a)
 	})
 }
 
@@ -64,7 +64,7 @@ func planRouting(cfg config.Config, families []iptables.Family) iptables.Routing
 	// IPv4 has all of 127.0.0.0/8 on lo; of IPv6 the proxy's own source
 	// address has to be added.
 	if slices.Contains(families, iptables.IPv6) {
-		r.Addresses = []netip.Prefix{iptables.IPv6.Passthrough()}
+		r.Addresses = []netip.Prefix{passthrough(iptables.IPv6)}
 	}
 	return r
 }

@@ -67,7 +67,7 @@ func (p *planner) tproxyInbound(mangle *iptables.PlannedTable) {
 	mangle.Append(chainInbound, capture.Because("the proxy's connection to the application",
 		p.markOrigin().Rule(iptables.Return, tcp, capture.Mark(p.cfg.TProxyMark))))
 	mangle.Append(chainInbound, p.perFamily(func(f iptables.Family) iptables.PlannedRule {
-		return capture.BuiltIn("passthrough source").Rule(iptables.Return, capture.FromAddress(f.Passthrough()), capture.In(loopbackInterface), tcp)
+		return capture.BuiltIn("passthrough source").Rule(iptables.Return, capture.FromAddress(passthrough(f)), capture.In(loopbackInterface), tcp)
 	})...)
 	// Of what stays within the pod, only the proxy's connections to the pod's
 	// own address come in again.
