@@ -13,7 +13,13 @@ type Ownership struct {
 	Chains []string
 	// Addresses are those that nobody but us puts on the loopback interface.
 	Addresses []netip.Prefix
+	// Lookups are policy rules that are ours although nothing of them says who made
+	// them. So are the routes of their tables, as long as nobody else uses the table.
+	Lookups []Lookup
 }
+
+// Lookup is the policy rule "fwmark Mark lookup Table".
+type Lookup struct{ Mark, Table uint32 }
 
 // Owns reports whether a chain of that name is ours.
 func (o Ownership) Owns(chain string) bool {

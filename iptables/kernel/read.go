@@ -66,7 +66,7 @@ func read(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, 
 			i.Unread = errors.Join(i.Unread, err)
 		}
 	}
-	i.routing, i.routingErr = routes.Read(ctx, ns)
+	i.routing, i.routingErr = routes.Read(ctx, ns, own)
 	return i, nil
 }
 

@@ -35,15 +35,6 @@ type Object struct {
 	Priority uint32
 }
 
-// passthrough is the address that no one but us puts on the loopback interface.
-var passthrough = netip.MustParsePrefix("::6/128")
-
-// The mark and table that istio-iptables uses unless told otherwise.
-const (
-	referenceMark  = 1337
-	referenceTable = 133
-)
-
 // does returns the object without what makes no difference to packets.
 func (o Object) does() Object {
 	o.Protocol, o.Priority = 0, 0
@@ -98,10 +89,6 @@ const (
 func objects(want iptables.Routing) ([]Object, error) {
 	var wanted []Object
 	for _, p := range want.Addresses {
-		// Others could not be told from foreign ones when they have to go.
-		if p != passthrough {
-			return nil, fmt.Errorf("address %s is not %s, the only one that is ever put on the loopback interface", p, passthrough)
-		}
 		wanted = append(wanted, Object{Kind: Address, Family: iptables.FamilyOf(p.Addr()), Prefix: p})
 	}
 	if len(want.Families) == 0 {

@@ -10,6 +10,12 @@ import (
 // reference uses, so that either tool recognises what the other left behind.
 const chainPrefix = "ISTIO_"
 
+// The mark and table that the reference uses unless told otherwise.
+const (
+	referenceMark  = 1337
+	referenceTable = 133
+)
+
 // Ownership tells what is the policy's in a network namespace, whether this program made
 // it or the reference.
 func Ownership() iptables.Ownership {
@@ -17,6 +23,7 @@ func Ownership() iptables.Ownership {
 		Chains: []string{chainPrefix},
 		// IPv4 has all of 127.0.0.0/8 there.
 		Addresses: []netip.Prefix{passthrough(iptables.IPv6)},
+		Lookups:   []iptables.Lookup{{Mark: referenceMark, Table: referenceTable}},
 	}
 }
 
