@@ -33,11 +33,13 @@ type Object struct {
 	// chooses it: before all but the first, "lookup local". Of a Route it is the
 	// metric, 0 where the kernel chooses it.
 	Priority uint32
+	// Without is the option that needs no such Rule; see [iptables.Routing].
+	Without string
 }
 
 // does returns the object without what makes no difference to packets.
 func (o Object) does() Object {
-	o.Protocol, o.Priority = 0, 0
+	o.Protocol, o.Priority, o.Without = 0, 0, ""
 	return o
 }
 
@@ -104,7 +106,7 @@ func objects(want iptables.Routing) ([]Object, error) {
 		wanted = append(wanted, Object{Kind: Route, Family: f, Table: want.Table, Protocol: Protocol})
 	}
 	for _, f := range want.Families {
-		wanted = append(wanted, Object{Kind: Rule, Family: f, Mark: want.Mark, Table: want.Table, Protocol: Protocol})
+		wanted = append(wanted, Object{Kind: Rule, Family: f, Mark: want.Mark, Table: want.Table, Protocol: Protocol, Without: want.Without})
 	}
 	return wanted, nil
 }

@@ -22,7 +22,7 @@ import (
 
 var (
 	passthrough = []netip.Prefix{netip.MustParsePrefix("::6/128")}
-	tproxy      = iptables.Routing{Mark: 1337, Table: 133, Families: iptables.Families(), Addresses: passthrough}
+	tproxy      = iptables.Routing{Mark: 1337, Table: 133, Families: iptables.Families(), TableOption: "--tproxy-table", Addresses: passthrough}
 	moved       = iptables.Routing{Mark: 7, Table: 1234, Families: iptables.Families(), Addresses: passthrough}
 )
 
@@ -160,7 +160,7 @@ func TestConflict(t *testing.T) {
 			run(t, conflict)
 			before := installed(t)
 			_, err := change(t, t.Context(), tproxy)
-			if !errors.Is(err, routes.ErrConflict) || !strings.Contains(err.Error(), "\nhint: choose an unused routing table") {
+			if !errors.Is(err, routes.ErrConflict) || !strings.Contains(err.Error(), "\nhint: choose an unused routing table with --tproxy-table") {
 				t.Errorf("got %v", err)
 			}
 			expect(t, "after the failure", before)

@@ -195,7 +195,7 @@ func (s *State) Diff(want iptables.Routing) (Changes, error) {
 	for _, w := range wanted {
 		i := s.find(w)
 		if i < 0 {
-			if err := s.allows(w); err != nil {
+			if err := s.allows(w, want.TableOption); err != nil {
 				return nil, err
 			}
 			changes = append(changes, Change{Add, w})
@@ -229,8 +229,8 @@ func (s *State) find(w Object) int {
 	return found
 }
 
-// allows returns nil where the object can be added.
-func (s *State) allows(w Object) error {
+// allows returns nil where the object can be added; its table is that of an option.
+func (s *State) allows(w Object, option string) error {
 	if w.Family == iptables.IPv6 {
 		if s.noIPv6 != nil {
 			return s.noIPv6
@@ -241,8 +241,11 @@ func (s *State) allows(w Object) error {
 	}
 	for _, r := range s.defaults {
 		if r.Table == int(w.Table) && r.Family == netlinkFamily(w.Family) {
-			return fmt.Errorf("%w: table %d already holds another %s default route\n"+
-				"hint: choose an unused routing table with --tproxy-table", ErrConflict, w.Table, w.Family)
+			hint := "\nhint: choose an unused routing table"
+			if option != "" {
+				hint += " with " + option
+			}
+			return fmt.Errorf("%w: table %d already holds another %s default route%s", ErrConflict, w.Table, w.Family, hint)
 		}
 	}
 	if !s.loopbackUp {

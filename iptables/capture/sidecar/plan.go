@@ -60,6 +60,7 @@ func planRouting(cfg config.Config, families []iptables.Family) iptables.Routing
 	var r iptables.Routing
 	if cfg.Mode == config.ModeTProxy && capturesInbound(cfg) {
 		r.Mark, r.Table, r.Families = cfg.TProxyMark, cfg.TProxyTable, families
+		r.TableOption, r.Without = "--tproxy-table", "--mode=REDIRECT"
 	}
 	// IPv4 has all of 127.0.0.0/8 on lo; of IPv6 the proxy's own source
 	// address has to be added.
