@@ -34,8 +34,18 @@ type Choice struct {
 	Backend Backend
 	// Rules are those that are wanted, in the backend's form.
 	Rules iptables.Ruleset
+	// Doubled is that of the plan.
+	Doubled func(iptables.Ruleset) iptables.Ruleset
 	// Candidates are the backends that were considered, in order.
 	Candidates []Candidate
+}
+
+// beside returns rules of ours such as they can stand beside another set of ours.
+func (c *Choice) beside(rules iptables.Ruleset) iptables.Ruleset {
+	if c.Doubled == nil {
+		return rules
+	}
+	return c.Doubled(rules)
 }
 
 // Candidate is a backend that was considered.
@@ -79,6 +89,7 @@ func Choose(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership
 	if err != nil {
 		return choice, err
 	}
+	choice.Doubled = want.Doubled
 	if choice.Backend.Name() == NFT {
 		choice.Rules = compatible()
 	} else {

@@ -33,7 +33,7 @@ func choose(t *testing.T, name string) Choice {
 
 // wanting returns the choice for another plan.
 func wanting(choice Choice, plan iptables.Plan) Choice {
-	choice.Rules = choice.Backend.Form(plan)
+	choice.Rules, choice.Doubled = choice.Backend.Form(plan), plan.Doubled
 	return choice
 }
 

@@ -68,7 +68,7 @@ func Install(ctx context.Context, ns *namespace.Namespace, choice Choice, routin
 	if additions := changes.Additions(); len(additions) > 0 {
 		steps = append(steps, route(ns, additions))
 	}
-	steps = append(steps, change(holding{choice.Backend, found.Backend(chosen)}, choice.Rules, others)...)
+	steps = append(steps, change(&choice, found.Backend(chosen), others)...)
 	if removals := changes.Removals(); len(removals) > 0 {
 		steps = append(steps, route(ns, removals))
 	}
@@ -89,7 +89,8 @@ func (i *Installed) others(chosen installed.Form) []holding {
 
 // change returns the steps from what stands in the chosen backend and in others to
 // rules that stand in the chosen one only.
-func change(chosen holding, rules iptables.Ruleset, others []holding) []step {
+func change(choice *Choice, have installed.Backend, others []holding) []step {
+	chosen, rules := holding{choice.Backend, have}, choice.Rules
 	if chosen.have.Has(&rules) {
 		return remove(others)
 	}
@@ -97,14 +98,14 @@ func change(chosen holding, rules iptables.Ruleset, others []holding) []step {
 		return rewrite(chosen, rules)
 	}
 	var steps []step
-	first := sociable(rules)
+	first := choice.beside(rules)
 	if from, native, ok := movable(chosen.Backend, others, rules); ok {
 		steps = append(steps, move(from, native, chosen.have, first))
 		others = slices.DeleteFunc(others, func(o holding) bool { return o.have.Form == from.have.Form })
 	} else {
 		for i := range others {
 			if o := &others[i]; len(rules.Tables) > 0 {
-				now := sociable(o.have.Own())
+				now := choice.beside(o.have.Own())
 				steps = append(steps, between(*o, now)...)
 				*o = o.after(now)
 			}

@@ -40,20 +40,3 @@ func move(from holding, native *nftables.Backend, have installed.Backend, want i
 		},
 	}
 }
-
-// sociable returns rules of ours that can be met by packets that meet another set of ours
-// too, as they do while the rules move from one backend to another.
-//
-// In TPROXY mode, what the first set has handed to the proxy would look to the
-// second like what the proxy sends, for it has the mark: saved with a client's
-// connection, the mark would turn the answers to the client back. What the proxy
-// sends to the application comes by loopback, so as long as there are two sets,
-// marks of nothing else are saved.
-func sociable(rules iptables.Ruleset) iptables.Ruleset {
-	return rules.Map(func(_ *iptables.Chain, r iptables.Rule) iptables.Rule {
-		if _, saves := r.Target.(iptables.SaveMark); saves {
-			r.In = iptables.Interface{Name: "lo"}
-		}
-		return r
-	})
-}

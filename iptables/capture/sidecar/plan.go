@@ -35,6 +35,7 @@ func Plan(cfg config.Config, h host.Host) capture.Capture {
 		Families: families,
 		Comments: cfg.Comments,
 		Tables:   newPlanner(cfg, families, dns).tables(),
+		Doubled:  doubled,
 	}
 	return c
 }

@@ -97,3 +97,19 @@ func (p *planner) tproxyTargets(mangle *iptables.PlannedTable) {
 }
 
 func (p *planner) markOrigin() capture.Origin { return capture.From("--tproxy-mark", p.cfg.TProxyMark) }
+
+// doubled returns rules of the policy such as they can be met by packets that meet
+// another set of them too.
+//
+// What the first set has handed to the proxy would look to the second like what the
+// proxy sends, for it has the mark: saved with a client's connection, the mark would
+// turn the answers to the client back. What the proxy sends to the application comes by
+// loopback, so as long as there are two sets, marks of nothing else are saved.
+func doubled(rules iptables.Ruleset) iptables.Ruleset {
+	return rules.Map(func(_ *iptables.Chain, r iptables.Rule) iptables.Rule {
+		if _, saves := r.Target.(iptables.SaveMark); saves {
+			r.In = iptables.MatchInterface(loopbackInterface)
+		}
+		return r
+	})
+}
