@@ -98,33 +98,6 @@ func (rs *Ruleset) HasComments() bool {
 	})
 }
 
-// ReadComments returns the ruleset with what [Rule.Commented] wrote to rules of
-// ours undone: the comment is taken out of the rule and, unless the rule has an
-// origin already, read as one. All other comments stay.
-func (rs *Ruleset) ReadComments() Ruleset {
-	return rs.Map(func(c *Chain, r Rule) Rule { return ReadComment(c.Name, r) })
-}
-
-// ReadComment is [Ruleset.ReadComments] for one rule of the chain of that name.
-func ReadComment(chain string, r Rule) Rule {
-	if !IsOwn(chain) && !r.JumpsIntoOwn() {
-		return r
-	}
-	matches := slices.Clone(r.Matches)
-	r.Matches = slices.DeleteFunc(matches, func(m Match) bool {
-		comment, ok := m.(Comment)
-		if !ok {
-			return false
-		}
-		o, ok := ParseOrigin(comment.Text)
-		if ok && r.Origin == (Origin{}) {
-			r.Origin = o
-		}
-		return ok
-	})
-	return r
-}
-
 // quote writes a string as iptables-save does (xtables_save_string in
 // libxtables/xtables.c).
 func quote(s string) string {

@@ -83,7 +83,7 @@ COMMIT
 
 func TestReadComments(t *testing.T) {
 	rs := parse(t, commented)
-	read := rs.ReadComments()
+	read := owned.ReadComments(rs)
 	want := strings.NewReplacer(`-m comment --comment "built-in (outbound)" `, "", `-m comment --comment "--excluded-ports=1" `, "").Replace(commented)
 	if got := read.Save(IPv4); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
@@ -110,7 +110,7 @@ func TestReadCommentsKeepsOrigins(t *testing.T) {
 	whole := Origin{"--excluded-ports", strings.Repeat("1,", 200) + "1"}
 	rs.Tables[0].Chain("ISTIO_A").Rules[0].Origin = whole
 	rs = rs.Commented()
-	rs = rs.ReadComments()
+	rs = owned.ReadComments(rs)
 	if r := rs.Tables[0].Chain("ISTIO_A").Rules[0]; r.Origin != whole || r.String() != "-p tcp -j RETURN" {
 		t.Errorf("got %s from %s", r, r.Origin)
 	}

@@ -56,20 +56,3 @@ func (f Family) Loopback() netip.Addr {
 	}
 	return netip.AddrFrom4([4]byte{127, 0, 0, 1})
 }
-
-// Passthrough returns the source address of the proxy's connections to the
-// application, by which they are told from everybody else's: 127.0.0.6 or ::6. The
-// reference and the proxy's configuration have it as a constant too.
-func (f Family) Passthrough() netip.Prefix {
-	if f == IPv6 {
-		return netip.MustParsePrefix("::6/128")
-	}
-	return netip.MustParsePrefix("127.0.0.6/32")
-}
-
-// IsReachable reports whether other machines could reach this one by an address of
-// its own: whether it is neither link-local nor of the loopback interface, where
-// the passthrough address is too.
-func IsReachable(a netip.Addr) bool {
-	return a.IsGlobalUnicast() && a != FamilyOf(a).Passthrough().Addr()
-}

@@ -10,6 +10,10 @@ type Plan struct {
 	// Comments says that rules of iptables have their origin as a comment.
 	Comments bool
 	Tables   []PlannedTable
+	// Doubled returns rules, of the plan or found, such as they have to be while packets
+	// meet two sets of them, as they do while rules move from one backend to another. It
+	// is nil if they can be as they are.
+	Doubled func(Ruleset) Ruleset
 }
 
 // PlannedTable is one table, such as nat, of every family of the plan.

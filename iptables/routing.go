@@ -11,6 +11,10 @@ type Routing struct {
 	// families; it is empty where no routing is needed.
 	Mark, Table uint32
 	Families    []Family
+	// TableOption is the option that Table is from, and Without the one, with its
+	// value, that needs no rule and no route: for hints, which have neither where they
+	// are empty.
+	TableOption, Without string
 	// Addresses are added to the loopback interface: IPv4 has all of
 	// 127.0.0.0/8 there, IPv6 only ::1.
 	Addresses []netip.Prefix

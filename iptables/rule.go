@@ -115,12 +115,6 @@ func (r Rule) JumpsTo() (chain string, ok bool) {
 	return "", false
 }
 
-// JumpsIntoOwn reports whether a rule jumps or goes to a chain of ours.
-func (r Rule) JumpsIntoOwn() bool {
-	to, ok := r.JumpsTo()
-	return ok && IsOwn(to)
-}
-
 // MatchesOf returns those matches of a rule that are of one type.
 func MatchesOf[T Match](r Rule) []T {
 	var all []T

@@ -19,10 +19,6 @@ const (
 	Output     = "OUTPUT"
 )
 
-// OwnPrefix starts the name of every chain that is ours. It is the prefix the
-// reference uses, so that either tool recognises what the other left behind.
-const OwnPrefix = "ISTIO_"
-
 // Ruleset is the iptables content of one network namespace.
 //
 // Tables holds at most one table per family and name. [Ruleset.Sort] puts them
@@ -143,37 +139,6 @@ func (rs *Ruleset) Sort() {
 	}
 }
 
-// IsOwn reports whether a chain of that name is ours.
-func IsOwn(chain string) bool { return strings.HasPrefix(chain, OwnPrefix) }
-
-// Own returns the part of the table that is ours: the chains named ISTIO_ and,
-// of every other chain, only the jumps into them, without its policy. Chains of
-// which nothing is ours are left out, so a table in which nothing is ours has no
-// chains.
-func (t *Table) Own() Table {
-	own := Table{Family: t.Family, Name: t.Name}
-	for _, c := range t.Chains {
-		if IsOwn(c.Name) {
-			own.Chains = append(own.Chains, c)
-			continue
-		}
-		if jumps := c.ownJumps(); len(jumps) > 0 {
-			own.Chains = append(own.Chains, Chain{Name: c.Name, Rules: jumps})
-		}
-	}
-	return own
-}
-
-func (c *Chain) ownJumps() []Rule {
-	var jumps []Rule
-	for _, r := range c.Rules {
-		if r.JumpsIntoOwn() {
-			jumps = append(jumps, r)
-		}
-	}
-	return jumps
-}
-
 // Len returns the number of rules. A rule that is one for both families counts once.
 func (rs *Ruleset) Len() int {
 	n := 0
@@ -213,19 +178,6 @@ func (rs *Ruleset) Map(to func(*Chain, Rule) Rule) Ruleset {
 		}
 	}
 	return mapped
-}
-
-// Own returns what is ours of every table, in canonical order, and leaves out
-// the tables in which nothing is.
-func (rs *Ruleset) Own() Ruleset {
-	var own Ruleset
-	for i := range rs.Tables {
-		if t := rs.Tables[i].Own(); len(t.Chains) > 0 {
-			own.Tables = append(own.Tables, t)
-		}
-	}
-	own.Sort()
-	return own
 }
 
 // Equal reports whether both tables have the same chains with the same policies

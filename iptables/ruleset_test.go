@@ -5,6 +5,9 @@ import (
 	"testing"
 )
 
+// owned tells what is ours in these tests.
+var owned = Ownership{Chains: []string{"ISTIO_"}}
+
 func parse(t *testing.T, text string) Ruleset {
 	t.Helper()
 	tables, err := ParseSave(IPv4, strings.NewReader(text))
@@ -44,7 +47,7 @@ COMMIT
 -A ISTIO_INBOUND -p tcp -j ISTIOLOGY
 COMMIT
 `
-	own := rs.Own()
+	own := owned.Of(rs)
 	if got := own.Save(IPv4); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
 	}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/tests/lab"
 	"github.com/meshtables/meshtables/tests/recorded"
 	"github.com/meshtables/meshtables/tests/soak"
@@ -171,7 +172,7 @@ func parseSaved(t *testing.T, v4, v6 string) saved {
 
 // text returns what is ours, in canonical order.
 func (s saved) text() string {
-	own := s.rules.Own()
+	own := sidecar.Ownership().Of(s.rules)
 	return own.Save(iptables.IPv4) + "# IPv6\n" + own.Save(iptables.IPv6)
 }
 

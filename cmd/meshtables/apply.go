@@ -32,7 +32,7 @@ func (c *command) plan(ctx context.Context) (p pod.Plan, status int) {
 	if err != nil {
 		return p, c.usageError(err)
 	}
-	if p, err = pod.NewPlan(ctx, c.namespace, cfg); err != nil {
+	if p, err = pod.NewPlan(ctx, c.namespace, c.line.policy, cfg); err != nil {
 		return p, c.failed(err)
 	}
 	c.warn(p.Warnings)
@@ -105,7 +105,7 @@ func (c *command) checkIDs(named []capture.IDs) error {
 }
 
 func (c *command) cleanup(ctx context.Context) int {
-	removed, err := pod.Remove(ctx, c.namespace, c.backend)
+	removed, err := pod.Remove(ctx, c.namespace, c.line.policy.Ownership(), c.backend)
 	c.debug(removed.Candidates)
 	if err != nil {
 		return c.failed(err)

@@ -34,7 +34,7 @@ func (c *command) explain(ctx context.Context) int {
 		if err != nil {
 			return c.failed(err)
 		}
-		answer.Packet.Assumed = q.assumed(&p, s.addresses)
+		answer.Packet.Assumed = q.assumed(&p, s.addresses, &s.path)
 		answers = append(answers, answer)
 	}
 	if c.trace {

@@ -18,7 +18,7 @@ func (c *command) explainAll(ctx context.Context) int {
 		return status
 	}
 	if c.live || c.trace {
-		if own := s.path.Rules.Own(); len(own.Tables) == 0 || s.path.Disabled() {
+		if len(s.path.Own().Tables) == 0 || s.path.Disabled() {
 			return c.print(overview{Inbound: []overviewLine{}, Outbound: []overviewLine{}})
 		}
 		c.warnForeign(&s.path)

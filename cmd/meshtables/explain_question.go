@@ -182,7 +182,7 @@ func (q *question) families(addresses []netip.Prefix, path *installed.Path) []ip
 	}
 	var families []iptables.Family
 	for _, f := range iptables.Families() {
-		if _, has := ownAddress(addresses, f); has || path.Rules.Table(f, iptables.Nat) != nil {
+		if _, has := ownAddress(f, addresses, path); has || path.Rules.Table(f, iptables.Nat) != nil {
 			families = append(families, f)
 		}
 	}
@@ -194,7 +194,7 @@ func (q *question) families(addresses []netip.Prefix, path *installed.Path) []ip
 
 func (q *question) packet(f iptables.Family, addresses []netip.Prefix, path *installed.Path) iptables.Packet {
 	o := q.options
-	own, _ := ownAddress(addresses, f)
+	own, _ := ownAddress(f, addresses, path)
 	p := iptables.Packet{
 		Hook: iptables.Prerouting, Protocol: o.protocol, State: ctstates()[o.ctstate],
 		Source: elsewhere(f), SourcePort: ephemeralPort,
@@ -246,9 +246,9 @@ func (q *question) makeOutbound(p *iptables.Packet, own netip.Addr, addresses []
 }
 
 // ownAddress returns the pod's address of a family, or one that stands for it.
-func ownAddress(addresses []netip.Prefix, f iptables.Family) (a netip.Addr, has bool) {
+func ownAddress(f iptables.Family, addresses []netip.Prefix, path *installed.Path) (a netip.Addr, has bool) {
 	for _, p := range addresses {
-		if a := p.Addr(); iptables.FamilyOf(a) == f && iptables.IsReachable(a) {
+		if a := p.Addr(); iptables.FamilyOf(a) == f && path.Ownership.IsReachable(a) {
 			return a, true
 		}
 	}
@@ -257,9 +257,9 @@ func ownAddress(addresses []netip.Prefix, f iptables.Family) (a netip.Addr, has 
 
 // assumed names what would have said the parts of a packet that the question leaves
 // open, and that do not follow from it.
-func (q *question) assumed(p *iptables.Packet, addresses []netip.Prefix) []string {
+func (q *question) assumed(p *iptables.Packet, addresses []netip.Prefix, path *installed.Path) []string {
 	local := !q.inbound && isLocal(p.Destination, addresses)
-	_, known := ownAddress(addresses, p.Family())
+	_, known := ownAddress(p.Family(), addresses, path)
 	var names []string
 	for _, part := range []struct {
 		open bool

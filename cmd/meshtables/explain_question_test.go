@@ -36,8 +36,9 @@ func TestAssumed(t *testing.T) {
 		"out, loopback": {question{to: netip.MustParseAddrPort("127.0.0.2:80"), uid: &uid}, nil, "port of --from, --gid"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := test.question.packet(iptables.IPv4, test.addresses, &installed.Path{})
-			if diff := cmp.Diff(test.want, strings.Join(test.question.assumed(&p, test.addresses), ", ")); diff != "" {
+			path := new(installed.Path)
+			p := test.question.packet(iptables.IPv4, test.addresses, path)
+			if diff := cmp.Diff(test.want, strings.Join(test.question.assumed(&p, test.addresses, path), ", ")); diff != "" {
 				t.Error(diff)
 			}
 		})

@@ -29,8 +29,8 @@ type subject struct {
 func (c *command) subject(ctx context.Context) (s subject, status int) {
 	if !c.live && !c.trace {
 		p, status := c.plan(ctx)
-		planned := p.Ruleset()
-		s.Wanted, s.Host, s.addresses, s.path.Rules = p.Wanted, p.Host, p.Host.Addresses, planned.ReadComments()
+		planned, own := p.Ruleset(), c.line.policy.Ownership()
+		s.Wanted, s.Host, s.addresses, s.path = p.Wanted, p.Host, p.Host.Addresses, *installed.Alone(own.ReadComments(planned), own)
 		return s, status
 	}
 	c.warnUnused()
@@ -80,7 +80,8 @@ func (c *command) warnLive(s *subject, found *kernel.Installed) {
 	for _, fault := range installed.Texts(s.path.Faults) {
 		c.log.Warn(fault + "\n" + hintPrefix + "apply again: that repairs it")
 	}
-	if own := s.path.Rules.Own(); len(own.Tables) == 0 {
+	ours := s.path.Own()
+	if len(ours.Tables) == 0 {
 		c.log.Warn("there are no rules of meshtables here")
 	} else if !s.Complete {
 		c.log.Warn("some rules are such as no options make, so it cannot be told where each comes from")
@@ -88,9 +89,9 @@ func (c *command) warnLive(s *subject, found *kernel.Installed) {
 	for _, ignored := range foreign.IgnoredOn(&s.path) {
 		c.log.Warn(ignored.String() + ", which may drop or change packets too")
 	}
-	c.warn(pod.ChainsFirst(&found.Namespace, s.form, &s.path.Rules))
+	c.warn(pod.ChainsFirst(&found.Namespace, s.form, &ours))
 	for _, chain := range found.Chains {
-		if !foreign.ComesFirst(chain, s.form, &s.path.Rules) {
+		if !foreign.ComesFirst(chain, s.form, &ours) {
 			c.log.Warn(chain.String() + " is not looked at; it may drop or change packets too")
 		}
 	}
@@ -129,7 +130,7 @@ func (c *command) warnElsewhere(q *question, s *subject) {
 		if a == to {
 			return
 		}
-		if iptables.FamilyOf(a) == iptables.FamilyOf(to) && iptables.IsReachable(a) {
+		if iptables.FamilyOf(a) == iptables.FamilyOf(to) && s.path.Ownership.IsReachable(a) {
 			own = append(own, a.String())
 		}
 	}

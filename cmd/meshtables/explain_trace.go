@@ -51,7 +51,7 @@ func (c *command) traceAll(ctx context.Context, q *question, s *subject, answers
 		if q.from.Port() == 0 {
 			p.SourcePort = 0
 		}
-		report, err := trace.Run(ctx, c.namespace, s.form, p)
+		report, err := trace.Run(ctx, c.namespace, s.path.Ownership, s.form, p)
 		if err != nil {
 			return exitFailed, fmt.Errorf("--trace: %w", err)
 		}

@@ -45,9 +45,9 @@ func (c *command) show(ctx context.Context) int {
 	a := shown{Result: "installed", Backends: []shownBackend{}, Routing: []shownRouting{}, colour: c.colour()}
 	for _, have := range found.Ours {
 		form := func(plan iptables.Plan) iptables.Ruleset { return kernel.InForm(have.Form, plan) }
-		b := show.Backend{Name: have.Name, Form: formOf(have.Name), Rules: c.line.policy.Recognise(have.Rules, form).Rules, Faults: have.Faults}
+		b := show.Backend{Name: have.Name, Form: formOf(have.Name), Rules: c.line.policy.Recognise(have.Rules, form).Rules, Ownership: have.Ownership, Faults: have.Faults}
 		a.backends = append(a.backends, b)
-		a.Backends = append(a.Backends, shownBackend{b.Name, b.Form, installed.Texts(b.Faults), show.Tables(&b.Rules)})
+		a.Backends = append(a.Backends, shownBackend{b.Name, b.Form, installed.Texts(b.Faults), show.Tables(&b)})
 	}
 	for _, o := range routing.Own() {
 		a.Routing = append(a.Routing, shownRouting{o.Family.String(), o.String()})
@@ -66,7 +66,7 @@ func (c *command) show(ctx context.Context) int {
 
 // find reads what is installed, and tells what an answer about it leaves out.
 func (c *command) find(ctx context.Context) (pod.Found, error) {
-	found, err := pod.Find(ctx, c.namespace, c.backend)
+	found, err := pod.Find(ctx, c.namespace, c.line.policy.Ownership(), c.backend)
 	c.debug(found.Candidates)
 	if err == nil {
 		c.warn(found.Warnings())

@@ -13,6 +13,8 @@ import (
 type Policy interface {
 	explain.Policy
 
+	// Ownership tells what the policy owns in a namespace.
+	Ownership() iptables.Ownership
 	// Options returns those of one command line. Each policy has letters of its own, so it
 	// is settled before a command line is parsed.
 	Options() Options

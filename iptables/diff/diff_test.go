@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/diff"
 )
 
@@ -91,7 +92,7 @@ COMMIT
 `)
 	want.Tables = append(want.Tables, iptables.NewTable(iptables.IPv6, iptables.Nat))
 	var got []string
-	for _, table := range diff.Tables(&have, &want, iptables.IPv4) {
+	for _, table := range diff.Tables(sidecar.Ownership(), &have, &want, iptables.IPv4) {
 		got = append(got, "*"+table.Name)
 		for _, c := range table.Changes {
 			switch {

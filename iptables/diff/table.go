@@ -10,7 +10,7 @@ type Table struct {
 
 // Tables compares what is ours of all tables of a family, on either side. They come in
 // canonical order, those that are as wanted too.
-func Tables(have, want *iptables.Ruleset, f iptables.Family) []Table {
+func Tables(own iptables.Ownership, have, want *iptables.Ruleset, f iptables.Family) []Table {
 	var either iptables.Ruleset
 	for _, rs := range []*iptables.Ruleset{have, want} {
 		for _, t := range rs.Tables {
@@ -22,19 +22,19 @@ func Tables(have, want *iptables.Ruleset, f iptables.Family) []Table {
 	either.Sort()
 	tables := make([]Table, len(either.Tables))
 	for i, t := range either.Tables {
-		changes := Chains(own(have.Table(f, t.Name)), own(want.Table(f, t.Name)), iptables.Rule.Equal)
+		changes := Chains(chainsOf(own, have.Table(f, t.Name)), chainsOf(own, want.Table(f, t.Name)), iptables.Rule.Equal)
 		tables[i] = Table{t.Name, changes}
 	}
 	return tables
 }
 
-// own returns what is ours of a table, which need not be there.
-func own(t *iptables.Table) []Chain[iptables.Rule] {
+// chainsOf returns what is ours of a table, which need not be there.
+func chainsOf(own iptables.Ownership, t *iptables.Table) []Chain[iptables.Rule] {
 	if t == nil {
 		return nil
 	}
 	var chains []Chain[iptables.Rule]
-	for _, c := range t.Own().Chains {
+	for _, c := range own.OfTable(t).Chains {
 		chains = append(chains, Chain[iptables.Rule]{c.Name, c.Rules})
 	}
 	return chains

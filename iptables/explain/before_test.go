@@ -28,7 +28,7 @@ func TestWalkBefore(t *testing.T) {
 		"marks":     {"*mangle\n:OUTPUT ACCEPT\n-A OUTPUT -j MARK --set-xmark 0x1/0xffffffff\nCOMMIT\n", "redirected port 15001, mark 0x3", "ip mangle OUTPUT 1", "ip mangle OUTPUT 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			path := installed.Alone(ruleset(t, behind))
+			path := installed.Alone(*ruleset(t, behind), sidecar.Ownership())
 			path.Before = *ruleset(t, test.before)
 			result, err := explain.WalkPath(path, packet())
 			if err != nil {
@@ -56,7 +56,7 @@ func place(s explain.Step) string { return fmt.Sprintf("%s %s %d", s.Table, s.Ch
 // Rules that are disabled are not met, but what is before them is; and that is the one
 // reason of the bypass.
 func TestWalkDisabled(t *testing.T) {
-	path := installed.Alone(ruleset(t, behind))
+	path := installed.Alone(*ruleset(t, behind), sidecar.Ownership())
 	path.Faults = []installed.Fault{{Text: "something is odd"}, {Text: "the table is asleep", Disables: true}}
 	result, err := explain.WalkPath(path, packet())
 	if err != nil || result.Verdict != explain.Bypassed || len(result.Path) > 0 {

@@ -18,11 +18,12 @@ type Bypass struct {
 	Decided bool
 
 	rules *iptables.Ruleset
+	own   iptables.Ownership
 	path  []Step
 }
 
 func newBypass(path *installed.Path, p *iptables.Packet, steps []Step) *Bypass {
-	b := &Bypass{Packet: p, rules: &path.Rules, path: steps}
+	b := &Bypass{Packet: p, rules: &path.Rules, own: path.Ownership, path: steps}
 	b.Step, b.Decided = b.decider()
 	return b
 }
@@ -30,7 +31,7 @@ func newBypass(path *installed.Path, p *iptables.Packet, steps []Step) *Bypass {
 // Covered reports whether there are rules of ours for the packet's family.
 func (b *Bypass) Covered() bool {
 	t := b.rules.Table(b.Packet.Family(), iptables.Nat)
-	return t != nil && slices.ContainsFunc(t.Chains, func(c iptables.Chain) bool { return iptables.IsOwn(c.Name) })
+	return t != nil && slices.ContainsFunc(t.Chains, func(c iptables.Chain) bool { return b.own.Owns(c.Name) })
 }
 
 // decider returns the rule that let the packet go: the last one on its way that
@@ -42,8 +43,8 @@ func (b *Bypass) decider() (Step, bool) {
 			continue
 		}
 		// Where a chain of others ends, the one that jumped there goes on.
-		ofOthers := s.Chain != s.Hook && !iptables.IsOwn(s.Chain)
-		if endsChain(s) && !(ofOthers && s.Table == wentOn) {
+		ofOthers := s.Chain != s.Hook && !b.own.Owns(s.Chain)
+		if b.endsChain(s) && !(ofOthers && s.Table == wentOn) {
 			return s, true
 		}
 		if s.Chain == s.Hook {
@@ -61,10 +62,10 @@ func (b *Bypass) mayCapture(s Step) bool {
 
 // endsChain reports whether a rule lets the packet go past the rest of its chain. Where
 // a built-in chain goes to one of others, nothing leads back.
-func endsChain(s Step) bool {
+func (b *Bypass) endsChain(s Step) bool {
 	to, isGoto := s.Rule.Target.(iptables.Goto)
 	return s.Rule.Target == iptables.Return || s.Rule.Target == iptables.Accept ||
-		isGoto && s.Chain == s.Hook && !iptables.IsOwn(to.Chain)
+		isGoto && s.Chain == s.Hook && !b.own.Owns(to.Chain)
 }
 
 // takesIn reports whether a table captures packets of a hook by TPROXY.
@@ -106,7 +107,7 @@ func (b *Bypass) Given(option string) []string {
 // been captured.
 func (b *Bypass) ReachesOwn() bool {
 	return slices.ContainsFunc(b.path, func(s Step) bool {
-		return b.mayCapture(s) && (s.Rule.JumpsIntoOwn() || iptables.IsOwn(s.Chain))
+		return b.mayCapture(s) && b.own.OwnsRule(s.Chain, s.Rule)
 	})
 }
 

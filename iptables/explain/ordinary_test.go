@@ -18,7 +18,7 @@ func TestOrdinaryID(t *testing.T) {
 	} {
 		for name, of := range map[string]func(iptables.Plan) iptables.Ruleset{"iptables": form.IPTables, "native": form.Native} {
 			rules := of(recorded.Parse(t, nil, strings.Fields(args)...).Plan(host.Host{}).Rules)
-			if got := explain.OrdinaryID(installed.Alone(&rules)); got != want {
+			if got := explain.OrdinaryID(&installed.Path{Rules: rules}); got != want {
 				t.Errorf("%q, %s: got %d, want %d", args, name, got, want)
 			}
 		}

@@ -13,7 +13,7 @@ const Loopback = "lo"
 
 // Walk sends a packet through rules that nothing comes before; see [WalkPath].
 func Walk(rs *iptables.Ruleset, p iptables.Packet) (Result, error) {
-	return WalkPath(installed.Alone(rs), p)
+	return WalkPath(&installed.Path{Rules: *rs}, p)
 }
 
 // WalkPath sends a packet through the tables of its family; see [installed.Path.Met].

@@ -8,11 +8,14 @@ import (
 )
 
 // ComesFirst reports whether packets meet a base chain, whose rules nobody here reads,
-// before rules of ours that are in a form: it may do anything to them.
-func ComesFirst(c installed.Chain, f installed.Form, rules *iptables.Ruleset) bool {
-	own := rules.Own()
+// before rules of ours, which are in a form: it may do anything to them.
+func ComesFirst(c installed.Chain, f installed.Form, ours *iptables.Ruleset) bool {
 	return slices.ContainsFunc(c.Before, func(p installed.Place) bool {
-		t := own.Table(p.Family, p.Table)
-		return p.Form == f && t != nil && t.Chain(c.Hook) != nil
+		t := ours.Table(p.Family, p.Table)
+		if p.Form != f || t == nil {
+			return false
+		}
+		at := t.Chain(c.Hook)
+		return at != nil && len(at.Rules) > 0
 	})
 }

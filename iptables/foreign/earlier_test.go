@@ -5,10 +5,14 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/foreign"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/verify"
 )
+
+// owned tells what is ours in these tests.
+var owned = sidecar.Ownership()
 
 const wanted = `*nat
 :PREROUTING ACCEPT [0:0]
@@ -70,7 +74,7 @@ func TestShadowedByEarlierTables(t *testing.T) {
 			if strings.Contains(test.rules, ":PREROUTING") {
 				head = ":OUTPUT ACCEPT\n"
 			}
-			have := installed.Alone(parse(t, wanted))
+			have := installed.Alone(*parse(t, wanted), owned)
 			have.Before = *parse(t, "*"+test.table+"\n"+head+test.rules+"COMMIT\n")
 			got := ""
 			for _, s := range shadows(have) {
@@ -84,7 +88,7 @@ func TestShadowedByEarlierTables(t *testing.T) {
 			}
 		})
 	}
-	have := installed.Alone(parse(t, "*mangle\n:PREROUTING ACCEPT\n-A PREROUTING -j DROP\nCOMMIT\n"+wanted))
+	have := installed.Alone(*parse(t, "*mangle\n:PREROUTING ACCEPT\n-A PREROUTING -j DROP\nCOMMIT\n"+wanted), owned)
 	if all := shadows(have); len(all) != 1 || all[0].By != "rule 1 of mangle PREROUTING: -j DROP" {
 		t.Errorf("got %v", all)
 	}

@@ -15,10 +15,10 @@ func First(path *installed.Path, f iptables.Family) (Rule, bool) {
 	for _, hook := range []string{iptables.Prerouting, iptables.Output} {
 		var rules []Rule
 		for _, t := range path.Met(f) {
-			rules = append(rules, rulesIn(t, hook)...)
+			rules = append(rules, rulesIn(path.Ownership, t, hook)...)
 		}
-		rules = rules[:afterOwn(rules)]
-		at := slices.IndexFunc(rules, func(r Rule) bool { return !r.Rule.JumpsIntoOwn() && !isHarmless(r.Rule) })
+		rules = rules[:afterOwn(path.Ownership, rules)]
+		at := slices.IndexFunc(rules, func(r Rule) bool { return !path.Ownership.OwnsJump(r.Rule) && !isHarmless(r.Rule) })
 		if at >= 0 {
 			return rules[at], true
 		}
@@ -29,7 +29,7 @@ func First(path *installed.Path, f iptables.Family) (Rule, bool) {
 // rulesIn returns the rules of a built-in chain of a table, and last its policy if
 // packets come to it and it drops them. Left out are those that let packets go on to
 // ours.
-func rulesIn(t installed.Table, hook string) []Rule {
+func rulesIn(own iptables.Ownership, t installed.Table, hook string) []Rule {
 	c := t.Chain(hook)
 	if c == nil {
 		return nil
@@ -41,14 +41,14 @@ func rulesIn(t installed.Table, hook string) []Rule {
 	if c.Policy == iptables.Policy(iptables.Drop) && !slices.ContainsFunc(c.Rules, acceptsAll) {
 		rules = append(rules, Rule{Table: t.Title(), Chain: hook, Rule: iptables.Rule{Target: iptables.Drop}})
 	}
-	own := afterOwn(rules)
-	return append(rules[:own:own], slices.DeleteFunc(rules[own:], goesOn)...)
+	after := afterOwn(own, rules)
+	return append(rules[:after:after], slices.DeleteFunc(rules[after:], goesOn)...)
 }
 
 // afterOwn returns where the rules after the last jump to rules of ours begin.
-func afterOwn(rules []Rule) int {
+func afterOwn(own iptables.Ownership, rules []Rule) int {
 	n := len(rules)
-	for n > 0 && !rules[n-1].Rule.JumpsIntoOwn() {
+	for n > 0 && !own.OwnsJump(rules[n-1].Rule) {
 		n--
 	}
 	return n

@@ -36,7 +36,7 @@ func TestFirst(t *testing.T) {
 		"inbound before": {nat("-A PREROUTING -j OTHER\n-A PREROUTING -j ISTIO_INBOUND\n-A OUTPUT -j OTHER\n" + own), "nat PREROUTING 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			path := installed.Alone(parse(t, test.text))
+			path := installed.Alone(*parse(t, test.text), owned)
 			got := ""
 			if s, ok := foreign.First(path, iptables.IPv4); ok {
 				got = fmt.Sprintf("%s %s %d", s.Table, s.Chain, s.Position)

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 )
 
 // IsMet reports whether packets that could be captured meet a built-in chain of a table,
@@ -16,13 +17,15 @@ func IsMet(table, chain string) bool {
 		(chain == iptables.Prerouting || chain == iptables.Output)
 }
 
-// IsIn reports whether others have something in tables that can keep packets from rules
+// IsOn reports whether others have something on a path that can keep packets from rules
 // of ours: a rule, or a policy.
-func IsIn(rs *iptables.Ruleset) bool {
-	own := rs.Own()
+func IsOn(path *installed.Path) bool {
 	drops := func(c iptables.Chain) bool { return c.Policy == iptables.Policy(iptables.Drop) }
-	return own.Len() < rs.Len() || slices.ContainsFunc(rs.Tables, func(t iptables.Table) bool {
-		return slices.ContainsFunc(t.Chains, drops)
+	return slices.ContainsFunc([]iptables.Ruleset{path.Rules, path.Before}, func(rs iptables.Ruleset) bool {
+		own := path.Ownership.Of(rs)
+		return own.Len() < rs.Len() || slices.ContainsFunc(rs.Tables, func(t iptables.Table) bool {
+			return slices.ContainsFunc(t.Chains, drops)
+		})
 	})
 }
 

@@ -23,13 +23,14 @@ type Shadow struct {
 // how others exempt their traffic.
 func Shadows(path *installed.Path, t *iptables.Table) []Shadow {
 	var all []Shadow
+	own := path.Ownership
 	for _, chain := range t.Chains {
-		if iptables.IsOwn(chain.Name) {
+		if own.Owns(chain.Name) {
 			continue
 		}
 		rules := chain.Rules
 		for i, r := range rules {
-			if !r.JumpsIntoOwn() {
+			if !own.OwnsJump(r) {
 				continue
 			}
 			ofUse := r
@@ -38,7 +39,7 @@ func Shadows(path *installed.Path, t *iptables.Table) []Shadow {
 			}
 			by, ok := earlier(path, t, chain.Name, ofUse)
 			if !ok {
-				by, ok = taker(t, rules[:i], ofUse)
+				by, ok = taker(own, t, rules[:i], ofUse)
 			}
 			if ok {
 				all = append(all, Shadow{Rule{t.Name, chain.Name, i + 1, r}, by})
@@ -49,9 +50,9 @@ func Shadows(path *installed.Path, t *iptables.Table) []Shadow {
 }
 
 // taker returns the first foreign rule of a chain that takes every packet of r.
-func taker(t *iptables.Table, before []iptables.Rule, r iptables.Rule) (by string, ok bool) {
+func taker(own iptables.Ownership, t *iptables.Table, before []iptables.Rule, r iptables.Rule) (by string, ok bool) {
 	for i, foreign := range before {
-		if !foreign.JumpsIntoOwn() && matchesAllOf(foreign, r) && takes(t, foreign, r, 0) {
+		if !own.OwnsJump(foreign) && matchesAllOf(foreign, r) && takes(own, t, foreign, r, 0) {
 			return fmt.Sprintf("rule %d: %s", i+1, foreign), true
 		}
 	}
@@ -86,7 +87,7 @@ const maxDepth = 16
 // takes reports whether a foreign rule, depth chains away from the built-in one,
 // ends the walk through it for every packet of r. A target that nobody here knows
 // may do anything and is not blamed; see decides.
-func takes(t *iptables.Table, rule, r iptables.Rule, depth int) bool {
+func takes(own iptables.Ownership, t *iptables.Table, rule, r iptables.Rule, depth int) bool {
 	switch target := rule.Target.(type) {
 	case iptables.Verdict:
 		return target != iptables.Return || depth == 0
@@ -102,14 +103,14 @@ func takes(t *iptables.Table, rule, r iptables.Rule, depth int) bool {
 		}
 		if _, gone := target.(iptables.Goto); gone && depth == 0 {
 			// What it lets go meets the policy, and nothing of ours unless there.
-			return !slices.ContainsFunc(chain.Rules, iptables.Rule.JumpsIntoOwn)
+			return !slices.ContainsFunc(chain.Rules, own.OwnsJump)
 		}
 		for _, inner := range chain.Rules {
 			if inner.Target == iptables.Return || !matchesAllOf(inner, r) {
 				// What it lets go comes back.
 				return false
 			}
-			if takes(t, inner, r, depth+1) {
+			if takes(own, t, inner, r, depth+1) {
 				return true
 			}
 		}

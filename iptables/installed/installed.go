@@ -29,6 +29,8 @@ type Backend struct {
 	Form Form
 	// Rules are all that it has, foreign ones included, with counters.
 	Rules iptables.Ruleset
+	// Ownership tells which of them are ours.
+	Ownership iptables.Ownership
 	// Faults are about what holds our rules, where that is more than tables of
 	// iptables: the native form has a table of its own.
 	Faults []Fault
@@ -37,17 +39,17 @@ type Backend struct {
 	Token any
 }
 
+// Own returns the rules that are ours.
+func (b *Backend) Own() iptables.Ruleset { return b.Ownership.Of(b.Rules) }
+
 // HasOwn reports whether anything in it is ours, be it a table without rules that
 // something is wrong with.
-func (b *Backend) HasOwn() bool {
-	own := b.Rules.Own()
-	return len(own.Tables) > 0 || len(b.Faults) > 0
-}
+func (b *Backend) HasOwn() bool { return len(b.Own().Tables) > 0 || len(b.Faults) > 0 }
 
 // Has reports whether what is ours in it is what is wanted, and nothing is wrong with
 // it. The order of tables does not matter.
 func (b *Backend) Has(want *iptables.Ruleset) bool {
-	own, wanted := b.Rules.Own(), want.Own()
+	own, wanted := b.Own(), b.Ownership.Of(*want)
 	return len(b.Faults) == 0 && own.Equal(&wanted)
 }
 
@@ -82,6 +84,8 @@ func (c Chain) String() string {
 
 // Namespace is what a network namespace has, as it was at one moment.
 type Namespace struct {
+	// Ownership tells what is ours.
+	Ownership iptables.Ownership
 	// Backends are those that have something, in the order of their forms.
 	Backends []Backend
 	// Chains are the base chains of nf_tables that are of none of these.
@@ -97,7 +101,7 @@ func (n *Namespace) Backend(f Form) Backend {
 			return b
 		}
 	}
-	return Backend{Name: string(f), Form: f, Token: n.Token}
+	return Backend{Name: string(f), Form: f, Ownership: n.Ownership, Token: n.Token}
 }
 
 // Own returns the backends in which something is ours.
@@ -115,7 +119,7 @@ func (n *Namespace) Own() []Backend {
 // of iptables in nf_tables come before those of the native form.
 func (n *Namespace) Path(f Form) Path {
 	b := n.Backend(f)
-	p := Path{Rules: b.Rules, Faults: b.Faults}
+	p := Path{Rules: b.Rules, Ownership: n.Ownership, Faults: b.Faults}
 	if f == Native {
 		p.Before = n.Backend(NFT).Rules
 	}

@@ -28,6 +28,7 @@ func TestBackend(t *testing.T) {
 		"faulty":  {Backend{Rules: want, Faults: fault}, true, false},
 		"a fault": {Backend{Faults: fault}, true, false},
 	} {
+		test.Ownership = iptables.Ownership{Chains: []string{"ISTIO_"}}
 		if test.HasOwn() != test.hasOwn || test.Has(&want) != test.has {
 			t.Errorf("%s: has own: %t, has what is wanted: %t", name, test.HasOwn(), test.Has(&want))
 		}

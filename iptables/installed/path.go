@@ -9,13 +9,20 @@ type Path struct {
 	// Before are tables that packets meet before these: each right before the one of
 	// the same family and name.
 	Before iptables.Ruleset
+	// Ownership tells what of both is ours.
+	Ownership iptables.Ownership
 	// Faults are those of what holds the rules.
 	Faults []Fault
 }
 
 // Alone returns the path through rules that nothing comes before, as those that are
 // wanted.
-func Alone(rules *iptables.Ruleset) *Path { return &Path{Rules: *rules} }
+func Alone(rules iptables.Ruleset, own iptables.Ownership) *Path {
+	return &Path{Rules: rules, Ownership: own}
+}
+
+// Own returns those of the rules that are ours.
+func (p *Path) Own() iptables.Ruleset { return p.Ownership.Of(p.Rules) }
 
 // Disabled reports whether a fault keeps every packet from the rules.
 func (p *Path) Disabled() bool {

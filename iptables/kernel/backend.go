@@ -16,6 +16,9 @@ type Backend interface {
 	// Name is what --backend calls it, such as "iptables-legacy".
 	Name() string
 
+	// Ownership tells which of the rules are ours.
+	Ownership() iptables.Ownership
+
 	// Form returns a plan in the words in which the backend writes it, which
 	// do the same to every packet: long lists of ports grouped, or all lists
 	// as sets. It is what Replace takes and Load returns.

@@ -34,8 +34,18 @@ type Choice struct {
 	Backend Backend
 	// Rules are those that are wanted, in the backend's form.
 	Rules iptables.Ruleset
+	// Doubled is that of the plan.
+	Doubled func(iptables.Ruleset) iptables.Ruleset
 	// Candidates are the backends that were considered, in order.
 	Candidates []Candidate
+}
+
+// beside returns rules of ours such as they can stand beside another set of ours.
+func (c *Choice) beside(rules iptables.Ruleset) iptables.Ruleset {
+	if c.Doubled == nil {
+		return rules
+	}
+	return c.Doubled(rules)
 }
 
 // Candidate is a backend that was considered.
@@ -57,19 +67,20 @@ func (c Candidate) String() string {
 // ErrUnusable is wrapped by the error of [Choose] where no backend can be used.
 var ErrUnusable = errors.New("no usable backend")
 
-// Choose returns the backend of that name, one of [Names], for the rules that are
-// wanted. It reads no rules and makes nothing in any table.
+// Choose returns the backend of that name, one of [Names], for what is ours in a
+// namespace and the rules that are wanted. It reads no rules and makes nothing in any
+// table.
 //
 // Auto takes nf_tables over netlink where the kernel has it and lets us use the
 // xtables extensions that the rules take: every iptables then lists the rules. Where
 // only the extensions are missing it takes the native form, which needs none. Where the
 // kernel has no nf_tables it takes the legacy programs. The choice is returned even
 // with an error, for its candidates.
-func Choose(ctx context.Context, ns *namespace.Namespace, name string, want iptables.Plan) (Choice, error) {
-	netlink, native := nftables.New(ns), nftables.NewNative(ns)
+func Choose(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, name string, want iptables.Plan) (Choice, error) {
+	netlink, native := nftables.New(ns, own), nftables.NewNative(ns, own)
 	compatible := sync.OnceValue(func() iptables.Ruleset { return netlink.Form(want) })
 	c := chooser{
-		namespace: ns,
+		namespace: ns, own: own,
 		exists:    func() error { return netlink.Exists(ctx) },
 		available: func() error { return netlink.Available(ctx, compatible()) },
 		native:    func() error { return native.Available(ctx, native.Form(want)) },
@@ -78,6 +89,7 @@ func Choose(ctx context.Context, ns *namespace.Namespace, name string, want ipta
 	if err != nil {
 		return choice, err
 	}
+	choice.Doubled = want.Doubled
 	if choice.Backend.Name() == NFT {
 		choice.Rules = compatible()
 	} else {
@@ -89,6 +101,7 @@ func Choose(ctx context.Context, ns *namespace.Namespace, name string, want ipta
 // chooser has the kernel's answers replaced in tests.
 type chooser struct {
 	namespace *namespace.Namespace
+	own       iptables.Ownership
 	exists    func() error
 	// available and native are for the two forms of nf_tables.
 	available, native func() error
@@ -150,11 +163,11 @@ func (c chooser) first(ctx context.Context, choice Choice, names []string) (Choi
 func (c chooser) find(ctx context.Context, name string) (backend Backend, about string, err error) {
 	switch name {
 	case NFT:
-		return nftables.New(c.namespace), "", nil
+		return nftables.New(c.namespace, c.own), "", nil
 	case Native:
-		return nftables.NewNative(c.namespace), "", nil
+		return nftables.NewNative(c.namespace, c.own), "", nil
 	}
-	programs, err := xtables.Find(ctx, c.namespace, xtables.Variant(name), xtables.Options{})
+	programs, err := xtables.Find(ctx, c.namespace, c.own, xtables.Variant(name), xtables.Options{})
 	if err != nil {
 		return nil, "", err
 	}

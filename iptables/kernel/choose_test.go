@@ -11,16 +11,20 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 	"github.com/meshtables/meshtables/iptables/kernel/xtables"
 )
+
+// owned tells what is ours in these tests.
+var owned = sidecar.Ownership()
 
 // Backends are chosen by programs and kernels that are there; every test that
 // makes rules has a network namespace of its own (nstest), which takes root.
 
 func choose(t *testing.T, name string) Choice {
 	t.Helper()
-	choice, err := Choose(t.Context(), nstest.Here(t), name, iptables.Plan{})
+	choice, err := Choose(t.Context(), nstest.Here(t), owned, name, iptables.Plan{})
 	if err != nil {
 		nstest.Missing(t, "the test needs the iptables programs: %v", err)
 	}
@@ -29,7 +33,7 @@ func choose(t *testing.T, name string) Choice {
 
 // wanting returns the choice for another plan.
 func wanting(choice Choice, plan iptables.Plan) Choice {
-	choice.Rules = choice.Backend.Form(plan)
+	choice.Rules, choice.Doubled = choice.Backend.Form(plan), plan.Doubled
 	return choice
 }
 
@@ -114,7 +118,7 @@ func TestAutoInOtherUserNamespace(t *testing.T) {
 		for i := range plan.Tables {
 			plan.Tables[i].Append("ISTIO_OUTPUT", iptables.PlannedRule{Rule: c.rule})
 		}
-		choice, err := Choose(t.Context(), nstest.Here(t), Auto, plan)
+		choice, err := Choose(t.Context(), nstest.Here(t), owned, Auto, plan)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -142,7 +146,7 @@ func TestByName(t *testing.T) {
 			t.Errorf("got %s, want %s", got, name)
 		}
 	}
-	_, err := Choose(t.Context(), nstest.Here(t), "banana", iptables.Plan{})
+	_, err := Choose(t.Context(), nstest.Here(t), owned, "banana", iptables.Plan{})
 	if err == nil || err.Error() != "--backend=banana: must be one of auto, iptables-nft, nftables, iptables-legacy, iptables" {
 		t.Errorf("got %v", err)
 	}
@@ -266,7 +270,7 @@ func TestOthers(t *testing.T) {
 				t.Errorf("after removal: got %v, %v", others, err)
 			}
 			have, err := choice.Backend.Load(t.Context())
-			if own := have.Rules.Own(); err != nil || len(own.Tables) != 1 {
+			if own := owned.Of(have.Rules); err != nil || len(own.Tables) != 1 {
 				t.Errorf("the chosen backend's own rules: got %v, %v", own, err)
 			}
 		})

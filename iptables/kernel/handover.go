@@ -18,7 +18,7 @@ import (
 // what it held, and nat lets go in a transaction of its own. Where both take a
 // connection it arrives redirected. The other way needs nothing of the kind: who
 // was not taken by mangle comes to nat later.
-func handover(have, want iptables.Ruleset) (between iptables.Ruleset, ok bool) {
+func handover(own iptables.Ownership, have, want iptables.Ruleset) (between iptables.Ruleset, ok bool) {
 	between.Tables = slices.Clone(want.Tables)
 	for _, family := range iptables.Families() {
 		if !takesOver(have.Table(family, iptables.Mangle), want.Table(family, iptables.Mangle)) {
@@ -28,8 +28,8 @@ func handover(have, want iptables.Ruleset) (between iptables.Ruleset, ok bool) {
 		if old == nil || nat == nil {
 			continue
 		}
-		if own := old.Own(); len(own.Chains) > 0 {
-			*nat, ok = own, true
+		if ours := own.OfTable(old); len(ours.Chains) > 0 {
+			*nat, ok = ours, true
 		}
 	}
 	return between, ok

@@ -16,12 +16,12 @@ func inMangle(target iptables.Target) iptables.Ruleset {
 
 func TestHandover(t *testing.T) {
 	redirect, tproxy := form.IPTables(natRules(iptables.Redirect{})), inMangle(iptables.TProxy{Port: 15006})
-	between, ok := handover(redirect, tproxy)
+	between, ok := handover(owned, redirect, tproxy)
 	if !ok {
 		t.Fatal("from REDIRECT to TPROXY nothing stands in between")
 	}
 	for _, f := range iptables.Families() {
-		old := redirect.Table(f, iptables.Nat).Own()
+		old := owned.OfTable(redirect.Table(f, iptables.Nat))
 		if nat := between.Table(f, iptables.Nat); !nat.Equal(&old) {
 			t.Errorf("%s nat in between is %v, want what it was: %v", f, nat, old)
 		}
@@ -40,7 +40,7 @@ func TestHandover(t *testing.T) {
 		"to nothing":              {redirect, iptables.Ruleset{}},
 		"to other marks":          {redirect, inMangle(iptables.SetMark{Value: 1})},
 	} {
-		if _, ok := handover(c.have, c.want); ok {
+		if _, ok := handover(owned, c.have, c.want); ok {
 			t.Errorf("%s something stands in between", name)
 		}
 	}

@@ -68,7 +68,7 @@ func Install(ctx context.Context, ns *namespace.Namespace, choice Choice, routin
 	if additions := changes.Additions(); len(additions) > 0 {
 		steps = append(steps, route(ns, additions))
 	}
-	steps = append(steps, change(holding{choice.Backend, found.Backend(chosen)}, choice.Rules, others)...)
+	steps = append(steps, change(&choice, found.Backend(chosen), others)...)
 	if removals := changes.Removals(); len(removals) > 0 {
 		steps = append(steps, route(ns, removals))
 	}
@@ -89,7 +89,8 @@ func (i *Installed) others(chosen installed.Form) []holding {
 
 // change returns the steps from what stands in the chosen backend and in others to
 // rules that stand in the chosen one only.
-func change(chosen holding, rules iptables.Ruleset, others []holding) []step {
+func change(choice *Choice, have installed.Backend, others []holding) []step {
+	chosen, rules := holding{choice.Backend, have}, choice.Rules
 	if chosen.have.Has(&rules) {
 		return remove(others)
 	}
@@ -97,32 +98,34 @@ func change(chosen holding, rules iptables.Ruleset, others []holding) []step {
 		return rewrite(chosen, rules)
 	}
 	var steps []step
-	first := sociable(rules)
+	first := choice.beside(rules)
 	if from, native, ok := movable(chosen.Backend, others, rules); ok {
 		steps = append(steps, move(from, native, chosen.have, first))
 		others = slices.DeleteFunc(others, func(o holding) bool { return o.have.Form == from.have.Form })
 	} else {
 		for i := range others {
 			if o := &others[i]; len(rules.Tables) > 0 {
-				now := sociable(o.have.Rules)
-				steps = append(steps, between(*o, now.Own())...)
-				o.have = after(now)
+				now := choice.beside(o.have.Own())
+				steps = append(steps, between(*o, now)...)
+				*o = o.after(now)
 			}
 		}
 		steps = append(steps, rewrite(chosen, first)...)
 	}
 	steps = append(steps, remove(others)...)
-	return append(steps, between(holding{chosen.Backend, after(first)}, rules)...)
+	return append(steps, between(chosen.after(first), rules)...)
 }
 
-// after is what a backend has when rules have been replaced, as far as the next change
-// has to know it.
-func after(rules iptables.Ruleset) installed.Backend { return installed.Backend{Rules: rules} }
+// after returns the backend with what it has when rules have been replaced, as far as the
+// next change has to know it.
+func (h holding) after(rules iptables.Ruleset) holding {
+	return holding{h.Backend, installed.Backend{Rules: rules, Ownership: h.have.Ownership}}
+}
 
 // rewrite returns the steps from what a backend has to what is wanted.
 func rewrite(h holding, want iptables.Ruleset) []step {
-	if held, ok := handover(h.have.Rules, want); ok {
-		return []step{replace(h, held), replace(holding{h.Backend, after(held)}, want)}
+	if held, ok := handover(h.have.Ownership, h.have.Rules, want); ok {
+		return []step{replace(h, held), replace(h.after(held), want)}
 	}
 	return []step{replace(h, want)}
 }
@@ -130,7 +133,7 @@ func rewrite(h holding, want iptables.Ruleset) []step {
 // between returns the step from what a backend has to what is wanted, if the rules
 // differ.
 func between(h holding, want iptables.Ruleset) []step {
-	if own, wanted := h.have.Rules.Own(), want.Own(); own.Equal(&wanted) {
+	if own, wanted := h.have.Own(), h.have.Ownership.Of(want); own.Equal(&wanted) {
 		return nil
 	}
 	return []step{replace(h, want)}
@@ -200,7 +203,7 @@ func replace(h holding, want iptables.Ruleset) step {
 			if err != nil {
 				return err
 			}
-			return h.Replace(ctx, now, h.have.Rules.Own())
+			return h.Replace(ctx, now, h.have.Own())
 		},
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
+	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 	"github.com/meshtables/meshtables/iptables/kernel/xtables"
@@ -34,6 +36,7 @@ func natRules(target iptables.Target) iptables.Plan {
 // savingMarks returns rules some of which are others while the rules move.
 func savingMarks() iptables.Plan {
 	p := natRules(iptables.Return)
+	p.Doubled = sidecar.Default().Plan(host.Host{}).Rules.Doubled
 	mangle := p.Table(iptables.Mangle)
 	mangle.Append(iptables.Prerouting, iptables.PlannedRule{Rule: iptables.Rule{Target: iptables.Jump{Chain: "ISTIO_PREROUTING"}}})
 	mangle.Append("ISTIO_PREROUTING", iptables.PlannedRule{Rule: iptables.Rule{

@@ -21,7 +21,7 @@ func movable(chosen Backend, others []holding, want iptables.Ruleset) (from hold
 	}
 	for _, other := range others {
 		if other.have.Form == installed.NFT {
-			_, switches := handover(other.have.Rules, want)
+			_, switches := handover(other.have.Ownership, other.have.Rules, want)
 			return other, native, !switches
 		}
 	}
@@ -33,27 +33,10 @@ func move(from holding, native *nftables.Backend, have installed.Backend, want i
 		do: func(ctx context.Context) error { return native.Take(ctx, have, want) },
 		undo: func(ctx context.Context) error {
 			// The new rules go only when the old ones are back.
-			if err := from.Replace(ctx, installed.Backend{}, from.have.Rules.Own()); err != nil {
+			if err := from.Replace(ctx, installed.Backend{}, from.have.Own()); err != nil {
 				return err
 			}
-			return native.Replace(ctx, after(want), have.Rules.Own())
+			return native.Replace(ctx, installed.Backend{}, have.Own())
 		},
 	}
-}
-
-// sociable returns rules that can be met by packets that meet another set of ours
-// too, as they do while the rules move from one backend to another.
-//
-// In TPROXY mode, what the first set has handed to the proxy would look to the
-// second like what the proxy sends, for it has the mark: saved with a client's
-// connection, the mark would turn the answers to the client back. What the proxy
-// sends to the application comes by loopback, so as long as there are two sets,
-// marks of nothing else are saved.
-func sociable(rules iptables.Ruleset) iptables.Ruleset {
-	return rules.Map(func(c *iptables.Chain, r iptables.Rule) iptables.Rule {
-		if _, saves := r.Target.(iptables.SaveMark); saves && iptables.IsOwn(c.Name) {
-			r.In = iptables.Interface{Name: "lo"}
-		}
-		return r
-	})
 }

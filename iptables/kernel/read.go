@@ -40,15 +40,19 @@ type Installed struct {
 //
 // It is an error if nf_tables cannot be read: who may not ask does not know that nothing
 // is there.
-func Read(ctx context.Context, ns *namespace.Namespace) (Installed, error) {
-	return ReadBy(ctx, ns, nil)
+func Read(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership) (Installed, error) {
+	return read(ctx, ns, own, nil)
 }
 
 // ReadBy is Read where a backend was asked for. What programs that were asked for are about
 // is read by them, as they refuse what they cannot write; and it is an error if the
 // backend's form cannot be read.
-func ReadBy(ctx context.Context, ns *namespace.Namespace, asked Backend) (i Installed, err error) {
-	i.namespace = ns
+func ReadBy(ctx context.Context, ns *namespace.Namespace, asked Backend) (Installed, error) {
+	return read(ctx, ns, asked.Ownership(), asked)
+}
+
+func read(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, asked Backend) (i Installed, err error) {
+	i.namespace, i.Ownership = ns, own
 	programs, byPrograms := asked.(*xtables.Backend)
 	var theirs installed.Backend
 	if byPrograms {
@@ -67,15 +71,15 @@ func ReadBy(ctx context.Context, ns *namespace.Namespace, asked Backend) (i Inst
 	} else if err := i.readLegacy(ctx); err != nil {
 		i.Unread = errors.Join(i.Unread, err)
 	}
-	i.routing, i.routingErr = routes.Read(ctx, ns)
+	i.routing, i.routingErr = routes.Read(ctx, ns, own)
 	return i, nil
 }
 
 // readNFTables reads what is in nf_tables, if the kernel has it.
-func (i *Installed) readNFTables(ctx context.Context, asked Backend) (err error) {
-	i.Namespace, err = nftables.Read(ctx, i.namespace)
-	i.HasNFTables = err == nil
+func (i *Installed) readNFTables(ctx context.Context, asked Backend) error {
+	found, err := nftables.Read(ctx, i.namespace, i.Ownership)
 	if err == nil {
+		i.Namespace, i.HasNFTables = found, true
 		return nil
 	}
 	if _, over := asked.(*nftables.Backend); over || ctx.Err() != nil {
@@ -85,7 +89,7 @@ func (i *Installed) readNFTables(ctx context.Context, asked Backend) (err error)
 	if errors.Is(err, fs.ErrPermission) {
 		return unread
 	}
-	i.HasNFTables = nftables.New(i.namespace).Exists(ctx) == nil
+	i.HasNFTables = nftables.New(i.namespace, i.Ownership).Exists(ctx) == nil
 	switch {
 	case !i.HasNFTables:
 		return nil
@@ -124,7 +128,7 @@ func (i *Installed) readLegacy(ctx context.Context) error {
 	if len(tables) == 0 {
 		return nil
 	}
-	programs, err := xtables.Find(ctx, i.namespace, xtables.Legacy, xtables.Options{})
+	programs, err := xtables.Find(ctx, i.namespace, i.Ownership, xtables.Legacy, xtables.Options{})
 	if err != nil {
 		return fmt.Errorf("there are legacy tables (%s): %w", strings.Join(tables, ", "), err)
 	}
@@ -155,7 +159,7 @@ func (i *Installed) backend(f installed.Form) Backend {
 	case f == installed.Legacy:
 		return i.legacy
 	case f == installed.Native:
-		return nftables.NewNative(i.namespace)
+		return nftables.NewNative(i.namespace, i.Ownership)
 	}
-	return nftables.New(i.namespace)
+	return nftables.New(i.namespace, i.Ownership)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 	"github.com/meshtables/meshtables/iptables/namespace"
@@ -20,7 +21,7 @@ import (
 func TestRead(t *testing.T) {
 	t.Parallel()
 	nstest.Enter(t)
-	found, err := Read(t.Context(), nstest.Here(t))
+	found, err := Read(t.Context(), nstest.Here(t), sidecar.Ownership())
 	if err != nil || len(found.Backends)+len(found.Chains) > 0 || found.Unread != nil || !found.HasNFTables {
 		t.Fatalf("in an empty namespace: got %v, %v", found, err)
 	}
@@ -40,7 +41,7 @@ func TestRead(t *testing.T) {
 	defer ns.Close()
 	there := make(chan Installed, 1)
 	go func() {
-		found, err := Read(t.Context(), ns)
+		found, err := Read(t.Context(), ns, sidecar.Ownership())
 		if err != nil {
 			t.Error(err)
 		}

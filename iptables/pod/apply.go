@@ -31,7 +31,7 @@ type Applied struct {
 // name, one of [kernel.Names]. An error means that everything is as it was before, or says
 // that it is not.
 func Apply(ctx context.Context, ns *namespace.Namespace, p *Plan, backend string) (Applied, error) {
-	choice, err := kernel.Choose(ctx, ns, backend, p.Rules)
+	choice, err := kernel.Choose(ctx, ns, p.Policy.Ownership(), backend, p.Rules)
 	applied := Applied{Candidates: choice.Candidates}
 	if err != nil {
 		return applied, fmt.Errorf("nothing was changed: %w", err)
@@ -52,8 +52,8 @@ func Apply(ctx context.Context, ns *namespace.Namespace, p *Plan, backend string
 }
 
 // Remove removes everything that is ours, from every backend.
-func Remove(ctx context.Context, ns *namespace.Namespace, backend string) (Applied, error) {
-	choice, err := kernel.Choose(ctx, ns, backend, iptables.Plan{})
+func Remove(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, backend string) (Applied, error) {
+	choice, err := kernel.Choose(ctx, ns, own, backend, iptables.Plan{})
 	removed := Applied{Candidates: choice.Candidates}
 	if err != nil {
 		return removed, fmt.Errorf("nothing was changed: %w", err)

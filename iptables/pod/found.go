@@ -24,13 +24,13 @@ type Found struct {
 
 // Find reads what is installed. A backend that is asked for by its name has to be there;
 // with [kernel.Auto] none is chosen.
-func Find(ctx context.Context, ns *namespace.Namespace, backend string) (Found, error) {
+func Find(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, backend string) (Found, error) {
 	var f Found
 	var err error
 	if backend == kernel.Auto {
-		f.Installed, err = kernel.Read(ctx, ns)
+		f.Installed, err = kernel.Read(ctx, ns, own)
 	} else {
-		err = f.findBy(ctx, ns, backend)
+		err = f.findBy(ctx, ns, own, backend)
 	}
 	if err != nil {
 		return f, err
@@ -43,8 +43,8 @@ func Find(ctx context.Context, ns *namespace.Namespace, backend string) (Found, 
 	return f, nil
 }
 
-func (f *Found) findBy(ctx context.Context, ns *namespace.Namespace, backend string) error {
-	choice, err := kernel.Choose(ctx, ns, backend, iptables.Plan{})
+func (f *Found) findBy(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, backend string) error {
+	choice, err := kernel.Choose(ctx, ns, own, backend, iptables.Plan{})
 	f.Candidates = choice.Candidates
 	if err != nil {
 		return err

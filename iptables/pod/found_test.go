@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel"
 )
@@ -12,7 +13,9 @@ import (
 func holding(f installed.Form, chain string) installed.Backend {
 	table := iptables.NewTable(iptables.IPv4, iptables.Nat)
 	table.Append(chain, iptables.Rule{Target: iptables.Return})
-	return installed.Backend{Name: string(f), Form: f, Rules: iptables.Ruleset{Tables: []iptables.Table{table}}}
+	return installed.Backend{
+		Name: string(f), Form: f, Rules: iptables.Ruleset{Tables: []iptables.Table{table}}, Ownership: sidecar.Ownership(),
+	}
 }
 
 // What is compared, and what is explained, follows from where rules of ours are.

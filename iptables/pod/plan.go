@@ -18,6 +18,7 @@ import (
 
 // Plan is what is to be captured, and why.
 type Plan struct {
+	Policy capture.Policy
 	Wanted capture.Wanted
 	Host   host.Host
 	// ResolvConf is the file that the name servers are from.
@@ -26,10 +27,10 @@ type Plan struct {
 	capture.Capture
 }
 
-// NewPlan reads what the options leave to the namespace and returns what follows from
+// NewPlan reads what the options of a policy leave to the namespace and returns what follows from
 // both. It changes nothing.
-func NewPlan(ctx context.Context, ns *namespace.Namespace, wanted capture.Wanted) (Plan, error) {
-	p := Plan{Wanted: wanted}
+func NewPlan(ctx context.Context, ns *namespace.Namespace, policy capture.Policy, wanted capture.Wanted) (Plan, error) {
+	p := Plan{Policy: policy, Wanted: wanted}
 	var known bool
 	needed, instead := wanted.NeedsNameServers()
 	p.ResolvConf, known = resolvConf(ns, needed)

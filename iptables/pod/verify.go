@@ -54,7 +54,7 @@ func (v *Verification) IsAsWanted() bool {
 // Verify compares what is installed with a plan, in the form of [Found.Compared]. It is an
 // error if something that may hold rules of ours cannot be read.
 func Verify(ctx context.Context, ns *namespace.Namespace, p *Plan, backend string) (Verification, error) {
-	f, err := Find(ctx, ns, backend)
+	f, err := Find(ctx, ns, p.Policy.Ownership(), backend)
 	v := Verification{Candidates: f.Candidates}
 	if err == nil {
 		err = f.Unread
@@ -73,7 +73,8 @@ func Verify(ctx context.Context, ns *namespace.Namespace, p *Plan, backend strin
 	at := f.Compared()
 	want, path := kernel.InForm(at.Form, p.Rules), f.Path(at.Form)
 	v.Backend, v.Faults, v.Rules = at.Name, installed.Texts(path.Faults), verify.Rules(&want, &path)
-	v.Warnings = ChainsFirst(&f.Namespace, at.Form, &path.Rules)
+	ours := path.Own()
+	v.Warnings = ChainsFirst(&f.Namespace, at.Form, &ours)
 	var others []installed.Backend
 	for _, other := range f.Ours {
 		if other.Form != at.Form {
@@ -81,7 +82,7 @@ func Verify(ctx context.Context, ns *namespace.Namespace, p *Plan, backend strin
 			v.Elsewhere = append(v.Elsewhere, Misplaced{
 				Backend: other.Name,
 				Faults:  installed.Texts(other.Faults),
-				Rules:   append([]verify.Difference{}, verify.Rules(&iptables.Ruleset{}, installed.Alone(&other.Rules))...),
+				Rules:   append([]verify.Difference{}, verify.Rules(&iptables.Ruleset{}, installed.Alone(other.Rules, other.Ownership))...),
 			})
 		}
 	}
@@ -106,9 +107,9 @@ func onlyDifference(p *Plan, want *iptables.Ruleset, have *installed.Path, other
 		return ""
 	case len(others) == 0 && verify.CommentsOnly(want, have):
 		return OnlyComments
-	case len(others) == 1 && len(have.Rules.Own().Tables) == 0 && len(others[0].Faults) == 0:
+	case len(others) == 1 && len(have.Own().Tables) == 0 && len(others[0].Faults) == 0:
 		there := kernel.InForm(others[0].Form, p.Rules)
-		if len(verify.Rules(&there, installed.Alone(&others[0].Rules))) == 0 {
+		if len(verify.Rules(&there, installed.Alone(others[0].Rules, others[0].Ownership))) == 0 {
 			return OnlyBackend
 		}
 	}

@@ -48,7 +48,7 @@ func afterwards(ctx context.Context, ns *namespace.Namespace, choice kernel.Choi
 	found, form := report.Before, kernel.FormOf(choice.Backend)
 	warnings := ChainsFirst(&found.Namespace, form, &choice.Rules)
 	path := found.Path(form)
-	if !foreign.IsIn(&path.Rules) && !foreign.IsIn(&path.Before) {
+	if !foreign.IsOn(&path) {
 		return warnings, nil
 	}
 	if report.Changed {

@@ -149,9 +149,9 @@ func appendNew(all []netip.Addr, x netip.Addr) []netip.Addr {
 func (p *planner) isOwn(a netip.Addr) bool { return slices.Contains(p.addresses, a) }
 
 // ownAddress returns the first address by which others can reach the namespace.
-func ownAddress(addresses []netip.Addr, f iptables.Family) netip.Addr {
-	for _, a := range addresses {
-		if iptables.FamilyOf(a) == f && iptables.IsReachable(a) {
+func (p *planner) ownAddress() netip.Addr {
+	for _, a := range p.addresses {
+		if iptables.FamilyOf(a) == p.family && p.ownership.IsReachable(a) {
 			return a
 		}
 	}

@@ -10,7 +10,7 @@ import (
 // planInbound plans a connection of someone outside that is captured, or where
 // rules list ports one for each of these.
 func (p *planner) planInbound() {
-	own := ownAddress(p.addresses, p.family)
+	own := p.ownAddress()
 	for _, by := range linksOutside(p.outside, p.family) {
 		a := own
 		if !a.IsValid() {
@@ -51,7 +51,7 @@ func (p *planner) planClient(own, client netip.Addr, mark uint32) {
 // the namespace's own address; that comes in again. The proxy's connections to the
 // application come from an address of their own and must not.
 func (p *planner) planSelf() {
-	own := ownAddress(p.addresses, p.family)
+	own := p.ownAddress()
 	if p.proxy == nil || !own.IsValid() {
 		return
 	}

@@ -16,6 +16,7 @@ import (
 // planner collects the attempts of one family.
 type planner struct {
 	rules     *iptables.Ruleset
+	ownership iptables.Ownership
 	family    iptables.Family
 	addresses []netip.Addr // of the namespace, of any family
 	outside   string       // the interface by which someone outside comes in
@@ -31,11 +32,11 @@ type planner struct {
 // plan returns what to try, and steps for what the rules capture but nothing that
 // could be tried stands for.
 func plan(want Want) (attempts []*attempt, untried []Step) {
-	own := want.Rules.Own()
-	in, ordinaryID := outsideName(), explain.OrdinaryID(installed.Alone(&own))
+	own := want.Ownership.Of(want.Rules)
+	in, ordinaryID := outsideName(), explain.OrdinaryID(&installed.Path{Rules: own})
 	for _, f := range iptables.Families() {
 		p := planner{
-			rules: &own, family: f, outside: in, ordinaryID: ordinaryID,
+			rules: &own, ownership: want.Ownership, family: f, outside: in, ordinaryID: ordinaryID,
 			routes: make(map[netip.Addr]route), ports: make(map[string]knownPorts),
 		}
 		for _, prefix := range want.Addresses {

@@ -25,6 +25,8 @@ type Want struct {
 	// Rules are those that have to be in force. Only what is ours of them is
 	// looked at, so that foreign rules which get in the way are found out.
 	Rules iptables.Ruleset
+	// Ownership tells which of them are ours.
+	Ownership iptables.Ownership
 	// Addresses are those of the namespace.
 	Addresses []netip.Prefix
 	// Timeout bounds how long connections may take, all together, from when the last of

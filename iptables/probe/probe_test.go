@@ -33,6 +33,7 @@ func enter(t *testing.T) Want {
 	addresses := []netip.Prefix{netip.MustParsePrefix("10.1.0.7/24")}
 	return Want{
 		Rules:     form.IPTables(sidecar.Default().Plan(host.Host{Addresses: addresses}).Rules),
+		Ownership: sidecar.Ownership(),
 		Addresses: addresses,
 		Timeout:   5 * time.Second,
 	}
@@ -40,7 +41,7 @@ func enter(t *testing.T) Want {
 
 func install(t *testing.T, rules iptables.Ruleset) {
 	t.Helper()
-	if err := nftables.New(nstest.Here(t)).Replace(t.Context(), installed.Backend{}, rules); err != nil {
+	if err := nftables.New(nstest.Here(t), sidecar.Ownership()).Replace(t.Context(), installed.Backend{}, rules); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -28,7 +28,10 @@ func describe(c Change, err error) error {
 	case errors.Is(err, unix.EPERM):
 		hint = "\nhint: run with the capability NET_ADMIN"
 	case c.Object.Kind == Rule && (errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EAFNOSUPPORT)):
-		hint = "\nhint: the kernel has no policy routing (CONFIG_IP_MULTIPLE_TABLES, CONFIG_IPV6_MULTIPLE_TABLES); --mode=REDIRECT needs none"
+		hint = "\nhint: the kernel has no policy routing (CONFIG_IP_MULTIPLE_TABLES, CONFIG_IPV6_MULTIPLE_TABLES)"
+		if c.Object.Without != "" {
+			hint += "; " + c.Object.Without + " needs none"
+		}
 	}
 	return fmt.Errorf("failed to change routing: %s: %w%s", c, err, hint)
 }

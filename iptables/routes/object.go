@@ -33,20 +33,13 @@ type Object struct {
 	// chooses it: before all but the first, "lookup local". Of a Route it is the
 	// metric, 0 where the kernel chooses it.
 	Priority uint32
+	// Without is the option that needs no such Rule; see [iptables.Routing].
+	Without string
 }
-
-// passthrough is the address that no one but us puts on the loopback interface.
-var passthrough = iptables.IPv6.Passthrough()
-
-// The mark and table that istio-iptables uses unless told otherwise.
-const (
-	referenceMark  = 1337
-	referenceTable = 133
-)
 
 // does returns the object without what makes no difference to packets.
 func (o Object) does() Object {
-	o.Protocol, o.Priority = 0, 0
+	o.Protocol, o.Priority, o.Without = 0, 0, ""
 	return o
 }
 
@@ -98,10 +91,6 @@ const (
 func objects(want iptables.Routing) ([]Object, error) {
 	var wanted []Object
 	for _, p := range want.Addresses {
-		// Others could not be told from foreign ones when they have to go.
-		if p != passthrough {
-			return nil, fmt.Errorf("address %s is not %s, the only one that is ever put on the loopback interface", p, passthrough)
-		}
 		wanted = append(wanted, Object{Kind: Address, Family: iptables.FamilyOf(p.Addr()), Prefix: p})
 	}
 	if len(want.Families) == 0 {
@@ -117,7 +106,7 @@ func objects(want iptables.Routing) ([]Object, error) {
 		wanted = append(wanted, Object{Kind: Route, Family: f, Table: want.Table, Protocol: Protocol})
 	}
 	for _, f := range want.Families {
-		wanted = append(wanted, Object{Kind: Rule, Family: f, Mark: want.Mark, Table: want.Table, Protocol: Protocol})
+		wanted = append(wanted, Object{Kind: Rule, Family: f, Mark: want.Mark, Table: want.Table, Protocol: Protocol, Without: want.Without})
 	}
 	return wanted, nil
 }

@@ -7,8 +7,7 @@
 // [Read] tells what a network namespace holds, [State.Diff] what has to be changed.
 // Rules and routes carry the routing protocol number [Protocol], so that they are found again
 // whatever mark and table they were made for. The same things made by others are
-// used, not doubled, and never removed; the one exception is what
-// istio-iptables leaves behind with its default numbers, which counts as ours.
+// used, not doubled, and never removed, but for those that [iptables.Ownership] names.
 package routes
 
 import "github.com/meshtables/meshtables/iptables"

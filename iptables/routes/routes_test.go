@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 	"github.com/meshtables/meshtables/iptables/routes"
@@ -21,7 +22,7 @@ import (
 
 var (
 	passthrough = []netip.Prefix{netip.MustParsePrefix("::6/128")}
-	tproxy      = iptables.Routing{Mark: 1337, Table: 133, Families: iptables.Families(), Addresses: passthrough}
+	tproxy      = iptables.Routing{Mark: 1337, Table: 133, Families: iptables.Families(), TableOption: "--tproxy-table", Addresses: passthrough}
 	moved       = iptables.Routing{Mark: 7, Table: 1234, Families: iptables.Families(), Addresses: passthrough}
 )
 
@@ -159,7 +160,7 @@ func TestConflict(t *testing.T) {
 			run(t, conflict)
 			before := installed(t)
 			_, err := change(t, t.Context(), tproxy)
-			if !errors.Is(err, routes.ErrConflict) || !strings.Contains(err.Error(), "\nhint: choose an unused routing table") {
+			if !errors.Is(err, routes.ErrConflict) || !strings.Contains(err.Error(), "\nhint: choose an unused routing table with --tproxy-table") {
 				t.Errorf("got %v", err)
 			}
 			expect(t, "after the failure", before)
@@ -231,7 +232,7 @@ func TestChangesAreCommands(t *testing.T) {
 		run(t, c.String())
 	}
 	expect(t, "after the commands", tproxyRouting)
-	state, err := routes.Read(t.Context(), nstest.Here(t))
+	state, err := routes.Read(t.Context(), nstest.Here(t), sidecar.Ownership())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,7 +313,7 @@ func run(t *testing.T, commands ...string) {
 // diff returns the changes that make the network namespace hold what is wanted.
 func diff(t *testing.T, ctx context.Context, want iptables.Routing) (routes.Changes, error) {
 	t.Helper()
-	there, err := routes.Read(ctx, nstest.Here(t))
+	there, err := routes.Read(ctx, nstest.Here(t), sidecar.Ownership())
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 
 // State is what a network namespace holds, as it was read.
 type State struct {
+	ownership iptables.Ownership
 	// objects are those that we could have made, whoever made them: addresses,
 	// routes, then rules, each in the kernel's order.
 	objects []Object
@@ -39,8 +40,8 @@ type table struct {
 }
 
 // Read reads what a network namespace holds. It changes nothing.
-func Read(ctx context.Context, ns *namespace.Namespace) (*State, error) {
-	s := State{foreign: make(map[table]bool), noIPv6: host.CheckIPv6(ns)}
+func Read(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership) (*State, error) {
+	s := State{ownership: own, foreign: make(map[table]bool), noIPv6: host.CheckIPv6(ns)}
 	lo, err := loopback(ctx, ns)
 	if err != nil {
 		return nil, fmt.Errorf("failed to find the loopback interface: %w", err)
@@ -71,12 +72,12 @@ func loopback(ctx context.Context, ns *namespace.Namespace) (lo netlink.Link, er
 }
 
 func (s *State) readAddresses(ctx context.Context, ns *namespace.Namespace, lo netlink.Link) error {
-	addrs, err := namespace.List(ctx, ns, func(h *netlink.Handle) ([]netlink.Addr, error) { return h.AddrList(lo, netlink.FAMILY_V6) })
+	addrs, err := namespace.List(ctx, ns, func(h *netlink.Handle) ([]netlink.Addr, error) { return h.AddrList(lo, netlink.FAMILY_ALL) })
 	for _, a := range addrs {
 		addr, _ := netip.AddrFromSlice(a.IP)
 		bits, _ := a.Mask.Size()
-		if p := netip.PrefixFrom(addr, bits); p == passthrough {
-			s.objects = append(s.objects, Object{Kind: Address, Family: iptables.IPv6, Prefix: p})
+		if p := netip.PrefixFrom(addr.Unmap(), bits); slices.Contains(s.ownership.Addresses, p) {
+			s.objects = append(s.objects, Object{Kind: Address, Family: iptables.FamilyOf(p.Addr()), Prefix: p})
 		}
 	}
 	return err
@@ -125,7 +126,7 @@ func (s *State) readRules(ctx context.Context, ns *namespace.Namespace, family i
 		if usable {
 			s.objects = append(s.objects, rule)
 		}
-		if !usable || !s.own(rule) {
+		if !usable || !s.owns(rule) {
 			s.foreign[table{family, rule.Table}] = true
 		}
 	}
@@ -141,17 +142,18 @@ func isMarkLookup(r netlink.Rule) bool {
 	return r.Mark != 0 && r.Mask != nil && *r.Mask == iptables.FullMask && r.Table != 0 && r == *plain
 }
 
-// own reports whether an object is ours. Those of the reference carry no number
-// of its own, but its default mark and its default table together do as well, as
-// long as nobody else uses the table.
-func (s *State) own(o Object) bool {
-	switch o.Kind {
-	case Address:
-		return o.Prefix == passthrough
-	case Route:
-		return o.Protocol == Protocol || o.Table == referenceTable && !s.foreign[table{o.Family, o.Table}]
+// owns reports whether an object is ours.
+func (s *State) owns(o Object) bool {
+	switch {
+	case o.Kind == Address:
+		return slices.Contains(s.ownership.Addresses, o.Prefix)
+	case o.Protocol == Protocol:
+		return true
+	case o.Kind == Route:
+		return !s.foreign[table{o.Family, o.Table}] &&
+			slices.ContainsFunc(s.ownership.Lookups, func(l iptables.Lookup) bool { return l.Table == o.Table })
 	default:
-		return o.Protocol == Protocol || o.Mark == referenceMark && o.Table == referenceTable
+		return slices.Contains(s.ownership.Lookups, iptables.Lookup{Mark: o.Mark, Table: o.Table})
 	}
 }
 
@@ -160,7 +162,7 @@ func (s *State) own(o Object) bool {
 func (s *State) Own() []Object {
 	var own []Object
 	for _, o := range s.objects {
-		if s.own(o) {
+		if s.owns(o) {
 			own = append(own, o)
 		}
 	}
@@ -178,6 +180,12 @@ func (s *State) Own() []Object {
 // The error wraps [ErrConflict] where the table already routes packets
 // elsewhere, and host.ErrNoIPv6 where IPv6 is wanted and there is none.
 func (s *State) Diff(want iptables.Routing) (Changes, error) {
+	for _, p := range want.Addresses {
+		// It could not be told from a foreign one when it has to go.
+		if !slices.Contains(s.ownership.Addresses, p) {
+			return nil, fmt.Errorf("address %s is none of those that are ever put on the loopback interface", p)
+		}
+	}
 	wanted, err := objects(want)
 	if err != nil {
 		return nil, err
@@ -187,7 +195,7 @@ func (s *State) Diff(want iptables.Routing) (Changes, error) {
 	for _, w := range wanted {
 		i := s.find(w)
 		if i < 0 {
-			if err := s.allows(w); err != nil {
+			if err := s.allows(w, want.TableOption); err != nil {
 				return nil, err
 			}
 			changes = append(changes, Change{Add, w})
@@ -196,7 +204,7 @@ func (s *State) Diff(want iptables.Routing) (Changes, error) {
 		keep[i] = true
 	}
 	for i, o := range slices.Backward(s.objects) {
-		if s.own(o) && !keep[i] {
+		if s.owns(o) && !keep[i] {
 			changes = append(changes, Change{Delete, o})
 		}
 	}
@@ -211,7 +219,7 @@ func (s *State) find(w Object) int {
 		if o.does() != w.does() {
 			continue
 		}
-		if s.own(o) {
+		if s.owns(o) {
 			return i
 		}
 		if found < 0 {
@@ -221,8 +229,8 @@ func (s *State) find(w Object) int {
 	return found
 }
 
-// allows returns nil where the object can be added.
-func (s *State) allows(w Object) error {
+// allows returns nil where the object can be added; its table is that of an option.
+func (s *State) allows(w Object, option string) error {
 	if w.Family == iptables.IPv6 {
 		if s.noIPv6 != nil {
 			return s.noIPv6
@@ -233,8 +241,11 @@ func (s *State) allows(w Object) error {
 	}
 	for _, r := range s.defaults {
 		if r.Table == int(w.Table) && r.Family == netlinkFamily(w.Family) {
-			return fmt.Errorf("%w: table %d already holds another %s default route\n"+
-				"hint: choose an unused routing table with --tproxy-table", ErrConflict, w.Table, w.Family)
+			hint := "\nhint: choose an unused routing table"
+			if option != "" {
+				hint += " with " + option
+			}
+			return fmt.Errorf("%w: table %d already holds another %s default route%s", ErrConflict, w.Table, w.Family, hint)
 		}
 	}
 	if !s.loopbackUp {

@@ -52,11 +52,10 @@ var tables = [...]string{iptables.Raw, iptables.Mangle, iptables.Nat}
 // they are the same.
 func flows(b *Backend) []flow {
 	var all []flow
-	rs := &b.Rules
 	for _, hook := range hooks {
 		for _, table := range tables {
-			all = append(all, starts(rs, table, true, func(t *iptables.Table) []string {
-				own := t.Own()
+			all = append(all, b.starts(table, true, func(t *iptables.Table) []string {
+				own := b.Ownership.OfTable(t)
 				if own.Chain(hook) == nil {
 					return nil
 				}
@@ -65,7 +64,7 @@ func flows(b *Backend) []flow {
 		}
 	}
 	for _, table := range tables {
-		all = append(all, starts(rs, table, false, unreached)...)
+		all = append(all, b.starts(table, false, b.unreached)...)
 	}
 	_, disabled := installed.Disabling(b.Faults)
 	for i := range all {
@@ -75,9 +74,9 @@ func flows(b *Backend) []flow {
 }
 
 // starts returns the flows that start at chains of a table.
-func starts(rs *iptables.Ruleset, table string, reached bool, chains func(*iptables.Table) []string) []flow {
+func (b *Backend) starts(table string, reached bool, chains func(*iptables.Table) []string) []flow {
 	var all []flow
-	v4, v6 := rs.Table(iptables.IPv4, table), rs.Table(iptables.IPv6, table)
+	v4, v6 := b.Rules.Table(iptables.IPv4, table), b.Rules.Table(iptables.IPv6, table)
 	var names4, names6 []string
 	if v4 != nil {
 		names4 = chains(v4)
@@ -87,20 +86,20 @@ func starts(rs *iptables.Ruleset, table string, reached bool, chains func(*iptab
 	}
 	for _, name := range names4 {
 		together := []*iptables.Table{v4}
-		if i := slices.Index(names6, name); i >= 0 && sameShape(v4, v6, name, make(map[string]bool)) {
+		if i := slices.Index(names6, name); i >= 0 && b.sameShape(v4, v6, name, make(map[string]bool)) {
 			together = append(together, v6)
 			names6 = slices.Delete(names6, i, i+1)
 		}
-		all = append(all, newFlow(together, name, reached))
+		all = append(all, b.newFlow(together, name, reached))
 	}
 	for _, name := range names6 {
-		all = append(all, newFlow([]*iptables.Table{v6}, name, reached))
+		all = append(all, b.newFlow([]*iptables.Table{v6}, name, reached))
 	}
 	return all
 }
 
 // unreached returns our chains that no other chain leads to.
-func unreached(t *iptables.Table) []string {
+func (b *Backend) unreached(t *iptables.Table) []string {
 	led := make(map[string]bool)
 	for _, c := range t.Chains {
 		for _, r := range c.Rules {
@@ -111,7 +110,7 @@ func unreached(t *iptables.Table) []string {
 	}
 	var names []string
 	for _, c := range t.Chains {
-		if iptables.IsOwn(c.Name) && !led[c.Name] {
+		if b.Ownership.Owns(c.Name) && !led[c.Name] {
 			names = append(names, c.Name)
 		}
 	}
@@ -120,12 +119,12 @@ func unreached(t *iptables.Table) []string {
 
 // sameShape reports whether a chain and all of ours that it leads to have the
 // same rules in both tables, but for addresses.
-func sameShape(a, b *iptables.Table, name string, seen map[string]bool) bool {
+func (b *Backend) sameShape(t, u *iptables.Table, name string, seen map[string]bool) bool {
 	if seen[name] {
 		return true
 	}
 	seen[name] = true
-	c, d := a.Chain(name), b.Chain(name)
+	c, d := t.Chain(name), u.Chain(name)
 	if c == nil || d == nil {
 		return c == d
 	}
@@ -136,7 +135,7 @@ func sameShape(a, b *iptables.Table, name string, seen map[string]bool) bool {
 		if shape(c.Rules[i]) != shape(d.Rules[i]) {
 			return false
 		}
-		if to, ok := c.Rules[i].JumpsTo(); ok && iptables.IsOwn(to) && !sameShape(a, b, to, seen) {
+		if to, ok := c.Rules[i].JumpsTo(); ok && b.Ownership.Owns(to) && !b.sameShape(t, u, to, seen) {
 			return false
 		}
 	}
@@ -164,18 +163,18 @@ func shape(r iptables.Rule) string {
 // anyPrefix stands for any in the shape of a rule.
 var anyPrefix = netip.MustParsePrefix("192.0.2.0/24")
 
-func newFlow(same []*iptables.Table, start string, reached bool) flow {
+func (b *Backend) newFlow(same []*iptables.Table, start string, reached bool) flow {
 	f := flow{table: same[0].Name, reached: reached}
 	for _, t := range same {
 		f.families = append(f.families, t.Family)
 	}
-	f.start = newChainOf(same, start, make(map[string]bool))
+	f.start = b.newChainOf(same, start, make(map[string]bool))
 	return f
 }
 
 // newChainOf returns a chain of tables that are of the same shape, and what it
 // leads to.
-func newChainOf(same []*iptables.Table, name string, listed map[string]bool) *chain {
+func (b *Backend) newChainOf(same []*iptables.Table, name string, listed map[string]bool) *chain {
 	first := same[0].Chain(name)
 	c := &chain{name: name, again: listed[name], shared: callers(same[0], name) > 1}
 	if first == nil || c.again {
@@ -187,12 +186,12 @@ func newChainOf(same []*iptables.Table, name string, listed map[string]bool) *ch
 		c.counters = append(c.counters, counters{Counters: t.Chain(name).Counters})
 	}
 	for i := range first.Rules {
-		s := step{foreign: !isOurs(first, &first.Rules[i])}
+		s := step{foreign: !b.Ownership.OwnsRule(name, first.Rules[i])}
 		for _, t := range same {
 			s.rules = append(s.rules, t.Chain(name).Rules[i])
 		}
-		if to, ok := s.rules[0].JumpsTo(); ok && iptables.IsOwn(to) {
-			s.to = newChainOf(same, to, listed)
+		if to, ok := s.rules[0].JumpsTo(); ok && b.Ownership.Owns(to) {
+			s.to = b.newChainOf(same, to, listed)
 		}
 		c.steps = append(c.steps, s)
 	}

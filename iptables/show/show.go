@@ -24,6 +24,8 @@ type Backend struct {
 	// Rules are all that it holds, foreign ones included, with origins where
 	// these can be told.
 	Rules iptables.Ruleset
+	// Ownership tells which of them are ours.
+	Ownership iptables.Ownership
 	// Faults are those of what holds them.
 	Faults []installed.Fault
 }
@@ -34,10 +36,4 @@ func familyNames(families []iptables.Family) string {
 		names[i] = f.String()
 	}
 	return strings.Join(names, " and ")
-}
-
-// isOurs reports whether a rule of a chain is ours: every rule of our own chains,
-// and the jumps into them.
-func isOurs(c *iptables.Chain, r *iptables.Rule) bool {
-	return iptables.IsOwn(c.Name) || r.JumpsIntoOwn()
 }

@@ -21,6 +21,9 @@ import (
 	"github.com/meshtables/meshtables/iptables/show"
 )
 
+// owned tells what is ours in these tests.
+var owned = sidecar.Ownership()
+
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // plan returns the rules for a namespace with both families.
@@ -164,9 +167,9 @@ func TestGolden(t *testing.T) {
 
 func backendOf(name string, rules iptables.Ruleset) show.Backend {
 	if strings.HasPrefix(name, "native") {
-		return show.Backend{Name: "nftables", Form: "listed by nft", Rules: rules}
+		return show.Backend{Name: "nftables", Form: "listed by nft", Rules: rules, Ownership: owned}
 	}
-	return show.Backend{Name: "iptables-nft", Form: "listed by iptables", Rules: rules}
+	return show.Backend{Name: "iptables-nft", Form: "listed by iptables", Rules: rules, Ownership: owned}
 }
 
 func compare(t *testing.T, path string, got []byte) {
@@ -192,8 +195,8 @@ var escapes = regexp.MustCompile("\x1b\\[[0-9;]*m")
 func TestColour(t *testing.T) {
 	t.Parallel()
 	backends := []show.Backend{
-		{Name: "iptables-nft", Rules: planned(func(*sidecar.Config) {})},
-		{Name: "iptables-legacy", Rules: parsed(t, foreign, other)},
+		{Name: "iptables-nft", Rules: planned(func(*sidecar.Config) {}), Ownership: owned},
+		{Name: "iptables-legacy", Rules: parsed(t, foreign, other), Ownership: owned},
 	}
 	var plain, coloured bytes.Buffer
 	show.Text(&plain, backends, false)
@@ -215,8 +218,7 @@ func TestColour(t *testing.T) {
 // programs, as it was.
 func TestTables(t *testing.T) {
 	t.Parallel()
-	rules := parsed(t, foreign, "")
-	got := show.Tables(&rules)
+	got := show.Tables(&show.Backend{Rules: parsed(t, foreign, ""), Ownership: owned})
 	want := []show.Table{{Family: "IPv4", Table: "nat", Chains: []show.Chain{
 		{Chain: "PREROUTING", Policy: "ACCEPT", Rules: []show.Rule{
 			{Position: 1, Rule: `-i cni0 -p tcp -m comment --comment "say \"hi\"" -j ISTIOLOGY`,
@@ -236,7 +238,7 @@ func TestTables(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("want (-), got (+):\n%s", diff)
 	}
-	if got := show.Tables(&iptables.Ruleset{}); got == nil || len(got) != 0 {
+	if got := show.Tables(&show.Backend{Ownership: owned}); got == nil || len(got) != 0 {
 		t.Errorf("of nothing: %#v, want an empty list", got)
 	}
 }

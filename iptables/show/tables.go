@@ -38,20 +38,20 @@ type Rule struct {
 
 // Tables returns the tables in which something is ours, with the chains that are
 // ours or jump into ours, in canonical order.
-func Tables(rs *iptables.Ruleset) []Table {
+func Tables(b *Backend) []Table {
 	tables := []Table{}
-	for _, own := range rs.Own().Tables {
-		t := rs.Table(own.Family, own.Name)
+	for _, own := range b.Ownership.Of(b.Rules).Tables {
+		t := b.Rules.Table(own.Family, own.Name)
 		table := Table{Family: t.Family.String(), Table: t.Name}
 		for _, c := range own.Chains {
-			table.Chains = append(table.Chains, newChain(t.Chain(c.Name)))
+			table.Chains = append(table.Chains, b.newChain(t.Chain(c.Name)))
 		}
 		tables = append(tables, table)
 	}
 	return tables
 }
 
-func newChain(c *iptables.Chain) Chain {
+func (b *Backend) newChain(c *iptables.Chain) Chain {
 	chain := Chain{Chain: c.Name, Policy: string(c.Policy), Rules: []Rule{}}
 	for i, r := range c.Rules {
 		chain.Rules = append(chain.Rules, Rule{
@@ -61,7 +61,7 @@ func newChain(c *iptables.Chain) Chain {
 			Packets:  r.Counters.Packets,
 			Bytes:    r.Counters.Bytes,
 			Origin:   r.Origin.String(),
-			Foreign:  !isOurs(c, &r),
+			Foreign:  !b.Ownership.OwnsRule(c.Name, r),
 
 			BothFamilies: r.Shared,
 		})

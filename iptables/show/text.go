@@ -23,7 +23,7 @@ func Text(w io.Writer, backends []Backend, colour bool) {
 		if i > 0 {
 			fmt.Fprintln(w)
 		}
-		fmt.Fprintf(w, "%s: %s, %s\n", p.bold(b.Name), countOf(&b.Rules), b.Form)
+		fmt.Fprintf(w, "%s: %s, %s\n", p.bold(b.Name), b.count(), b.Form)
 		for _, fault := range installed.Texts(b.Faults) {
 			fmt.Fprintln(w, p.bold(fault))
 		}
@@ -34,9 +34,9 @@ func Text(w io.Writer, backends []Backend, colour bool) {
 	}
 }
 
-// countOf says how many rules of ours there are.
-func countOf(rs *iptables.Ruleset) string {
-	own := rs.Own()
+// count says how many rules of ours there are.
+func (b *Backend) count() string {
+	own := b.Ownership.Of(b.Rules)
 	if own.Len() == 0 {
 		return "no rules"
 	}

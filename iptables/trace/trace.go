@@ -35,23 +35,23 @@ type Report struct {
 }
 
 // Run sends a packet that is like p, and returns the rules that it met, as a form of
-// nf_tables has them. A source port of 0 leaves it to the kernel.
+// nf_tables has them, ours without our comments. A source port of 0 leaves it to the kernel.
 //
 // Only packets of new connections can be sent. A packet that no rule sees, because
 // there is no route for it, has an empty path.
-func Run(ctx context.Context, ns *namespace.Namespace, f installed.Form, p iptables.Packet) (r Report, err error) {
+func Run(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, f installed.Form, p iptables.Packet) (r Report, err error) {
 	if p.State != iptables.StateNew || p.ConnMark != 0 {
 		return Report{}, errors.New("a packet that is sent begins a new connection, which has no mark")
 	}
 	err = ns.Do(func() (err error) {
-		r, err = send(ctx, ns, f, p)
+		r, err = send(ctx, ns, own, f, p)
 		return err
 	})
 	return r, err
 }
 
 // send runs on a thread of the namespace, which is that of the sockets that it opens.
-func send(ctx context.Context, ns *namespace.Namespace, f installed.Form, p iptables.Packet) (Report, error) {
+func send(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, f installed.Form, p iptables.Packet) (Report, error) {
 	var s sender
 	var err error
 	if p.Hook == iptables.Output {
@@ -65,9 +65,9 @@ func send(ctx context.Context, ns *namespace.Namespace, f installed.Form, p ipta
 	defer s.Close()
 	sent := s.packet()
 	r := Report{Sent: sent}
-	b := nftables.New(ns)
+	b := nftables.New(ns, own)
 	if f == installed.Native {
-		b = nftables.NewNative(ns)
+		b = nftables.NewNative(ns, own)
 	}
 	r.Path, err = b.Trace(ctx, sent.Family(), matching(sent), func() (io.Closer, error) {
 		err := s.send()

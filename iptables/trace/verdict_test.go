@@ -34,7 +34,7 @@ func TestVerdict(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := installed.Alone(&iptables.Ruleset{Tables: tables})
+	path := &installed.Path{Rules: iptables.Ruleset{Tables: tables}}
 	mangle := func(n int) nftables.TraceStep {
 		return nftables.TraceStep{Table: iptables.Mangle, Chain: iptables.Prerouting, Position: n}
 	}

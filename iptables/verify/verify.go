@@ -94,7 +94,7 @@ const shadowedMark = "! installed behind a foreign rule"
 func Rules(want *iptables.Ruleset, have *installed.Path) []Difference {
 	var all []Difference
 	for _, f := range iptables.Families() {
-		for _, t := range diff.Tables(&have.Rules, want, f) {
+		for _, t := range diff.Tables(have.Ownership, &have.Rules, want, f) {
 			c := comparison{family: f, table: t.Name, have: have.Rules.Table(f, t.Name), path: have}
 			all = append(all, c.differences(t)...)
 		}
@@ -163,7 +163,7 @@ func (c *comparison) chain(change diff.Change[iptables.Rule, iptables.Rule]) []D
 // itself adds that a chain of ours is there or not. A built-in chain, of which
 // only the jumps are ours, always is.
 func (c *comparison) itself(all []Difference, kind Kind, chain string) []Difference {
-	if !iptables.IsOwn(chain) {
+	if !c.path.Ownership.Owns(chain) {
 		return all
 	}
 	return append(all, Difference{Kind: kind, Family: c.family.String(), Table: c.table, Chain: chain})
@@ -184,7 +184,7 @@ func (c *comparison) positions(chain string, n int) []int {
 		return positions
 	}
 	for i, r := range c.have.Chain(chain).Rules {
-		if iptables.IsOwn(chain) || r.JumpsIntoOwn() {
+		if c.path.Ownership.OwnsRule(chain, r) {
 			positions = append(positions, i+1)
 		}
 	}

@@ -7,8 +7,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/installed"
 )
+
+// owned tells what is ours in these tests.
+var owned = sidecar.Ownership()
 
 const wanted = `*nat
 :PREROUTING ACCEPT [0:0]
@@ -101,7 +105,7 @@ func TestRules(t *testing.T) {
 				text = strings.Replace(text, test.change[i], test.change[i+1], 1)
 			}
 			var got []string
-			for _, d := range Rules(parse(t, wanted), installed.Alone(parse(t, text))) {
+			for _, d := range Rules(parse(t, wanted), installed.Alone(*parse(t, text), owned)) {
 				got = append(got, d.Table+" "+d.Chain+" "+d.String())
 			}
 			if diff := cmp.Diff(test.want, strings.Join(got, "\n")); diff != "" {
@@ -115,7 +119,7 @@ func TestOriginIsTold(t *testing.T) {
 	want := parse(t, wanted)
 	chain := want.Tables[0].Chain("ISTIO_INBOUND")
 	chain.Rules[1].Origin = iptables.Origin{Option: "--excluded-ports", Value: "2"}
-	got := Rules(want, installed.Alone(parse(t, strings.Replace(wanted, "--dport 2", "--dport 4", 1))))
+	got := Rules(want, installed.Alone(*parse(t, strings.Replace(wanted, "--dport 2", "--dport 4", 1)), owned))
 	if len(got) != 2 || got[1].String() != "+ 2: -p tcp -m tcp --dport 2 -j RETURN  # --excluded-ports=2" {
 		t.Errorf("got %v", got)
 	}
@@ -145,7 +149,7 @@ func TestLongSets(t *testing.T) {
 		"the other values": {with(true, ten...), []string{"- 2: -p tcp ! --dport {1,3,5,7,9,11,13,15,... (10 values)} -j RETURN", "+ 2: " + listed}},
 	} {
 		var got []string
-		for _, d := range Rules(with(false, ten...), installed.Alone(test.installed)) {
+		for _, d := range Rules(with(false, ten...), installed.Alone(*test.installed, owned)) {
 			got = append(got, d.String())
 		}
 		if diff := cmp.Diff(test.want, got); diff != "" {
@@ -186,7 +190,7 @@ func TestCommentsOnly(t *testing.T) {
 			strings.NewReplacer(rule, commented, "-A PREROUTING", "-A PREROUTING -j ACCEPT\n-A PREROUTING").Replace(wanted), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := CommentsOnly(parse(t, wanted), installed.Alone(parse(t, test.installed))); got != test.want {
+			if got := CommentsOnly(parse(t, wanted), installed.Alone(*parse(t, test.installed), owned)); got != test.want {
 				t.Errorf("got %v", got)
 			}
 		})

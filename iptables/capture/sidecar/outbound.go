@@ -17,7 +17,7 @@ func (p *planner) natOutput(nat *iptables.PlannedTable) {
 	p.excludedOutboundPorts(nat)
 	// The proxy's own connections to the application.
 	nat.Append(chainOutput, p.perFamily(func(f iptables.Family) iptables.PlannedRule {
-		return capture.BuiltIn("passthrough source").Rule(iptables.Return, capture.FromAddress(f.Passthrough()), capture.Out(loopbackInterface))
+		return capture.BuiltIn("passthrough source").Rule(iptables.Return, capture.FromAddress(passthrough(f)), capture.Out(loopbackInterface))
 	})...)
 	for _, id := range p.proxyIdentities() {
 		p.proxyTraffic(nat, id)

@@ -67,7 +67,7 @@ func TestEveryPlan(t *testing.T) {
 			for _, table := range planned.Rules.Tables {
 				for _, chain := range table.Chains {
 					for _, rule := range chain.Rules {
-						if !iptables.IsOwn(chain.Name) && !rule.JumpsIntoOwn() {
+						if !sidecar.Ownership().OwnsRule(chain.Name, rule.Rule) {
 							t.Errorf("%s %s: not ours: %s", table.Name, chain.Name, rule)
 						}
 						if rule.Origin.Option == "" {

@@ -30,6 +30,7 @@ func (c Config) Plan(h host.Host) capture.Capture {
 			Families: families,
 			Comments: c.Comments,
 			Tables:   newPlanner(c, families, dns).tables(),
+			Doubled:  doubled,
 		},
 		Routing:  planRouting(c, families),
 		Warnings: warnings(c, dns, families),
@@ -49,7 +50,7 @@ func capturesIPv6(cfg Config, h host.Host) bool {
 	}
 	return slices.ContainsFunc(h.Addresses, func(p netip.Prefix) bool {
 		a := p.Addr()
-		return a.Is6() && iptables.IsReachable(a)
+		return a.Is6() && Ownership().IsReachable(a)
 	})
 }
 
@@ -57,11 +58,12 @@ func planRouting(cfg Config, families []iptables.Family) iptables.Routing {
 	var r iptables.Routing
 	if cfg.Mode == ModeTProxy && capturesInbound(cfg) {
 		r.Mark, r.Table, r.Families = cfg.TProxyMark, cfg.TProxyTable, families
+		r.TableOption, r.Without = "--tproxy-table", "--mode=REDIRECT"
 	}
 	// IPv4 has all of 127.0.0.0/8 on lo; of IPv6 the proxy's own source
 	// address has to be added.
 	if slices.Contains(families, iptables.IPv6) {
-		r.Addresses = []netip.Prefix{iptables.IPv6.Passthrough()}
+		r.Addresses = []netip.Prefix{passthrough(iptables.IPv6)}
 	}
 	return r
 }

@@ -172,7 +172,7 @@ func TestRoutingIsNeededByTProxyOnly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := planArgs(t, nil, append(test.args, "--tproxy-mark=7", "--tproxy-table=8")...).Routing
-			if len(r.Families) != test.want || test.want > 0 && (r.Mark != 7 || r.Table != 8) {
+			if len(r.Families) != test.want || test.want > 0 && (r.Mark != 7 || r.Table != 8 || r.TableOption == "" || r.Without == "") {
 				t.Errorf("got %+v, want %d families", r, test.want)
 			}
 		})

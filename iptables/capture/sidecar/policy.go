@@ -11,6 +11,9 @@ type Policy struct{}
 
 var _ capture.Policy = Policy{}
 
+// Ownership implements [capture.Policy]; see [Ownership].
+func (Policy) Ownership() iptables.Ownership { return Ownership() }
+
 // Options implements [capture.Policy].
 func (Policy) Options() capture.Options { return new(policyOptions) }
 

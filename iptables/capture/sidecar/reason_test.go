@@ -121,7 +121,7 @@ func reasons(t *testing.T, rules iptables.Ruleset, p iptables.Packet) string {
 		t.Fatal(err)
 	}
 	var all []string
-	for _, r := range explain.Reasons(installed.Alone(&rules), p, result, sidecar.Policy{}) {
+	for _, r := range explain.Reasons(installed.Alone(rules, sidecar.Ownership()), p, result, sidecar.Policy{}) {
 		all = append(all, r.Why+" / "+r.Change)
 	}
 	return strings.Join(all, "; ")
@@ -156,7 +156,7 @@ func TestReasonsOfEveryBypass(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			reasons := explain.Reasons(installed.Alone(&rules), p, result, sidecar.Policy{})
+			reasons := explain.Reasons(installed.Alone(rules, sidecar.Ownership()), p, result, sidecar.Policy{})
 			if (result.Verdict == explain.Bypassed) != (len(reasons) > 0) {
 				t.Errorf("%+v: %s for %d reasons", p, result.Verdict, len(reasons))
 			}

@@ -20,7 +20,7 @@ func TestReasonsOfUnreachedRules(t *testing.T) {
 	withoutJump := func(hook string) func(*iptables.Ruleset) {
 		return func(rs *iptables.Ruleset) {
 			c := rs.Table(iptables.IPv4, iptables.Nat).Chain(hook)
-			c.Rules = slices.DeleteFunc(c.Rules, iptables.Rule.JumpsIntoOwn)
+			c.Rules = slices.DeleteFunc(c.Rules, sidecar.Ownership().OwnsJump)
 		}
 	}
 	// What is attached elsewhere has no built-in chain of that name.

@@ -35,7 +35,7 @@ type Recognised struct {
 //
 // form makes of a plan what is written, and read back, in the form of the rules.
 func Recognise(rs iptables.Ruleset, form func(plan iptables.Plan) iptables.Ruleset) Recognised {
-	rs = rs.ReadComments()
+	rs = Ownership().ReadComments(rs)
 	var r recogniser
 	for _, f := range iptables.Families() {
 		var one recogniser
@@ -92,7 +92,7 @@ func includeLoopback(cfg *Config) {
 // compare compares the rules with those that the options found make.
 func (found *Recognised) compare(rs iptables.Ruleset, form func(iptables.Plan) iptables.Ruleset) {
 	planned := form(found.Config.Plan(found.Host).Rules)
-	own, plannedOwn := rs.Own(), planned.Own()
+	own, plannedOwn := Ownership().Of(rs), Ownership().Of(planned)
 	found.Complete = len(found.Refused) == 0 && own.Equal(&plannedOwn)
 	found.Rules = withOrigins(rs, &planned)
 }

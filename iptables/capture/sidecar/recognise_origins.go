@@ -18,7 +18,7 @@ type origins map[string][]string
 func originsOf(rs iptables.Ruleset) (o origins, ok bool) {
 	o = make(origins)
 	known := make(map[iptables.Origin]bool)
-	own := rs.Own()
+	own := Ownership().Of(rs)
 	slices.SortStableFunc(own.Tables, natFirst)
 	for i, t := range own.Tables {
 		for _, c := range t.Chains {

@@ -74,9 +74,9 @@ func recognisedInEveryForm(t *testing.T, cfg sidecar.Config, h host.Host) {
 		found := sidecar.Recognise(test.written, test.form)
 		if !found.Complete {
 			again := test.form(found.Config.Plan(found.Host).Rules)
-			plain := test.written.ReadComments()
+			plain := sidecar.Ownership().ReadComments(test.written)
 			t.Errorf("%s: not recognised as complete\ngiven %q\nfound %q\nwritten (-), of the options found (+):\n%s", name,
-				cfg.Args(), found.Config.Args(), cmp.Diff(describe(withoutOrigins(t, plain.Own())), describe(withoutOrigins(t, again.Own()))))
+				cfg.Args(), found.Config.Args(), cmp.Diff(describe(withoutOrigins(t, sidecar.Ownership().Of(plain))), describe(withoutOrigins(t, sidecar.Ownership().Of(again)))))
 		}
 	}
 }

@@ -41,7 +41,7 @@ func TestRecogniseReference(t *testing.T) {
 			for _, table := range found.Rules.Tables {
 				for _, chain := range table.Chains {
 					for i, r := range chain.Rules {
-						if r.Origin == (iptables.Origin{}) && table.Name == iptables.Nat && iptables.IsOwn(chain.Name) {
+						if r.Origin == (iptables.Origin{}) && table.Name == iptables.Nat && sidecar.Ownership().Owns(chain.Name) {
 							t.Errorf("%s %s %s %d: %s: no origin", table.Family, table.Name, chain.Name, i+1, r)
 						}
 					}
@@ -84,7 +84,7 @@ func TestRecogniseNativeEdited(t *testing.T) {
 				for _, table := range edited.Tables {
 					for i := range table.Chains {
 						chain := &table.Chains[i]
-						if iptables.IsOwn(chain.Name) && len(chain.Rules) > 1 {
+						if sidecar.Ownership().Owns(chain.Name) && len(chain.Rules) > 1 {
 							chain.Rules = edit(chain.Rules)
 						}
 					}

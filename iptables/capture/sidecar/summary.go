@@ -180,7 +180,7 @@ func (s *summariser) proxy() {
 func (s *summariser) passthrough() string {
 	addresses := make([]string, len(s.families))
 	for i, f := range s.families {
-		addresses[i] = f.Passthrough().Addr().String()
+		addresses[i] = passthrough(f).Addr().String()
 	}
 	return strings.Join(addresses, " or ")
 }

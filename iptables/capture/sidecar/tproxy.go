@@ -66,7 +66,7 @@ func (p *planner) tproxyInbound(mangle *iptables.PlannedTable) {
 	mangle.Append(chainInbound, capture.Because("the proxy's connection to the application",
 		p.markOrigin().Rule(iptables.Return, tcp, capture.Mark(p.cfg.TProxyMark))))
 	mangle.Append(chainInbound, p.perFamily(func(f iptables.Family) iptables.PlannedRule {
-		return capture.BuiltIn("passthrough source").Rule(iptables.Return, capture.FromAddress(f.Passthrough()), capture.In(loopbackInterface), tcp)
+		return capture.BuiltIn("passthrough source").Rule(iptables.Return, capture.FromAddress(passthrough(f)), capture.In(loopbackInterface), tcp)
 	})...)
 	// Of what stays within the pod, only the proxy's connections to the pod's
 	// own address come in again.
@@ -96,3 +96,19 @@ func (p *planner) tproxyTargets(mangle *iptables.PlannedTable) {
 }
 
 func (p *planner) markOrigin() capture.Origin { return capture.From("--tproxy-mark", p.cfg.TProxyMark) }
+
+// doubled returns rules of the policy such as they can be met by packets that meet
+// another set of them too.
+//
+// What the first set has handed to the proxy would look to the second like what the
+// proxy sends, for it has the mark: saved with a client's connection, the mark would
+// turn the answers to the client back. What the proxy sends to the application comes by
+// loopback, so as long as there are two sets, marks of nothing else are saved.
+func doubled(rules iptables.Ruleset) iptables.Ruleset {
+	return rules.Map(func(_ *iptables.Chain, r iptables.Rule) iptables.Rule {
+		if _, saves := r.Target.(iptables.SaveMark); saves {
+			r.In = iptables.MatchInterface(loopbackInterface)
+		}
+		return r
+	})
+}

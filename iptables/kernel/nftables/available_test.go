@@ -24,7 +24,7 @@ func TestAvailable(t *testing.T) {
 			for _, name := range []string{iptables.Nat, iptables.Mangle, iptables.Raw} {
 				rs.Tables = append(rs.Tables, everyForm(family, name))
 			}
-			if err := New(nstest.Here(t)).Available(t.Context(), rs); err != nil {
+			if err := New(nstest.Here(t), owned).Available(t.Context(), rs); err != nil {
 				t.Error(err)
 			}
 		}

@@ -39,15 +39,21 @@ import (
 // Backend reaches the rules of a network namespace over netlink.
 type Backend struct {
 	namespace *namespace.Namespace
+	own       iptables.Ownership
 	// native selects the form.
 	native bool
 }
 
-// New returns the backend of the form that iptables lists. It touches nothing.
-func New(ns *namespace.Namespace) *Backend { return &Backend{namespace: ns} }
+// New returns the backend of the form that iptables lists, for what is ours in a
+// network namespace. It touches nothing.
+func New(ns *namespace.Namespace, own iptables.Ownership) *Backend {
+	return &Backend{namespace: ns, own: own}
+}
 
 // NewNative returns the backend of the native form. It touches nothing.
-func NewNative(ns *namespace.Namespace) *Backend { return &Backend{namespace: ns, native: true} }
+func NewNative(ns *namespace.Namespace, own iptables.Ownership) *Backend {
+	return &Backend{namespace: ns, own: own, native: true}
+}
 
 // Name returns "iptables-nft" or, for the native form, "nftables".
 func (b *Backend) Name() string {
@@ -56,6 +62,9 @@ func (b *Backend) Name() string {
 	}
 	return "iptables-nft"
 }
+
+// Ownership tells which of the rules are ours.
+func (b *Backend) Ownership() iptables.Ownership { return b.own }
 
 // Form returns a plan in the words of the backend's form: what Replace takes and
 // Load returns.
@@ -78,18 +87,18 @@ func (b *Backend) Form(plan iptables.Plan) iptables.Ruleset {
 // A match or target that the model does not have, of xtables or of nf_tables,
 // is an [iptables.UnknownMatch] or [iptables.UnknownTarget] whose words hold its
 // bytes.
-func Read(ctx context.Context, ns *namespace.Namespace) (have installed.Namespace, err error) {
+func Read(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership) (have installed.Namespace, err error) {
 	err = connected(ctx, ns, func(c *netlink.Conn) error {
-		s, err := takeSnapshot(ctx, c)
+		s, err := takeSnapshot(ctx, c, own)
 		if err != nil {
 			return err
 		}
-		for _, b := range []*Backend{New(ns), NewNative(ns)} {
+		for _, b := range []*Backend{New(ns, own), NewNative(ns, own)} {
 			if of := b.of(s); len(of.Rules.Tables) > 0 || len(of.Faults) > 0 {
 				have.Backends = append(have.Backends, of)
 			}
 		}
-		have.Chains, have.Token = s.chains(), s
+		have.Ownership, have.Chains, have.Token = own, s.chains(), s
 		return nil
 	})
 	return have, err
@@ -98,7 +107,7 @@ func Read(ctx context.Context, ns *namespace.Namespace) (have installed.Namespac
 // Load returns what [Read] does of the backend's form, which may be nothing.
 func (b *Backend) Load(ctx context.Context) (have installed.Backend, err error) {
 	err = connected(ctx, b.namespace, func(c *netlink.Conn) error {
-		s, err := takeSnapshot(ctx, c)
+		s, err := takeSnapshot(ctx, c, b.own)
 		if err != nil {
 			return err
 		}
@@ -134,7 +143,7 @@ func (b *Backend) Take(ctx context.Context, have installed.Backend, want iptable
 }
 
 func (b *Backend) replace(ctx context.Context, have installed.Backend, want iptables.Ruleset, alone bool) error {
-	if err := onlyOurs(want); err != nil {
+	if err := b.onlyOurs(want); err != nil {
 		return err
 	}
 	s, _ := have.Token.(*snapshot)
@@ -176,7 +185,7 @@ func pause(ctx context.Context, attempt int) bool {
 func (b *Backend) replaceOnce(ctx context.Context, s *snapshot, want iptables.Ruleset, alone bool) error {
 	return connected(ctx, b.namespace, func(c *netlink.Conn) (err error) {
 		if s == nil || s.written {
-			if s, err = takeSnapshot(ctx, c); err != nil {
+			if s, err = takeSnapshot(ctx, c, b.own); err != nil {
 				return err
 			}
 		}
@@ -213,14 +222,14 @@ func connected(ctx context.Context, ns *namespace.Namespace, do func(*netlink.Co
 
 // onlyOurs refuses a wanted ruleset in which anything but our chains and jumps
 // into them is asked for.
-func onlyOurs(want iptables.Ruleset) error {
+func (b *Backend) onlyOurs(want iptables.Ruleset) error {
 	for _, t := range want.Tables {
 		for _, c := range t.Chains {
-			if iptables.IsOwn(c.Name) {
+			if b.own.Owns(c.Name) {
 				continue
 			}
 			for _, r := range c.Rules {
-				if !r.JumpsIntoOwn() {
+				if !b.own.OwnsJump(r) {
 					return fmt.Errorf("table %s, chain %s, rule %s: not ours to write",
 						tables.Key{Family: t.Family, Name: t.Name}, c.Name, r)
 				}

@@ -32,10 +32,10 @@ func TestChains(t *testing.T) {
 		table ip nat { chain own { type nat hook output priority -150; counter; }; }
 	`)
 	plan := planOf(t, "sidecar-default")
-	for _, b := range []*Backend{New(nstest.Here(t)), NewNative(nstest.Here(t))} {
+	for _, b := range []*Backend{New(nstest.Here(t), owned), NewNative(nstest.Here(t), owned)} {
 		ours := b.Form(plan)
 		take(t, b, ours)
-		have, err := Read(t.Context(), nstest.Here(t))
+		have, err := Read(t.Context(), nstest.Here(t), owned)
 		if err != nil {
 			t.Fatal(err)
 		}

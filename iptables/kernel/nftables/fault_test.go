@@ -66,7 +66,7 @@ func impatientBackend(f faulty, d time.Duration) *Backend {
 		f.Socket = s
 		return &f, err
 	})
-	return New(ns)
+	return New(ns, owned)
 }
 
 // compatGet is the type of NFNL_MSG_COMPAT_GET, by which nft_compat is asked
@@ -120,7 +120,7 @@ func split(request []byte) iter.Seq[[]byte] {
 func isInstalled(t testing.TB, want iptables.Ruleset) {
 	t.Helper()
 	rs := load(t)
-	if own := rs.Own(); !own.Equal(&want) {
+	if own := owned.Of(rs); !own.Equal(&want) {
 		t.Errorf("installed is\n%s\nnot\n%s", text(own), text(want))
 	}
 }
@@ -138,7 +138,7 @@ func TestInterruptedDump(t *testing.T) {
 		return answer, nil
 	}})
 	have, err := b.Load(t.Context())
-	if own := have.Rules.Own(); err != nil || !own.Equal(&want) || interruptions != 0 {
+	if own := owned.Of(have.Rules); err != nil || !own.Equal(&want) || interruptions != 0 {
 		t.Errorf("%v, %d interruptions left, loaded\n%s", err, interruptions, text(own))
 	}
 }
@@ -194,7 +194,7 @@ func TestReplaceStartsFromWhatWasRead(t *testing.T) {
 		return d, b
 	}
 	for _, disturb := range []bool{false, true} {
-		have, err := Read(t.Context(), b.namespace)
+		have, err := Read(t.Context(), b.namespace, owned)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -59,11 +59,11 @@ func foreignHandles(t testing.TB) []string {
 	for _, table := range load(t).Tables {
 		for _, c := range table.Chains {
 			chain := fmt.Sprint(tables.Key{Family: table.Family, Name: table.Name}, " ", c.Name)
-			if iptables.IsOwn(c.Name) {
+			if owned.Owns(c.Name) {
 				continue
 			}
 			for i, r := range c.Rules {
-				if !r.JumpsIntoOwn() {
+				if !owned.OwnsJump(r) {
 					list = append(list, fmt.Sprint(chain, handles[chain][i], r.Counters, r))
 				}
 			}

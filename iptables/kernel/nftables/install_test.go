@@ -24,7 +24,7 @@ func TestInstallWithoutCompat(t *testing.T) {
 	nstest.Enter(t)
 	nstest.Run(t, "ip", "link", "set", "lo", "up")
 	ns := nftables.WithoutCompat()
-	compatible, native := nftables.New(ns), nftables.NewNative(ns)
+	compatible, native := nftables.New(ns, sidecar.Ownership()), nftables.NewNative(ns, sidecar.Ownership())
 	redirect, tproxy := sidecar.Default(), sidecar.Default()
 	tproxy.Mode, tproxy.RedirectDNS, tproxy.CaptureAllDNS = sidecar.ModeTProxy, true, true
 	isInstalled := func(want iptables.Ruleset) {
@@ -33,7 +33,7 @@ func TestInstallWithoutCompat(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if differences := verify.Rules(&want, installed.Alone(&have.Rules)); len(differences) > 0 {
+		if differences := verify.Rules(&want, installed.Alone(have.Rules, have.Ownership)); len(differences) > 0 {
 			t.Errorf("got %v", differences)
 		}
 	}

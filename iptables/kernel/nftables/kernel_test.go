@@ -11,9 +11,13 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 )
+
+// owned tells what is ours in these tests.
+var owned = sidecar.Ownership()
 
 // The tests of this package write into real kernels: each in network namespaces
 // of its own, which nstest.Enter makes sure of. inNamespace gives a test a
@@ -76,7 +80,7 @@ func load(t testing.TB) iptables.Ruleset {
 // found returns the rules with the token by which they are replaced.
 func found(t testing.TB) installed.Backend {
 	t.Helper()
-	have, err := New(nstest.Here(t)).Load(t.Context())
+	have, err := New(nstest.Here(t), owned).Load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +89,7 @@ func found(t testing.TB) installed.Backend {
 
 func replace(t testing.TB, want iptables.Ruleset) {
 	t.Helper()
-	if err := New(nstest.Here(t)).Replace(t.Context(), found(t), want); err != nil {
+	if err := New(nstest.Here(t), owned).Replace(t.Context(), found(t), want); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -119,7 +123,7 @@ func (r recorded) ruleset(t testing.TB) iptables.Ruleset {
 	return rs
 }
 
-func isUsed(c iptables.Chain) bool { return iptables.IsOwn(c.Name) || len(c.Rules) > 0 }
+func isUsed(c iptables.Chain) bool { return owned.Owns(c.Name) || len(c.Rules) > 0 }
 
 func recordedCases(t testing.TB) []recorded {
 	t.Helper()

@@ -19,7 +19,7 @@ func TestNativeAvailable(t *testing.T) {
 	nstest.Enter(t)
 	unchanged(t, func() {
 		for seed := range uint64(40) {
-			if err := NewNative(nstest.Here(t)).Available(t.Context(), NewNative(nil).Form(plantest.Random(seed))); err != nil {
+			if err := NewNative(nstest.Here(t), owned).Available(t.Context(), NewNative(nil, owned).Form(plantest.Random(seed))); err != nil {
 				t.Error(err)
 			}
 		}
@@ -52,7 +52,7 @@ func withoutCompat() faulty {
 func TestNativeWithoutCompat(t *testing.T) {
 	nstest.Enter(t)
 	ns := WithoutCompat()
-	compatible, native := New(ns), NewNative(ns)
+	compatible, native := New(ns, owned), NewNative(ns, owned)
 	plan := planOf(t, "sidecar-default-dual-stack")
 	if err := compatible.Available(t.Context(), compatible.Form(plan)); !errors.Is(err, ErrMissing) {
 		t.Errorf("the compatible form: got %v", err)
@@ -69,7 +69,7 @@ func TestNativeWithoutCompat(t *testing.T) {
 			t.Fatal(err)
 		}
 		have, err := native.Load(t.Context())
-		if own := have.Rules.Own(); err != nil || !own.Equal(&want) {
+		if own := owned.Of(have.Rules); err != nil || !own.Equal(&want) {
 			t.Errorf("got %v\n%s", err, text(own))
 		}
 	}

@@ -35,7 +35,7 @@ func TestNativeReload(t *testing.T) {
 
 func nativeReload(t *testing.T, name string, plan iptables.Plan) {
 	t.Helper()
-	want := NewNative(nil).Form(plan)
+	want := NewNative(nil, owned).Form(plan)
 	nativeReplace(t, want)
 	listing := nstest.Run(t, "nft", "list", "ruleset")
 	nstest.Run(t, "nft", "flush ruleset")
@@ -45,7 +45,7 @@ func nativeReload(t *testing.T, name string, plan iptables.Plan) {
 	}
 	nstest.Run(t, "nft", "-f", file)
 	have := nativeLoad(t)
-	if got := have.Own(); !got.Equal(&want) {
+	if got := owned.Of(have); !got.Equal(&want) {
 		t.Errorf("%s (-want +got):\n%s\n%s", name, cmp.Diff(text(want), text(got)), listing)
 	}
 	unchanged(t, func() { nativeReplace(t, want) })

@@ -66,7 +66,7 @@ func TestNativeLarge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			nstest.Enter(t)
 			start := time.Now()
-			want := NewNative(nil).Form(plan)
+			want := NewNative(nil, owned).Form(plan)
 			formed := time.Now()
 			nativeReplace(t, want)
 			written := time.Now()
@@ -96,7 +96,7 @@ func BenchmarkNativeWrite(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
 				inNamespace(b, func(t testing.TB) {
 					for i := range b.N {
-						nativeReplace(t, NewNative(nil).Form(plans[i%2]))
+						nativeReplace(t, NewNative(nil, owned).Form(plans[i%2]))
 					}
 				})
 			})

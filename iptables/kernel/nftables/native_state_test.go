@@ -32,7 +32,7 @@ func TestFormsTakeOver(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 3))
 	for range 60 {
 		plan := plantest.Random(random.Uint64N(1000))
-		b, other := New(nstest.Here(t)), NewNative(nstest.Here(t))
+		b, other := New(nstest.Here(t), owned), NewNative(nstest.Here(t), owned)
 		if random.IntN(2) == 0 {
 			b, other = other, b
 		}
@@ -47,7 +47,7 @@ func TestFormsTakeOver(t *testing.T) {
 			want iptables.Ruleset
 		}{{b, want}, {other, iptables.Ruleset{}}} {
 			have, err := holds.Load(t.Context())
-			if own, want := have.Rules.Own(), holds.want.Own(); err != nil || !own.Equal(&want) {
+			if own, want := owned.Of(have.Rules), owned.Of(holds.want); err != nil || !own.Equal(&want) {
 				t.Fatalf("%s (-want +got) %v:\n%s", holds.Name(), err, cmp.Diff(text(want), text(own)))
 			}
 		}
@@ -55,7 +55,7 @@ func TestFormsTakeOver(t *testing.T) {
 			t.Errorf("foreign rules changed:\n%s", d)
 		}
 	}
-	take(t, NewNative(nstest.Here(t)), iptables.Ruleset{})
+	take(t, NewNative(nstest.Here(t), owned), iptables.Ruleset{})
 	if d := cmp.Diff(before, nstest.Run(t, "nft", "list", "ruleset")); d != "" {
 		t.Errorf("after the removal:\n%s", d)
 	}
@@ -64,7 +64,7 @@ func TestFormsTakeOver(t *testing.T) {
 // Whatever somebody does to our table, the next run notices and mends it, also if it
 // first writes again what it found, as a run does whose change is taken back.
 func TestNativeTampering(t *testing.T) {
-	want := NewNative(nil).Form(planOf(t, "sidecar-default-dual-stack"))
+	want := NewNative(nil, owned).Form(planOf(t, "sidecar-default-dual-stack"))
 	for name, script := range map[string]string{
 		"a rule of another":       "insert rule inet meshtables ISTIO_OUTPUT tcp dport 22 counter return",
 		"a rule without counter":  "add rule inet meshtables ISTIO_OUTPUT tcp dport 22 return",
@@ -97,9 +97,9 @@ func TestNativeTampering(t *testing.T) {
 			if found.Has(&want) || !found.HasOwn() {
 				t.Errorf("not noticed:\n%s", text(rs))
 			}
-			nativeReplace(t, rs.Own())
+			nativeReplace(t, owned.Of(rs))
 			nativeReplace(t, iptables.Ruleset{})
-			nativeReplace(t, rs.Own())
+			nativeReplace(t, owned.Of(rs))
 			if again := nativeFound(t); len(again.Faults) > 0 {
 				t.Errorf("what is foreign was written again: %v", again.Faults)
 			}
@@ -130,13 +130,13 @@ func TestFormsConcurrently(t *testing.T) {
 	plan := planOf(t, "sidecar-default-dual-stack")
 	for range 10 {
 		concurrently(t, 10, func(i int) error {
-			b := []*Backend{New(nstest.Here(t)), NewNative(nstest.Here(t))}[i%2]
+			b := []*Backend{New(nstest.Here(t), owned), NewNative(nstest.Here(t), owned)}[i%2]
 			return b.Take(t.Context(), installed.Backend{}, b.Form(plan))
 		})
 		compatible, native := load(t), nativeLoad(t)
-		a, b := compatible.Own(), native.Own()
-		wantA, wantB := New(nil).Form(plan), NewNative(nil).Form(plan)
-		wantA = wantA.Own()
+		a, b := owned.Of(compatible), owned.Of(native)
+		wantA, wantB := New(nil, owned).Form(plan), NewNative(nil, owned).Form(plan)
+		wantA = owned.Of(wantA)
 		if !(a.Equal(&wantA) && len(b.Tables) == 0) && !(b.Equal(&wantB) && len(a.Tables) == 0) {
 			t.Errorf("a mixture is installed:\n%s\n%s", text(a), text(b))
 		}

@@ -42,10 +42,10 @@ func TestNativeRoundTrip(t *testing.T) {
 
 func nativeTransition(t *testing.T, name string, plan iptables.Plan) {
 	t.Helper()
-	want := NewNative(nil).Form(plan)
+	want := NewNative(nil, owned).Form(plan)
 	nativeReplace(t, want)
 	have := nativeLoad(t)
-	if got := have.Own(); !got.Equal(&want) {
+	if got := owned.Of(have); !got.Equal(&want) {
 		t.Fatalf("%s (-want +got):\n%s\n%s", name, cmp.Diff(text(want), text(got)), nstest.Run(t, "nft", "list", "ruleset"))
 	}
 	unchanged(t, func() { nativeReplace(t, want) })
@@ -61,7 +61,7 @@ func nativeNothing(t *testing.T) {
 
 func nativeReplace(t testing.TB, want iptables.Ruleset) {
 	t.Helper()
-	if err := NewNative(nstest.Here(t)).Replace(t.Context(), installed.Backend{}, want); err != nil {
+	if err := NewNative(nstest.Here(t), owned).Replace(t.Context(), installed.Backend{}, want); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -74,7 +74,7 @@ func nativeLoad(t testing.TB) iptables.Ruleset {
 // nativeFound returns the native table with what is wrong with it.
 func nativeFound(t testing.TB) installed.Backend {
 	t.Helper()
-	have, err := NewNative(nstest.Here(t)).Load(t.Context())
+	have, err := NewNative(nstest.Here(t), owned).Load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func planOf(t testing.TB, name string) iptables.Plan {
 // The table is for people to read.
 func TestNativeListing(t *testing.T) {
 	nstest.Enter(t)
-	nativeReplace(t, NewNative(nil).Form(planOf(t, "sidecar-default-dual-stack")))
+	nativeReplace(t, NewNative(nil, owned).Form(planOf(t, "sidecar-default-dual-stack")))
 	got := nstest.Run(t, "nft", "list", "table", "inet", "meshtables")
 	for _, want := range []string{
 		`tcp dport 15008 counter packets 0 bytes 0 return comment "--tunnel-port=15008: for the proxy as it is"`,
@@ -117,7 +117,7 @@ func TestNativeListing(t *testing.T) {
 // is told; a foreign one may do without.
 func TestNativeUncounted(t *testing.T) {
 	nstest.Enter(t)
-	nativeReplace(t, NewNative(nil).Form(planOf(t, "sidecar-default-dual-stack")))
+	nativeReplace(t, NewNative(nil, owned).Form(planOf(t, "sidecar-default-dual-stack")))
 	nstest.Run(t, "nft", "insert rule inet meshtables OUTPUT tcp dport 99 drop; insert rule inet meshtables ISTIO_OUTPUT udp dport 99 drop")
 	found := nativeFound(t)
 	have := found.Rules
@@ -145,7 +145,7 @@ func TestNativeUncounted(t *testing.T) {
 // Other reasons for the same rules change nothing, and so not the comments either.
 func TestNativeOtherOrigins(t *testing.T) {
 	nstest.Enter(t)
-	want := NewNative(nil).Form(planOf(t, "sidecar-default-dual-stack"))
+	want := NewNative(nil, owned).Form(planOf(t, "sidecar-default-dual-stack"))
 	nativeReplace(t, want)
 	unchanged(t, func() {
 		nativeReplace(t, want.Map(func(_ *iptables.Chain, r iptables.Rule) iptables.Rule {
@@ -158,7 +158,7 @@ func TestNativeOtherOrigins(t *testing.T) {
 // The comments tell where each rule comes from, and why, when it is read back.
 func TestNativeOrigins(t *testing.T) {
 	nstest.Enter(t)
-	want := NewNative(nil).Form(planOf(t, "sidecar-default-dual-stack"))
+	want := NewNative(nil, owned).Form(planOf(t, "sidecar-default-dual-stack"))
 	nativeReplace(t, want)
 	have := nativeLoad(t)
 	for _, table := range want.Tables {

@@ -39,7 +39,7 @@ func sameInKernel(t *testing.T, want iptables.Ruleset) {
 		theirText, theirRules, theirBytes = saved(t), load(t), extensionBytes(t)
 	})
 	inNamespace(t, func(t testing.TB) {
-		write(t, New(nstest.Here(t)), want)
+		write(t, New(nstest.Here(t), owned), want)
 		ourText, ourRules, ourBytes = saved(t), load(t), extensionBytes(t)
 	})
 	for _, compared := range []struct {
@@ -116,7 +116,7 @@ func TestCheck(t *testing.T) {
 				for _, name := range []string{iptables.Nat, iptables.Mangle, iptables.Raw} {
 					want.Tables = append(want.Tables, everyForm(family, name))
 				}
-				write(t, New(nstest.Here(t)), want)
+				write(t, New(nstest.Here(t), owned), want)
 				for _, table := range want.Tables {
 					for _, c := range table.Chains {
 						for _, r := range c.Rules {

@@ -20,9 +20,9 @@ func TestWithoutCapability(t *testing.T) {
 	nstest.Enter(t)
 	replace(t, sidecarRules(t))
 	dropCapabilities(t)
-	_, loadErr := New(nstest.Here(t)).Load(t.Context())
-	replaceErr := New(nstest.Here(t)).Replace(t.Context(), installed.Backend{}, iptables.Ruleset{})
-	for _, err := range []error{loadErr, replaceErr, New(nstest.Here(t)).Available(t.Context(), iptables.Ruleset{})} {
+	_, loadErr := New(nstest.Here(t), owned).Load(t.Context())
+	replaceErr := New(nstest.Here(t), owned).Replace(t.Context(), installed.Backend{}, iptables.Ruleset{})
+	for _, err := range []error{loadErr, replaceErr, New(nstest.Here(t), owned).Available(t.Context(), iptables.Ruleset{})} {
 		var refused *Error
 		if !errors.As(err, &refused) || !errors.Is(err, unix.EPERM) ||
 			!errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "capability NET_ADMIN is missing") || refused.Hint == "" {
@@ -53,7 +53,7 @@ func TestOnlyNetAdmin(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := sidecarRules(t)
-	if err := New(nstest.Here(t)).Available(t.Context(), want); err != nil {
+	if err := New(nstest.Here(t), owned).Available(t.Context(), want); err != nil {
 		t.Error(err)
 	}
 	replace(t, want)
@@ -84,7 +84,7 @@ func TestUserNamespace(t *testing.T) {
 
 func inUserNamespace(t *testing.T) {
 	replaceFails := func(want iptables.Ruleset, message string) {
-		err := New(nstest.Here(t)).Replace(t.Context(), installed.Backend{}, want)
+		err := New(nstest.Here(t), owned).Replace(t.Context(), installed.Backend{}, want)
 		if err == nil || !strings.Contains(err.Error(), message) {
 			t.Errorf("got %v, want %s", err, message)
 		}
@@ -96,16 +96,16 @@ func inUserNamespace(t *testing.T) {
 
 	// The native form takes the proxy's id all the same.
 	for _, name := range []string{"sidecar-default-dual-stack", "tproxy-dual-stack"} {
-		plan := NewNative(nil).Form(planOf(t, name))
+		plan := NewNative(nil, owned).Form(planOf(t, name))
 		nativeReplace(t, plan)
 		if have := nativeLoad(t); !ownEqual(have, plan) {
 			t.Errorf("%s: got\n%s", name, text(have))
 		}
 	}
-	nativeReplace(t, NewNative(nil).Form(scattered(30000)))
+	nativeReplace(t, NewNative(nil, owned).Form(scattered(30000)))
 }
 
 func ownEqual(a, b iptables.Ruleset) bool {
-	a, b = a.Own(), b.Own()
+	a, b = owned.Of(a), owned.Of(b)
 	return a.Equal(&b)
 }

@@ -70,7 +70,7 @@ func TestChainInUse(t *testing.T) {
 	want := sidecarRules(t)
 	replace(t, want)
 	nstest.Run(t, "nft", "add chain ip nat theirs; add rule ip nat theirs tcp dport vmap { 1 : jump ISTIO_REDIRECT }")
-	err := New(nstest.Here(t)).Replace(t.Context(), found(t), iptables.Ruleset{})
+	err := New(nstest.Here(t), owned).Replace(t.Context(), found(t), iptables.Ruleset{})
 	if !errors.Is(err, unix.EBUSY) || !strings.Contains(err.Error(), "failed to delete chain ISTIO_REDIRECT of table ip nat") {
 		t.Errorf("got %v", err)
 	}

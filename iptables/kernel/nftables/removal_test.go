@@ -59,7 +59,7 @@ func TestRemovalKeepsWhatOthersUse(t *testing.T) {
 			if rs.Table(iptables.IPv4, iptables.Nat) == nil {
 				t.Error("the table is gone")
 			}
-			if own := rs.Own(); len(own.Tables) > 0 {
+			if own := owned.Of(rs); len(own.Tables) > 0 {
 				t.Errorf("ours is still there:\n%s", text(own))
 			}
 			if rs.Table(iptables.IPv6, iptables.Nat) != nil {

@@ -28,7 +28,7 @@ func TestTransitions(t *testing.T) {
 			for range 25 {
 				c := cases[random.IntN(len(cases))]
 				rs := c.ruleset(t)
-				transition(t, c.Name, rs.Own(), handles)
+				transition(t, c.Name, owned.Of(rs), handles)
 			}
 			transition(t, "nothing", iptables.Ruleset{}, handles)
 			if d := cmp.Diff(before, saved(t, "-c")); d != "" {
@@ -42,7 +42,7 @@ func transition(t *testing.T, name string, want iptables.Ruleset, handles []stri
 	t.Helper()
 	replace(t, want)
 	got := load(t)
-	if own := got.Own(); !own.Equal(&want) {
+	if own := owned.Of(got); !own.Equal(&want) {
 		t.Errorf("%s (-want +got):\n%s", name, cmp.Diff(text(want), text(own)))
 	}
 	if d := cmp.Diff(handles, foreignHandles(t)); d != "" {
@@ -69,7 +69,7 @@ func named(t testing.TB, name string) iptables.Ruleset {
 	for _, c := range recordedCases(t) {
 		if c.Name == name {
 			rs := c.ruleset(t)
-			return rs.Own()
+			return owned.Of(rs)
 		}
 	}
 	t.Fatalf("there is no recorded case %s", name)
@@ -92,7 +92,7 @@ COMMIT
 `, "-c")
 	replace(t, want)
 	rs := load(t)
-	if own := rs.Own(); !own.Equal(&want) {
+	if own := owned.Of(rs); !own.Equal(&want) {
 		t.Fatalf("(-want +got):\n%s", cmp.Diff(text(want), text(own)))
 	}
 	nat := rs.Table(iptables.IPv4, iptables.Nat)
@@ -140,12 +140,12 @@ func TestFromBrokenStates(t *testing.T) {
 				words := strings.Fields(command)
 				nstest.Run(t, words[0], words[1:]...)
 			}
-			if rs := load(t); func() bool { own := rs.Own(); return own.Equal(&want) }() {
+			if rs := load(t); func() bool { own := owned.Of(rs); return own.Equal(&want) }() {
 				t.Error("the change is not seen")
 			}
 			replace(t, want)
 			rs := load(t)
-			if own := rs.Own(); !own.Equal(&want) {
+			if own := owned.Of(rs); !own.Equal(&want) {
 				t.Errorf("(-want +got):\n%s", cmp.Diff(text(want), text(own)))
 			}
 		})
@@ -170,8 +170,8 @@ func TestPutBack(t *testing.T) {
 	}
 	before, listed := load(t), nstest.Run(t, "nft", "list", "ruleset")
 	replace(t, iptables.Ruleset{})
-	replace(t, before.Own())
-	isInstalled(t, before.Own())
+	replace(t, owned.Of(before))
+	isInstalled(t, owned.Of(before))
 	if d := cmp.Diff(listed, nstest.Run(t, "nft", "list", "ruleset")); d != "" {
 		t.Errorf("(-before +after):\n%s", d)
 	}
@@ -191,7 +191,7 @@ func TestJumpFromAnotherChain(t *testing.T) {
 			nstest.Run(t, "nft", chain+"; add rule ip nat theirs counter packets 7 bytes 8 jump ISTIO_REDIRECT; add rule ip nat theirs counter accept")
 			theirs := nstest.Run(t, "nft", "-a", "list", "chain", "ip", "nat", "theirs")
 			before := load(t)
-			want := before.Own()
+			want := owned.Of(before)
 			for i := range want.Tables {
 				want.Tables[i].Append("ISTIO_MORE", iptables.Rule{Target: iptables.Return})
 			}
@@ -211,7 +211,7 @@ func TestNoSuchBuiltinChain(t *testing.T) {
 	nstest.Enter(t)
 	want := sidecarRules(t)
 	want.Tables[0].Append("NOBODYS", iptables.Rule{Target: iptables.Jump{Chain: "ISTIO_OUTPUT"}})
-	err := New(nstest.Here(t)).Replace(t.Context(), installed.Backend{}, want)
+	err := New(nstest.Here(t), owned).Replace(t.Context(), installed.Backend{}, want)
 	if err == nil || !strings.Contains(err.Error(), "has no built-in chain NOBODYS") {
 		t.Errorf("got %v", err)
 	}
@@ -230,7 +230,7 @@ func TestUnusableTables(t *testing.T) {
 			t.Parallel()
 			nstest.Enter(t)
 			nstest.Run(t, "nft", tt.command)
-			err := New(nstest.Here(t)).Replace(t.Context(), found(t), sidecarRules(t))
+			err := New(nstest.Here(t), owned).Replace(t.Context(), found(t), sidecarRules(t))
 			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
@@ -245,7 +245,7 @@ func TestForeignRulesAreRefused(t *testing.T) {
 	t.Parallel()
 	table := iptables.NewTable(iptables.IPv4, iptables.Nat)
 	table.Append(iptables.Output, iptables.Rule{Target: iptables.Accept})
-	err := New(nstest.Here(t)).Replace(t.Context(), installed.Backend{}, iptables.Ruleset{Tables: []iptables.Table{table}})
+	err := New(nstest.Here(t), owned).Replace(t.Context(), installed.Backend{}, iptables.Ruleset{Tables: []iptables.Table{table}})
 	if err == nil || !strings.Contains(err.Error(), "not ours to write") {
 		t.Errorf("got %v", err)
 	}

@@ -58,11 +58,11 @@ func TestConcurrentCopies(t *testing.T) {
 		for range 10 {
 			replace(t, other)
 			concurrently(t, copies, func(int) error {
-				have, err := New(nstest.Here(t)).Load(t.Context())
+				have, err := New(nstest.Here(t), owned).Load(t.Context())
 				if err != nil {
 					return err
 				}
-				return New(nstest.Here(t)).Replace(t.Context(), have, want)
+				return New(nstest.Here(t), owned).Replace(t.Context(), have, want)
 			})
 			isInstalled(t, want)
 		}
@@ -70,10 +70,10 @@ func TestConcurrentCopies(t *testing.T) {
 	// Those that want different things succeed too; one of them is last.
 	concurrently(t, 10, func(i int) error {
 		wanted := []iptables.Ruleset{want, other, {}}[i%3]
-		return New(nstest.Here(t)).Replace(t.Context(), installed.Backend{}, wanted)
+		return New(nstest.Here(t), owned).Replace(t.Context(), installed.Backend{}, wanted)
 	})
 	rs := load(t)
-	own := rs.Own()
+	own := owned.Of(rs)
 	if !own.Equal(&want) && !own.Equal(&other) && len(own.Tables) > 0 {
 		t.Errorf("a mixture is installed:\n%s", text(own))
 	}

@@ -46,7 +46,7 @@ func (b *Backend) forms(s *snapshot) (own, other written) {
 
 // of returns what the backend's form has of a snapshot.
 func (b *Backend) of(s *snapshot) installed.Backend {
-	have := installed.Backend{Name: b.Name(), Form: installed.Form(b.Name()), Token: s}
+	have := installed.Backend{Name: b.Name(), Form: installed.Form(b.Name()), Ownership: b.own, Token: s}
 	if b.native {
 		have.Rules, have.Faults = s.native.Ruleset(), s.native.Faults()
 	} else {
@@ -61,12 +61,12 @@ const maxAttempts = 100
 
 // takeSnapshot reads everything at one generation, again as long as somebody changes it
 // meanwhile.
-func takeSnapshot(ctx context.Context, c *netlink.Conn) (*snapshot, error) {
+func takeSnapshot(ctx context.Context, c *netlink.Conn, own iptables.Ownership) (*snapshot, error) {
 	for range maxAttempts {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		s, err := readOnce(ctx, c)
+		s, err := readOnce(ctx, c, own)
 		if err == nil || !isTransient(err) {
 			return s, err
 		}
@@ -75,12 +75,12 @@ func takeSnapshot(ctx context.Context, c *netlink.Conn) (*snapshot, error) {
 }
 
 // readOnce fails with [netlink.ErrChanged] unless what it read is one generation.
-func readOnce(ctx context.Context, c *netlink.Conn) (*snapshot, error) {
+func readOnce(ctx context.Context, c *netlink.Conn, own iptables.Ownership) (*snapshot, error) {
 	generation, err := c.Generation(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &snapshot{generation: generation}
+	s := &snapshot{generation: generation, compat: compat.Tables{Ownership: own}, native: native.Table{Ownership: own}}
 	if err := s.read(ctx, c); err != nil {
 		return nil, err
 	}

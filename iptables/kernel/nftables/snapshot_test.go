@@ -18,11 +18,11 @@ import (
 func FuzzRead(f *testing.F) {
 	table := everyForm(iptables.IPv4, iptables.Mangle)
 	table.Chains = table.Chains[len(table.Chains)-2:]
-	addSeeds(f, new(compat.Tables), iptables.Ruleset{Tables: []iptables.Table{table}})
-	planned := NewNative(nil).Form(planOf(f, "tproxy-dual-stack"))
+	addSeeds(f, &compat.Tables{Ownership: owned}, iptables.Ruleset{Tables: []iptables.Table{table}})
+	planned := NewNative(nil, owned).Form(planOf(f, "tproxy-dual-stack"))
 	planned.Tables[0].Append("ISTIO_COUNT", iptables.Rule{}) // a rule that only counts
-	addSeeds(f, new(native.Table), planned)
-	addSeeds(f, new(native.Table), NewNative(nil).Form(plantest.Random(1)))
+	addSeeds(f, &native.Table{Ownership: owned}, planned)
+	addSeeds(f, &native.Table{Ownership: owned}, NewNative(nil, owned).Form(plantest.Random(1)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := new(snapshot)
 		for m, err := range netlink.Messages(data) {

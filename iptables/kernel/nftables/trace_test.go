@@ -94,8 +94,8 @@ func withoutOwnedTables() faulty {
 func TestTracesAtOnce(t *testing.T) {
 	nstest.Enter(t)
 	nstest.Run(t, "ip", "link", "set", "lo", "up")
-	_, err := New(nstest.Here(t)).Trace(t.Context(), iptables.IPv4, iptables.Rule{}, func() (io.Closer, error) {
-		traced(t, New(nstest.Here(t)))
+	_, err := New(nstest.Here(t), owned).Trace(t.Context(), iptables.IPv4, iptables.Rule{}, func() (io.Closer, error) {
+		traced(t, New(nstest.Here(t), owned))
 		return io.NopCloser(nil), nil
 	})
 	if err != nil {

@@ -26,11 +26,11 @@ var writeOrder = [...]string{iptables.Raw, iptables.Mangle, iptables.Nat}
 // which they become fewer, and those in the opposite order. So mangle starts to
 // deliver to the proxy (TPROXY) before nat stops to (REDIRECT), and the other
 // way round; zones exist before DNS is redirected and until it no longer is.
-func edits(have, want *iptables.Ruleset, family iptables.Family) []edit {
+func edits(own iptables.Ownership, have, want *iptables.Ruleset, family iptables.Family) []edit {
 	var edits []edit
-	for _, t := range diff.Tables(have, want, family) {
+	for _, t := range diff.Tables(own, have, want, family) {
 		if len(t.Changes) > 0 {
-			edits = append(edits, editOf(t))
+			edits = append(edits, editOf(own, t))
 		}
 	}
 	rank := func(e edit) int {
@@ -45,11 +45,11 @@ func edits(have, want *iptables.Ruleset, family iptables.Family) []edit {
 }
 
 // editOf returns the edit that makes the changes of a table.
-func editOf(t diff.Table) edit {
+func editOf(own iptables.Ownership, t diff.Table) edit {
 	var declare, deleteJumps, fill, addJumps, drop []string
 	more := 0 // chains of ours
 	for _, c := range t.Changes {
-		if !iptables.IsOwn(c.Chain) {
+		if !own.Owns(c.Chain) {
 			deleteJumps = append(deleteJumps, commands("-D", c.Chain, c.Delete)...)
 			addJumps = append(addJumps, commands("-A", c.Chain, c.Insert)...)
 			continue

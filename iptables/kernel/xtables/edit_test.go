@@ -37,7 +37,7 @@ func TestOrderOfTables(t *testing.T) {
 			t.Parallel()
 			have, want := parse(t, test.have, ""), parse(t, test.want, "")
 			var order []string
-			for _, e := range edits(&have, &want, iptables.IPv4) {
+			for _, e := range edits(owned, &have, &want, iptables.IPv4) {
 				order = append(order, e.table)
 			}
 			if got := strings.Join(order, " "); got != test.order {
@@ -89,7 +89,7 @@ COMMIT
 -A OUTPUT -j ISTIO_A
 -X ISTIO_OLD
 COMMIT`
-	edits := edits(&have, &want, iptables.IPv4)
+	edits := edits(owned, &have, &want, iptables.IPv4)
 	if len(edits) != 1 {
 		t.Fatalf("got %d tables, want 1", len(edits))
 	}

@@ -29,7 +29,7 @@ func TestLocked(t *testing.T) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
-	b, err := Find(t.Context(), nstest.Here(t), Legacy, Options{LockWait: 10 * time.Millisecond})
+	b, err := Find(t.Context(), nstest.Here(t), owned, Legacy, Options{LockWait: 10 * time.Millisecond})
 	if err != nil {
 		nstest.Missing(t, "the test needs the iptables programs: %v", err)
 	}

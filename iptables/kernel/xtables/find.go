@@ -39,15 +39,15 @@ func (v version) atLeast(major, minor, patch int) bool {
 // ErrNotFound is wrapped by errors about programs that are not installed.
 var ErrNotFound = errors.New("not found")
 
-// Find returns the backend of a variant for a network namespace. It runs programs to learn their
-// versions, which touches no table. That there are no programs for IPv6 is no
-// error yet ([Backend.Missing]).
+// Find returns the backend of a variant for what is ours in a network namespace. It runs
+// programs to learn their versions, which touches no table. That there are no programs
+// for IPv6 is no error yet ([Backend.Missing]).
 //
 // A variant is looked for under its own name, such as iptables-nft, then as the
 // plain iptables, if that says that it is of this variant.
-func Find(ctx context.Context, ns *namespace.Namespace, v Variant, o Options) (*Backend, error) {
+func Find(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, v Variant, o Options) (*Backend, error) {
 	b := &Backend{
-		namespace: ns, name: v, variant: v, execer: o.execer, lockWait: o.LockWait,
+		namespace: ns, own: own, name: v, variant: v, execer: o.execer, lockWait: o.LockWait,
 		programs: make(map[iptables.Family]programs),
 		missing:  make(map[iptables.Family]error),
 	}

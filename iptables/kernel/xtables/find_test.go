@@ -54,7 +54,7 @@ func TestNotFound(t *testing.T) {
 	for v, looked := range map[Variant]string{
 		NFT: "iptables-nft or iptables", Legacy: "iptables-legacy or iptables", Any: "for iptables with",
 	} {
-		_, err := Find(t.Context(), nstest.Here(t), v, Options{})
+		_, err := Find(t.Context(), nstest.Here(t), owned, v, Options{})
 		if !errors.Is(err, ErrNotFound) {
 			t.Errorf("%s: got %v", v, err)
 			continue
@@ -73,7 +73,7 @@ func TestPlainNames(t *testing.T) {
 		t.Run(string(variant), func(t *testing.T) {
 			dir := onPath(t, links(program, "iptables", "ip6tables")...)
 			for _, v := range []Variant{Any, variant} {
-				b, err := Find(t.Context(), nstest.Here(t), v, Options{})
+				b, err := Find(t.Context(), nstest.Here(t), owned, v, Options{})
 				if err != nil {
 					t.Errorf("%s: %v", v, err)
 					continue
@@ -92,7 +92,7 @@ func TestPlainNames(t *testing.T) {
 			if variant == NFT {
 				other = Legacy
 			}
-			if _, err := Find(t.Context(), nstest.Here(t), other, Options{}); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "is "+string(variant)) {
+			if _, err := Find(t.Context(), nstest.Here(t), owned, other, Options{}); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "is "+string(variant)) {
 				t.Errorf("%s: got %v", other, err)
 			}
 		})
@@ -102,7 +102,7 @@ func TestPlainNames(t *testing.T) {
 // A name of its own is preferred to the plain one.
 func TestOwnNameFirst(t *testing.T) {
 	onPath(t, slices.Concat(links(legacyProgram, "iptables", "ip6tables"), links(nftProgram, "iptables-nft", "ip6tables-nft"))...)
-	b, err := Find(t.Context(), nstest.Here(t), NFT, Options{})
+	b, err := Find(t.Context(), nstest.Here(t), owned, NFT, Options{})
 	if err != nil || filepath.Base(b.programs[iptables.IPv4].save) != "iptables-nft-save" {
 		t.Errorf("got %v, %v", b, err)
 	}
@@ -111,7 +111,7 @@ func TestOwnNameFirst(t *testing.T) {
 // Programs that would read one variant and write the other are refused.
 func TestMixedVariants(t *testing.T) {
 	onPath(t, "iptables="+nftProgram, "iptables-save="+nftProgram, "iptables-restore="+legacyProgram)
-	_, err := Find(t.Context(), nstest.Here(t), Any, Options{})
+	_, err := Find(t.Context(), nstest.Here(t), owned, Any, Options{})
 	if err == nil || !strings.Contains(err.Error(), "\nhint: choose --backend=iptables-nft or --backend=iptables-legacy") {
 		t.Errorf("got %v", err)
 	}
@@ -122,7 +122,7 @@ func TestMixedVariants(t *testing.T) {
 func TestNoIPv6Programs(t *testing.T) {
 	nstest.Enter(t)
 	onPath(t, links(nftProgram, "iptables-nft")...)
-	b, err := Find(t.Context(), nstest.Here(t), NFT, Options{})
+	b, err := Find(t.Context(), nstest.Here(t), owned, NFT, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestNoVersion(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := Find(t.Context(), nstest.Here(t), NFT, Options{}); err == nil || !strings.HasSuffix(err.Error(), want) || errors.Is(err, ErrNotFound) {
+		if _, err := Find(t.Context(), nstest.Here(t), owned, NFT, Options{}); err == nil || !strings.HasSuffix(err.Error(), want) || errors.Is(err, ErrNotFound) {
 			t.Errorf("%s: got %v, want %s", script, err, want)
 		}
 	}

@@ -20,7 +20,7 @@ import (
 // The error wraps [ErrIncompatible] where a table that we use holds rules that
 // the programs cannot show.
 func (b *Backend) Load(ctx context.Context) (installed.Backend, error) {
-	have := installed.Backend{Name: b.Name(), Form: installed.Form(b.variant)}
+	have := installed.Backend{Name: b.Name(), Form: installed.Form(b.variant), Ownership: b.own}
 	for _, family := range iptables.Families() {
 		if b.missing[family] != nil {
 			continue

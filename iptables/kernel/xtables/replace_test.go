@@ -162,7 +162,7 @@ func TestRollback(t *testing.T) {
 					t.Errorf("got %v", err)
 				}
 				after := load(t, b)
-				if got, want := after.Own(), before.Own(); !got.Equal(&want) {
+				if got, want := owned.Of(after), owned.Of(before); !got.Equal(&want) {
 					t.Errorf("got\n%s%s\nwant\n%s%s", got.Save(iptables.IPv4), got.Save(iptables.IPv6), want.Save(iptables.IPv4), want.Save(iptables.IPv6))
 				}
 				if text := lines(after, iptables.IPv4); !strings.Contains(text, "-A OUTPUT -p udp -j ACCEPT") {
@@ -191,7 +191,7 @@ func TestUnknownExtensionIsFoundBeforehand(t *testing.T) {
 			}
 		}
 		rs := load(t, b)
-		if own := rs.Own(); len(own.Tables) != 0 {
+		if own := owned.Of(rs); len(own.Tables) != 0 {
 			t.Errorf("got rules:\n%s", own.Save(iptables.IPv4))
 		}
 	})
@@ -260,7 +260,7 @@ func TestCancelledWrite(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 		rs := load(t, b)
-		if own := rs.Own(); len(own.Tables) != 0 {
+		if own := owned.Of(rs); len(own.Tables) != 0 {
 			t.Errorf("got rules:\n%s", own.Save(iptables.IPv4))
 		}
 	})

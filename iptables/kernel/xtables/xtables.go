@@ -46,6 +46,7 @@ type Options struct {
 // Backend reaches the rules of a network namespace by the programs of one variant.
 type Backend struct {
 	namespace *namespace.Namespace
+	own       iptables.Ownership
 	name      Variant // as it was asked for
 	variant   Variant // NFT or Legacy
 	programs  map[iptables.Family]programs
@@ -56,6 +57,9 @@ type Backend struct {
 
 // Name returns the name by which the programs were asked for.
 func (b *Backend) Name() string { return string(b.name) }
+
+// Ownership tells which of the rules are ours.
+func (b *Backend) Ownership() iptables.Ownership { return b.own }
 
 // Variant returns NFT or Legacy, also where [Any] was asked for.
 func (b *Backend) Variant() Variant { return b.variant }
@@ -141,7 +145,7 @@ func (b *Backend) writes(have, want *iptables.Ruleset) ([]write, error) {
 		}
 	}
 	for _, family := range iptables.Families() {
-		edits := edits(have, want, family)
+		edits := edits(b.own, have, want, family)
 		if len(edits) == 0 {
 			continue
 		}

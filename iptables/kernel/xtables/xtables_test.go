@@ -5,9 +5,13 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 )
+
+// owned tells what is ours in these tests.
+var owned = sidecar.Ownership()
 
 // Every test that writes does so in a network namespace of its own (nstest),
 // which takes root, by the installed programs of both variants.
@@ -24,7 +28,7 @@ func eachVariant(t *testing.T, test func(t *testing.T, b *Backend)) {
 
 func find(t *testing.T, v Variant) *Backend {
 	t.Helper()
-	b, err := Find(t.Context(), nstest.Here(t), v, Options{})
+	b, err := Find(t.Context(), nstest.Here(t), owned, v, Options{})
 	if err != nil {
 		nstest.Missing(t, "the test needs the iptables programs: %v", err)
 	}
@@ -69,9 +73,9 @@ func replace(t *testing.T, b *Backend, want iptables.Ruleset) {
 		t.Fatal(err)
 	}
 	have := load(t, b)
-	got := have.Own()
+	got := owned.Of(have)
 	for _, family := range iptables.Families() {
-		if got, want := lines(got, family), lines(want.Own(), family); got != want {
+		if got, want := lines(got, family), lines(owned.Of(want), family); got != want {
 			t.Errorf("%s: got\n%s\nwant\n%s", family, got, want)
 		}
 	}

@@ -14,6 +14,9 @@ import (
 // none; what the kernel lists is added to it, tables first, then chains, then
 // rules.
 type Tables struct {
+	// Ownership tells what is ours of them.
+	Ownership iptables.Ownership
+
 	list  []*installedTable
 	exprs []expression.Expression // of the rule being read
 }
@@ -121,7 +124,7 @@ func (s *Tables) Find(key tables.Key, chain string, handle uint64) (position int
 	if c := t.chain(chain); c != nil {
 		for i, r := range c.rules {
 			if r.handle == handle {
-				return i + 1, iptables.ReadComment(chain, r.rule), true
+				return i + 1, s.Ownership.ReadComment(chain, r.rule), true
 			}
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // depend on each other, so each is done for itself.
 func (s *Tables) Changes(b *tables.Changes, want iptables.Ruleset) error {
 	for _, t := range s.list {
-		p := planner{b: b, have: t, want: want.Table(t.Family, t.Name)}
+		p := planner{b: b, own: s.Ownership, have: t, want: want.Table(t.Family, t.Name)}
 		if err := p.table(); err != nil {
 			return err
 		}
@@ -22,23 +22,16 @@ func (s *Tables) Changes(b *tables.Changes, want iptables.Ruleset) error {
 	for i := range want.Tables {
 		w := &want.Tables[i]
 		key := tables.Key{Family: w.Family, Name: w.Name}
-		if s.table(key) != nil || !isNeeded(w) {
+		p := planner{b: b, own: s.Ownership, have: &installedTable{Table: tables.Table{Key: key}}, want: w}
+		if s.table(key) != nil || !p.isNeeded() {
 			continue
 		}
 		b.NewTable(key)
-		p := planner{b: b, have: &installedTable{Table: tables.Table{Key: key}}, want: w}
 		if err := p.table(); err != nil {
 			return err
 		}
 	}
 	return b.Err()
-}
-
-// isNeeded reports whether a wanted table holds more than empty built-in chains.
-func isNeeded(t *iptables.Table) bool {
-	return slices.ContainsFunc(t.Chains, func(c iptables.Chain) bool {
-		return iptables.IsOwn(c.Name) || len(c.Rules) > 0
-	})
 }
 
 // planner appends the changes of one table.
@@ -48,6 +41,7 @@ func isNeeded(t *iptables.Table) bool {
 // So rules go first, then chains; then chains come, then rules.
 type planner struct {
 	b    *tables.Changes
+	own  iptables.Ownership
 	have *installedTable
 	want *iptables.Table // nil if nothing is wanted
 	// remake asks for all that is ours to be made anew.
@@ -56,12 +50,12 @@ type planner struct {
 }
 
 func (p *planner) table() error {
-	if p.want != nil && isNeeded(p.want) {
+	if p.isNeeded() {
 		if err := p.usable(); err != nil {
 			return err
 		}
 	}
-	p.remake = slices.ContainsFunc(p.have.chains, isMadeWrong)
+	p.remake = slices.ContainsFunc(p.have.chains, p.isMadeWrong)
 	p.changes = diff.Chains(p.installedChains(), p.wantedChains(), p.equal)
 	p.removeRules()
 	if p.removeTable() {
@@ -78,6 +72,13 @@ func (p *planner) table() error {
 	return nil
 }
 
+// isNeeded reports whether more than empty built-in chains is wanted.
+func (p *planner) isNeeded() bool {
+	return p.want != nil && slices.ContainsFunc(p.want.Chains, func(c iptables.Chain) bool {
+		return p.own.Owns(c.Name) || len(c.Rules) > 0
+	})
+}
+
 // usable refuses tables in which rules would not do what they say. A chain that iptables
 // does not have is somebody else's, and its jumps to ours stay as they were loaded.
 func (p *planner) usable() error {
@@ -89,7 +90,7 @@ func (p *planner) usable() error {
 		return fmt.Errorf("table %s belongs to another running program", name)
 	}
 	for _, w := range p.want.Chains {
-		if len(w.Rules) == 0 || iptables.IsOwn(w.Name) {
+		if len(w.Rules) == 0 || p.own.Owns(w.Name) {
 			continue
 		}
 		a, isBuiltin := tables.AttachmentOf(p.have.Name, w.Name)
@@ -103,7 +104,7 @@ func (p *planner) usable() error {
 
 // isMadeWrong finds chains with our names that are attached to a hook
 // themselves, which can only be mended by making them anew.
-func isMadeWrong(c *installedChain) bool { return iptables.IsOwn(c.Name) && c.Base }
+func (p *planner) isMadeWrong(c *installedChain) bool { return p.own.Owns(c.Name) && c.Base }
 
 // wanted returns the chain that should be there, or nil.
 func (p *planner) wanted(name string) *iptables.Chain {
@@ -118,8 +119,8 @@ func (p *planner) installedChains() []diff.Chain[installedRule] {
 	var chains []diff.Chain[installedRule]
 	for _, c := range p.have.chains {
 		rules := c.rules
-		if !iptables.IsOwn(c.Name) {
-			rules = slices.DeleteFunc(slices.Clone(rules), isForeign)
+		if !p.own.Owns(c.Name) {
+			rules = slices.DeleteFunc(slices.Clone(rules), p.isForeign)
 		}
 		chains = append(chains, diff.Chain[installedRule]{Name: c.Name, Rules: rules})
 	}
@@ -144,7 +145,7 @@ func (p *planner) equal(have installedRule, want iptables.Rule) bool {
 // removeRules deletes what is ours of every chain that is not as wanted.
 func (p *planner) removeRules() {
 	for _, c := range p.changes {
-		if iptables.IsOwn(c.Chain) {
+		if p.own.Owns(c.Chain) {
 			if len(c.Delete) > 0 {
 				p.b.DeleteRules(p.have.Key, c.Chain)
 			}
@@ -156,13 +157,13 @@ func (p *planner) removeRules() {
 	}
 }
 
-func isForeign(r installedRule) bool { return !r.rule.JumpsIntoOwn() }
+func (p *planner) isForeign(r installedRule) bool { return !p.own.OwnsJump(r.rule) }
 
 // removeTable deletes a table that we made if nothing foreign is left in it.
 func (p *planner) removeTable() bool {
 	t := p.have
 	// The table's use counts sets and other objects too.
-	if !t.Ours || p.want != nil && isNeeded(p.want) || t.Use != len(t.chains) {
+	if !t.Ours || p.isNeeded() || t.Use != len(t.chains) {
 		return false
 	}
 	if slices.ContainsFunc(t.chains, p.holdsForeign) {
@@ -175,8 +176,8 @@ func (p *planner) removeTable() bool {
 // holdsForeign reports whether a chain is anything but ours or a built-in chain
 // that does nothing without us.
 func (p *planner) holdsForeign(c *installedChain) bool {
-	return !iptables.IsOwn(c.Name) &&
-		(!tables.IsBuiltin(p.have.Name, c.Name) || c.Policy != "ACCEPT" || slices.ContainsFunc(c.rules, isForeign))
+	return !p.own.Owns(c.Name) &&
+		(!tables.IsBuiltin(p.have.Name, c.Name) || c.Policy != "ACCEPT" || slices.ContainsFunc(c.rules, p.isForeign))
 }
 
 // removeChains deletes our chains that are not wanted, and the built-in chains
@@ -184,7 +185,7 @@ func (p *planner) holdsForeign(c *installedChain) bool {
 func (p *planner) removeChains() {
 	for _, c := range p.have.chains {
 		w := p.wanted(c.Name)
-		obsolete := iptables.IsOwn(c.Name) && (w == nil || p.remake)
+		obsolete := p.own.Owns(c.Name) && (w == nil || p.remake)
 		useless := c.Ours && c.Base && (w == nil || len(w.Rules) == 0) && !p.holdsForeign(c)
 		if obsolete || useless {
 			p.b.DeleteChain(p.have.Key, c.Name)
@@ -196,7 +197,7 @@ func (p *planner) addChains() error {
 	for _, w := range p.want.Chains {
 		c := p.have.chain(w.Name)
 		switch {
-		case iptables.IsOwn(w.Name):
+		case p.own.Owns(w.Name):
 			if c == nil || p.remake {
 				p.b.NewChain(p.have.Key, w.Name)
 			}

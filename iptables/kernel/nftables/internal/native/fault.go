@@ -6,7 +6,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/installed"
 )
 
@@ -39,7 +38,7 @@ func (t *Table) unsound() []installed.Fault {
 		add("table %s has sets with names, or objects", tableKey)
 	}
 	for _, c := range t.chains {
-		if fault := c.fault(); fault != "" {
+		if fault := t.faultOf(c); fault != "" {
 			add("chain %s of table %s %s", c.Name, tableKey, fault)
 		}
 	}
@@ -49,10 +48,10 @@ func (t *Table) unsound() []installed.Fault {
 // isDormant reports whether no packet meets any of the table's chains.
 func (t *Table) isDormant() bool { return t.flags&unix.NFT_TABLE_F_DORMANT != 0 }
 
-func (c *installedChain) fault() string {
+func (t *Table) faultOf(c *installedChain) string {
 	_, name := modelName(c.Name)
 	switch {
-	case !c.isBuiltin() && !iptables.IsOwn(name):
+	case !c.isBuiltin() && !t.Ownership.Owns(name):
 		return "is foreign"
 	case c.Base != c.isBuiltin(), c.Base && !c.isAttached():
 		return "is not attached where it belongs"
@@ -81,7 +80,7 @@ func (t *Table) foreignRules() []installed.Fault {
 	var all []installed.Fault
 	for _, c := range t.chains {
 		for _, r := range c.rules {
-			if named := withModelName(r.rule); c.Base && !named.JumpsIntoOwn() {
+			if named := withModelName(r.rule); c.Base && !t.Ownership.OwnsJump(named) {
 				text := fmt.Sprintf("chain %s of table %s has the foreign rule %s", c.Name, tableKey, named)
 				all = append(all, installed.Fault{Text: text})
 			}
@@ -97,7 +96,7 @@ func (t *Table) uncounted() []installed.Fault {
 	var all []installed.Fault
 	for _, c := range t.chains {
 		for _, r := range c.rules {
-			if named := withModelName(r.rule); r.uncounted && (!c.Base || named.JumpsIntoOwn()) {
+			if named := withModelName(r.rule); r.uncounted && (!c.Base || t.Ownership.OwnsJump(named)) {
 				text := fmt.Sprintf("chain %s of table %s has a rule without a counter: %s", c.Name, tableKey, named)
 				all = append(all, installed.Fault{Text: text})
 			}

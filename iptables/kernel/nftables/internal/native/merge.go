@@ -25,13 +25,8 @@ func wantedChains(want iptables.Ruleset) ([]wantedChain, error) {
 	for _, table := range modelTables {
 		v4, v6 := want.Table(iptables.IPv4, table), want.Table(iptables.IPv6, table)
 		for _, name := range chainNames(v4, v6) {
-			c := wantedChain{name: nameOf(table, name), base: !iptables.IsOwn(name)}
-			if c.base {
-				var ok bool
-				if c.attached, ok = AttachmentOf(table, name); !ok {
-					return nil, fmt.Errorf("table %s has no built-in chain %s", table, name)
-				}
-			}
+			c := wantedChain{name: nameOf(table, name)}
+			c.attached, c.base = AttachmentOf(table, name)
 			c.rules = bothFamilies(rulesFor(v4, name), rulesFor(v6, name), c.base)
 			if len(c.rules) > 0 || !c.base {
 				chains = append(chains, c)

@@ -18,6 +18,9 @@ import (
 // lists is added to it: the table first, then chains, then rules, then sets and their
 // elements. [Table.DecodeRules] comes last.
 type Table struct {
+	// Ownership tells which chains have their place in it.
+	Ownership iptables.Ownership
+
 	found  bool
 	flags  uint32
 	use    int
@@ -44,7 +47,7 @@ func (t *Table) AddTable(read tables.Table) bool {
 	if read.Key != tableKey {
 		return false
 	}
-	*t = Table{found: true, flags: read.Flags, use: read.Use, sets: make(map[string]*installedSet)}
+	*t = Table{Ownership: t.Ownership, found: true, flags: read.Flags, use: read.Use, sets: make(map[string]*installedSet)}
 	return true
 }
 

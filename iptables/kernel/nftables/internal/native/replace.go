@@ -14,7 +14,7 @@ import (
 // Chains stay where they are if they can, so that packets meet the old rules or
 // the new ones: of two chains at one hook, a packet might meet neither.
 func (t *Table) Changes(b *tables.Changes, want iptables.Ruleset) error {
-	chains, err := wantedChains(writable(want))
+	chains, err := wantedChains(writable(t.Ownership, want))
 	if err != nil {
 		return err
 	}

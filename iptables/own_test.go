@@ -1,0 +1,46 @@
+package iptables
+
+import (
+	"net/netip"
+	"testing"
+)
+
+// A namespace can hold what several policies make, and nothing that nobody claims.
+func TestOwnershipOfSeveral(t *testing.T) {
+	rs := parse(t, `*nat
+:PREROUTING ACCEPT [0:0]
+:MESH_A - [0:0]
+:OTHER_B - [0:0]
+:THEIRS - [0:0]
+-A PREROUTING -j MESH_A
+-A PREROUTING -j OTHER_B
+-A PREROUTING -j THEIRS
+COMMIT
+`)
+	for _, test := range []struct {
+		own  Ownership
+		want string
+	}{
+		{Ownership{}, ""},
+		{Ownership{Chains: []string{"OTHER_"}}, "*nat\n:PREROUTING - [0:0]\n:OTHER_B - [0:0]\n-A PREROUTING -j OTHER_B\nCOMMIT\n"},
+		{Ownership{Chains: []string{"OTHER_", "MESH_"}}, "*nat\n:PREROUTING - [0:0]\n:MESH_A - [0:0]\n:OTHER_B - [0:0]\n" +
+			"-A PREROUTING -j MESH_A\n-A PREROUTING -j OTHER_B\nCOMMIT\n"},
+	} {
+		own := test.own.Of(rs)
+		if got := own.Save(IPv4); got != test.want {
+			t.Errorf("%v: got\n%s\nwant\n%s", test.own.Chains, got, test.want)
+		}
+	}
+}
+
+func TestIsReachable(t *testing.T) {
+	own := Ownership{Addresses: []netip.Prefix{netip.MustParsePrefix("::6/128")}}
+	for text, want := range map[string]bool{
+		"10.244.1.7": true, "2001:db8::1": true, "::7": true,
+		"::6": false, "::1": false, "127.0.0.6": false, "fe80::1": false, "169.254.1.1": false,
+	} {
+		if got := own.IsReachable(netip.MustParseAddr(text)); got != want {
+			t.Errorf("%s: got %t, want %t", text, got, want)
+		}
+	}
+}
