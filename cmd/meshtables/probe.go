@@ -102,7 +102,7 @@ func (c *command) isGiven(variable string) bool {
 // try opens the connections that follow from rules.
 func (c *command) try(ctx context.Context, rules iptables.Ruleset, addresses []netip.Prefix) ([]probe.Step, error) {
 	return probe.Run(ctx, c.namespace, probe.Want{
-		Rules: rules, Ownership: sidecar.Ownership(), Addresses: addresses, Timeout: c.probeTimeout,
+		Rules: rules, Ownership: sidecar.Ownership(), Policy: sidecar.Policy{}, Addresses: addresses, Timeout: c.probeTimeout,
 	})
 }
 

@@ -35,6 +35,7 @@ func enter(t *testing.T) Want {
 	return Want{
 		Rules:     form.IPTables(sidecar.Plan(config.Default(), host.Host{Addresses: addresses}).Rules),
 		Ownership: sidecar.Ownership(),
+		Policy:    sidecar.Policy{},
 		Addresses: addresses,
 		Timeout:   5 * time.Second,
 	}
