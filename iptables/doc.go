@@ -7,8 +7,8 @@
 // replace one by another; explain walks a packet through one. This package
 // itself knows three things about it: how iptables-save writes it, which is
 // also what its parser reads ([Ruleset.Save], [ParseSave]); when two of them are
-// the same ([Rule.Equal], [Table.Equal]); and which part of it is ours
-// ([Table.Own]).
+// the same ([Rule.Equal], [Table.Equal]); and which part of it is ours by what a policy
+// says ([Ownership]).
 //
 // The names are those of iptables(8) and iptables-extensions(8).
 package iptables

@@ -6,6 +6,9 @@ import (
 	"strings"
 )
 
+// DNSPort is where name servers listen (RFC 1035, section 4.2).
+const DNSPort = 53
+
 // PortRange is an inclusive range of TCP or UDP ports.
 type PortRange struct {
 	First, Last uint16

@@ -36,6 +36,22 @@ func (r Rule) Named(f SetField) []Interval {
 	return all
 }
 
+// Named returns the values that rules of a family name, in the order of the rules.
+func (rs *Ruleset) Named(family Family, f SetField) []Interval {
+	var all []Interval
+	for _, t := range rs.Tables {
+		if t.Family != family {
+			continue
+		}
+		for _, c := range t.Chains {
+			for _, r := range c.Rules {
+				all = append(all, r.Named(f)...)
+			}
+		}
+	}
+	return all
+}
+
 // conditions returns the values of each condition on a field, and whether packets may
 // not have them.
 func (r Rule) conditions(f SetField) iter.Seq2[[]Interval, bool] {

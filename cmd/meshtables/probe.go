@@ -98,7 +98,7 @@ func (c *command) isGiven(variable string) bool {
 // try opens the connections that follow from rules.
 func (c *command) try(ctx context.Context, rules iptables.Ruleset, addresses []netip.Prefix) ([]probe.Step, error) {
 	return probe.Run(ctx, c.namespace, probe.Want{
-		Rules: rules, Ownership: c.line.policy.Ownership(), Addresses: addresses, Timeout: c.probeTimeout,
+		Rules: rules, Ownership: c.line.policy.Ownership(), Policy: c.line.policy, Addresses: addresses, Timeout: c.probeTimeout,
 	})
 }
 

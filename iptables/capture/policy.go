@@ -1,6 +1,8 @@
 package capture
 
 import (
+	"net/netip"
+
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/explain"
@@ -15,6 +17,13 @@ type Policy interface {
 
 	// Ownership tells what the policy owns in a namespace.
 	Ownership() iptables.Ownership
+	// Proxies returns the users that may be the proxy by rules of a family, the
+	// likeliest first.
+	Proxies(rules *iptables.Ruleset, f iptables.Family) []uint32
+	// Source returns the address from which the proxy connects to the application, or
+	// the zero value where it has none of its own.
+	Source(f iptables.Family) netip.Addr
+
 	// Options returns those of one command line. Each policy has letters of its own, so it
 	// is settled before a command line is parsed.
 	Options() Options

@@ -8,7 +8,7 @@ import (
 
 // Native returns a plan in the form of nf_tables: a list is a set, no rule asks for the
 // absence of an owner, and what no packet can reach is left out. Chains that have to be
-// split have a further part, such as ISTIO_OUTPUT_2. Rules that are one for both families
+// split have a further part, such as CHAIN_2. Rules that are one for both families
 // are marked as shared.
 //
 // The result has no comments: those of the native form are beside the rules, not in

@@ -13,26 +13,8 @@ import (
 // list thousands.
 const maxCandidates = 32
 
-// each calls f for every rule of the family that is ours.
-func (p *planner) each(f func(iptables.Rule)) {
-	for _, t := range p.rules.Tables {
-		if t.Family != p.family {
-			continue
-		}
-		for _, c := range t.Chains {
-			for _, r := range c.Rules {
-				f(r)
-			}
-		}
-	}
-}
-
 // named returns the values of a field that rules name, be it to leave them alone.
-func (p *planner) named(f iptables.SetField) []iptables.Interval {
-	var all []iptables.Interval
-	p.each(func(r iptables.Rule) { all = append(all, r.Named(f)...) })
-	return all
-}
+func (p *planner) named(f iptables.SetField) []iptables.Interval { return p.rules.Named(p.family, f) }
 
 // listed returns the values of a field that capturing rules ask for.
 func (p *planner) listed(hook string, protocol iptables.Protocol, f iptables.SetField) []iptables.Interval {
@@ -99,42 +81,17 @@ func (p *planner) within(i addresses) []netip.Addr {
 	return all
 }
 
-// sources returns the single addresses of the machine itself that rules mention as
-// source.
-func (p *planner) sources() []netip.Addr {
-	var all []netip.Addr
-	p.each(func(r iptables.Rule) {
-		if r.Source.Prefix.IsSingleIP() && !r.Source.Not && r.Out.Name == loopback {
-			all = appendNew(all, r.Source.Prefix.Addr())
-		}
-	})
-	return all
-}
-
-// users returns those that rules name, of a range the first.
-func (p *planner) users() []uint32 { return p.appendOwners(nil, iptables.OwnerUID) }
-
 // applications returns identities that may be captured: a user whom no rule names,
 // in a group that none does, and in those that some do, as rules may capture only
 // some groups.
 func (p *planner) applications() []identity {
-	var all []identity
-	for _, gid := range p.appendOwners([]uint32{p.ordinaryID}, iptables.OwnerGID) {
-		all = append(all, identity{p.ordinaryID, gid})
-	}
-	return all
-}
-
-// appendOwners appends the users or groups that rules name, of a range the first,
-// in the order of the rules.
-func (p *planner) appendOwners(all []uint32, f iptables.SetField) []uint32 {
-	p.each(func(r iptables.Rule) {
-		for _, i := range r.Named(f) {
-			if id, _ := i.IDs(); !slices.Contains(all, id) {
-				all = append(all, id)
-			}
+	all := []identity{{p.ordinaryID, p.ordinaryID}}
+	for _, named := range p.named(iptables.OwnerGID) {
+		gid, _ := named.IDs()
+		if who := (identity{p.ordinaryID, gid}); !slices.Contains(all, who) {
+			all = append(all, who)
 		}
-	})
+	}
 	return all
 }
 

@@ -64,10 +64,8 @@ func (p *planner) planSelf() {
 	}
 	to := netip.AddrPortFrom(own, ports.tried[0])
 	p.add(attempt{name: "proxy to itself", to: to, who: *p.proxy, want: again(to.Port()).Port})
-	for _, source := range p.sources() {
-		if p.walk(p.sent(iptables.TCP, source, to, *p.proxy, loopback)).Verdict == explain.Bypassed {
-			p.add(attempt{name: "proxy to application", to: netip.AddrPortFrom(own, 0), who: *p.proxy, from: source})
-			return
-		}
+	source := p.policy.Source(p.family)
+	if source.IsValid() && p.walk(p.sent(iptables.TCP, source, to, *p.proxy, loopback)).Verdict == explain.Bypassed {
+		p.add(attempt{name: "proxy to application", to: netip.AddrPortFrom(own, 0), who: *p.proxy, from: source})
 	}
 }

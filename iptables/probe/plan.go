@@ -17,6 +17,7 @@ import (
 type planner struct {
 	rules     *iptables.Ruleset
 	ownership iptables.Ownership
+	policy    Policy
 	family    iptables.Family
 	addresses []netip.Addr // of the namespace, of any family
 	outside   string       // the interface by which someone outside comes in
@@ -36,7 +37,7 @@ func plan(want Want) (attempts []*attempt, untried []Step) {
 	in, ordinaryID := outsideName(), explain.OrdinaryID(&installed.Path{Rules: own})
 	for _, f := range iptables.Families() {
 		p := planner{
-			rules: &own, ownership: want.Ownership, family: f, outside: in, ordinaryID: ordinaryID,
+			rules: &own, ownership: want.Ownership, policy: want.Policy, family: f, outside: in, ordinaryID: ordinaryID,
 			routes: make(map[netip.Addr]route), ports: make(map[string]knownPorts),
 		}
 		for _, prefix := range want.Addresses {
@@ -102,8 +103,6 @@ type query struct {
 	who    identity
 }
 
-const dnsPort = 53
-
 // capturedQuery returns a DNS query over UDP that the rules capture. No other
 // datagrams are.
 func (p *planner) capturedQuery() (q query, ok bool) {
@@ -113,7 +112,7 @@ func (p *planner) capturedQuery() (q query, ok bool) {
 	}
 	for _, server := range servers {
 		for _, who := range applications {
-			if port := p.arrives(iptables.UDP, netip.AddrPortFrom(server, dnsPort), who); port != 0 {
+			if port := p.arrives(iptables.UDP, netip.AddrPortFrom(server, iptables.DNSPort), who); port != 0 {
 				return query{server, port, who}, true
 			}
 		}
@@ -122,7 +121,7 @@ func (p *planner) capturedQuery() (q query, ok bool) {
 }
 
 func (p *planner) planDNS(q query) {
-	to := netip.AddrPortFrom(q.server, dnsPort)
+	to := netip.AddrPortFrom(q.server, iptables.DNSPort)
 	p.add(attempt{name: "DNS", protocol: iptables.UDP, to: to, who: q.who, want: q.port})
 	if port := p.arrives(iptables.TCP, to, q.who); port != 0 {
 		p.add(attempt{name: "DNS", to: to, who: q.who, want: port})
@@ -132,10 +131,10 @@ func (p *planner) planDNS(q query) {
 	}
 }
 
-// findProxy returns the first user in the rules whose connections are not
-// captured where those of somebody else are.
+// findProxy returns the first that may be the proxy whose connections are not captured
+// where those of somebody else are.
 func (p *planner) findProxy(to netip.AddrPort, captured identity) *identity {
-	for _, uid := range p.users() {
+	for _, uid := range p.policy.Proxies(p.rules, p.family) {
 		who := identity{uid, p.ordinaryID}
 		if !to.IsValid() || uid != captured.uid && p.arrives(iptables.TCP, to, who) == 0 {
 			return &who

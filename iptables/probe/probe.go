@@ -27,12 +27,23 @@ type Want struct {
 	Rules iptables.Ruleset
 	// Ownership tells which of them are ours.
 	Ownership iptables.Ownership
+	Policy    Policy
 	// Addresses are those of the namespace.
 	Addresses []netip.Prefix
 	// Timeout bounds how long connections may take, all together, from when the last of
 	// them was opened: a busy machine takes its time to get there, which says nothing
 	// about the rules.
 	Timeout time.Duration
+}
+
+// Policy knows who the proxy is.
+type Policy interface {
+	// Proxies returns the users that may be the proxy by rules of a family, the
+	// likeliest first.
+	Proxies(rules *iptables.Ruleset, f iptables.Family) []uint32
+	// Source returns the address from which the proxy connects to the application, or
+	// the zero value where it has none of its own.
+	Source(f iptables.Family) netip.Addr
 }
 
 // Outcome is what came of a [Step].

@@ -34,6 +34,7 @@ func enter(t *testing.T) Want {
 	return Want{
 		Rules:     form.IPTables(sidecar.Default().Plan(host.Host{Addresses: addresses}).Rules),
 		Ownership: sidecar.Ownership(),
+		Policy:    sidecar.Policy{},
 		Addresses: addresses,
 		Timeout:   5 * time.Second,
 	}

@@ -9,8 +9,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/host"
 )
 
-// dnsPort is where DNS servers listen (RFC 1035, section 4.2).
-const dnsPort = 53
+const dnsPort = iptables.DNSPort
 
 // The conntrack zones keep two conversations apart that look the same: the
 // application's with the server that it asked, of which the proxy answers, and

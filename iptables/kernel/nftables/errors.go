@@ -16,7 +16,7 @@ var ErrMissing = errors.New("not available")
 // Error is the kernel's refusal of one request. [errors.Is] finds the errno.
 type Error struct {
 	// Operation is what was asked for, such as "add a rule to chain
-	// ISTIO_OUTPUT of table ip nat".
+	// OUTPUT of table ip nat".
 	Operation string
 	// Rule is the rule it was about, as iptables-save prints it, or empty.
 	Rule  string

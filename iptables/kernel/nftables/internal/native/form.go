@@ -11,7 +11,7 @@ import (
 
 // The native form is one table for both families, "inet meshtables", which is
 // ours as a whole. In it the chains of nat have their own names, those of mangle
-// and raw have the table's before them, as in "mangle_ISTIO_OUTPUT": all are
+// and raw have the table's before them, as in "mangle_OUTPUT": all are
 // chains of one table, and nat is the one that people look for.
 //
 // A rule that both families have is written once. One that only one of them has

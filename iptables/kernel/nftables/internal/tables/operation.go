@@ -10,7 +10,7 @@ type Operation struct {
 	Rule  *iptables.Rule // or nil
 }
 
-// String returns words such as "add a rule to chain ISTIO_OUTPUT of table ip nat".
+// String returns words such as "add a rule to chain OUTPUT of table ip nat".
 func (o Operation) String() string {
 	s := o.What
 	if o.Chain != "" {
