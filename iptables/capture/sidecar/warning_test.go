@@ -18,7 +18,7 @@ func warningTests() map[string]warningTest {
 	const (
 		noDNS    = " has no effect without --redirect-dns"
 		redirect = " has no effect: the mode is REDIRECT"
-		twice    = " more than once, which has no effect"
+		twice    = ", which has no effect"
 		service  = " is ignored: it is the address of a Kubernetes service"
 	)
 	return map[string]warningTest{
@@ -88,13 +88,13 @@ func warningTests() map[string]warningTest {
 			env:  []string{"KUBE_VIRT_INTERFACES=tap0,tap1,tap0"},
 			file: trafficPrefix + `excludeInboundPorts="22,22,15020"`,
 			want: []string{
-				`--proxy-uid "1337,0,01337" has 1337` + twice,
-				`annotation traffic.sidecar.istio.io/excludeInboundPorts "22,22,15020" has 22` + twice,
-				`--excluded-outbound-ports "80,90-99,80,90:99,90-99" has 80,90:99` + twice,
-				`--included-cidrs "10.0.0.1/8,10.2.3.4/8" has 10.0.0.0/8` + twice,
-				`--excluded-uids "tcp:53:7,tcp:53:7-7" has tcp:53:7` + twice,
-				`environment variable KUBE_VIRT_INTERFACES "tap0,tap1,tap0" has tap0` + twice,
-				`--included-groups "5,5" has 5` + twice}},
+				`--proxy-uid "1337,0,01337" repeats 1337` + twice,
+				`annotation traffic.sidecar.istio.io/excludeInboundPorts "22,22,15020" repeats 22` + twice,
+				`--excluded-outbound-ports "80,90-99,80,90:99,90-99" repeats 80,90:99` + twice,
+				`--included-cidrs "10.0.0.1/8,10.2.3.4/8" repeats 10.0.0.0/8` + twice,
+				`--excluded-uids "tcp:53:7,tcp:53:7-7" repeats tcp:53:7` + twice,
+				`environment variable KUBE_VIRT_INTERFACES "tap0,tap1,tap0" repeats tap0` + twice,
+				`--included-groups "5,5" repeats 5` + twice}},
 		"items that overlap": {args: []string{"-d", "80,80-81", "-x", "10.0.0.0/8,10.0.0.0/9", "--excluded-uids=7,tcp:7"}},
 
 		"same ports": {args: []string{"-z", "15001"},
