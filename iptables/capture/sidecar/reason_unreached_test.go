@@ -54,8 +54,8 @@ func TestReasonsOfUnreachedRules(t *testing.T) {
 		"no target, port":   {packet(), "-q 80 -i 10.1.0.0/16", emptied("ISTIO_REDIRECT"), altered("--included-outbound-ports=80")},
 		"no target in":      {inbound(), "", emptied("ISTIO_IN_REDIRECT"), altered("--included-ports=*")},
 		"no target, ports":  {inbound(), "-b 80,443", emptied("ISTIO_IN_REDIRECT"), altered("--included-ports=80,443")},
-		"nothing in":        {inbound(), "--included-ports=", withoutJump(iptables.Output), "no inbound port is captured: --included-ports is empty / add 80 to --included-ports, or make it *"},
-		"no DNS":            {query("8.8.8.8"), "", withoutJump(iptables.Output), "DNS is not captured: --redirect-dns is not given / give --redirect-dns, and --capture-all-dns too unless resolv.conf names 8.8.8.8"},
+		"nothing in":        {inbound(), "--included-ports=", withoutJump(iptables.Output), "no inbound port is captured: --included-ports is empty / add 80 to --included-ports, or set it to *"},
+		"no DNS":            {query("8.8.8.8"), "", withoutJump(iptables.Output), "DNS is not captured: --redirect-dns is not set / set --redirect-dns, and --capture-all-dns too unless resolv.conf names 8.8.8.8"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for form, of := range forms {
