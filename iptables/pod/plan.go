@@ -83,5 +83,5 @@ func FamilyNames(families []iptables.Family) []string {
 	return names
 }
 
-// Facts returns what the plan follows from besides the options, a line each.
+// Facts returns what else the plan depends on, besides the options, a line each.
 func (p *Plan) Facts() []string { return p.Wanted.Found(p.Host, p.ResolvConf) }

@@ -14,7 +14,7 @@ func (c Config) NeedsNameServers() (needs bool, instead string) {
 	return c.RedirectDNS && !c.CaptureAllDNS, "capture queries to all servers with --capture-all-dns"
 }
 
-// Found returns what the plan follows from besides the options, a line each, for
+// Found returns what else the plan depends on, besides the options, a line each, for
 // --verbose. The name servers of h are those of the file resolvConf.
 func (c Config) Found(h host.Host, resolvConf string) []string {
 	list := func(words []string) string { return strings.Join(words, ", ") }
