@@ -28,7 +28,7 @@ const (
 func (o *options) showRows() []config.Row {
 	return []config.Row{{Option: config.Option{
 		Name: "output", Letter: "O",
-		Usage: "format of the answer: text, json, dot (a picture for Graphviz) or mermaid (one for Mermaid)",
+		Usage: "format of the answer: text, json, or a picture: dot (Graphviz) or mermaid",
 	}, Value: config.Choice("format", &o.output, outputText, outputJSON, outputDot, outputMermaid)}}
 }
 

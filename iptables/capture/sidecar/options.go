@@ -133,11 +133,11 @@ func (o *Options) Rows() []config.Row {
 		}, Value: config.RoutingTable(&c.TProxyTable)},
 		{Option: config.Option{
 			Name: "redirect-dns", Group: "DNS", Shared: true, Env: []string{"ISTIO_META_DNS_CAPTURE"}, Default: "false",
-			Usage: "send DNS queries for the servers of resolv.conf to the proxy",
+			Usage: "capture DNS queries to the servers of resolv.conf",
 		}, Value: config.Bool(&c.RedirectDNS)},
 		{Option: config.Option{
 			Name: "capture-all-dns", Group: "DNS", Shared: true, Default: "false",
-			Usage: "with --redirect-dns, send DNS queries for any server",
+			Usage: "with --redirect-dns, capture queries to any server",
 		}, Value: config.Bool(&c.CaptureAllDNS)},
 		{Option: config.Option{
 			Name: "dns-port", Group: "DNS", Default: "15053",
@@ -161,7 +161,7 @@ func (o *Options) Rows() []config.Row {
 		}, Value: config.Bool(&c.DropInvalid)},
 		{Option: config.Option{
 			Name: "ipv6", Group: "all rules", Default: string(IPv6Auto),
-			Usage: "capture IPv6: on, off, or auto: if the namespace has a global IPv6 address",
+			Usage: "capture IPv6: on, off, or auto (on if the namespace has a global IPv6 address)",
 		}, Value: config.Choice("when", &c.IPv6, IPv6Auto, IPv6On, IPv6Off)},
 		{Option: config.Option{
 			Name: "comments", Group: "all rules", Default: "false",
