@@ -89,7 +89,7 @@ func TestTraceAgain(t *testing.T) {
 	apply(t, p)
 	serveProxy(t, p, false)
 	for range 2 {
-		if out := ask(t, p, "explain", "in", ":8080", "--trace"); strings.Count(out, "met the same rules") != 2 || strings.Contains(out, "dropped") {
+		if out := ask(t, p, "explain", "in", ":8080", "--trace"); strings.Count(out, "matched the same rules") != 2 || strings.Contains(out, "dropped") {
 			t.Error(out)
 		}
 	}

@@ -19,7 +19,7 @@ func TestLog(t *testing.T) {
 	forEachBackend(t, func(t *testing.T, backend string) {
 		p := newPod(t, backend)
 		apply(t, p)
-		info := message{"INFO", "accepted for istio-iptables' sake, without effect: --reconcile"}
+		info := message{"INFO", "these options of istio-iptables have no effect here: --reconcile"}
 		warn := message{"WARN", `--tproxy-mark "7" has no effect: the mode is REDIRECT`}
 		detailed := []message{
 			info, warn,

@@ -13,7 +13,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/probe"
 )
 
-// change is the verb that needs no word.
+// change runs the program without a verb.
 func (c *command) change(ctx context.Context) int {
 	switch {
 	case c.cleanupOnly:
@@ -25,8 +25,8 @@ func (c *command) change(ctx context.Context) int {
 	}
 }
 
-// plan reads the options and the namespace and returns what follows from them. The
-// exit status is not exitDone where there is nothing to go on with.
+// plan reads the options and the namespace and returns the plan. If it fails, the exit
+// status is not exitDone.
 func (c *command) plan(ctx context.Context) (p pod.Plan, status int) {
 	cfg, err := c.line.readConfig(c.options, c.env, c.log)
 	if err != nil {
@@ -69,7 +69,7 @@ func (c *command) apply(ctx context.Context) int {
 	return c.printSteps(answer, answer.Validation)
 }
 
-// install makes the kernel hold the plan and tells the answer what it did.
+// install installs the plan and records in the answer what it did.
 func (c *command) install(ctx context.Context, p *pod.Plan, answer *outcome) error {
 	if !c.hostNetwork {
 		if err := pod.RefuseHost(c.namespace, p); err != nil {
@@ -90,7 +90,7 @@ func (c *command) install(ctx context.Context, p *pod.Plan, answer *outcome) err
 	return nil
 }
 
-// checkIDs refuses users and groups that nobody can be in the network namespace.
+// checkIDs refuses users and groups that no process in the network namespace can be.
 func (c *command) checkIDs(named []capture.IDs) error {
 	unmapped, err := pod.UnmappedIDs(c.namespace, named)
 	if err != nil {
@@ -99,7 +99,7 @@ func (c *command) checkIDs(named []capture.IDs) error {
 	var errs []error
 	for _, u := range unmapped {
 		errs = append(errs, fmt.Errorf("%s: %d does not exist in the user namespace that owns the network namespace\n"+
-			hintPrefix+"%s has the ids that do", cmp.Or(c.line.flags.Given(u.Option), "--"+u.Option), u.ID, u.File))
+			hintPrefix+"%s lists the ids that do", cmp.Or(c.line.flags.Given(u.Option), "--"+u.Option), u.ID, u.File))
 	}
 	return errors.Join(errs...)
 }
@@ -118,7 +118,7 @@ func (c *command) cleanup(ctx context.Context) int {
 	return c.print(answer)
 }
 
-// outcome is the answer of applying and of cleaning up.
+// outcome is the answer of applying and of removing.
 type outcome struct {
 	// Result is "applied", "unchanged", "not applied", "removed" or "nothing
 	// to remove".

@@ -9,8 +9,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// printCompletion returns the script for a shell, which completes verbs and the names
-// of options.
+// printCompletion returns a shell's script that completes verbs and option names.
 func printCompletion(words []string) (string, error) {
 	scripts := map[string]func([]completed) string{"bash": bashScript, "zsh": zshScript, "fish": fishScript}
 	var script func([]completed) string
@@ -18,20 +17,20 @@ func printCompletion(words []string) (string, error) {
 		script = scripts[words[0]]
 	}
 	if script == nil {
-		return "", fmt.Errorf("completion %q: the word after it must be one of %s\n%ssuch as: source <(meshtables completion bash)",
+		return "", fmt.Errorf("completion %q: must be one of %s\n%sfor example source <(meshtables completion bash)",
 			words, strings.Join(slices.Sorted(maps.Keys(scripts)), ", "), hintPrefix)
 	}
 	return script(completions()), nil
 }
 
-// completed is a verb, or none, with the words that can follow it.
+// completed is a verb, or none, with the words and options that can follow it.
 type completed struct {
 	verb, summary string
 	words         []string
 	options       []*pflag.Flag
 }
 
-// completions returns what can be completed after each verb; the first is what applies.
+// completions returns what can follow each verb. The first is without a verb.
 func completions() []completed {
 	words := map[string][]string{
 		"": verbNames(), "explain": {"in", "out"}, "help": verbNames(), "completion": {"bash", "zsh", "fish"},
@@ -54,7 +53,7 @@ func completions() []completed {
 	return all
 }
 
-// line returns all words with a blank between them.
+// line returns all words, separated by blanks.
 func (c completed) line() string {
 	words := slices.Clone(c.words)
 	for _, o := range c.options {
@@ -63,7 +62,7 @@ func (c completed) line() string {
 	return strings.Join(words, " ")
 }
 
-// cases returns the branches of a shell's case, by the verb; the last is for none.
+// cases returns the branches of a shell's case, one a verb. The last is without a verb.
 func cases(all []completed, form string) string {
 	var b strings.Builder
 	for _, c := range append(slices.Clone(all[1:]), all[0]) {

@@ -17,7 +17,7 @@ func (c *command) printPlan(ctx context.Context) int {
 		return status
 	}
 	if c.backend == kernel.Native {
-		c.log.Info("--dry-run prints rules as iptables-nft has them; those of nftables look different, and do the same to every packet")
+		c.log.Info("--dry-run prints the rules of iptables-nft; those of nftables look different and do the same to every packet")
 	}
 	rules, err := newPlannedRules(p.Ruleset(), p.Routing)
 	if err != nil {
@@ -53,7 +53,7 @@ func newPlannedRules(planned iptables.Ruleset, routing iptables.Routing) (planne
 	return a, err
 }
 
-// listed returns the answer with its list of rules, which people get as text.
+// listed returns the answer with its list of rules, for JSON.
 func (a plannedRules) listed() plannedRules {
 	for _, t := range a.planned.Tables {
 		for _, c := range t.Chains {
@@ -67,8 +67,8 @@ func (a plannedRules) listed() plannedRules {
 	return a
 }
 
-// text prints the rules as iptables-save does, for each family under a comment
-// of its own, and what else would be done as comments.
+// text prints the rules of each family as iptables-save does, and the routing as
+// comments.
 func (a plannedRules) text(w io.Writer) {
 	for _, f := range iptables.Families() {
 		if text := a.planned.Save(f); text != "" {

@@ -10,8 +10,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/installed"
 )
 
-// explain tells what becomes of a connection, or without one in general what is
-// captured.
+// explain says what happens to a connection or, without an address, what is captured.
 func (c *command) explain(ctx context.Context) int {
 	words := c.line.set.Args()
 	if len(words) == 0 {
@@ -49,8 +48,8 @@ func (c *command) explain(ctx context.Context) int {
 	return status
 }
 
-// answerTo tells what becomes of a packet by the rules. With --trace it is an answer
-// too that they do not tell, as the kernel is asked next.
+// answerTo says what the rules do to a packet. With --trace "unknown" is an answer too,
+// because the kernel is asked next.
 func (c *command) answerTo(s *subject, p iptables.Packet) (explanation, error) {
 	result, err := explain.WalkPath(&s.path, p)
 	switch {
@@ -59,9 +58,9 @@ func (c *command) answerTo(s *subject, p iptables.Packet) (explanation, error) {
 	case c.trace:
 		return newExplanation(p, result, []explain.Reason{{Why: err.Error()}}), nil
 	}
-	err = fmt.Errorf("cannot tell what becomes of the connection: %w", err)
+	err = fmt.Errorf("cannot explain this connection: %w", err)
 	if c.live && s.form != installed.Legacy {
-		err = fmt.Errorf("%w\n"+hintPrefix+"ask the kernel with --trace, which takes one real packet", err)
+		err = fmt.Errorf("%w\n"+hintPrefix+"ask the kernel with --trace, which sends one real packet", err)
 	}
 	return explanation{}, err
 }

@@ -13,9 +13,9 @@ import (
 // explanation is the answer of explain about a connection.
 type explanation struct {
 	Verdict explain.Verdict `json:"verdict"`
-	// Port is where the proxy gets the connection, 0 where it does not.
+	// Port is where the proxy gets the connection; 0 if it does not.
 	Port uint16 `json:"port"`
-	// Mark, CTMark and Zone are those afterwards.
+	// Mark, CTMark and Zone are the values after the rules.
 	Mark   uint32 `json:"mark"`
 	CTMark uint32 `json:"ctmark"`
 	Zone   uint16 `json:"zone"`
@@ -25,8 +25,7 @@ type explanation struct {
 	Reasons []explain.Reason `json:"reasons,omitempty"`
 	// Trace is what the kernel says.
 	Trace *traced `json:"trace,omitempty"`
-	// Also are the answers for other families, where the question names no
-	// address.
+	// Also are the answers for other families, if the question names no address.
 	Also []explanation `json:"also,omitempty"`
 
 	before iptables.Packet
@@ -45,15 +44,14 @@ type askedPacket struct {
 	Mark     uint32            `json:"mark"`
 	CTMark   uint32            `json:"ctmark"`
 	CTState  string            `json:"ctstate"`
-	// Assumed are the options, or parts of the question, that would have said
-	// what was assumed.
+	// Assumed are the options, or parts of the question, that were left open.
 	Assumed []string `json:"assumed,omitempty"`
 }
 
-// pathStep is a rule that the packet met.
+// pathStep is a rule that the packet matched.
 type pathStep struct {
-	// Hook is the built-in chain that the packet had entered by; the kernel
-	// does not tell.
+	// Hook is the built-in chain by which the packet entered; empty in a trace, as
+	// the kernel does not report it.
 	Hook  string `json:"hook,omitempty"`
 	Table string `json:"table"`
 	Chain string `json:"chain"`
@@ -115,7 +113,7 @@ func (e explanation) text(w io.Writer) {
 	}
 }
 
-// fate returns what becomes of a connection, in words.
+// fate returns a verdict in words.
 func fate(v explain.Verdict, port uint16) string {
 	switch v {
 	case explain.Redirected:
@@ -125,7 +123,7 @@ func fate(v explain.Verdict, port uint16) string {
 	case explain.Bypassed:
 		return "bypasses the proxy"
 	case explain.Unknown:
-		return "cannot be told from the rules"
+		return "cannot tell from the rules"
 	}
 	return string(v)
 }
@@ -151,7 +149,7 @@ func (p askedPacket) String() string {
 	return b.String()
 }
 
-// changes returns what is not as it was.
+// changes returns what the rules changed.
 func (e explanation) changes() []string {
 	var all []string
 	if e.Mark != e.before.Mark {
@@ -166,16 +164,16 @@ func (e explanation) changes() []string {
 	return all
 }
 
-// maxRuleWidth keeps the options near the rules: a longer rule pushes its own.
+// maxRuleWidth keeps the options near the rules: a longer rule pushes only its own.
 const maxRuleWidth = 60
 
 // writePath prints the rules under a line for each table.
 func (e explanation) writePath(w io.Writer) {
 	if len(e.Path) == 0 {
 		if e.Verdict == explain.Unknown {
-			fmt.Fprintln(w, "no rule before is about it")
+			fmt.Fprintln(w, "no earlier rule matches it")
 		} else {
-			fmt.Fprintln(w, "no rule is about it")
+			fmt.Fprintln(w, "no rule matches it")
 		}
 		return
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/config"
 )
 
-// explainOptions are what explain is asked beside the address.
+// explainOptions are the parts of a question to explain, besides the address.
 type explainOptions struct {
 	live, trace  bool
 	from         string
@@ -23,7 +23,7 @@ type explainOptions struct {
 	ctstate      string
 }
 
-// ctstates are the states of a connection that can be asked about.
+// ctstates are the connection states that a question can name.
 func ctstates() map[string]iptables.CTState {
 	return map[string]iptables.CTState{
 		"NEW": iptables.StateNew, "ESTABLISHED": iptables.StateEstablished, "INVALID": iptables.StateInvalid,
@@ -36,15 +36,15 @@ func (o *options) explainRows() []config.Row {
 	rows := []config.Row{
 		{Option: config.Option{
 			Name:  "live",
-			Usage: "explain by the rules that are installed, not by those that these options would make",
+			Usage: "explain the installed rules, not the rules that these options ask for",
 		}, Value: config.Bool(&o.live)},
 		{Option: config.Option{
 			Name:  "trace",
-			Usage: "ask the kernel too, with one real packet, and show its answer beside",
+			Usage: "ask the kernel too, with one real packet, and show its answer",
 		}, Value: config.Bool(&o.trace)},
 		{Option: config.Option{
 			Name:  "from",
-			Usage: "where the connection comes from, with or without a port (default another machine; for out the pod itself)",
+			Usage: "source address, with or without a port (default: another machine for in, the pod itself for out)",
 		}, Value: config.Text("address", &o.from)},
 		{Option: config.Option{
 			Name:  "proto",
@@ -52,19 +52,19 @@ func (o *options) explainRows() []config.Row {
 		}, Value: config.Choice("protocol", &o.protocol, iptables.TCP, iptables.UDP)},
 		{Option: config.Option{
 			Name:  "uid",
-			Usage: "user who connects, name or number (default an ordinary application, not the proxy)",
+			Usage: "user that connects, name or number (default: an application's, not the proxy's)",
 		}, Value: config.Text("user", &o.uid)},
 		{Option: config.Option{
 			Name:  "gid",
-			Usage: "group that connects, name or number (default an ordinary application's)",
+			Usage: "group that connects, name or number (default: an application's)",
 		}, Value: config.Text("group", &o.gid)},
 		{Option: config.Option{
 			Name:  "in-interface",
-			Usage: "where it comes in (default eth0)",
+			Usage: "incoming interface (default eth0)",
 		}, Value: config.Text("interface", &o.in)},
 		{Option: config.Option{
 			Name:  "out-interface",
-			Usage: "where it goes out (default lo to the pod's own and to loopback addresses, else eth0)",
+			Usage: "outgoing interface (default lo to the pod's own and loopback addresses, else eth0)",
 		}, Value: config.Text("interface", &o.out)},
 		{Option: config.Option{
 			Name:  "mark",
@@ -72,11 +72,11 @@ func (o *options) explainRows() []config.Row {
 		}, Value: &o.mark},
 		{Option: config.Option{
 			Name:  "ctmark",
-			Usage: "mark of its connection",
+			Usage: "mark of the connection",
 		}, Value: &o.ctmark},
 		{Option: config.Option{
 			Name:  "ctstate",
-			Usage: "state of its connection: NEW, ESTABLISHED or INVALID",
+			Usage: "state of the connection: NEW, ESTABLISHED or INVALID",
 		}, Value: config.Choice("state", &o.ctstate, "NEW", "ESTABLISHED", "INVALID")},
 	}
 	for i := range rows {
@@ -98,7 +98,7 @@ func (m *markValue) Set(text string) error {
 	}
 	n, err := strconv.ParseUint(digits, base, 32)
 	if err != nil {
-		return errors.New("must be a number of 32 bits, decimal or hexadecimal (0x539)")
+		return errors.New("must be a 32-bit number, decimal or hexadecimal (0x539)")
 	}
 	*m = markValue(n)
 	return nil

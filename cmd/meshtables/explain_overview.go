@@ -36,21 +36,21 @@ func (c *command) explainAll(ctx context.Context) int {
 	return c.print(a)
 }
 
-// warnInexact tells where the options that were found make other rules than there are:
-// the table is about the options.
+// warnInexact warns if the options that were found would make other rules than the
+// installed ones: the table is about the options.
 func (c *command) warnInexact(found *capture.Recognised) {
 	if found.Complete {
 		return
 	}
 	for _, option := range found.Refused {
-		c.log.Warn("what the rules have for " + option + " is nothing that it takes, so this table leaves it out")
+		c.log.Warn("the value of " + option + " in the rules is not valid, so this table leaves it out")
 	}
-	c.log.Warn("this table tells what the options found in the rules would do; the rules may do otherwise\n" +
-		hintPrefix + "ask the rules themselves about one connection, such as explain out 203.0.113.10:443 --live, or apply again")
+	c.log.Warn("this table shows what the options found in the rules would do; the rules may do something else\n" +
+		hintPrefix + "ask about one connection, such as explain out 203.0.113.10:443 --live, or apply again")
 }
 
-// overview is the answer of explain without an address: for each direction lines
-// of which the first that fits a connection decides.
+// overview is the answer of explain without an address. In each direction the first
+// line that matches a connection decides.
 type overview struct {
 	Families []string       `json:"families,omitempty"`
 	Mode     string         `json:"mode,omitempty"`
@@ -61,16 +61,16 @@ type overview struct {
 type overviewLine struct {
 	What    string          `json:"what"`
 	Verdict explain.Verdict `json:"verdict"`
-	// Port is where the proxy gets it, 0 where it does not.
+	// Port is where the proxy gets it; 0 if it does not.
 	Port uint16 `json:"port"`
-	// Why is the option that makes it so, or the reason.
+	// Why is the option behind it, or the reason.
 	Why string `json:"why"`
 
-	// What people read: fate is the verdict, and of long lists there is the beginning.
+	// For people: fate is the verdict, and long lists are cut.
 	fate, shortWhat, shortWhy string
 }
 
-// overviewLines returns lines of which people read the short ones.
+// overviewLines returns lines; people read the short ones.
 func overviewLines(lines, short []capture.Line) []overviewLine {
 	all := make([]overviewLine, len(lines))
 	for i, l := range lines {
@@ -100,7 +100,7 @@ func (o overview) text(w io.Writer) {
 	if len(o.Families) < len(iptables.Families()) {
 		note = "; IPv6 is not captured"
 	}
-	fmt.Fprintf(w, "%s, %s%s; of each direction the first line that fits decides\n", o.Mode, strings.Join(o.Families, " and "), note)
+	fmt.Fprintf(w, "%s, %s%s; in each direction the first matching line decides\n", o.Mode, strings.Join(o.Families, " and "), note)
 	for _, d := range []struct {
 		name  string
 		lines []overviewLine

@@ -16,20 +16,21 @@ import (
 	"github.com/meshtables/meshtables/iptables/installed"
 )
 
-// question is what explain is asked, before it is known of which pod.
+// question is what explain is asked. It knows nothing of the pod yet.
 type question struct {
 	inbound bool
-	// to has no address where the pod's own is meant, and from none, or no
-	// port, where it does not matter.
+	// to has no address if the pod's own is meant. from has no address, or no port,
+	// if that is left open.
 	to, from netip.AddrPort
 	uid, gid *uint32
 	options  explainOptions
 }
 
-// The places that stand for others, from the ranges for documentation (RFC 5737,
-// RFC 3849), and a port as the kernel gives it to who connects.
+// ephemeralPort is a port as the kernel gives it to a client.
 const ephemeralPort = 40000
 
+// elsewhere returns the address of another machine, from the ranges for documentation
+// (RFC 5737, RFC 3849).
 func elsewhere(f iptables.Family) netip.Addr {
 	if f == iptables.IPv6 {
 		return netip.MustParseAddr("2001:db8::1")
@@ -38,7 +39,7 @@ func elsewhere(f iptables.Family) netip.Addr {
 }
 
 // readQuestion reads the words in|out ADDR:PORT and the options about them. The
-// error has all errors, each with what was expected.
+// error has all errors, each with what is allowed.
 func (c *command) readQuestion(words []string) (question, error) {
 	q := question{options: c.explainOptions}
 	errs := []error{q.readPlace(words)}
@@ -49,7 +50,7 @@ func (c *command) readQuestion(words []string) (question, error) {
 		}
 	}
 	if q.from.Addr().IsValid() && q.to.Addr().IsValid() && q.from.Addr().Is4() != q.to.Addr().Is4() {
-		errs = append(errs, fmt.Errorf("--from %q: must be an %s address, as %s is one",
+		errs = append(errs, fmt.Errorf("--from %q: must be an %s address, because %s is one",
 			q.options.from, iptables.FamilyOf(q.to.Addr()), q.to.Addr()))
 	}
 	users := host.Users{}
@@ -60,7 +61,7 @@ func (c *command) readQuestion(words []string) (question, error) {
 		errs = append(errs, err)
 	}
 	for _, name := range q.useless() {
-		c.log.Warn(fmt.Sprintf("--%s has no effect: a packet that goes %s has none", name, words[0]))
+		c.log.Warn(fmt.Sprintf("--%s has no effect: an %sbound packet has none", name, words[0]))
 	}
 	return q, errors.Join(errs...)
 }
@@ -68,7 +69,7 @@ func (c *command) readQuestion(words []string) (question, error) {
 func (q *question) readPlace(words []string) error {
 	if len(words) != 2 || words[0] != "in" && words[0] != "out" {
 		return fmt.Errorf("explain %s: must be in ADDRESS:PORT or out ADDRESS:PORT\n"+
-			hintPrefix+"such as explain in :8080 or explain out 203.0.113.10:443; without words it explains everything", strings.Join(words, " "))
+			hintPrefix+"for example explain in :8080 or explain out 203.0.113.10:443; without an address it explains everything", strings.Join(words, " "))
 	}
 	q.inbound = words[0] == "in"
 	place := words[1]
@@ -106,7 +107,7 @@ func parseSource(text string) (netip.AddrPort, error) {
 	}
 	p, err := parsePlace(text)
 	if err != nil {
-		return p, fmt.Errorf("%w; the port may be left out", err)
+		return p, fmt.Errorf("%w; the port is optional", err)
 	}
 	return p, nil
 }
@@ -114,16 +115,16 @@ func parseSource(text string) (netip.AddrPort, error) {
 func checkAddress(a netip.Addr) error {
 	switch {
 	case a.Is4In6():
-		return fmt.Errorf("packets to it are IPv4: write %s", a.Unmap())
+		return fmt.Errorf("must be written as %s: packets to it are IPv4", a.Unmap())
 	case a.Zone() != "":
 		return errors.New("must have no zone: packets have none")
 	case a.IsUnspecified():
-		return errors.New("must be the address of somebody")
+		return errors.New("must not be the unspecified address")
 	}
 	return nil
 }
 
-// readID reads a user or group; nil is an ordinary one. In CNI mode names belong
+// readID reads a user or group; nil means an application's. In CNI mode names belong
 // to another file system.
 func (c *command) readID(option, text string, find func(string) (uint32, error)) (*uint32, error) {
 	if text == "" {
@@ -145,7 +146,7 @@ func (c *command) readID(option, text string, find func(string) (uint32, error))
 	return &id, nil
 }
 
-// useless returns the options that the direction has no use for.
+// useless returns the options that have no effect in this direction.
 func (q *question) useless() []string {
 	o := q.options
 	given := map[string]string{"in-interface": o.in}
@@ -161,7 +162,7 @@ func (q *question) useless() []string {
 	return names
 }
 
-// packets returns the packets that the question is about, one for each family.
+// packets returns the packets to explain, one a family.
 func (q *question) packets(addresses []netip.Prefix, path *installed.Path) []iptables.Packet {
 	families := []iptables.Family{iptables.FamilyOf(q.to.Addr())}
 	if !q.to.Addr().IsValid() {
@@ -174,7 +175,7 @@ func (q *question) packets(addresses []netip.Prefix, path *installed.Path) []ipt
 	return packets
 }
 
-// families are those of the pod and of its rules, for a question without an
+// families returns the families of the pod and of its rules, for a question without an
 // address.
 func (q *question) families(addresses []netip.Prefix, path *installed.Path) []iptables.Family {
 	if q.from.Addr().IsValid() {
@@ -219,14 +220,14 @@ func (q *question) packet(f iptables.Family, addresses []netip.Prefix, path *ins
 	return p
 }
 
-// defaultInterface is what the interface of a pod is called.
+// defaultInterface is the usual name of a pod's interface.
 const defaultInterface = "eth0"
 
 func (q *question) makeOutbound(p *iptables.Packet, own netip.Addr, addresses []netip.Prefix, path *installed.Path) {
 	p.Hook, p.Out, p.Source = iptables.Output, q.options.out, own
 	local := isLocal(p.Destination, addresses)
 	if local {
-		// Who connects to an address of the machine itself connects from it.
+		// A connection to an address of the machine itself comes from that address.
 		p.Source = p.Destination
 	}
 	switch {
@@ -245,7 +246,7 @@ func (q *question) makeOutbound(p *iptables.Packet, own netip.Addr, addresses []
 	}
 }
 
-// ownAddress returns the pod's address of a family, or one that stands for it.
+// ownAddress returns the pod's address of a family, or a substitute if it has none.
 func ownAddress(f iptables.Family, addresses []netip.Prefix, path *installed.Path) (a netip.Addr, has bool) {
 	for _, p := range addresses {
 		if a := p.Addr(); iptables.FamilyOf(a) == f && path.Ownership.IsReachable(a) {
@@ -255,8 +256,8 @@ func ownAddress(f iptables.Family, addresses []netip.Prefix, path *installed.Pat
 	return elsewhere(f).Next(), false
 }
 
-// assumed names what would have said the parts of a packet that the question leaves
-// open, and that do not follow from it.
+// assumed names the options for the parts of a packet that the question leaves open
+// and that do not follow from it.
 func (q *question) assumed(p *iptables.Packet, addresses []netip.Prefix, path *installed.Path) []string {
 	local := !q.inbound && isLocal(p.Destination, addresses)
 	_, known := ownAddress(p.Family(), addresses, path)

@@ -15,12 +15,12 @@ import (
 	"github.com/meshtables/meshtables/iptables/pod"
 )
 
-// subject is what explain is about: rules that are installed or would be.
+// subject is the rules to explain: the installed ones, or those of the options.
 type subject struct {
 	capture.Recognised
 	path      installed.Path
 	addresses []netip.Prefix
-	// backend is what holds installed rules, form in which form.
+	// backend and form are those of the installed rules.
 	backend string
 	form    installed.Form
 }
@@ -43,8 +43,8 @@ func (c *command) subject(ctx context.Context) (s subject, status int) {
 		return s, c.failed(err)
 	}
 	if len(f.Ours) > 1 {
-		c.log.Warn(fmt.Sprintf("rules of both %s and %[2]s see every packet; only those of %[1]s are explained\n"+
-			hintPrefix+"apply again: what is not in the chosen backend is removed",
+		c.log.Warn(fmt.Sprintf("packets meet the rules of both %s and %[2]s; only those of %[1]s are explained\n"+
+			hintPrefix+"apply again to keep the rules of one backend only",
 			f.Ours[0].Name, f.Ours[1].Name))
 	}
 	live := f.Live()
@@ -61,8 +61,7 @@ func (c *command) subject(ctx context.Context) (s subject, status int) {
 	return s, exitDone
 }
 
-// warnUnused tells of options about what to capture, where the kernel is asked
-// what is captured.
+// warnUnused warns of options about what to capture: the installed rules are explained.
 func (c *command) warnUnused() {
 	var given []string
 	for _, o := range c.line.flags.Policy() {
@@ -71,20 +70,20 @@ func (c *command) warnUnused() {
 		}
 	}
 	if given != nil {
-		c.log.Warn("without effect, as the installed rules are explained: " + strings.Join(given, ", "))
+		c.log.Warn("these options have no effect, because the installed rules are explained: " + strings.Join(given, ", "))
 	}
 }
 
-// warnLive tells of what --live does not take into account.
+// warnLive warns of what --live does not take into account.
 func (c *command) warnLive(s *subject, found *kernel.Installed) {
 	for _, fault := range installed.Texts(s.path.Faults) {
-		c.log.Warn(fault + "\n" + hintPrefix + "apply again: that repairs it")
+		c.log.Warn(fault + "\n" + hintPrefix + "apply again to repair it")
 	}
 	ours := s.path.Own()
 	if len(ours.Tables) == 0 {
-		c.log.Warn("there are no rules of meshtables here")
+		c.log.Warn("meshtables has no rules here")
 	} else if !s.Complete {
-		c.log.Warn("some rules are such as no options make, so it cannot be told where each comes from")
+		c.log.Warn("some rules are not recognised as rules that meshtables writes, so their options are unknown")
 	}
 	for _, ignored := range foreign.IgnoredOn(&s.path) {
 		c.log.Warn(ignored.String() + ", which may drop or change packets too")
@@ -97,8 +96,7 @@ func (c *command) warnLive(s *subject, found *kernel.Installed) {
 	}
 }
 
-// warnForeign tells of rules of others that come before ours, of which the options
-// that ours are made of tell nothing.
+// warnForeign warns of foreign rules before ours: the table shows only our options.
 func (c *command) warnForeign(path *installed.Path) {
 	var places []string
 	for _, f := range iptables.Families() {
@@ -111,13 +109,13 @@ func (c *command) warnForeign(path *installed.Path) {
 		}
 	}
 	if places != nil {
-		c.log.Warn(fmt.Sprintf("rules of others come before these (%s), which this table does not know\n"+
+		c.log.Warn(fmt.Sprintf("foreign rules come before these (%s), and this table leaves them out\n"+
 			hintPrefix+"ask about one connection, such as explain out 203.0.113.10:443 --live", strings.Join(places, "; ")))
 	}
 }
 
-// warnElsewhere tells of an inbound connection to an address that the namespace does
-// not have: no such packet comes in, other than for virtual machines behind the pod.
+// warnElsewhere warns of an inbound connection to an address that the namespace does not
+// have: no such packet comes in, except for virtual machines behind the pod.
 func (c *command) warnElsewhere(q *question, s *subject) {
 	to := q.to.Addr()
 	ofMachine := s.Wanted.TakesForOthers() && q.options.in != ""
@@ -135,7 +133,7 @@ func (c *command) warnElsewhere(q *question, s *subject) {
 		}
 	}
 	if own != nil {
-		c.log.Warn(fmt.Sprintf("%s is no address of this network namespace, which has %s\n"+
-			hintPrefix+"is this another pod, or %[1]s the address of a service?", to, strings.Join(own, ", ")))
+		c.log.Warn(fmt.Sprintf("%s is not an address of this network namespace, which has %s\n"+
+			hintPrefix+"is this the wrong pod, or %[1]s the address of a service?", to, strings.Join(own, ", ")))
 	}
 }

@@ -14,36 +14,36 @@ import (
 
 // traced is what the kernel did with a packet like the one in question.
 type traced struct {
-	// Verdict and Port are what the rules of the path came to, see explanation.
+	// Verdict and Port are the result of the rules on the path; see explanation.
 	Verdict explain.Verdict `json:"verdict"`
 	Port    uint16          `json:"port"`
-	// Agrees says that it met the rules that a packet as it was sent should; where
-	// these cannot be told, that it began by those that can.
+	// Agrees says that the packet, as it was sent, matched the expected rules; if these
+	// are not all known, that it began with the known ones.
 	Agrees bool `json:"agrees"`
-	// Dropped says that it ended at the last rule of the path, and Why why.
+	// Dropped says that the last rule of the path dropped it; Why says why.
 	Dropped bool   `json:"dropped"`
 	Why     string `json:"why,omitempty"`
-	// Refused is the kernel's error for a packet that came to no rule.
+	// Refused is the kernel's error for a packet that reached no rule.
 	Refused string      `json:"refused,omitempty"`
 	Packet  askedPacket `json:"packet"`
 	Path    []pathStep  `json:"path"`
 
-	// unexplained says that the rules did not tell what to expect.
+	// unexplained says that the expected rules are not all known.
 	unexplained bool
 }
 
 // checkTrace refuses what cannot be traced.
 func (s *subject) checkTrace() error {
 	if s.form == installed.Legacy {
-		return fmt.Errorf("--trace: rules of %s cannot be traced\n"+
-			hintPrefix+"nf_tables only reports the ways of packets; move the rules there with --backend=iptables-nft, or leave --trace out", s.backend)
+		return fmt.Errorf("--trace: cannot trace the rules of %s\n"+
+			hintPrefix+"only nf_tables can trace packets; move the rules there with --backend=iptables-nft, or leave --trace out", s.backend)
 	}
 	return nil
 }
 
-// traceAll sends a packet for each answer and adds what became of it. The exit status
-// tells whether the kernel always did what was explained; and it is that of a failure if
-// neither the rules nor the kernel told anything.
+// traceAll sends a packet for each answer and adds what happened to it. The exit status
+// says whether the kernel always did what was explained. If neither the rules nor the
+// kernel gave an answer, it is exitFailed.
 func (c *command) traceAll(ctx context.Context, q *question, s *subject, answers []explanation) (status int, err error) {
 	agree, told := true, true
 	for i := range answers {
@@ -62,7 +62,7 @@ func (c *command) traceAll(ctx context.Context, q *question, s *subject, answers
 	}
 	switch {
 	case !told:
-		c.log.Error("cannot tell what becomes of the connection: the rules do not tell, and the kernel's trace shows nothing")
+		c.log.Error("cannot explain this connection: explain does not know one of the rules, and the kernel's trace shows nothing")
 		return exitFailed, nil
 	case !agree:
 		return exitDifferent, nil
@@ -71,8 +71,8 @@ func (c *command) traceAll(ctx context.Context, q *question, s *subject, answers
 }
 
 func (s *subject) newTraced(report *trace.Report) *traced {
-	// What was sent may have come in by another interface than the one that was
-	// asked about. What the walk fails at is in the answer; its beginning is known.
+	// The packet may have come in by another interface than the one in the question.
+	// If the walk fails, the answer says where; the path up to there is known.
 	expected, _ := explain.WalkPath(&s.path, report.Sent)
 	want := newExplanation(report.Sent, expected, nil)
 	t := &traced{Packet: want.Packet, Path: s.pathOf(report)}
@@ -88,7 +88,7 @@ func (s *subject) newTraced(report *trace.Report) *traced {
 	return t
 }
 
-// pathOf returns what the kernel reports, with the origins of the rules.
+// pathOf returns the rules that the kernel reports, with their origins.
 func (s *subject) pathOf(report *trace.Report) []pathStep {
 	path := make([]pathStep, len(report.Path))
 	for i, step := range report.Path {
@@ -103,23 +103,23 @@ func (s *subject) pathOf(report *trace.Report) []pathStep {
 	return path
 }
 
-// finding returns what the trace says about what is explained.
+// finding compares the trace with the explanation, in words.
 func (t *traced) finding() string {
 	switch {
 	case t.Refused != "":
-		return fmt.Sprintf("shows no rule at all: the kernel did not send it (%s)", t.Refused)
+		return fmt.Sprintf("shows no rule: the kernel did not send the packet (%s)", t.Refused)
 	case len(t.Path) == 0 && t.Agrees && !t.unexplained:
-		return "no rule was about it, as explained"
+		return "no rule matched, as explained"
 	case len(t.Path) == 0:
-		return "shows no rule at all: it may be of a connection that is open"
+		return "shows no rule: the packet may belong to an open connection"
 	case !t.Agrees:
-		return "differs from what is explained"
+		return "differs from the explanation"
 	case !t.unexplained:
-		return "met the same rules, in the same order"
+		return "matched the same rules, in the same order"
 	case t.Verdict == explain.Unknown:
-		return "shows these rules, of which one is not known here"
+		return "shows these rules; explain does not know one of them"
 	}
-	return "tells: " + fate(t.Verdict, t.Port)
+	return "says: " + fate(t.Verdict, t.Port)
 }
 
 func (t *traced) text(w io.Writer) {

@@ -14,10 +14,10 @@ import (
 
 const annotationsOption = "annotations"
 
-// addFile reads the configuration file, if one is named. It is read for cleaning up
-// too: it may say where.
+// addFile reads the configuration file, if one is named. Removing reads it too: it may
+// name the backend or the namespace.
 func (c *commandLine) addFile(env []string) error {
-	// Only the file's name is wanted of it; errors come again with the rest.
+	// This is only for the file's name. Errors come again with the rest.
 	_ = c.flags.Apply(env)
 	if c.options.config == "" {
 		return nil
@@ -29,15 +29,15 @@ func (c *commandLine) addFile(env []string) error {
 	return c.flags.AddFile(c.options.config, text)
 }
 
-// podUsers are those of a pod, whose names are out of sight.
+// podUsers are the users of a pod, whose names are not known here.
 type podUsers struct{}
 
 func (podUsers) UserID(string) (uint32, error)  { return 0, errPodUser }
 func (podUsers) GroupID(string) (uint32, error) { return 0, errPodUser }
 
-var errPodUser = errors.New("with --cni-mode users and groups are numbers, as their names belong to the pod")
+var errPodUser = errors.New("with --cni-mode users and groups must be numbers, because names belong to the pod")
 
-// readConfig reads what is to be captured.
+// readConfig reads what to capture.
 func (c *commandLine) readConfig(o options, env []string, log *slog.Logger) (capture.Wanted, error) {
 	src := config.Sources{Env: env, Users: host.Users{}}
 	if o.cniMode {

@@ -10,13 +10,13 @@ import (
 	"github.com/meshtables/meshtables/iptables/config"
 )
 
-// helpWidth is that of the lines of options.
+// helpWidth is the width of the lines about options.
 const helpWidth = 100
 
-// groupWidth is that of the names of groups.
+// groupWidth is the width of the names of groups.
 const groupWidth = 14
 
-// printHelp returns the help, or that of the verb which the words name.
+// printHelp returns the help, or the help of the verb in words.
 func printHelp(words []string) (string, error) {
 	if len(words) > 1 {
 		return "", fmt.Errorf("help %q: must be one verb", words)
@@ -28,8 +28,8 @@ func printHelp(words []string) (string, error) {
 	return v.help(newCommandLine(v)), nil
 }
 
-// help returns what --help prints: for a verb its own options, and of those that say
-// what is captured the names.
+// help returns what --help prints. For a verb that is its own options, and only the names
+// of those that say what is captured.
 func (v verb) help(line *commandLine) string {
 	if v.name == "" || v.usage == "" {
 		return generalHelp(line.set)
@@ -54,7 +54,7 @@ func (v verb) help(line *commandLine) string {
 	return b.String()
 }
 
-// lines joins words to lines of at most so many letters.
+// lines joins words into lines of at most width letters.
 func lines(words []string, width int) []string {
 	all := words[:1:1]
 	for _, word := range words[1:] {
@@ -67,11 +67,11 @@ func lines(words []string, width int) []string {
 	return all
 }
 
-// generalHelp tells of all verbs, and of all options of applying.
+// generalHelp returns the help for all verbs, and for all options of applying.
 func generalHelp(set *pflag.FlagSet) string {
 	var b strings.Builder
-	b.WriteString(`meshtables makes the traffic of a network namespace pass through a sidecar proxy
-by writing netfilter rules.
+	b.WriteString(`meshtables writes the netfilter rules that send the traffic of a network namespace
+through its sidecar proxy.
 
 Usage:
 `)
@@ -84,25 +84,25 @@ Usage:
 		}
 		line(each.usage, each.summary)
 		if each.name == "" {
-			line("--dry-run [options]", "print what iptables-save would print afterwards")
+			line("--dry-run [options]", "print the rules as iptables-save would")
 			line("--cleanup-only", "remove everything, whatever installed it")
 		}
 	}
 	b.WriteString(`
-Exit status: 0 done, unchanged, as wanted, or it could not be told (probe,
---run-validation); 1 failed, nothing changed; 2 wrong option, nothing touched; 3
-verify or explain --trace found a difference; 126 connections did not go where
-they have to (probe, --run-validation).
+Exit status: 0 done, unchanged, as wanted, or cannot tell (probe, --run-validation);
+1 failed, nothing changed; 2 wrong option, nothing touched; 3 verify or explain
+--trace found a difference; 126 a connection went to the wrong place (probe,
+--run-validation).
 
-Options (istio-iptables' names and letters are accepted for them; as environment
-variables, MESHTABLES_ and the name in capitals, with _ for -, and istio-iptables'
-names in capitals as they are):
+Options (istio-iptables' names and letters work too; as environment variables,
+MESHTABLES_ and the name in capitals, with _ for -, or istio-iptables' name in
+capitals):
 `)
 	b.WriteString(strings.TrimRight(set.FlagUsagesWrapped(helpWidth), "\n") + "\n")
 	return b.String()
 }
 
-// optionNames returns those of rows that help lists.
+// optionNames returns the names of the options that help lists.
 func optionNames(line *commandLine, rows func(*options) []config.Row) []string {
 	if rows == nil {
 		return nil
@@ -116,7 +116,7 @@ func optionNames(line *commandLine, rows func(*options) []config.Row) []string {
 	return names
 }
 
-// usages returns the lines of these options.
+// usages returns the help lines of these options.
 func usages(set *pflag.FlagSet, names []string) string {
 	some := pflag.NewFlagSet("", pflag.ContinueOnError)
 	some.SortFlags = false
@@ -126,8 +126,8 @@ func usages(set *pflag.FlagSet, names []string) string {
 	return some.FlagUsagesWrapped(helpWidth)
 }
 
-// captureGroups returns the options that say what is captured, by what they are about,
-// in the order of the table of options.
+// captureGroups returns the options that say what is captured, by group, in the order of
+// the table of options.
 func captureGroups(flags *config.Flags) (names []string, groups map[string][]string) {
 	groups = make(map[string][]string)
 	for _, o := range flags.Policy() {

@@ -10,9 +10,8 @@ import (
 	"github.com/meshtables/meshtables/iptables/kernel"
 )
 
-// newLogger returns the logger for stderr. Text is made for people: a line is
-// the program's name, the level where it is not just information, and the
-// message.
+// newLogger returns the logger for stderr. Text is for people: a line is the program's
+// name, the level if it is a warning or an error, and the message.
 func newLogger(w io.Writer, format logFormat, level slog.Level) *slog.Logger {
 	if format == logJSON {
 		return slog.New(hintHandler{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})})
@@ -41,7 +40,7 @@ func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
 		b.WriteString("meshtables: ")
 		switch {
 		case strings.HasPrefix(line, hintPrefix):
-			// The fix belongs to the line before, whatever its level.
+			// A hint belongs to the line before, whatever its level.
 		case r.Level >= slog.LevelError:
 			b.WriteString("error: ")
 		case r.Level >= slog.LevelWarn:
@@ -55,24 +54,24 @@ func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
 	return err
 }
 
-// warn tells what is to be known about an answer.
+// warn logs the warnings about an answer.
 func (c *command) warn(warnings []string) {
 	for _, w := range warnings {
 		c.log.Warn(w)
 	}
 }
 
-// debug tells of the backends that were considered.
+// debug logs the backends that were considered.
 func (c *command) debug(candidates []kernel.Candidate) {
 	for _, candidate := range candidates {
 		c.log.Debug(candidate.String())
 	}
 }
 
-// hintPrefix starts a line of an error that tells the fix.
+// hintPrefix starts a line of a message that says what to do next.
 const hintPrefix = "hint: "
 
-// hintHandler makes an attribute of what a message says as a hint.
+// hintHandler logs the hint of a message as an attribute.
 type hintHandler struct{ slog.Handler }
 
 func (h hintHandler) Handle(ctx context.Context, r slog.Record) error {

@@ -1,4 +1,4 @@
-// Command meshtables makes a pod's traffic pass through its sidecar proxy.
+// Command meshtables sends a pod's traffic through its sidecar proxy.
 package main
 
 import (

@@ -17,7 +17,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/probe"
 )
 
-// options are what the command line says, beside what is to be captured.
+// options are the options of the program; the policy's say what to capture.
 type options struct {
 	applyOptions
 	probeOptions
@@ -34,13 +34,13 @@ type options struct {
 	logs     logFormat
 	logLevel logLevel
 
-	// The reference's words for what is said above.
+	// The reference's names for some of these.
 	forceBinary string
 	nativeNft   bool
 	logJSON     bool
 }
 
-// applyOptions are those of the verb that changes something.
+// applyOptions are the options of applying and removing.
 type applyOptions struct {
 	dryRun, cleanupOnly          bool
 	runValidation, skipRuleApply bool
@@ -54,7 +54,7 @@ const (
 	outputJSON outputFormat = "json"
 )
 
-// outputValue is the form of what a verb prints that does not draw.
+// outputValue is the output format of a verb that does not draw.
 type outputValue struct{ pflag.Value }
 
 func (v outputValue) Set(text string) error {
@@ -81,7 +81,7 @@ const (
 	logError logLevel = "error"
 )
 
-// anyCase is a choice of words that may be in capitals.
+// anyCase is a choice of words, in capitals or not.
 type anyCase struct{ pflag.Value }
 
 func (v anyCase) Set(text string) error { return v.Value.Set(strings.ToLower(text)) }
@@ -104,16 +104,16 @@ func (o *options) rows() []config.Row {
 	return []config.Row{
 		{Option: config.Option{
 			Name: config.FileOption,
-			Usage: "read options from this file: YAML, the names of options without dashes, and their values; " +
-				"it goes after the environment and before annotations",
+			Usage: "read options from this YAML file: option names without dashes, with values; " +
+				"flags and environment override it, and it overrides annotations",
 		}, Value: config.File("file", &o.config)},
 		{Option: config.Option{
 			Name:  annotationsOption,
-			Usage: "read the pod's annotations from this file, written by the downward API",
+			Usage: "read the pod's annotations from this file, as the downward API writes it",
 		}, Value: config.File("file", &o.annotations)},
 		{Option: config.Option{
 			Name: "backend",
-			Usage: "form of the rules, and who writes them: iptables-nft (over netlink, listed by iptables), nftables " +
+			Usage: "where the rules go, and how: iptables-nft (over netlink, listed by iptables), nftables " +
 				"(over netlink, nf_tables' own form, listed by nft), iptables-legacy or iptables (by these programs), " +
 				"or auto for the first that works",
 		}, Value: config.Choice("name", &o.backend, kernel.Names()...)},
@@ -123,23 +123,23 @@ func (o *options) rows() []config.Row {
 		}, Value: config.File("pid|file", &o.networkNamespace)},
 		{Option: config.Option{
 			Name: "cni-mode", Shared: true,
-			Usage: "run from a node: users and groups are numbers, as their names belong to the pod",
+			Usage: "run from a node: users and groups must be numbers, because names belong to the pod",
 		}, Value: config.Bool(&o.cniMode)},
 		{Option: config.Option{
 			Name: "output", Letter: "O",
-			Usage: "form of what is printed: text or json",
-		}, Value: outputValue{config.Choice("form", &o.output, outputText, outputJSON)}},
+			Usage: "format of the answer: text or json",
+		}, Value: outputValue{config.Choice("format", &o.output, outputText, outputJSON)}},
 		{Option: config.Option{
 			Name: "verbose", Letter: "v",
-			Usage: "say what is found and done",
+			Usage: "say what was found and decided",
 		}, Value: config.Bool(&o.verbose)},
 		{Option: config.Option{
 			Name:  "log-format",
-			Usage: "form of messages on stderr: text or json",
-		}, Value: config.Choice("form", &o.logs, logText, logJSON)},
+			Usage: "format of messages on stderr: text or json",
+		}, Value: config.Choice("format", &o.logs, logText, logJSON)},
 		{Option: config.Option{
 			Name:  "log-level",
-			Usage: "least severe messages to show: debug, info, warn or error",
+			Usage: "lowest level of messages to show: debug, info, warn or error",
 		}, Value: anyCase{config.Choice("level", &o.logLevel, logDebug, logInfo, logWarn, logError)}},
 		{Option: config.Option{
 			Name: "force-iptables-binary", Shared: true, Hidden: true,
@@ -160,7 +160,7 @@ func (o *applyOptions) rows() []config.Row {
 	return []config.Row{
 		{Option: config.Option{
 			Name: "dry-run", Shared: true, Letter: "n",
-			Usage: "print what iptables-save would print after applying by iptables-nft, and change nothing",
+			Usage: "print what iptables-save would print after applying with iptables-nft; change nothing",
 		}, Value: config.Bool(&o.dryRun)},
 		{Option: config.Option{
 			Name: "cleanup-only", Shared: true,
@@ -168,7 +168,7 @@ func (o *applyOptions) rows() []config.Row {
 		}, Value: config.Bool(&o.cleanupOnly)},
 		{Option: config.Option{
 			Name: "run-validation", Shared: true,
-			Usage: "open connections afterwards and see that they arrive at the proxy's ports",
+			Usage: "after applying, open connections and check that they arrive at the proxy's ports",
 		}, Value: config.Bool(&o.runValidation)},
 		{Option: config.Option{
 			Name: "skip-rule-apply", Shared: true,
@@ -176,7 +176,7 @@ func (o *applyOptions) rows() []config.Row {
 		}, Value: config.Bool(&o.skipRuleApply)},
 		{Option: config.Option{
 			Name:  "host-network",
-			Usage: "apply even in what looks like the host's own network namespace",
+			Usage: "apply even if this looks like the host's own network namespace",
 		}, Value: config.Bool(&o.hostNetwork)},
 	}
 }
@@ -219,9 +219,8 @@ func newCommandLine(v verb) *commandLine {
 	return c
 }
 
-// meaningless are the reference's flags that have no meaning here: what some ask
-// for is always done, and what the others tune does not exist. Those in the
-// second list take no value.
+// meaningless are the reference's flags without a meaning here: what they ask for is
+// always done, or what they tune does not exist. meaninglessSwitches take no value.
 var (
 	meaningless = []string{
 		"iptables-probe-port", "iptables-version",
@@ -243,8 +242,8 @@ func registerMeaningless(set *pflag.FlagSet) {
 	}
 }
 
-// readOptions reads the options that are no part of the policy, as far as they can be read:
-// the form of messages matters also to those about the others.
+// readOptions reads the options of the program. With an error it returns those that it
+// could read: the format of messages is needed to report the error.
 func (c *commandLine) readOptions(env []string) (options, error) {
 	errs := []error{c.addFile(env), c.flags.Apply(env)}
 	o := c.options
@@ -258,7 +257,7 @@ func (c *commandLine) readOptions(env []string) (options, error) {
 		o.logs = logJSON
 	}
 	if o.dryRun && o.cleanupOnly {
-		errs = append(errs, errors.New("--dry-run and --cleanup-only: only one of them is possible"))
+		errs = append(errs, errors.New("--dry-run and --cleanup-only: must not both be set"))
 	}
 	return o, errors.Join(errs...)
 }
@@ -282,5 +281,5 @@ func (c *commandLine) ignored() string {
 	if given == nil {
 		return ""
 	}
-	return "accepted for istio-iptables' sake, without effect: " + strings.Join(given, ", ")
+	return "these options of istio-iptables have no effect here: " + strings.Join(given, ", ")
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// schemaVersion is that of docs/json.md, which says when it changes.
+// schemaVersion is the version in docs/json.md, which says when it changes.
 const schemaVersion = 1
 
 // answer is what a run prints on stdout. Its exported fields are what -O json
@@ -30,7 +30,7 @@ func writeJSON(w io.Writer, a answer) {
 	encoder := json.NewEncoder(&object)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)
-	// Answers hold nothing that JSON has no form for.
+	// Answers have only types that JSON can encode.
 	_ = encoder.Encode(a)
 	// Every answer has a field of its own, so a comma is right.
 	fmt.Fprintf(w, "{\n  \"schemaVersion\": %d,%s", schemaVersion, strings.TrimPrefix(object.String(), "{"))

@@ -7,14 +7,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// raiseNetAdmin takes the capability NET_ADMIN into effect on every thread where
-// this process has it permitted only: so has one that a user other than root
-// started from the image, whose file has it like this (scripts/image/layer.go
-// tells why).
+// raiseNetAdmin makes the capability NET_ADMIN effective on every thread, if this
+// process has it in the permitted set only. That is so if a user other than root starts
+// the image's file (scripts/image/layer.go says why).
 //
-// It reports nothing. Where there is nothing to take, what needs the capability
-// fails by itself and says so; a cgo build cannot reach all threads, but the image
-// is none.
+// It reports no error. If the process does not have the capability, what needs it fails
+// and says so. A cgo build cannot reach all threads, but the image is not one.
 func raiseNetAdmin() {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData

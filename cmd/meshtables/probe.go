@@ -16,7 +16,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/probe"
 )
 
-// probeOptions are those of the verbs that open connections.
+// probeOptions are the options of the verbs that open connections.
 type probeOptions struct {
 	probeTimeout time.Duration
 }
@@ -24,17 +24,17 @@ type probeOptions struct {
 func (o *options) probeRows() []config.Row {
 	return []config.Row{{Option: config.Option{
 		Name: "probe-timeout", Shared: true,
-		Usage: "how long connections of probe and of --run-validation may take, all together",
+		Usage: "time limit for all connections of probe or --run-validation together",
 	}, Value: (*timeoutValue)(&o.probeTimeout)}}
 }
 
-// timeoutValue is a time that is not 0.
+// timeoutValue is a duration that is not 0.
 type timeoutValue time.Duration
 
 func (v *timeoutValue) Set(text string) error {
 	d, err := time.ParseDuration(text)
 	if err != nil || d <= 0 {
-		return errors.New("must be a time such as 5s or 500ms")
+		return errors.New("must be a duration such as 5s or 500ms")
 	}
 	*v = timeoutValue(d)
 	return nil
@@ -43,8 +43,8 @@ func (v *timeoutValue) Set(text string) error {
 func (v *timeoutValue) String() string { return time.Duration(*v).String() }
 func (v *timeoutValue) Type() string   { return "time" }
 
-// probe opens connections that the wanted rules capture: those of the options, or
-// where none is given those that are installed.
+// probe opens connections that the rules capture: the rules that the options ask for
+// or, without options, the installed ones.
 func (c *command) probe(ctx context.Context) int {
 	rules, about, status := c.probed(ctx)
 	if status != exitDone {
@@ -61,7 +61,7 @@ func (c *command) probe(ctx context.Context) int {
 	return c.printSteps(probed{Result: resultOf(steps), Rules: about, Steps: steps}, steps)
 }
 
-// probed returns the rules to try, and which these are.
+// probed returns the rules to try, and says which they are.
 func (c *command) probed(ctx context.Context) (rules iptables.Ruleset, about string, status int) {
 	if c.asksForCapture() {
 		p, status := c.plan(ctx)
@@ -77,8 +77,8 @@ func (c *command) probed(ctx context.Context) (rules iptables.Ruleset, about str
 	return f.Ours[0].Rules, "the installed rules (" + f.Ours[0].Name + ")", exitDone
 }
 
-// asksForCapture reports whether any option says what is to be captured, be it
-// the default.
+// asksForCapture reports whether any option says what to capture, even if it gives the
+// default.
 func (c *command) asksForCapture() bool {
 	for _, o := range c.line.flags.Policy() {
 		if c.line.set.Changed(o.Name) || slices.ContainsFunc(o.Variables(), c.isGiven) {
@@ -88,8 +88,8 @@ func (c *command) asksForCapture() bool {
 	return c.config != "" || c.annotations != ""
 }
 
-// isGiven reports whether a variable says something. Kubernetes sets some that
-// only look like options, to addresses of services.
+// isGiven reports whether a variable is set. Kubernetes sets some that only look like
+// options, to addresses of services.
 func (c *command) isGiven(variable string) bool {
 	value := c.variable(variable)
 	return value != "" && !strings.Contains(value, "://")
@@ -116,17 +116,17 @@ func (c *command) printSteps(a answer, steps []probe.Step) int {
 	if failed == 0 {
 		return exitDone
 	}
-	c.log.Error(fmt.Sprintf("%d of %d connections did not go where they have to\n", failed, len(steps)) +
-		hintPrefix + "see what is not as wanted with meshtables verify, and by which rules they go with meshtables explain --live")
+	c.log.Error(fmt.Sprintf("%d of %d connections went to the wrong place\n", failed, len(steps)) +
+		hintPrefix + "meshtables verify shows what differs, and meshtables explain --live which rules decide")
 	return exitNotArrived
 }
 
 // probed is the answer of probe.
 type probed struct {
-	// Result is "passed", "failed", "cannot tell" where nothing has failed but
-	// something could not be tried, or "nothing is captured".
+	// Result is "passed", "failed", "cannot tell" if nothing failed but something could
+	// not be tried, or "nothing is captured".
 	Result string `json:"result"`
-	// Rules tells whose rules were tried.
+	// Rules says which rules were tried.
 	Rules string       `json:"rules"`
 	Steps []probe.Step `json:"steps"`
 }

@@ -14,10 +14,10 @@ import (
 // The exit statuses.
 const (
 	exitDone       = 0   // done, or nothing to do
-	exitFailed     = 1   // failed; the kernel as it was
+	exitFailed     = 1   // failed; the kernel is as it was
 	exitUsage      = 2   // an option is wrong; nothing touched
 	exitDifferent  = 3   // what is installed is not what is wanted
-	exitNotArrived = 126 // connections did not go where they have to
+	exitNotArrived = 126 // a connection went to the wrong place
 )
 
 const namespaceOption = "network-namespace"
@@ -32,8 +32,8 @@ type command struct {
 	log       *slog.Logger
 }
 
-// run is the whole program: it reads no global state but the file system and the
-// process's namespaces, and it returns the exit status.
+// run is the whole program. The only global state that it reads is the file system and the
+// process's namespaces. It returns the exit status.
 func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
 	v, args := splitVerb(args)
 	line := newCommandLine(v)
@@ -71,7 +71,7 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	return v.run(c, ctx)
 }
 
-// openNamespace returns where the work is done: the own network namespace, or the one that
+// openNamespace returns the network namespace to work in: this process's, or the one that
 // --network-namespace names.
 func (c *command) openNamespace() (*namespace.Namespace, error) {
 	if c.networkNamespace == "" {
@@ -84,8 +84,8 @@ func (c *command) openNamespace() (*namespace.Namespace, error) {
 	return ns, nil
 }
 
-// checkConfig returns the errors of the capture options alone, so that they are
-// reported with the others. Nothing is captured to clean up.
+// checkConfig returns the errors in the options that say what to capture, so that they
+// are reported with the others. Removing does not need these options.
 func (c *command) checkConfig() error {
 	if c.cleanupOnly {
 		return nil
@@ -104,7 +104,7 @@ func (c *command) failed(err error) int {
 	return exitFailed
 }
 
-// report logs an error, or each of those that errors.Join has joined.
+// report logs an error, or each error that errors.Join joined.
 func (c *command) report(err error) {
 	if all, ok := err.(interface{ Unwrap() []error }); ok && errors.Join(all.Unwrap()...).Error() == err.Error() {
 		for _, each := range all.Unwrap() {

@@ -18,7 +18,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/show"
 )
 
-// The forms of output that are pictures.
+// The output formats that are pictures.
 const (
 	outputDot     outputFormat = "dot"
 	outputMermaid outputFormat = "mermaid"
@@ -28,8 +28,8 @@ const (
 func (o *options) showRows() []config.Row {
 	return []config.Row{{Option: config.Option{
 		Name: "output", Letter: "O",
-		Usage: "form of what is printed: text, json, or a picture for Graphviz or for Mermaid: dot, mermaid",
-	}, Value: config.Choice("form", &o.output, outputText, outputJSON, outputDot, outputMermaid)}}
+		Usage: "format of the answer: text, json, or a picture: dot (Graphviz) or mermaid",
+	}, Value: config.Choice("format", &o.output, outputText, outputJSON, outputDot, outputMermaid)}}
 }
 
 // show prints what is installed.
@@ -64,7 +64,7 @@ func (c *command) show(ctx context.Context) int {
 	return c.print(a)
 }
 
-// find reads what is installed, and tells what an answer about it leaves out.
+// find reads what is installed, and warns of what an answer about it leaves out.
 func (c *command) find(ctx context.Context) (pod.Found, error) {
 	found, err := pod.Find(ctx, c.namespace, c.line.policy.Ownership(), c.backend)
 	c.debug(found.Candidates)
@@ -74,8 +74,7 @@ func (c *command) find(ctx context.Context) (pod.Found, error) {
 	return found, err
 }
 
-// formOf says in which form the rules of a backend are, by the program that lists
-// them.
+// formOf says which program lists the rules of a backend.
 func formOf(backend string) string {
 	switch backend {
 	case kernel.Native:
@@ -86,8 +85,8 @@ func formOf(backend string) string {
 	return "listed by iptables"
 }
 
-// colour reports whether to colour what is printed: on a terminal that can show
-// it, unless the user has asked for none (https://no-color.org).
+// colour reports whether to colour the answer: on a terminal that can show it, unless
+// the user does not want that (https://no-color.org).
 func (c *command) colour() bool {
 	file, ok := c.stdout.(*os.File)
 	if !ok || c.variable("NO_COLOR") != "" || c.variable("TERM") == "dumb" {
@@ -120,9 +119,9 @@ type shown struct {
 
 type shownBackend struct {
 	Backend string `json:"backend"`
-	// Form is that of the rules; see formOf.
+	// Form says which program lists the rules; see formOf.
 	Form string `json:"form"`
-	// Faults are what is wrong with what holds the rules, a sentence each.
+	// Faults say what is wrong with the table itself, a sentence each.
 	Faults []string     `json:"faults,omitempty"`
 	Tables []show.Table `json:"tables"`
 }

@@ -11,11 +11,10 @@ import (
 	"github.com/meshtables/meshtables/iptables/config"
 )
 
-// What is wrong with a command line, and what was likely meant by it.
+// What is wrong with a command line, and what the user likely meant.
 
-// parse reads the words of the command line. What follows a flag that does not exist is
-// read too, so that messages have the form that it asks for and what else is wrong is
-// found.
+// parse reads the words of the command line. After an unknown flag it reads the rest too,
+// to know the format of messages and to find other errors.
 func (c *commandLine) parse(v verb, args []string) error {
 	err := c.set.Parse(args)
 	if err != nil {
@@ -29,7 +28,7 @@ func (c *commandLine) parse(v verb, args []string) error {
 	return checkArguments(c.set.Args(), args)
 }
 
-// checkArguments refuses words of the command line that are no options.
+// checkArguments refuses words of the command line that are not options.
 func checkArguments(words, line []string) error {
 	if len(words) == 0 {
 		return nil
@@ -40,13 +39,13 @@ func checkArguments(words, line []string) error {
 	near := config.Nearest(word, verbNames())
 	switch at := slices.Index(line, word); {
 	case isVerb:
-		hint = "it has to come first: meshtables " + word + " [options]"
+		hint = "the verb comes first: meshtables " + word + " [options]"
 	case at > 0 && strings.HasPrefix(line[at-1], "--") && (word == "true" || word == "false"):
 		hint = "a switch and its value are one word: " + line[at-1] + "=" + word
 	case at == 0 && near != "":
 		hint = "did you mean " + near + "?"
 	case at == 0:
-		hint = "the verbs are " + strings.Join(verbNames(), ", ") + "; without any it applies; to remove everything: --cleanup-only"
+		hint = "the verbs are " + strings.Join(verbNames(), ", ") + "; without a verb it applies; --cleanup-only removes everything"
 	}
 	return fmt.Errorf("unexpected argument %q\n%s%s", word, hintPrefix, hint)
 }

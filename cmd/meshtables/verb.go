@@ -8,18 +8,18 @@ import (
 	"github.com/meshtables/meshtables/iptables/config"
 )
 
-// verb is what the program can be told to do, by the first word of the command
-// line. Without any it applies.
+// verb is the first word of the command line: what to do. Without a verb the program
+// applies.
 type verb struct {
 	name string
-	// summary is the verb's line in the list of them.
+	// usage and summary are the verb's line in the list of verbs.
 	usage, summary string
-	// options returns its own options; nil where it has none.
+	// options returns the verb's own options; nil if it has none.
 	options func(*options) []config.Row
 	run     func(*command, context.Context) int
-	// print returns the answer of a verb that reads nothing but its words.
+	// print returns the answer of a verb that reads only its words.
 	print func(words []string) (string, error)
-	// arguments tells whether words may follow that are no options.
+	// arguments says that words may follow that are not options.
 	arguments bool
 }
 
@@ -27,15 +27,15 @@ type verb struct {
 func verbs() []verb {
 	applying := func(o *options) []config.Row { return slices.Concat(o.applyOptions.rows(), o.probeRows()) }
 	return []verb{
-		{"", "[options]", "apply; changes only what differs", applying, (*command).change, nil, false},
+		{"", "[options]", "apply the rules; change only what differs", applying, (*command).change, nil, false},
 		// In Istio's manifests this is the subcommand of another program.
 		{"istio-iptables", "", "", applying, (*command).change, nil, false},
 		{"verify", "verify [options]", "compare what is installed with what these options ask for", nil, (*command).verify, nil, false},
-		{"show", "show", "tell what is installed, with counters; draw it with -O dot or -O mermaid", (*options).showRows, (*command).show, nil, false},
-		{"probe", "probe [options]", "open connections and see that they arrive; without options as the installed rules say", (*options).probeRows, (*command).probe, nil, false},
-		{"explain", "explain in|out ADDR:PORT", "tell what happens to a connection, by which rules and options; without words, what to all", (*options).explainRows, (*command).explain, nil, true},
-		{"help", "help [VERB]", "show this help, or that of a verb", nil, nil, printHelp, true},
-		{"completion", "completion bash|zsh|fish", "print what completes command lines in that shell", nil, nil, printCompletion, true},
+		{"show", "show", "show what is installed, with counters; draw it with -O dot or -O mermaid", (*options).showRows, (*command).show, nil, false},
+		{"probe", "probe [options]", "open connections and check where they arrive; without options, by the installed rules", (*options).probeRows, (*command).probe, nil, false},
+		{"explain", "explain in|out ADDR:PORT", "explain a connection by rules and options; without an address, what is captured", (*options).explainRows, (*command).explain, nil, true},
+		{"help", "help [VERB]", "show this help, or the help of a verb", nil, nil, printHelp, true},
+		{"completion", "completion bash|zsh|fish", "print the completion script of that shell", nil, nil, printCompletion, true},
 	}
 }
 
@@ -48,7 +48,7 @@ func verbNamed(name string) (verb, bool) {
 	return verb{}, false
 }
 
-// verbNames returns the names of all that --help lists.
+// verbNames returns the names of the verbs that --help lists.
 func verbNames() []string {
 	var names []string
 	for _, v := range verbs() {
@@ -59,8 +59,7 @@ func verbNames() []string {
 	return names
 }
 
-// verbsWith returns which verbs have an option of their own of that name, in words;
-// nil if none has.
+// verbsWith returns the verbs that have an option of their own with that name, or nil.
 func verbsWith(option string) []string {
 	var names []string
 	for _, v := range verbs() {
@@ -76,7 +75,7 @@ func verbsWith(option string) []string {
 	return names
 }
 
-// ownOptions returns the options that not every verb has.
+// ownOptions returns the options that only some verbs have.
 func ownOptions() []config.Option {
 	var own []config.Option
 	for _, v := range verbs() {

@@ -38,7 +38,7 @@ type verification struct{ pod.Verification }
 func (v verification) text(w io.Writer) {
 	switch v.Only {
 	case pod.OnlyBackend:
-		// Every rule would be listed twice, to say no more than this.
+		// The list would have every rule twice and say no more than this.
 		there := v.Elsewhere[0].Backend
 		fmt.Fprintf(w, "%s: the rules are in %s, not in %s\n", v.Result, there, v.Backend)
 		fmt.Fprintf(w, "%sverify with --backend=%s, or apply again to move them\n", hintPrefix, there)
@@ -69,8 +69,7 @@ func (v verification) writeFaults(w io.Writer) {
 	}
 }
 
-// writeRules prints the differences of rules, and before them what their marks
-// mean.
+// writeRules prints the differences of rules, after a line that explains their marks.
 func (v verification) writeRules(w io.Writer) {
 	all := v.Rules
 	for _, m := range v.Elsewhere {
@@ -85,21 +84,20 @@ func (v verification) writeRules(w io.Writer) {
 	}
 }
 
-// writeDifferences prints them under a line for each chain.
+// writeDifferences prints the differences, under a line for each chain.
 func writeDifferences(w io.Writer, prefix string, all []verify.Difference) {
 	for _, c := range byChain(all) {
 		fmt.Fprintf(w, "%s%s %s\n%s", prefix, strings.Join(c.families, " and "), c.chain, c.lines)
 	}
 }
 
-// chainDifferences are the lines about a chain, and the families that they are about.
+// chainDifferences are the lines about a chain, and the families that have them.
 type chainDifferences struct {
 	families     []string
 	chain, lines string
 }
 
-// byChain groups differences by the chain, and makes one of what is alike for both
-// families.
+// byChain groups differences by chain, and merges those that are alike in both families.
 func byChain(all []verify.Difference) []chainDifferences {
 	var groups []chainDifferences
 	for _, d := range all {

@@ -1,5 +1,5 @@
-// Package capture has what policies share: what a plan of theirs is, and the words in
-// which they state rules. Each policy is a package below it, and none knows another.
+// Package capture has what policies share: what a plan is, and the words for stating
+// rules. Each policy is a package below it. No policy knows another.
 package capture
 
 import "github.com/meshtables/meshtables/iptables"
@@ -7,11 +7,10 @@ import "github.com/meshtables/meshtables/iptables"
 // Capture is what a namespace has to hold so that its traffic goes through the
 // proxy.
 type Capture struct {
-	// Rules holds nothing that is not ours. Built-in chains contain only jumps into
-	// chains of ours.
+	// Rules are our rules only. In built-in chains they are only jumps to our own
+	// chains.
 	Rules   iptables.Plan
 	Routing iptables.Routing
-	// Warnings tell, one sentence each, which options have no effect on this
-	// host.
+	// Warnings say which options have no effect on this host, a sentence each.
 	Warnings []string
 }

@@ -8,23 +8,23 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// Origin makes rules that come from one option.
+// Origin makes the rules that come from one option.
 type Origin iptables.Origin
 
-// From names an option, and the value of it, that rules come from. The value is empty
-// where the mere presence of the option makes the rules.
+// From names the option, and its value, that rules come from. The value is empty if it is
+// enough that the option is set.
 func From(option string, value any) Origin {
 	return Origin{Option: option, Value: fmt.Sprint(value)}
 }
 
-// FromList names the option whose list rules come from. The form in which they are
-// written knows which items each rule is about.
+// FromList names the option whose list rules come from. The form that writes the rules
+// knows which items each rule is about.
 func FromList(option string) Origin { return Origin{Option: option} }
 
-// BuiltIn names a part of the policy that no option changes.
+// BuiltIn names a part of the policy that no option changes, as the origin of rules.
 func BuiltIn(what string) Origin { return From(iptables.BuiltIn, what) }
 
-// Rule returns a rule with the target for packets that meet all conditions. Extension
+// Rule returns a rule with a target for packets that meet all conditions. Extension
 // matches keep the order of the conditions.
 func (o Origin) Rule(target iptables.Target, conditions ...Condition) iptables.PlannedRule {
 	r := iptables.Rule{Target: target, Origin: iptables.Origin(o)}
@@ -32,27 +32,26 @@ func (o Origin) Rule(target iptables.Target, conditions ...Condition) iptables.P
 	return iptables.PlannedRule{Rule: r}
 }
 
-// Because gives a rule its reason, where the option alone does not say enough.
+// Because gives a rule a reason, if its option does not say enough.
 func Because(reason string, r iptables.PlannedRule) iptables.PlannedRule {
 	r.Reason = reason
 	return r
 }
 
-// Needed says for which values of its list a rule does something.
+// Needed says for which values of its list a rule is needed.
 func Needed(n iptables.Need, r iptables.PlannedRule) iptables.PlannedRule {
 	r.Needed = n
 	return r
 }
 
-// Listed leaves out the rules that are about an empty list, which are for no packet.
+// Listed leaves out rules about an empty list: no packet matches them.
 func Listed(rules ...iptables.PlannedRule) []iptables.PlannedRule {
 	return slices.DeleteFunc(rules, func(r iptables.PlannedRule) bool {
 		return slices.ContainsFunc(r.Lists(), func(l iptables.List) bool { return len(l.Given) == 0 })
 	})
 }
 
-// PerFamily returns a rule for each family, and leaves out those that are about an empty
-// list.
+// PerFamily returns a rule for each family. It leaves out rules about an empty list.
 func PerFamily(families []iptables.Family, rule func(iptables.Family) iptables.PlannedRule) []iptables.PlannedRule {
 	var rules []iptables.PlannedRule
 	for _, f := range families {
@@ -63,10 +62,10 @@ func PerFamily(families []iptables.Family, rule func(iptables.Family) iptables.P
 	return Listed(rules...)
 }
 
-// Condition is one thing that a rule asks of a packet.
+// Condition is one condition of a rule.
 type Condition func(*iptables.Rule)
 
-// All is several conditions.
+// All joins conditions: the packet must meet all of them.
 func All(conditions ...Condition) Condition {
 	return func(r *iptables.Rule) {
 		for _, c := range conditions {
@@ -75,62 +74,62 @@ func All(conditions ...Condition) Condition {
 	}
 }
 
-// In asks for the interface that the packet comes in by.
+// In matches the interface by which the packet comes in.
 func In(name string) Condition {
 	return func(r *iptables.Rule) { r.In.Name = name }
 }
 
-// Out asks for the interface that the packet goes out by.
+// Out matches the interface by which the packet goes out.
 func Out(name string) Condition {
 	return func(r *iptables.Rule) { r.Out.Name = name }
 }
 
-// FromAddress asks for a source address in the prefix.
+// FromAddress matches a source address in the prefix.
 func FromAddress(p netip.Prefix) Condition {
 	return func(r *iptables.Rule) { r.Source = iptables.MatchAddress(p) }
 }
 
-// ToAddress asks for a destination address in the prefix.
+// ToAddress matches a destination address in the prefix.
 func ToAddress(p netip.Prefix) Condition {
 	return func(r *iptables.Rule) { r.Destination = iptables.MatchAddress(p) }
 }
 
-// NotToAddress asks for a destination address outside the prefix.
+// NotToAddress matches a destination address outside the prefix.
 func NotToAddress(p netip.Prefix) Condition {
 	return func(r *iptables.Rule) { r.Destination = iptables.NotAddress(p) }
 }
 
-// Protocol asks for a transport protocol; an empty one asks for nothing.
+// Protocol matches a transport protocol; an empty one matches any.
 func Protocol(proto iptables.Protocol) Condition {
 	return func(r *iptables.Rule) { r.Protocol.Protocol = proto }
 }
 
-// Match asks what an extension match asks.
+// Match is an extension match.
 func Match(m iptables.Match) Condition {
 	return func(r *iptables.Rule) { r.Matches = append(r.Matches, m) }
 }
 
-// AnyOf asks for a value of a list.
+// AnyOf matches any value of a list.
 func AnyOf(f iptables.SetField, values []iptables.Interval) Condition {
 	return Match(iptables.List{Field: f, Given: values})
 }
 
-// ToAnyPort asks for a destination port of a list, and for the protocol.
+// ToAnyPort matches the protocol and any destination port of a list.
 func ToAnyPort(proto iptables.Protocol, ranges []iptables.PortRange) Condition {
 	return All(Protocol(proto), AnyOf(iptables.DestinationPort, Intervals(ranges, iptables.PortInterval)))
 }
 
-// ToPorts asks for a destination port of one range, and for the protocol.
+// ToPorts matches the protocol and a destination port in a range.
 func ToPorts(proto iptables.Protocol, ports iptables.PortRange) Condition {
 	return destinationPorts(proto, iptables.PortMatch{Range: ports, Set: true})
 }
 
-// ToPort asks for a destination port, and for the protocol.
+// ToPort matches the protocol and a destination port.
 func ToPort(proto iptables.Protocol, port uint16) Condition {
 	return ToPorts(proto, iptables.Port(port))
 }
 
-// NotToPort asks for another destination port, and for the protocol.
+// NotToPort matches the protocol and any other destination port.
 func NotToPort(proto iptables.Protocol, port uint16) Condition {
 	return destinationPorts(proto, iptables.PortMatch{Range: iptables.Port(port), Not: true, Set: true})
 }
@@ -139,8 +138,8 @@ func destinationPorts(proto iptables.Protocol, ports iptables.PortMatch) Conditi
 	return All(Protocol(proto), Match(iptables.Ports{Protocol: proto, Destination: ports}))
 }
 
-// NotToPorts asks for none of up to [iptables.MaxMultiport] destination ports, and for
-// the protocol.
+// NotToPorts matches the protocol and any other destination port than these, of which
+// there are at most [iptables.MaxMultiport].
 func NotToPorts(proto iptables.Protocol, ports ...uint16) Condition {
 	m := iptables.Multiport{Side: iptables.DestinationPorts, Not: true}
 	for _, port := range ports {
@@ -149,28 +148,28 @@ func NotToPorts(proto iptables.Protocol, ports ...uint16) Condition {
 	return All(Protocol(proto), Match(m))
 }
 
-// FromPort asks for a source port, and for the protocol.
+// FromPort matches the protocol and a source port.
 func FromPort(proto iptables.Protocol, port uint16) Condition {
 	ports := iptables.PortMatch{Range: iptables.Port(port), Set: true}
 	return All(Protocol(proto), Match(iptables.Ports{Protocol: proto, Source: ports}))
 }
 
-// State asks for one of some states of the connection.
+// State matches any of these states of the connection.
 func State(states iptables.CTState) Condition {
 	return Match(iptables.Conntrack{States: states})
 }
 
-// Mark asks for the mark of the packet, all of it.
+// Mark matches the whole mark of the packet.
 func Mark(value uint32) Condition {
 	return Match(iptables.Mark{Value: value, Mask: iptables.FullMask})
 }
 
-// NotMark asks for another mark of the packet.
+// NotMark matches any other mark of the packet.
 func NotMark(value uint32) Condition {
 	return Match(iptables.Mark{Value: value, Mask: iptables.FullMask, Not: true})
 }
 
-// Intervals returns the items of an option as what a list has of them.
+// Intervals returns the items of an option as values of a list.
 func Intervals[T any](items []T, of func(T) iptables.Interval) []iptables.Interval {
 	values := make([]iptables.Interval, len(items))
 	for i, item := range items {
@@ -179,8 +178,7 @@ func Intervals[T any](items []T, of func(T) iptables.Interval) []iptables.Interv
 	return values
 }
 
-// Prefixes returns those of a list that are of a family, as what a list of addresses has
-// of them.
+// Prefixes returns the prefixes of one family, as values of a list of addresses.
 func Prefixes(f iptables.Family, list []netip.Prefix) []iptables.Interval {
 	var values []iptables.Interval
 	for _, p := range list {
@@ -191,5 +189,5 @@ func Prefixes(f iptables.Family, list []netip.Prefix) []iptables.Interval {
 	return values
 }
 
-// ID returns one user or group as what a list has of it.
+// ID returns a user or group as a value of a list.
 func ID(id uint32) iptables.Interval { return iptables.IDInterval(id, id) }

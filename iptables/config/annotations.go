@@ -11,9 +11,9 @@ import (
 // annotations are those of the pod.
 type annotations map[string]string
 
-// parseAnnotations reads what the downward API writes: lines key="value" with
-// the value quoted as strconv.Quote does it (FormatMap in
-// pkg/fieldpath/fieldpath.go of Kubernetes).
+// parseAnnotations reads what the downward API writes: lines key="value", with
+// the value quoted by strconv.Quote (FormatMap in pkg/fieldpath/fieldpath.go of
+// Kubernetes).
 func parseAnnotations(file []byte) (annotations, []error) {
 	a := make(annotations)
 	var errs []error
@@ -26,7 +26,7 @@ func parseAnnotations(file []byte) (annotations, []error) {
 		}
 		key, value, err := parseAnnotation(text)
 		if _, twice := a[key]; err == nil && twice {
-			err = fmt.Errorf("must not give %s again", key)
+			err = fmt.Errorf("must not repeat the key %s", key)
 		}
 		if err != nil {
 			errs = append(errs, &ValueError{fmt.Sprintf("annotation file, line %d", number), shorten(text), err})
@@ -51,8 +51,8 @@ func parseAnnotation(line string) (key, value string, err error) {
 
 var errAnnotation = errors.New(`must be key="value", quoted as the downward API does it`)
 
-// get returns the annotation of that key. One that is present but empty is
-// given all the same: that is how a list is emptied.
+// get returns the annotation of that key. An empty one counts as given: that is how
+// a list is emptied.
 func (a annotations) get(key string) (Given, bool) {
 	text, ok := a[key]
 	return Given{ByAnnotation, "annotation " + key, text}, ok

@@ -6,12 +6,11 @@ import (
 )
 
 // environment holds the variables that are not empty. An empty one counts as not
-// set, as it does for the reference: manifests set variables to "" to leave the
-// default alone.
+// set, as for the reference: manifests set variables to "" to keep the default.
 type environment map[string]string
 
-// parseEnvironment reads the form of [os.Environ]. Of a name that comes twice the
-// last counts, as in os/exec.
+// parseEnvironment reads the form of [os.Environ]. If a name comes twice, the last
+// counts, as in os/exec.
 func parseEnvironment(env []string) environment {
 	e := make(environment)
 	for _, entry := range env {

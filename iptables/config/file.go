@@ -28,7 +28,7 @@ func (f *Flags) parseFile(name string, text []byte) (file, []error) {
 		return nil, []error{f.notYAML(name, text, err)}
 	}
 	if err := decoder.Decode(&more); !errors.Is(err, io.EOF) {
-		return nil, []error{fmt.Errorf("configuration file %s: must be one document, without a second one after ---", name)}
+		return nil, []error{fmt.Errorf("configuration file %s: must be one YAML document, but there is another after ---", name)}
 	}
 	root := document.Content[0]
 	if isNull(root) {
@@ -48,7 +48,7 @@ func (f *Flags) parseFile(name string, text []byte) (file, []error) {
 		case err != nil:
 			errs = append(errs, &ValueError{source, text, err})
 		case twice:
-			errs = append(errs, &ValueError{source, text, errors.New("must not be given again")})
+			errs = append(errs, &ValueError{source, text, errors.New("must be given only once")})
 		case !ok:
 			errs = append(errs, fmt.Errorf("%s: must be a value or a list of values", source))
 		default:
@@ -82,7 +82,7 @@ func fileText(value *yaml.Node) (text string, ok bool) {
 // isNull reports whether a node is "null", or nothing.
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
 
-// bareStar is the value * without quotes, where YAML has the name of an alias begin.
+// bareStar is the value * without quotes, which begins an alias in YAML.
 var bareStar = regexp.MustCompile(`(?m)^([^#\n"']*[:\-[,][ \t]+|[^#\n"']*\[)\*`)
 
 // notYAML returns the error for text that cannot be read.
@@ -95,7 +95,7 @@ func (f *Flags) notYAML(name string, text []byte, err error) error {
 	return err
 }
 
-// exampleOfFile returns what a line of a file may be, as the end of a message.
+// exampleOfFile returns an example of a file's line, as the end of a message.
 func (f *Flags) exampleOfFile() string {
 	for _, o := range f.Policy() {
 		if o.Example != "" {

@@ -10,8 +10,8 @@ import (
 // asFlag is a flag with its value, as it is on a command line.
 var asFlag = regexp.MustCompile(`--([a-z0-9-]+)=([a-z0-9-]+)`)
 
-// checkKey returns nil for the name of an option that a file can give. The error
-// for any other word tells what it is, or what was likely meant by it.
+// checkKey returns nil for the name of an option that a file can give. For any other
+// word the error says what it is, or what the user likely meant.
 func (f *Flags) checkKey(key string) error {
 	var names []string
 	for _, o := range f.Options() {
@@ -29,7 +29,7 @@ func (f *Flags) checkKey(key string) error {
 		case !inFile:
 			return errNotInFile(o)
 		case o.Name != key:
-			return errors.New("in a file it is " + o.Name)
+			return errors.New("in a file its name is " + o.Name)
 		}
 		return nil
 	}
@@ -42,18 +42,18 @@ func (f *Flags) checkKey(key string) error {
 	return errors.New("there is no such option")
 }
 
-// errNotInFile tells why a file cannot give an option that there is.
+// errNotInFile says why a file cannot give an option that exists.
 func errNotInFile(o Option) error {
 	switch {
 	case o.Name == FileOption:
-		return errors.New("a file cannot name another")
+		return errors.New("a file cannot name another file")
 	case o.FlagOnly:
-		return errors.New("it is only a flag")
+		return errors.New("only a flag can give it")
 	}
 	return errors.New("it is not an option of this verb")
 }
 
-// isAlso reports whether a word is a name of the option besides its own.
+// isAlso reports whether a word is another name of the option.
 func (o Option) isAlso(word string) bool {
 	return word != "" && (word == o.Letter || word == o.Annotation ||
 		slices.Contains(o.Reference, word) || slices.Contains(o.Variables(), word))

@@ -8,12 +8,12 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Flags are the options of a flag set: those of a policy, and those of the program that
+// Flags are the options of a flag set: a policy's, and the program's, which
 // [Flags.Register] adds.
 //
-// A flag takes any text while the command line is parsed. [Flags.Apply] and
-// [Flags.Read] read it, so that all bad values are reported, not the first. Of
-// a flag that is given several times, or by several names, the last counts.
+// While the command line is parsed, a flag takes any text. [Flags.Apply] and
+// [Flags.Read] read it later, so that all bad values are reported, not only the
+// first. If a flag is given several times, or by several names, the last counts.
 type Flags struct {
 	set             *pflag.FlagSet
 	policy, program []*flag
@@ -25,8 +25,8 @@ type Flags struct {
 }
 
 // NewFlags registers the options of a policy on fs. It sets the flag set's normalize
-// function, after which it calls one that was set before; who sets another one later
-// has to do the same.
+// function, which calls the one that was set before. If you set another one later, it
+// must call this one.
 func NewFlags(fs *pflag.FlagSet, policy []Row) *Flags {
 	f := &Flags{set: fs, aliases: make(map[string]*flag)}
 	before := fs.GetNormalizeFunc()
@@ -39,16 +39,16 @@ func NewFlags(fs *pflag.FlagSet, policy []Row) *Flags {
 	return f
 }
 
-// Register adds an option of the program, which no annotation gives. [Flags.Apply] sets
-// its value; until then it holds the default. The type "bool" makes a flag that needs no
-// value. A name or letter that the flag set already has is a panic of pflag's.
+// Register adds an option of the program; annotations cannot give it. [Flags.Apply] sets
+// its value, which is the default until then. The type "bool" makes a flag that needs no
+// value. If the flag set already has the name or letter, pflag panics.
 func (f *Flags) Register(row Row) {
 	row.Default = row.Value.String()
 	f.program = append(f.program, f.add(row))
 }
 
-// Mention tells of options that other flag sets of the program have, so that an
-// error about one of them in a file can say so.
+// Mention names options that other flag sets of the program have. If a file gives one,
+// the error says so.
 func (f *Flags) Mention(others []Option) { f.others = others }
 
 // Options returns all options, with those of the policy first.
@@ -65,23 +65,22 @@ func options(flags []*flag) []Option {
 	return all
 }
 
-// FileOption is the option that names the configuration file. The file itself
-// cannot give it.
+// FileOption is the option that names the configuration file. The file cannot give it.
 const FileOption = "config"
 
 // AddFile adds the content of a configuration file: a YAML mapping from the names
-// of options, as [Flags.Options] has them, to their values, of which a list may be one
-// too. It is strict: the error has all keys that are no options (see
-// [errors.Join]), each a line. The values are read by Apply and Read.
+// of options, as in [Flags.Options], to values or lists of values. The error has a line
+// for every key that is not an option (see [errors.Join]). Apply and Read read the
+// values.
 func (f *Flags) AddFile(name string, text []byte) error {
 	var errs []error
 	f.file, errs = f.parseFile(name, text)
 	return errors.Join(errs...)
 }
 
-// Apply sets the values of the program's options from the flags or else from
-// the environment, which has the form of [os.Environ], or else from the file. The
-// error has all errors (see [errors.Join]), each a line.
+// Apply sets the program's options from the flags, or else from the environment, which
+// has the form of [os.Environ], or else from the file. The error has all errors, one a
+// line (see [errors.Join]).
 func (f *Flags) Apply(env []string) error {
 	variables := parseEnvironment(env)
 	var errs []error
@@ -92,9 +91,9 @@ func (f *Flags) Apply(env []string) error {
 	return errors.Join(errs...)
 }
 
-// Given returns where Apply or Read took the value of an option from, and the value,
-// as messages name them: --output "json" or environment variable OUTPUT "json". It
-// returns "" for an option that is not given.
+// Given returns where Apply or Read found an option, and its value, as messages name
+// them: --output "json" or environment variable OUTPUT "json". It returns "" for an
+// option that is not given.
 func (f *Flags) Given(option string) string {
 	for _, fl := range slices.Concat(f.policy, f.program) {
 		if fl.Name == option && fl.from.IsExplicit() {
@@ -117,9 +116,8 @@ func (f *Flags) add(row Row) *flag {
 	return fl
 }
 
-// normalize makes our name of any name. pflag sets a flag right after looking up
-// its name, which is how the flag learns by which name it was given: an error
-// should show the user's own words.
+// normalize returns our name for any name. Errors should show the name that the user
+// gave, so the flag remembers it: pflag sets a flag right after looking up its name.
 func (f *Flags) normalize(name pflag.NormalizedName) pflag.NormalizedName {
 	fl, ok := f.aliases[string(name)]
 	if !ok {
@@ -132,20 +130,19 @@ func (f *Flags) normalize(name pflag.NormalizedName) pflag.NormalizedName {
 // flag is the pflag.Value of an option: the text as it was given.
 type flag struct {
 	Row
-	// text is the default until the flag isSet by name.
+	// text is the default until the flag isSet, by name.
 	text  string
 	isSet bool
 	name  string
 	// alias is the name under which the flag was looked up, until it is set.
 	alias string
-	// from is what the value was taken from, by whatever source; the zero value
-	// where none gives it.
+	// from is what some source gave; the zero value if none did.
 	from Given
 }
 
-// find returns what the source gives that has the highest authority of those that give
-// the option, by all its names, and notes that the value is from there. It returns nothing
-// where none does. The warnings are about what only looks like the option.
+// find returns what is given for the option, by all its names, in the highest source that
+// gives it, and remembers that source. It returns nothing if no source does. The warnings
+// are about variables that only look like the option.
 func (f *flag) find(env environment, file file, notes annotations) (all []Given, warnings []string) {
 	all = f.given()
 	if all == nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Authority orders the sources of a value: the highest that has one decides.
+// Authority orders the sources of a value. The highest that gives one decides.
 type Authority uint8
 
 // The sources.
@@ -19,11 +19,10 @@ const (
 	ByFlag
 )
 
-// Given is a value as a source gives it. The zero value is one that no source
-// gives.
+// Given is a value as a source gives it. The zero value means that no source gives one.
 type Given struct {
 	Authority Authority
-	// Source is what the user would look for, such as "--backend" or "environment
+	// Source names the source for the user, such as "--backend" or "environment
 	// variable BACKEND".
 	Source string
 	Text   string
@@ -32,21 +31,21 @@ type Given struct {
 // IsExplicit reports whether a source gives the value.
 func (g Given) IsExplicit() bool { return g.Authority > ByDefault }
 
-// IsBlank reports whether no source gives the value, or one without a letter.
+// IsBlank reports whether no source gives the value, or it is empty or all blanks.
 func (g Given) IsBlank() bool { return strings.TrimSpace(g.Text) == "" }
 
-// String returns source and value as messages name them.
+// String returns the source and the value as messages name them.
 func (g Given) String() string { return fmt.Sprintf("%s %q", g.Source, g.Text) }
 
 // Refuse returns the [ValueError] of the value; err says what is allowed.
 func (g Given) Refuse(err error) error { return &ValueError{g.Source, g.Text, err} }
 
-// ValueError is a value that is not allowed.
+// ValueError says that a value is not allowed.
 type ValueError struct {
 	// Source is "--backend", by the name used on the command line, "environment
-	// variable BACKEND" or "annotation" and its key.
+	// variable BACKEND", or "annotation" and its key.
 	Source string
-	// Value is as it was given.
+	// Value is the value as given.
 	Value string
 	// Err says what is allowed.
 	Err error
@@ -58,8 +57,8 @@ func (e *ValueError) Error() string { return fmt.Sprintf("%s %q: %v", e.Source, 
 // Unwrap returns Err.
 func (e *ValueError) Unwrap() error { return e.Err }
 
-// assign sets the value to what is given by several names of one option. These
-// have to agree in meaning, not to the letter.
+// assign sets the value to what is given by several names of one option. They have to
+// mean the same, not to be spelt the same.
 func assign(value pflag.Value, all []Given) []error {
 	var errs []error
 	var first Given

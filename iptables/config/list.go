@@ -6,22 +6,22 @@ import (
 	"strings"
 )
 
-// List is any number of things, separated by commas. One that is given again counts
-// once.
+// List is any number of items, separated by commas. Duplicates count once.
 type List[T comparable] struct {
 	Target *[]T
 	// Kind is what --help calls it, such as "ports".
 	Kind string
-	// Must is what the items have to be, after "must be".
+	// Must says what the items must be; it follows "must be" in messages.
 	Must string
-	// Parse reads an item. Its errors go on after the item, such as "is not a port".
+	// Parse reads an item. Its errors follow the item in messages, such as "is not a
+	// port".
 	Parse func(string) (T, error)
 	Print func(T) string
-	// Check, if not nil, looks at the list as a whole.
+	// Check, if not nil, checks the list as a whole.
 	Check func([]T) error
 }
 
-// Set takes a text of which every item can be read. The error has those that cannot.
+// Set reads a list. The error names every item that cannot be read.
 func (v List[T]) Set(text string) error {
 	items, err := v.items(text)
 	items = Distinct(items)
@@ -35,13 +35,13 @@ func (v List[T]) Set(text string) error {
 	return nil
 }
 
-// Distinct returns the items without those that are there before.
+// Distinct returns the items without duplicates, in order.
 func Distinct[T comparable](items []T) []T {
 	once, _ := divide(items)
 	return once
 }
 
-// divide returns each item once, and those that are there again.
+// divide returns each item once, and the duplicates.
 func divide[T comparable](items []T) (once, again []T) {
 	known := make(map[T]bool, len(items))
 	for _, x := range items {
@@ -55,10 +55,10 @@ func divide[T comparable](items []T) (once, again []T) {
 	return once, again
 }
 
-// repeated returns the items that a text, which Set has taken, has more than once.
+// repeated returns the items that are in a text more than once; Set has accepted it.
 func (v List[T]) repeated(text string) string {
 	if strings.Count(text, ",") < len(*v.Target) {
-		// There are thousands at times.
+		// Lists can have thousands of items.
 		return ""
 	}
 	items, _ := v.items(text)
@@ -67,7 +67,7 @@ func (v List[T]) repeated(text string) string {
 	return List[T]{Target: &again, Print: v.Print}.String()
 }
 
-// items reads all items, or tells what is wrong with each that it cannot read.
+// items reads all items. The error says what is wrong with each that it cannot read.
 func (v List[T]) items(text string) ([]T, error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, nil
@@ -112,8 +112,8 @@ func (v List[T]) String() string {
 // Type returns Kind.
 func (v List[T]) Type() string { return v.Kind }
 
-// itemErrors are errors of one list. They stay on one line, because they are one
-// error of one option.
+// itemErrors are the errors in one list. They stay on one line: they are one error of
+// one option.
 type itemErrors []error
 
 func (e itemErrors) Error() string {

@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Nearest returns the name of a flag, the names of Option.Reference included, that
-// somebody who gave an unknown one likely meant; "" if none is close.
+// Nearest returns the flag that the user likely meant by an unknown one, by any of its
+// long names, those of Option.Reference included. It returns "" if none is close.
 func (f *Flags) Nearest(unknown string) string {
 	var names []string
 	f.set.VisitAll(func(known *pflag.Flag) {
@@ -21,9 +21,9 @@ func (f *Flags) Nearest(unknown string) string {
 	return Nearest(unknown, append(names, slices.Sorted(maps.Keys(f.aliases))...))
 }
 
-// Nearest returns the first of those words that have the fewest letters more or
-// less than the unknown one, but at most a third of its length. If there is none it
-// returns the one that the unknown one begins, or "".
+// Nearest returns the word that takes the fewest letters added or removed to become the
+// unknown one, but at most a third of its length; of several the first. If there is none,
+// it returns the only word that begins with the unknown one, or "".
 func Nearest(unknown string, words []string) string {
 	best, most := "", max(2, len(unknown)/3)
 	for _, word := range words {
@@ -41,8 +41,7 @@ func Nearest(unknown string, words []string) string {
 	return ""
 }
 
-// distance counts the letters that have to be removed and added to make one word
-// of the other.
+// distance counts the letters to remove and add to turn one word into the other.
 func distance(a, b string) int {
 	n := 0
 	for _, edit := range lcs.DiffBytes([]byte(a), []byte(b)) {

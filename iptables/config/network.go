@@ -34,16 +34,16 @@ func portList(target *[]iptables.PortRange) List[iptables.PortRange] {
 	}
 }
 
-// Ports returns a value that is a list of ports and ranges of them.
+// Ports returns a value that is a list of ports and port ranges.
 func Ports(target *[]iptables.PortRange) pflag.Value { return portList(target) }
 
-// ParsePorts reads a port or a range of ports. Its errors go on after the word.
+// ParsePorts reads a port or a range of ports. Its errors follow the word in messages.
 func ParsePorts(word string) (iptables.PortRange, error) {
 	r, err := iptables.ParsePortRange(word)
 	if err != nil {
 		return r, errors.New("is not a port or a range of ports")
 	}
-	// No connection has port 0, and iptables takes 0 in places for "any".
+	// No connection has port 0, and in places 0 means "any" to iptables.
 	if r.First == 0 {
 		return r, errors.New("has port 0, which no connection has")
 	}
@@ -60,8 +60,8 @@ func cidrList(target *[]netip.Prefix) List[netip.Prefix] {
 	}
 }
 
-// CIDRs returns a value that is a list of addresses and networks of both families, with
-// host bits cleared.
+// CIDRs returns a value that is a list of addresses and networks of both families. It
+// clears host bits.
 func CIDRs(target *[]netip.Prefix) pflag.Value { return cidrList(target) }
 
 // parsePrefix reads a prefix or an address, clearing host bits.
@@ -85,7 +85,7 @@ func parsePrefix(word string) (netip.Prefix, error) {
 	return p.Masked(), nil
 }
 
-// CIDRWithin returns a value that is an address or a network, all of it within another.
+// CIDRWithin returns a value that is an address or a network within another network.
 func CIDRWithin(target *netip.Prefix, all netip.Prefix) pflag.Value {
 	parse := func(text string) (netip.Prefix, error) {
 		p, err := parsePrefix(text)
@@ -97,8 +97,8 @@ func CIDRWithin(target *netip.Prefix, all netip.Prefix) pflag.Value {
 	return scalar[netip.Prefix]{target, "CIDR", parse, netip.Prefix.String}
 }
 
-// Interfaces returns a value that is a list of names of interfaces, of which a trailing "+"
-// stands for any rest.
+// Interfaces returns a value that is a list of interface names. A trailing "+" matches
+// any rest of a name.
 func Interfaces(target *[]string) pflag.Value {
 	return List[string]{
 		Target: target,
@@ -109,8 +109,8 @@ func Interfaces(target *[]string) pflag.Value {
 	}
 }
 
-// parseInterface follows dev_valid_name in net/core/dev.c and refuses besides
-// what would end or change a word of iptables-restore's input.
+// parseInterface follows dev_valid_name in net/core/dev.c. It also refuses what would
+// end or change a word of iptables-restore's input.
 func parseInterface(name string) (string, error) {
 	switch {
 	case len(name) > iptables.MaxInterfaceName:
@@ -118,7 +118,7 @@ func parseInterface(name string) (string, error) {
 	case name == "." || name == "..":
 		return "", errors.New("is not a name")
 	case name == "+":
-		return "", errors.New("would be every interface")
+		return "", errors.New("would match every interface")
 	}
 	for i := range len(name) {
 		// 0xa0 is a no-break space to the kernel.

@@ -6,52 +6,51 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Row is an option, and the value that takes what is given for it.
+// Row is an option, and the value that reads what is given for it.
 type Row struct {
 	Option
-	// Value prints what it has taken in a way that it takes too. Its Set replaces what
-	// was set before, or refuses and changes nothing.
+	// Value prints itself in a form that its Set takes. Set replaces what was set
+	// before, or returns an error and changes nothing.
 	Value pflag.Value
 }
 
-// Option is an option by all the names it goes by.
+// Option is an option with all its names.
 type Option struct {
 	// Name is ours, without the dashes.
 	Name string
-	// Reference are the long names that the program which this one stands in for has
-	// for the option, where they differ from Name.
+	// Reference are the long names of the option in the reference, the program that
+	// this one replaces, where they differ from Name.
 	Reference []string
-	// Shared says that Name is that program's too.
+	// Shared says that the reference has Name too.
 	Shared bool
 	// Letter is the short name, or empty.
 	Letter string
-	// Env are the names of environment variables besides those that are formed
-	// from the long names; see [Option.Variables].
+	// Env are environment variables besides the ones formed from the long names; see
+	// [Option.Variables].
 	Env []string
 	// Annotation is the key of the pod's annotation for the option, or empty.
 	Annotation string
-	// Group is what an option of a policy is about, such as "inbound"; help lists
-	// them by it.
+	// Group is what an option of a policy is about, such as "inbound"; help groups
+	// options by it.
 	Group string
 	// Usage is what --help says about it.
 	Usage string
-	// Default is the value of an option that is not given, as text. It is empty
-	// where there is none or where Usage has to explain it.
+	// Default is the value, as text, if the option is not given. It is empty if there
+	// is none, or if Usage explains it.
 	Default string
-	// Example is a value for messages that show how a file is written. Only one option
-	// of a policy needs one.
+	// Example is a value for messages that show how to write a file. One option of a
+	// policy needs it.
 	Example string
 	// Hidden options work, but --help does not list them.
 	Hidden bool
-	// FlagOnly options have no environment variable and are in no file: they
-	// are part of a question, and UID=1000 in an environment asks none.
+	// FlagOnly options have no environment variable, and files cannot give them. They
+	// are part of a question; UID=1000 in the environment is not.
 	FlagOnly bool
 }
 
-// Variables returns the names of the environment variables that give the option: its
-// long names in capitals with "_" for "-", then those of Env. A name that is ours alone
-// has a prefix, for a pod's environment has variables of others: OUTPUT and BACKEND are
-// the application's.
+// Variables returns the environment variables that give the option: its long names in
+// capitals with "_" for "-", then Env. A name that only we use has a prefix, because
+// OUTPUT or BACKEND in a pod's environment is the application's.
 func (o Option) Variables() []string {
 	if o.FlagOnly {
 		return nil

@@ -10,20 +10,20 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Sources are where options come from besides flags.
+// Sources are where options come from, besides flags.
 type Sources struct {
 	// Env has the form of [os.Environ].
 	Env []string
 	// Annotations is the content of an annotation file as the downward API
 	// writes it; nil if there is none.
 	Annotations []byte
-	// Users knows the users and groups of the system; nil if there is no list of
+	// Users looks up the users and groups of the system; nil if there is no list of
 	// them.
 	Users Users
 }
 
-// Reading is what is found in all sources when the options of a policy are read. The
-// policy adds what is wrong beside single values, and what has no effect.
+// Reading is what all sources gave when the options of a policy were read. The policy
+// adds errors that are about more than one value, and warnings.
 type Reading struct {
 	env      environment
 	notes    annotations
@@ -33,9 +33,9 @@ type Reading struct {
 	warnings []string
 }
 
-// Read sets the values of the policy's options from the flags, after fs.Parse, and the
-// other sources. A flag goes before the environment, that before the file of AddFile,
-// that before an annotation, that before the default; what is overruled is not looked at.
+// Read sets the policy's options from the flags, after fs.Parse, and the other sources.
+// The order is: flag, environment, file of AddFile, annotation, default. The first that
+// gives an option counts. Read ignores the rest, even if it is wrong.
 func (f *Flags) Read(src Sources) *Reading {
 	r := &Reading{env: parseEnvironment(src.Env), given: make(map[string]Given)}
 	r.notes, r.errs = parseAnnotations(src.Annotations)
@@ -57,7 +57,7 @@ func (r *Reading) read(f *flag, file file) {
 	r.warnRepeated(f.Value, all)
 }
 
-// warnRepeated tells of items that are there more than once in one list.
+// warnRepeated warns of duplicates in a list.
 func (r *Reading) warnRepeated(value pflag.Value, all []Given) {
 	l, ok := value.(interface{ repeated(text string) string })
 	if !ok {
@@ -65,20 +65,20 @@ func (r *Reading) warnRepeated(value pflag.Value, all []Given) {
 	}
 	for _, g := range all {
 		if again := l.repeated(g.Text); again != "" {
-			r.Warn("%v has %s more than once, which has no effect", g, again)
+			r.Warn("%v repeats %s, which has no effect", g, again)
 		}
 	}
 }
 
-// Given returns what is given for an option, by its name without dashes; the zero value
-// where it has its default.
+// Given returns what is given for an option, by its name without dashes. It is the zero
+// value if the option has its default.
 func (r *Reading) Given(option string) Given { return r.given[option] }
 
-// Annotation returns the annotation of a key. One that is empty is given all the same.
+// Annotation returns the annotation with a key. An empty one counts as given.
 func (r *Reading) Annotation(key string) (Given, bool) { return r.notes.get(key) }
 
-// UnknownAnnotations returns those whose keys have a prefix but are of no option, by
-// their keys.
+// UnknownAnnotations returns the annotations whose keys have a prefix but belong to no
+// option, sorted by key.
 func (r *Reading) UnknownAnnotations(prefix string) []Given {
 	var unknown []Given
 	for _, key := range slices.Sorted(maps.Keys(r.notes)) {
@@ -91,18 +91,18 @@ func (r *Reading) UnknownAnnotations(prefix string) []Given {
 	return unknown
 }
 
-// Variable returns an environment variable, unless it is empty.
+// Variable returns an environment variable. An empty one counts as not given.
 func (r *Reading) Variable(name string) (Given, bool) { return r.env.get(name) }
 
-// Fail adds an error, of one line.
+// Fail adds an error of one line.
 func (r *Reading) Fail(err error) { r.errs = append(r.errs, err) }
 
-// Warn adds a sentence about values that have no effect, or are likely a mistake.
+// Warn adds a sentence about values that have no effect or are likely a mistake.
 func (r *Reading) Warn(format string, args ...any) {
 	r.warnings = append(r.warnings, fmt.Sprintf(format, args...))
 }
 
-// Err returns all errors of all sources, joined (see [errors.Join]), each a line.
+// Err returns all errors of all sources, one a line (see [errors.Join]).
 func (r *Reading) Err() error { return errors.Join(r.errs...) }
 
 // Warnings returns all warnings, a sentence each.

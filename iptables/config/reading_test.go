@@ -89,7 +89,7 @@ func TestReadingBesideOptions(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{
 		`environment variable ENVOY_PORT "tcp://10.0.0.1:80" is ignored: it is the address of a Kubernetes service`,
-		`annotation example.org/excluded "1,1" has 1 more than once, which has no effect`,
+		`annotation example.org/excluded "1,1" repeats 1, which has no effect`,
 		"1 is odd",
 	}, r.Warnings()); diff != "" {
 		t.Error(diff)

@@ -11,7 +11,7 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// Everything, alone, selects all there is.
+// Everything, alone, selects all.
 const Everything = "*"
 
 // PortSelection is every port, or a list that may be empty.
@@ -38,16 +38,15 @@ func SelectedPorts(s *PortSelection) pflag.Value { return newSelection(&s.All, p
 // SelectedCIDRs returns a value that is [Everything] or addresses and networks.
 func SelectedCIDRs(s *CIDRSelection) pflag.Value { return newSelection(&s.All, cidrList(&s.CIDRs)) }
 
-// SelectedGroups returns a value that is [Everything] or from 1 to so many groups as most
-// says.
+// SelectedGroups returns a value that is [Everything] or 1 to most groups.
 func SelectedGroups(s *GroupSelection, find Lookup, most int) pflag.Value {
 	l := idList(&s.Groups, "group", find)
 	l.Check = func(ids []uint32) error {
 		switch {
 		case len(ids) == 0:
-			return errors.New("there is none")
+			return errors.New("the list is empty")
 		case len(ids) > most:
-			return fmt.Errorf("there are %d, and at most %d are possible", len(ids), most)
+			return fmt.Errorf("the list has %d, but at most %d are possible", len(ids), most)
 		}
 		return nil
 	}

@@ -18,8 +18,8 @@ type Users interface {
 
 var errNoUsers = errors.New("there is no list of users and groups")
 
-// UserID finds the id of a user, if there is a list of users. It is a [Lookup] in what
-// the sources are when it is called.
+// UserID finds the id of a user, if there is a list of users. As a [Lookup] it uses the
+// sources as they are when it is called.
 func (s *Sources) UserID(name string) (uint32, error) {
 	if s.Users == nil {
 		return 0, errNoUsers
@@ -27,7 +27,7 @@ func (s *Sources) UserID(name string) (uint32, error) {
 	return s.Users.UserID(name)
 }
 
-// GroupID finds the id of a group, as UserID does that of a user.
+// GroupID finds the id of a group, like UserID.
 func (s *Sources) GroupID(name string) (uint32, error) {
 	if s.Users == nil {
 		return 0, errNoUsers
@@ -56,12 +56,12 @@ func idList(target *[]uint32, who string, find Lookup) List[uint32] {
 }
 
 // ParseID reads a number that is not 2^32-1, or looks up a name; who is "user" or "group".
-// Its errors go on after the word.
+// Its errors follow the word in messages.
 func ParseID(word, who string, find Lookup) (uint32, error) {
 	if word == "" || strings.Trim(word, "0123456789") != "" {
 		id, err := find(word)
 		if err != nil {
-			return 0, fmt.Errorf("is not known as a %s: %w", who, err)
+			return 0, fmt.Errorf("is not a known %s: %w", who, err)
 		}
 		return id, nil
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// The values of this package read text, and print what they have read so that
-// reading it again gives the same. A value that is refused changes nothing.
+// The values of this package read text. What they print can be read again and gives the
+// same. A wrong value changes nothing.
 
 // scalar is one thing.
 type scalar[T any] struct {
@@ -34,8 +34,7 @@ func (v scalar[T]) Set(text string) error {
 func (v scalar[T]) String() string { return v.print(*v.target) }
 func (v scalar[T]) Type() string   { return v.kind }
 
-// Bool returns a value that is true or false, in any form that
-// [strconv.ParseBool] takes.
+// Bool returns a value that is true or false, as [strconv.ParseBool] reads them.
 func Bool(target *bool) pflag.Value {
 	return scalar[bool]{target, boolKind, parseBool, strconv.FormatBool}
 }
@@ -56,12 +55,12 @@ func Text(kind string, target *string) pflag.Value {
 	return scalar[string]{target, kind, func(text string) (string, error) { return text, nil }, sameText}
 }
 
-// File returns a value that names a file or the like: it cannot be empty, as it is
-// where a script's variable is not set. kind is what --help calls it.
+// File returns a value that names a file or the like. An empty one is an error: it is
+// likely a script's variable that is not set. kind is what --help calls it.
 func File(kind string, target *string) pflag.Value {
 	parse := func(text string) (string, error) {
 		if text == "" {
-			return "", errors.New("must not be empty: leave it out")
+			return "", errors.New("must not be empty: leave the option out")
 		}
 		return text, nil
 	}
@@ -70,8 +69,8 @@ func File(kind string, target *string) pflag.Value {
 
 func sameText(text string) string { return text }
 
-// Choice returns a value that is exactly one of those allowed; kind is what
-// --help calls it.
+// Choice returns a value that is one of the allowed words; kind is what --help calls
+// it.
 func Choice[T ~string](kind string, target *T, allowed ...T) pflag.Value {
 	parse := func(text string) (T, error) {
 		if !slices.Contains(allowed, T(text)) {
@@ -97,18 +96,18 @@ func alternatives[T ~string](words []T) string {
 	return b.String()
 }
 
-// Number returns a value that is a positive number of 32 bits, such as a mark.
+// Number returns a value that is a positive 32-bit number, such as a mark.
 func Number(target *uint32) pflag.Value {
 	return number(target, func(uint32) error { return nil })
 }
 
-// RoutingTable returns a value that is the number of a routing table which is not one of
-// the system's.
+// RoutingTable returns a value that is the number of a routing table, but not one of the
+// system's.
 func RoutingTable(target *uint32) pflag.Value {
 	return number(target, func(n uint32) error {
 		// RT_TABLE_DEFAULT, _MAIN and _LOCAL in linux/rtnetlink.h.
 		if 253 <= n && n <= 255 {
-			return errors.New("must not be 253, 254 or 255: these routing tables are the system's")
+			return errors.New("must not be 253, 254 or 255: these are the system's routing tables")
 		}
 		return nil
 	})

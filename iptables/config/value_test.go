@@ -76,19 +76,19 @@ func TestRefusedValues(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ kind, text, want string }{
 		{"bool", "yes", "must be true or false"},
-		{"file", "", "must not be empty: leave it out"},
+		{"file", "", "must not be empty: leave the option out"},
 		{"choice", "d", "must be a, b or c"},
 		{"number", "0", "must be a number from 1 to 4294967295, decimal or hexadecimal (0x539)"},
-		{"table", "254", "must not be 253, 254 or 255: these routing tables are the system's"},
+		{"table", "254", "must not be 253, 254 or 255: these are the system's routing tables"},
 		{"port", "65536", "must be one port, from 1 to 65535"},
 		{"ports", "x,,*", `must be ports such as 80 or 8000-8010, separated by commas; "x" is not a port or a range of ports, "" is an empty item, "*" cannot be part of a list`},
 		{"all ports", "0", `must be * or ports such as 80 or 8000-8010, separated by commas; "0" has port 0, which no connection has`},
 		{"CIDR", "11.0.0.0/8", "must be an address or a CIDR within 10.0.0.0/8"},
 		{"interfaces", "a/b", `must be names of interfaces such as eth1 or virbr+, separated by commas; "a/b" has a character that is not allowed, "/"`},
-		{"users", "x", `must be users by name or number, separated by commas; "x" is not known as a user: nobody has it`},
+		{"users", "x", `must be users by name or number, separated by commas; "x" is not a known user: nobody has it`},
 		{"groups", "4294967295", `must be groups by name or number, separated by commas; "4294967295" is more than 4294967294`},
-		{"all groups", "1,2,3", "must be * or groups by name or number, separated by commas; there are 3, and at most 2 are possible"},
-		{"all groups", "", "must be * or groups by name or number, separated by commas; there is none"},
+		{"all groups", "1,2,3", "must be * or groups by name or number, separated by commas; the list has 3, but at most 2 are possible"},
+		{"all groups", "", "must be * or groups by name or number, separated by commas; the list is empty"},
 	} {
 		v := values()[test.kind]
 		before := v.String()

@@ -9,11 +9,11 @@ import (
 	"github.com/meshtables/meshtables/iptables/installed"
 )
 
-// Bypass is one way of a packet past the proxy.
+// Bypass is one way that a packet takes past the proxy.
 type Bypass struct {
 	Packet *iptables.Packet
-	// Step is the rule that let the packet go. Where Decided is false no rule did:
-	// none took it.
+	// Step is the rule that exempts the packet. If Decided is false, no rule exempts
+	// it: none captures it.
 	Step    Step
 	Decided bool
 
@@ -34,15 +34,15 @@ func (b *Bypass) Covered() bool {
 	return t != nil && slices.ContainsFunc(t.Chains, func(c iptables.Chain) bool { return b.own.Owns(c.Name) })
 }
 
-// decider returns the rule that let the packet go: the last one on its way that
-// ended a chain in a table that captures. Without one, nothing matched.
+// decider returns the rule that exempts the packet: the last one on its way that
+// ended a chain in a table that captures. If there is none, nothing matched.
 func (b *Bypass) decider() (Step, bool) {
-	var wentOn string // the table that is known to have gone on in its built-in chain
+	var wentOn string // the table whose built-in chain is known to have gone on
 	for _, s := range slices.Backward(b.path) {
 		if !b.mayCapture(s) {
 			continue
 		}
-		// Where a chain of others ends, the one that jumped there goes on.
+		// When a foreign chain ends, the chain that jumped there goes on.
 		ofOthers := s.Chain != s.Hook && !b.own.Owns(s.Chain)
 		if b.endsChain(s) && !(ofOthers && s.Table == wentOn) {
 			return s, true
@@ -54,14 +54,14 @@ func (b *Bypass) decider() (Step, bool) {
 	return Step{}, false
 }
 
-// mayCapture reports whether a step is one through a table that captures, on the way
-// that was asked about.
+// mayCapture reports whether a step is in a table that captures, at the hook of the
+// packet in question.
 func (b *Bypass) mayCapture(s Step) bool {
 	return s.Hook == b.Packet.Hook && (s.Table == iptables.Nat || b.takesIn(s.Table, s.Hook))
 }
 
-// endsChain reports whether a rule lets the packet go past the rest of its chain. Where
-// a built-in chain goes to one of others, nothing leads back.
+// endsChain reports whether a rule takes the packet past the rest of its chain. From a
+// goto in a built-in chain to a foreign chain, nothing leads back.
 func (b *Bypass) endsChain(s Step) bool {
 	to, isGoto := s.Rule.Target.(iptables.Goto)
 	return s.Rule.Target == iptables.Return || s.Rule.Target == iptables.Accept ||
@@ -79,8 +79,8 @@ func (b *Bypass) takesIn(table, hook string) bool {
 	})
 }
 
-// Given returns the items of an option that has rules in the packet's family, each
-// once, in order.
+// Given returns the items of an option, as the rules of the packet's family have them,
+// each once, in rule order.
 func (b *Bypass) Given(option string) []string {
 	var values []string
 	for _, t := range b.rules.Tables {
@@ -103,30 +103,30 @@ func (b *Bypass) Given(option string) []string {
 	return values
 }
 
-// ReachesOwn reports whether the packet has come to rules of ours where it could have
-// been captured.
+// ReachesOwn reports whether the packet reached any of our rules in a table that could
+// have captured it.
 func (b *Bypass) ReachesOwn() bool {
 	return slices.ContainsFunc(b.path, func(s Step) bool {
 		return b.mayCapture(s) && b.own.OwnsRule(s.Chain, s.Rule)
 	})
 }
 
-// Unreached is about rules that are there and that the packet does not come to, be the
-// jump to them gone or its chain.
+// Unreached is the reason if our rules are there but the packet does not reach them: the
+// jump to them, or its chain, is gone.
 func (b *Bypass) Unreached() Reason {
-	return Final(fmt.Sprintf("nothing in %s leads it to the rules of meshtables", b.Packet.Hook), "apply again")
+	return Final(fmt.Sprintf("no rule in %s sends it to the rules of meshtables", b.Packet.Hook), "apply again")
 }
 
-// Altered is about rules of an option that the packet came by and that do not do what
-// they are there for.
+// Altered is the reason if the packet passed rules of an option that no longer do what
+// they were written for.
 func (b *Bypass) Altered(option string) Reason {
 	o := iptables.Origin{Option: option, Value: strings.Join(b.Given(option), ",")}
-	return Final(fmt.Sprintf("somebody has changed the rules of meshtables: those of %s would capture it", o), "apply again")
+	return Final(fmt.Sprintf("somebody changed the rules of %s: as meshtables writes them, they capture it", o), "apply again")
 }
 
-// Foreign is about a rule of others that let the packet go.
+// Foreign is the reason if a foreign rule exempts the packet.
 func (b *Bypass) Foreign() Reason {
 	s := b.Step
-	return Final(fmt.Sprintf("rule %d of %s %s, which is not of meshtables' making, comes first: %s", s.Position, s.Table, s.Chain, s.Rule),
-		"remove that rule, or let its author exempt less")
+	return Final(fmt.Sprintf("foreign rule %d of %s %s comes first: %s", s.Position, s.Table, s.Chain, s.Rule),
+		"remove that rule, or have its author exempt less")
 }

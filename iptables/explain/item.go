@@ -6,10 +6,10 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// Item returns the origin of the rule that let the packet go with those items of its
-// list alone that the packet is one of: a rule with a set is about all of a list. Where
-// the list is not known in full, the item is what the set has. isOneOf reports whether
-// what the packet has is one of those that an item of the option's list stands for.
+// Item returns the origin of the rule that exempts the packet, with only those items of
+// its list that match the packet: a rule with a set covers the whole list. If the list
+// is not known in full, the item comes from the set. isOneOf reports whether an item of
+// the option's list covers the packet.
 func (b *Bypass) Item(isOneOf func(item string) bool) iptables.Origin {
 	r, p := &b.Step.Rule, b.Packet
 	o := r.Origin
@@ -29,7 +29,7 @@ func (b *Bypass) Item(isOneOf func(item string) bool) iptables.Origin {
 	return o
 }
 
-// elements returns those of a rule's sets that the packet is in.
+// elements returns the elements of a rule's sets that contain the packet.
 func elements(r *iptables.Rule, p *iptables.Packet) []string {
 	var items []string
 	for _, m := range r.Matches {
@@ -50,8 +50,8 @@ func elements(r *iptables.Rule, p *iptables.Packet) []string {
 	return items
 }
 
-// itemOf returns the part of a set's element that has a value, as an option takes it: what
-// the option lists may have become one element.
+// itemOf returns the part of a set's element that contains a value, as an option takes it.
+// One element may hold several items of the option's list.
 func itemOf(e iptables.Interval, value iptables.Value, f iptables.SetField) string {
 	switch f {
 	case iptables.SourceAddress, iptables.DestinationAddress:

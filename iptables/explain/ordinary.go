@@ -7,11 +7,11 @@ import (
 	"github.com/meshtables/meshtables/iptables/installed"
 )
 
-// firstOrdinaryID is the first id that is nobody special's (login.defs(5)).
+// firstOrdinaryID is the first id that is not a system's (login.defs(5)).
 const firstOrdinaryID = 1000
 
-// OrdinaryID returns a user and group id that no rule on a path knows: that of an
-// application.
+// OrdinaryID returns an id for an application's user and group. No rule on the path names
+// it.
 func OrdinaryID(path *installed.Path) uint32 {
 	var named []iptables.Interval
 	for _, t := range slices.Concat(path.Rules.Tables, path.Before.Tables) {

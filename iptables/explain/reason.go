@@ -9,32 +9,33 @@ import (
 
 // Reason is why a connection bypasses the proxy.
 type Reason struct {
-	// Why is what exempts it, such as "port 8080 is excluded by
+	// Why says what exempts it, such as "port 8080 is excluded by
 	// --excluded-ports=8080".
 	Why string `json:"why"`
-	// Change is what would have to change for it to be captured; empty where
-	// nothing can or should.
+	// Change says what to change so that it is captured; empty if nothing can or
+	// should be changed.
 	Change string `json:"change,omitempty"`
 	// Final says that no later reason matters.
 	Final bool `json:"-"`
 }
 
-// Final returns a reason after which no other matters.
+// Final returns a reason after which no other reason matters.
 func Final(why, change string) Reason { return Reason{why, change, true} }
 
 // Policy knows what the rules are for.
 type Policy interface {
-	// Reason says why a connection bypasses the proxy by rules of the policy, or for
-	// lack of one.
+	// Reason says which of the policy's rules makes a connection bypass the proxy, or
+	// which is missing.
 	Reason(*Bypass) Reason
 }
 
-// maxReasons bounds how many exemptions are told. Who has more will ask again.
+// maxReasons bounds how many reasons an answer has. If there are more, the user can ask
+// again.
 const maxReasons = 8
 
-// Reasons returns why a packet that [Walk] let go bypasses the proxy: every
-// exemption in its way, in order, for taking one of them away may leave the next.
-// It relies on the origins of the rules; a rule without one is a foreign one.
+// Reasons returns why a packet bypasses the proxy, by the result of [WalkPath]: every
+// exemption on its way, in rule order. Without the first, the next may decide. Reasons
+// relies on the origins of the rules; a rule without one is foreign.
 func Reasons(path *installed.Path, p iptables.Packet, result Result, policy Policy) []Reason {
 	var all []Reason
 	for range maxReasons {
@@ -58,21 +59,21 @@ func Reasons(path *installed.Path, p iptables.Packet, result Result, policy Poli
 	return all
 }
 
-// reason says what is true of the rules of any policy, or asks the policy.
+// reason returns a reason that any policy has, or asks the policy.
 func (b *Bypass) reason(faults []installed.Fault, policy Policy) Reason {
 	fault, disabled := installed.Disabling(faults)
 	switch {
 	case b.Packet.State != iptables.StateNew:
-		return Final("it goes on as its connection began: nat decides about the first packet only (--ctstate=NEW)", "")
+		return Final("it is not the first packet of a connection, and nat sees no others (--ctstate=NEW)", "")
 	case disabled:
 		return Final(fault.Text, "apply again")
 	}
 	return policy.Reason(b)
 }
 
-// without returns a path less the rule of a step. The native form has "not from
-// these" as "from these: go on there, and the rest is let go" (form.Native): what
-// is not let go any more goes on there too.
+// without returns a path without the rule of a step. The native form writes "not from
+// these" as two rules: "from these: go on there" and "the rest: return" (form.Native).
+// Without the second, the rest goes on there too.
 func without(path *installed.Path, f iptables.Family, s Step) *installed.Path {
 	less := *path
 	less.Rules.Tables = slices.Clone(less.Rules.Tables)

@@ -7,7 +7,7 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// apply does what a target other than a verdict or a jump does.
+// apply does what a target does that is neither a verdict nor a jump.
 func (w *walker) apply(target iptables.Target) (outcome, error) {
 	switch t := target.(type) {
 	case iptables.Redirect:
@@ -41,9 +41,8 @@ func (w *walker) redirect(t iptables.Redirect) {
 	}
 }
 
-// applyForeign knows the targets of others that need no look at their arguments:
-// those that only tell somebody, and REJECT, for which a connection is as dead as for
-// DROP.
+// applyForeign handles the foreign targets whose arguments do not matter: those that only
+// report the packet, and REJECT, which ends a connection as DROP does.
 func (w *walker) applyForeign(t iptables.UnknownTarget) (outcome, error) {
 	switch {
 	case t.OnlyTells():

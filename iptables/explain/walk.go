@@ -8,27 +8,26 @@ import (
 	"github.com/meshtables/meshtables/iptables/installed"
 )
 
-// Loopback is the interface by which a machine talks to itself.
+// Loopback is the interface that connects a machine to itself.
 const Loopback = "lo"
 
-// Walk sends a packet through rules that nothing comes before; see [WalkPath].
+// Walk sends a packet through rules with nothing before them; see [WalkPath].
 func Walk(rs *iptables.Ruleset, p iptables.Packet) (Result, error) {
 	return WalkPath(&installed.Path{Rules: *rs}, p)
 }
 
 // WalkPath sends a packet through the tables of its family; see [installed.Path.Met].
-// Only packets of new connections enter nat. A table that packets meet before another
-// one has decided for itself: what it accepts goes on to the other, unless it has been
-// redirected.
+// Only packets of new connections enter nat. Each table decides for itself: what one
+// accepts goes on to the next, unless it has been redirected.
 //
-// What goes out by lo, or is redirected on its way out, comes in again by lo, and
-// is walked through PREROUTING too.
+// What goes out by lo, or is redirected on its way out, comes in again by lo, so it is
+// walked through PREROUTING too.
 //
-// Rules that a fault disables are not met.
+// Rules that a fault disables are skipped.
 //
-// A match or target that decides about the packet and that this package does not
-// know is an error: a guess would be worse. The result is what the packet met up to
-// there, and its verdict [Unknown].
+// If this package does not know a match or target that decides about the packet,
+// WalkPath returns an error: a guess would be worse. The result then has the rules up
+// to there, and the verdict [Unknown].
 func WalkPath(path *installed.Path, p iptables.Packet) (Result, error) {
 	w := walker{path: path, packet: p, result: Result{Verdict: Bypassed}}
 	tables := []string{iptables.Raw, iptables.Mangle}
@@ -52,27 +51,26 @@ func WalkPath(path *installed.Path, p iptables.Packet) (Result, error) {
 
 type walker struct {
 	path *installed.Path
-	// packet is as the next rule sees it.
+	// packet is the packet as the next rule sees it.
 	packet iptables.Packet
 	// tracked says that the packet has a connection before raw sees it.
 	tracked bool
 	table   installed.Table
-	// translated says that nat has decided where the connection goes: it asks no
-	// further chain at the hook then (nf_nat_inet_fn in net/netfilter/nf_nat_core.c).
+	// translated says that nat has decided where the connection goes. Then it asks no
+	// other chain at the hook (nf_nat_inet_fn in net/netfilter/nf_nat_core.c).
 	translated bool
 	result     Result
 }
 
-// comesInAgain reports whether the packet, having left OUTPUT, is for this
-// machine.
+// comesInAgain reports whether a packet that left OUTPUT is for this machine.
 func (w *walker) comesInAgain() bool {
 	return w.packet.Hook == iptables.Output && w.result.Verdict != Dropped &&
 		(w.packet.Out == Loopback || w.result.Verdict == Redirected)
 }
 
-// turnAround makes what went out what comes in: with its marks and its connection
-// (loopback_xmit in drivers/net/loopback.c takes neither away), and to where
-// REDIRECT sent it (nf_nat_redirect_ipv4 in net/netfilter/nf_nat_redirect.c).
+// turnAround turns the packet that went out into one that comes in. It keeps its marks
+// and its connection (loopback_xmit in drivers/net/loopback.c removes neither), and goes
+// to where REDIRECT sent it (nf_nat_redirect_ipv4 in net/netfilter/nf_nat_redirect.c).
 func (w *walker) turnAround() {
 	p := &w.packet
 	if w.result.Verdict == Redirected {
@@ -102,7 +100,7 @@ const (
 	decided                    // the table is done with the packet
 )
 
-// walkTable does nothing for a packet that does not come there any more.
+// walkTable does nothing if the packet does not reach the table.
 func (w *walker) walkTable(table installed.Table) error {
 	w.table = table
 	w.packet.BeforeTracking = table.Name == iptables.Raw && !w.tracked

@@ -1,8 +1,7 @@
-// Package host finds out about the namespace that meshtables runs in what
-// planning rules needs: its addresses and its name servers, and who its users
-// and groups are.
+// Package host reads what a plan needs to know about a namespace: its
+// addresses, its name servers, and its users and groups.
 //
-// Nothing here needs a privilege or changes anything.
+// It needs no privilege and changes nothing.
 package host
 
 import (
@@ -15,18 +14,17 @@ import (
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
-// Host is what is known about a network namespace and the root file system that
-// goes with it.
+// Host is what we know about a network namespace and its root file system.
 type Host struct {
-	// Addresses are those of all interfaces, with their prefix lengths.
+	// Addresses are the addresses of all interfaces, with prefix lengths.
 	Addresses []netip.Prefix
-	// NameServers are those of resolv.conf, in its order.
+	// NameServers are the servers of resolv.conf, in its order.
 	NameServers []netip.Addr
 }
 
 // Discover returns the addresses of all interfaces of a network namespace, in the
-// kernel's order, and the name servers of the file
-// resolvConf, usually [ResolvConf]. A missing file means that there are none.
+// kernel's order, and the name servers in the file resolvConf, usually
+// [ResolvConf]. If the file is missing, there are none.
 func Discover(ctx context.Context, ns *namespace.Namespace, resolvConf string) (Host, error) {
 	addresses, err := Addresses(ctx, ns)
 	if err != nil {
@@ -39,7 +37,7 @@ func Discover(ctx context.Context, ns *namespace.Namespace, resolvConf string) (
 	return Host{Addresses: addresses, NameServers: servers}, nil
 }
 
-// Addresses returns the addresses of all interfaces of a network namespace, with their
+// Addresses returns the addresses of all interfaces of a network namespace, with
 // prefix lengths, in the kernel's order.
 func Addresses(ctx context.Context, ns *namespace.Namespace) ([]netip.Prefix, error) {
 	addrs, err := namespace.List(ctx, ns, func(h *netlink.Handle) ([]netlink.Addr, error) {

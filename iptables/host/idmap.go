@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// IDMap is which ids of a user namespace stand for ids outside it: a uid_map or
-// gid_map (user_namespaces(7)).
+// IDMap lists the ids of a user namespace that are mapped to ids outside it: a
+// uid_map or gid_map (user_namespaces(7)).
 type IDMap []IDRange
 
-// IDRange is Count ids from First on, as the namespace numbers them.
+// IDRange is Count ids, starting at First, as the namespace numbers them.
 type IDRange struct{ First, Count uint32 }
 
 // readIDMap reads the file "uid_map" or "gid_map" of a process in procfs.
@@ -47,8 +47,8 @@ func parseIDMap(text string) (IDMap, error) {
 	return m, nil
 }
 
-// Has reports whether an id exists in the namespace: no process in it can have
-// any other.
+// Has reports whether the namespace maps an id. No process in it can have any
+// other id.
 func (m IDMap) Has(id uint32) bool {
 	for _, r := range m {
 		if id >= r.First && id-r.First < r.Count {

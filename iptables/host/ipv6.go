@@ -13,9 +13,9 @@ import (
 // ErrNoIPv6 is wrapped by the errors of [CheckIPv6].
 var ErrNoIPv6 = errors.New("no IPv6")
 
-// CheckIPv6 returns nil where a network namespace can have
-// IPv6 addresses on its loopback interface, which capturing IPv6 needs, and an
-// error wrapping [ErrNoIPv6] that tells why where it cannot.
+// CheckIPv6 returns nil if a network namespace can have IPv6 addresses on its
+// loopback interface, which capturing IPv6 needs. If not, the error wraps
+// [ErrNoIPv6] and says why.
 func CheckIPv6(ns *namespace.Namespace) error { return ns.Do(checkIPv6) }
 
 func checkIPv6() error {
@@ -25,12 +25,12 @@ func checkIPv6() error {
 		return fmt.Errorf("%w: the kernel was built or started without it\n"+
 			"hint: use --ipv6=off, or --ipv6=auto, which captures IPv6 only where it exists", ErrNoIPv6)
 	} else if err != nil {
-		return fmt.Errorf("failed to find out about IPv6: %w", err)
+		return fmt.Errorf("failed to check for IPv6: %w", err)
 	}
 	const knob = "/proc/sys/net/ipv6/conf/lo/disable_ipv6"
 	disabled, err := os.ReadFile(knob)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("failed to find out about IPv6: %w", err)
+		return fmt.Errorf("failed to check for IPv6: %w", err)
 	}
 	if strings.TrimSpace(string(disabled)) == "1" {
 		return fmt.Errorf("%w: it is disabled on the loopback interface\n"+

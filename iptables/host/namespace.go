@@ -12,20 +12,20 @@ import (
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
-// inits are the names, as /proc/PID/comm has them, of the programs that run a
-// whole machine as its process 1. The small ones made to run one program in a
-// container (pause, tini, dumb-init, catatonit, docker-init) are not among them.
+// inits are the programs that run a whole machine as its process 1, by their names
+// in /proc/PID/comm. The small ones that run one program in a container (pause,
+// tini, dumb-init, catatonit, docker-init) are not in the list.
 var inits = []string{
 	"systemd", "init", "openrc-init", "sysvinit", "upstart", "runit", "runit-init",
 	"s6-svscan", "dinit", "finit", "busybox", "linuxrc", "launchd", "procd",
 }
 
-// OwnedByInit reports whether a network namespace looks like
-// that of a whole machine: it is the one process 1 is in, and process 1 is an
-// init system. In a container process 1 is the container's own program; in a pod
-// with hostPID it is the machine's, but in another network namespace.
+// OwnedByInit reports whether a network namespace looks like a whole machine's:
+// process 1 is in it and is an init system. In a container, process 1 is the
+// container's own program. In a pod with hostPID it is the machine's, in another
+// network namespace.
 //
-// Where /proc hides process 1, nothing is known and nothing is claimed.
+// If /proc hides process 1, OwnedByInit returns false.
 func OwnedByInit(ns *namespace.Namespace) (owned bool, err error) {
 	err = ns.Do(func() (err error) {
 		owned, err = ownedByInit()
@@ -46,9 +46,9 @@ func ownedByInit() (bool, error) {
 // (PROC_PID_INIT_INO in linux/proc_ns.h).
 const initialPIDNamespace = "pid:[4026531836]"
 
-// runsMachine reports whether process 1 is an init system: the kernel's own first
-// process, whatever it is called, or one that is named like an init system, which
-// the machines that run in containers have.
+// runsMachine reports whether process 1 is an init system: the kernel's first
+// process, whatever its name, or one with the name of an init system, as in
+// machines that run in containers.
 func runsMachine() (bool, error) {
 	if ns, err := os.Readlink("/proc/thread-self/ns/pid"); err == nil && ns == initialPIDNamespace {
 		return true, nil
@@ -78,8 +78,8 @@ func sharedWithInit() (bool, error) {
 }
 
 // sameProcNet compares the network namespaces of two processes by a file that
-// procfs makes anew, with an inode number of its own, for each namespace
-// (fs/proc/generic.c, proc_register), and that everyone may look at.
+// everyone may stat. procfs makes one for each namespace, with its own inode number
+// (fs/proc/generic.c, proc_register).
 func sameProcNet(a, b string) (bool, error) {
 	var s, t syscall.Stat_t
 	if err := syscall.Stat(a, &s); err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
-// ResolvConf is where resolvers look for their name servers (resolv.conf(5)).
+// ResolvConf is the file that lists a resolver's name servers (resolv.conf(5)).
 const ResolvConf = "/etc/resolv.conf"
 
 func nameServers(path string) ([]netip.Addr, error) {
@@ -36,10 +36,10 @@ func nameServers(path string) ([]netip.Addr, error) {
 
 // parseResolvConf returns the addresses of the "nameserver" lines, each once.
 //
-// Resolvers differ in details, and whatever one of them would query has to be
-// found: glibc and musl want the keyword at the start of the line and use three
-// servers, Go's accepts blanks before it, c-ares uses all servers. Lines that
-// none of them understands are skipped, as they do.
+// It finds every server that any resolver would query. Resolvers differ: glibc and
+// musl want the keyword at the start of the line and use three servers, Go's accepts
+// blanks before it, c-ares uses all servers. It skips the lines that all of them
+// skip.
 func parseResolvConf(r io.Reader) ([]netip.Addr, error) {
 	var servers []netip.Addr
 	lines := bufio.NewScanner(r)
@@ -62,8 +62,8 @@ func parseResolvConf(r io.Reader) ([]netip.Addr, error) {
 	return servers, lines.Err()
 }
 
-// FindResolvConf returns [ResolvConf] as a process sees it that is in a network namespace
-// and not this one, as a path in procfs; it is not ok if there is no such process.
+// FindResolvConf returns the path in procfs of [ResolvConf] as another process in the
+// network namespace sees it. ok is false if no such process has one.
 func FindResolvConf(ns *namespace.Namespace) (path string, ok bool) {
 	file, err := ns.File()
 	if err != nil {

@@ -11,19 +11,19 @@ import (
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
-// IDMaps are the users and groups that exist where a network namespace belongs.
+// IDMaps are the users and groups that exist in the user namespace that owns a
+// network namespace.
 type IDMaps struct {
-	// Users and Groups are nil where they are not known.
+	// Users and Groups are nil if unknown.
 	Users, Groups IDMap
-	// From is the directory of procfs in which "uid_map" and "gid_map" have
-	// them.
+	// From is the directory of procfs whose "uid_map" and "gid_map" list them.
 	From string
 }
 
 // MappedIDs returns the users and groups of the user namespace that owns a network
-// namespace: by these the kernel knows who sends a packet
-// in it. They are not known if that user namespace is out of this one's sight, or
-// no process is in it.
+// namespace. The kernel identifies the sender of a packet there by these ids. They
+// are unknown if this process cannot see that user namespace, or if no process is
+// in it.
 func MappedIDs(ns *namespace.Namespace) (IDMaps, error) {
 	owner, err := userns.OwnerOf(ns.File())
 	if err != nil || owner == nil {

@@ -13,13 +13,12 @@ import (
 
 // Users finds users and groups by name in /etc/passwd and /etc/group.
 //
-// It does not use os/user, which takes $USER for the name of the current
-// user where /etc/passwd has no entry for its id, as in an empty image: root
-// with USER=istio-proxy in its environment would become the proxy's user.
+// It does not use os/user. If /etc/passwd has no entry for the current user's id, as
+// in an empty image, os/user takes $USER for its name: root with USER=istio-proxy
+// would become the proxy's user.
 type Users struct{}
 
-// ErrUnknownName is wrapped by the errors about users and groups that do not
-// exist.
+// ErrUnknownName is wrapped by errors about users and groups that do not exist.
 var ErrUnknownName = errors.New("no such name")
 
 // UserID returns the id of the user of that name.
@@ -53,7 +52,7 @@ func findID(path, name string) (uint32, error) {
 
 // parseID finds the line of a name in the text of passwd(5) or group(5), which
 // share their first three fields: name, password, id. It returns
-// [ErrUnknownName] where there is no such line.
+// [ErrUnknownName] if there is no such line.
 func parseID(r io.Reader, name string) (uint32, error) {
 	lines := bufio.NewReader(r)
 	for {
@@ -63,7 +62,7 @@ func parseID(r io.Reader, name string) (uint32, error) {
 		if name != "" && len(fields) == 4 && fields[0] == name {
 			id, err := strconv.ParseUint(fields[2], 10, 32)
 			if err != nil {
-				return 0, fmt.Errorf("entry of %s: %q is no id", name, fields[2])
+				return 0, fmt.Errorf("entry of %s: %q is not an id", name, fields[2])
 			}
 			return uint32(id), nil
 		}

@@ -11,25 +11,25 @@ import (
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
-// Applied is what applying, or removing, did.
+// Applied says what applying, or removing, did.
 type Applied struct {
-	// Candidates are the backends that were considered; they are there with an error too.
+	// Candidates are the backends that were considered. It is set with an error too.
 	Candidates []kernel.Candidate
-	// Backend is the name of the one that has the rules.
+	// Backend is the name of the backend that has the rules.
 	Backend string
-	// Rules is how many there are, in its form.
+	// Rules is the number of rules, in the backend's form.
 	Rules int
-	// Changed tells whether anything had to be changed.
+	// Changed reports whether anything was changed.
 	Changed bool
-	// MovedFrom are the names of other backends that held rules of ours until now.
+	// MovedFrom are the names of other backends that had our rules until now.
 	MovedFrom []string
-	// Warnings are about what may be left, and what others have before our rules.
+	// Warnings are about rules that may be left, and foreign rules before ours.
 	Warnings []string
 }
 
-// Apply makes the namespace hold the plan and nothing else of ours, by the backend of a
-// name, one of [kernel.Names]. An error means that everything is as it was before, or says
-// that it is not.
+// Apply installs the plan in the namespace and removes everything else of ours. backend is
+// one of [kernel.Names]. On an error everything is as it was before, unless the error says
+// otherwise.
 func Apply(ctx context.Context, ns *namespace.Namespace, p *Plan, backend string) (Applied, error) {
 	choice, err := kernel.Choose(ctx, ns, p.Policy.Ownership(), backend, p.Rules)
 	applied := Applied{Candidates: choice.Candidates}
@@ -45,8 +45,8 @@ func Apply(ctx context.Context, ns *namespace.Namespace, p *Plan, backend string
 	shadowed, err := afterwards(ctx, ns, choice, report)
 	applied.Warnings = append(unread(&report.Before), shadowed...)
 	if err != nil {
-		// The rules stand as asked for.
-		applied.Warnings = append(applied.Warnings, "it cannot be told whether rules of others come first: "+err.Error())
+		// The rules are installed.
+		applied.Warnings = append(applied.Warnings, "cannot tell whether foreign rules come first: "+err.Error())
 	}
 	return applied, nil
 }
@@ -67,17 +67,17 @@ func Remove(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership
 	return removed, nil
 }
 
-// RefuseHost keeps a slip on a node from cutting the node off: it returns an error where
-// the namespace looks like that of a whole machine.
+// RefuseHost returns an error if the namespace looks like a whole machine's, so that a slip
+// does not cut a node off.
 func RefuseHost(ns *namespace.Namespace, p *Plan) error {
 	own, err := host.OwnedByInit(ns)
 	if err != nil || !own {
 		return err
 	}
 	rules := p.Ruleset()
-	return fmt.Errorf("this looks like the network namespace of a whole machine, so nothing was changed: "+
-		"%d rules would have sent the machine's own connections (%s) to a proxy\n"+
-		"hint: name a pod's namespace with --network-namespace, or show the rules with --dry-run; "+
-		"--host-network applies them here all the same",
+	return fmt.Errorf("nothing was changed: this looks like a whole machine's network namespace, "+
+		"and %d rules would send the machine's own connections (%s) to a proxy\n"+
+		"hint: name a pod's namespace with --network-namespace, see the rules with --dry-run, "+
+		"or apply here anyway with --host-network",
 		rules.Len(), strings.Join(FamilyNames(p.Rules.Families), " and "))
 }

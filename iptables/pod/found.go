@@ -13,17 +13,17 @@ import (
 // Found is what is installed.
 type Found struct {
 	kernel.Installed
-	// Ours are the backends in which something is ours, the one that was asked for first.
+	// Ours are the backends that have something of ours, the one that was asked for first.
 	Ours []installed.Backend
-	// Candidates are what there is to say of a backend that was asked for; they are there
-	// with an error too.
+	// Candidates say why the backend that was asked for can be used, or not. It is set with
+	// an error too.
 	Candidates []kernel.Candidate
 
-	asked kernel.Backend // by its name, or nil
+	asked kernel.Backend // nil for [kernel.Auto]
 }
 
-// Find reads what is installed. A backend that is asked for by its name has to be there;
-// with [kernel.Auto] none is chosen.
+// Find reads what is installed. A backend that is asked for by name must be available.
+// With [kernel.Auto] Find reads them all and chooses none.
 func Find(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, backend string) (Found, error) {
 	var f Found
 	var err error
@@ -54,8 +54,8 @@ func (f *Found) findBy(ctx context.Context, ns *namespace.Namespace, own iptable
 	return err
 }
 
-// Live returns the backend whose rules count for who asks about what is installed: the
-// first that holds rules of ours, or where none does the one that would.
+// Live returns the backend to explain: the first that has rules of ours or, if none has,
+// the one that would get them.
 func (f *Found) Live() installed.Backend {
 	if len(f.Ours) > 0 {
 		return f.Ours[0]
@@ -63,7 +63,7 @@ func (f *Found) Live() installed.Backend {
 	return f.expected()
 }
 
-// expected returns the backend that was asked for, or that would be chosen.
+// expected returns the backend that was asked for, or the one that would be chosen.
 func (f *Found) expected() installed.Backend {
 	if f.asked == nil {
 		return f.Backend(f.Default())
@@ -73,9 +73,9 @@ func (f *Found) expected() installed.Backend {
 	return b
 }
 
-// Compared returns the backend that is compared with what is wanted: the one that was
-// asked for or, if none was, a form of nf_tables that holds rules of ours. Those that are
-// in legacy tables only are not where they would be, if the kernel has nf_tables.
+// Compared returns the backend to compare with the plan: the one that was asked for or, if
+// none was, a form of nf_tables that has rules of ours. If the kernel has nf_tables, rules
+// in legacy tables are in the wrong place.
 func (f *Found) Compared() installed.Backend {
 	for _, b := range f.Ours {
 		if f.asked == nil && b.Form != installed.Legacy {

@@ -6,18 +6,17 @@ import (
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
-// UnmappedID is a user or group that nobody can be in a network namespace.
+// UnmappedID is a user or group that no process in a network namespace can be.
 type UnmappedID struct {
-	// Option is the name of the option that it is from, such as "proxy-uid".
+	// Option is the option that names it, such as "proxy-uid".
 	Option string
 	ID     uint32
-	// File is the one of procfs that has the ids that exist there.
+	// File is the file in procfs that lists the ids that exist there.
 	File string
 }
 
-// UnmappedIDs returns those of some users and groups that nobody can be in the network
-// namespace, because the user namespace that owns it does not map them: rules about them
-// would never match.
+// UnmappedIDs returns the users and groups among named that the user namespace which owns
+// the network namespace does not map. Rules about them would never match.
 func UnmappedIDs(ns *namespace.Namespace, named []capture.IDs) ([]UnmappedID, error) {
 	maps, err := host.MappedIDs(ns)
 	if err != nil {

@@ -1,7 +1,6 @@
-// Package pod does for the network namespace of a pod what the command line, a plugin of
-// the container runtime and an audit have in common: it plans what is captured, applies it,
-// finds what is installed, and compares the two. What there is to say about it comes
-// back as sentences.
+// Package pod works on the network namespace of a pod. It has what the command line, a
+// plugin of the container runtime and an audit share: it plans what to capture, applies
+// the plan, finds what is installed, and compares the two. Its warnings are sentences.
 package pod
 
 import (
@@ -16,19 +15,19 @@ import (
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
-// Plan is what is to be captured, and why.
+// Plan is what to capture, and why.
 type Plan struct {
 	Policy capture.Policy
 	Wanted capture.Wanted
 	Host   host.Host
-	// ResolvConf is the file that the name servers are from.
+	// ResolvConf is the file that names the name servers.
 	ResolvConf string
 	// Capture has the rules, the routing and the warnings.
 	capture.Capture
 }
 
-// NewPlan reads what the options of a policy leave to the namespace and returns what follows from
-// both. It changes nothing.
+// NewPlan reads the namespace and returns what follows from it and from a policy's options.
+// It changes nothing.
 func NewPlan(ctx context.Context, ns *namespace.Namespace, policy capture.Policy, wanted capture.Wanted) (Plan, error) {
 	p := Plan{Policy: policy, Wanted: wanted}
 	var known bool
@@ -40,17 +39,17 @@ func NewPlan(ctx context.Context, ns *namespace.Namespace, policy capture.Policy
 	}
 	p.Capture = wanted.Plan(p.Host)
 	if !known {
-		warning := fmt.Sprintf("the captured name servers are this machine's (%s), as no process in the network namespace tells of others\n"+
+		warning := fmt.Sprintf("the captured name servers are this machine's (%s), because no process in the network namespace has a resolv.conf\n"+
 			"hint: name a process of the pod with --network-namespace, or %s", p.ResolvConf, instead)
 		p.Warnings = slices.Insert(slices.Clip(p.Warnings), 0, warning)
 	}
 	return p, nil
 }
 
-// resolvConf returns the file that the namespace's name servers are in: that of a process
-// there. Of a network namespace alone, a process has to be looked for, if the name
-// servers matter; without one it is the file of this machine, which is not known to be
-// the right one.
+// resolvConf returns the file with the namespace's name servers: that of a process there.
+// If only the network namespace is named and the name servers matter, it looks for a
+// process. If there is none, it returns this machine's file, and known is false: it may be
+// the wrong one.
 func resolvConf(ns *namespace.Namespace, matters bool) (path string, known bool) {
 	switch {
 	case ns.PID() != 0:
@@ -64,13 +63,13 @@ func resolvConf(ns *namespace.Namespace, matters bool) (path string, known bool)
 	return host.ResolvConf, false
 }
 
-// Ruleset returns the rules in the form of iptables.
+// Ruleset returns the rules in iptables' form.
 func (p *Plan) Ruleset() iptables.Ruleset { return form.IPTables(p.Rules) }
 
-// Validate returns why the kernel would not take the rules, if it would not.
+// Validate returns an error if the kernel would refuse the rules.
 func (p *Plan) Validate() error {
 	if err := p.Rules.Validate(); err != nil {
-		return fmt.Errorf("nothing was changed, as the kernel would not take these rules: %w", err)
+		return fmt.Errorf("nothing was changed: the kernel would refuse these rules: %w", err)
 	}
 	return nil
 }
@@ -84,5 +83,5 @@ func FamilyNames(families []iptables.Family) []string {
 	return names
 }
 
-// Facts returns what the plan follows from that no option says, a line each.
+// Facts returns what else the plan depends on, besides the options, a line each.
 func (p *Plan) Facts() []string { return p.Wanted.Found(p.Host, p.ResolvConf) }

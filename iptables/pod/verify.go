@@ -10,30 +10,29 @@ import (
 	"github.com/meshtables/meshtables/iptables/verify"
 )
 
-// Verification is what is installed against a plan.
+// Verification compares what is installed with a plan.
 type Verification struct {
 	// Result is "as wanted" or "different".
 	Result  string `json:"result"`
 	Backend string `json:"backend"`
-	// Only is the one thing that differs: "backend" where the wanted rules are
-	// complete in another one, "comments" where packets notice nothing. It is
-	// empty where more or something else does.
+	// Only is set if one thing alone differs: "backend" if all wanted rules are in
+	// another backend, "comments" if packets notice no difference.
 	Only string `json:"only,omitempty"`
-	// Faults are what is wrong with what holds the rules, a sentence each.
+	// Faults say what is wrong with the table itself, a sentence each.
 	Faults []string            `json:"faults,omitempty"`
 	Rules  []verify.Difference `json:"rules,omitempty"`
-	// Elsewhere are rules of ours in other backends, where none should be.
+	// Elsewhere are our rules in other backends, where none should be.
 	Elsewhere []Misplaced `json:"elsewhere,omitempty"`
-	// Routing are the commands of ip(8) that would make it as wanted.
+	// Routing are the commands of ip(8) that would make the routing as wanted.
 	Routing []string `json:"routing,omitempty"`
 
 	// Warnings are about what may keep packets from the rules.
 	Warnings []string `json:"-"`
-	// Candidates are those of [Found].
+	// Candidates are the candidates of [Found].
 	Candidates []kernel.Candidate `json:"-"`
 }
 
-// Misplaced is what is ours in a backend where nothing should be.
+// Misplaced is what a backend has of ours although it should have nothing.
 type Misplaced struct {
 	Backend string              `json:"backend"`
 	Faults  []string            `json:"faults,omitempty"`
@@ -51,8 +50,8 @@ func (v *Verification) IsAsWanted() bool {
 	return len(v.Faults) == 0 && len(v.Rules) == 0 && len(v.Elsewhere) == 0 && len(v.Routing) == 0
 }
 
-// Verify compares what is installed with a plan, in the form of [Found.Compared]. It is an
-// error if something that may hold rules of ours cannot be read.
+// Verify compares what is installed with a plan, in the form of [Found.Compared]. It fails
+// if it cannot read something that may have rules of ours.
 func Verify(ctx context.Context, ns *namespace.Namespace, p *Plan, backend string) (Verification, error) {
 	f, err := Find(ctx, ns, p.Policy.Ownership(), backend)
 	v := Verification{Candidates: f.Candidates}
@@ -99,8 +98,8 @@ func Verify(ctx context.Context, ns *namespace.Namespace, p *Plan, backend strin
 	return v, nil
 }
 
-// onlyDifference returns the one thing in which the rules of the backend that is compared
-// and of others are not the plan, or "" where it is more than one or another.
+// onlyDifference returns the one thing that differs from the plan, as [Verification.Only],
+// or "" if it is something else, or more than one thing.
 func onlyDifference(p *Plan, want *iptables.Ruleset, have *installed.Path, others []installed.Backend) string {
 	switch {
 	case len(have.Faults) > 0:

@@ -11,26 +11,26 @@ import (
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
-// Warnings are about what an answer about the rules of one backend leaves out.
+// Warnings say what an answer about the rules of one backend leaves out.
 func (f *Found) Warnings() []string {
 	warnings := unread(&f.Installed)
 	if len(f.Ours) > 1 {
-		warnings = append(warnings, "there are rules in more than one backend, and packets meet all\n"+
-			"hint: apply again: rules that are not in the chosen backend are removed")
+		warnings = append(warnings, "there are rules in more than one backend, and packets meet all of them\n"+
+			"hint: apply again to keep the rules of one backend only")
 	}
 	return warnings
 }
 
-// unread tells of what could not be read.
+// unread warns of what could not be read.
 func unread(found *kernel.Installed) []string {
 	if found.Unread == nil {
 		return nil
 	}
-	return []string{"rules may be left: " + found.Unread.Error()}
+	return []string{"there may be more rules: " + found.Unread.Error()}
 }
 
-// ChainsFirst tells of chains that packets meet before rules of ours in a form, and whose
-// rules nobody here reads: they may do anything.
+// ChainsFirst warns of chains that packets meet before our rules of a form. Their rules are
+// not read, so they may do anything.
 func ChainsFirst(found *installed.Namespace, f installed.Form, ours *iptables.Ruleset) []string {
 	var warnings []string
 	for _, chain := range found.Chains {
@@ -42,8 +42,8 @@ func ChainsFirst(found *installed.Namespace, f installed.Form, ours *iptables.Ru
 	return warnings
 }
 
-// afterwards tells, after a change, of what may keep packets from the rules, and of rules
-// that see no packet for the proxy. Foreign rules are not ours to reorder.
+// afterwards warns, after a change, of what may keep packets from the rules, and of rules
+// that see no packet for the proxy. It does not reorder foreign rules.
 func afterwards(ctx context.Context, ns *namespace.Namespace, choice kernel.Choice, report kernel.Report) ([]string, error) {
 	found, form := report.Before, kernel.FormOf(choice.Backend)
 	warnings := ChainsFirst(&found.Namespace, form, &choice.Rules)

@@ -11,8 +11,8 @@ import (
 
 // What follows from more than one option, or from more than one source.
 
-// proxyUserVariable names the user that the proxy runs as. It only serves to
-// find the default of --proxy-uid.
+// proxyUserVariable names the user that the proxy runs as. It only sets the default
+// of --proxy-uid.
 const proxyUserVariable = "ENVOY_USER"
 
 const proxyUser = "istio-proxy"
@@ -21,8 +21,7 @@ const proxyUser = "istio-proxy"
 const fallbackID = 1337
 
 // applyProxyUser fills in the ids that were not given. An empty one counts as not
-// given, as it does for the reference: without any, the proxy would capture its
-// own traffic.
+// given, as for the reference: without an id, the proxy would capture its own traffic.
 func (r *reading) applyProxyUser() {
 	if r.Given("proxy-uid").IsBlank() {
 		r.ProxyUIDs = []uint32{r.proxyUserID()}
@@ -52,12 +51,12 @@ func (r *reading) proxyUserID() uint32 {
 // kubelet opens from outside the mesh.
 const statusPortAnnotation = "status.sidecar.istio.io/port"
 
-// statusPort is the one of the proxy's own ports that an annotation can move.
+// statusPort is the only port of the proxy that an annotation can move.
 const statusPort = 15020
 
-// applyOwnPorts keeps the proxy's own ports reachable whatever the annotations
-// exclude: those are the application's words, and it knows nothing of the proxy's
-// ports. Flags and environment are the operator's and taken as they are.
+// applyOwnPorts keeps the proxy's own ports reachable, whatever the annotations
+// exclude: the application's owner writes them and does not know the proxy's ports.
+// Flags and environment are the operator's, and are taken as they are.
 func (r *reading) applyOwnPorts() {
 	exclude := r.Given("excluded-ports")
 	if exclude.Authority > config.ByAnnotation {
@@ -78,8 +77,8 @@ func (r *reading) applyOwnPorts() {
 	r.ExcludedPorts = config.Distinct(own)
 }
 
-// parseStatusPort returns one port, or none for "0", which tells the injector
-// that there are no health checks to redirect.
+// parseStatusPort returns one port, or none for "0", which means that there are no
+// health checks to redirect.
 func parseStatusPort(text string) ([]iptables.PortRange, error) {
 	if text == "0" {
 		return nil, nil
@@ -91,8 +90,8 @@ func parseStatusPort(text string) ([]iptables.PortRange, error) {
 	return []iptables.PortRange{iptables.Port(p)}, nil
 }
 
-// applyDualStack lets --dual-stack turn IPv6 on. Without it nothing is said:
-// auto is not off.
+// applyDualStack lets --dual-stack turn IPv6 on. If it is not set, that does not turn
+// IPv6 off.
 func (r *reading) applyDualStack() {
 	dual, ipv6 := r.Given("dual-stack"), r.Given("ipv6")
 	if !r.options.dualStack || dual.Authority < ipv6.Authority {

@@ -12,23 +12,23 @@ import (
 const dnsPort = iptables.DNSPort
 
 // The conntrack zones keep two conversations apart that look the same: the
-// application's with the server that it asked, of which the proxy answers, and
-// the proxy's with that server. In one zone their ports would collide, and
-// answers would go to the wrong one of them.
+// application's with its server, for which the proxy answers, and the proxy's with
+// that server. In one zone their ports would collide, and answers would go to the
+// wrong one.
 const (
 	upstreamZone    = 1 // between the proxy and name servers
 	applicationZone = 2 // between the application and the proxy
 )
 
-// dnsPlan is which DNS queries are captured.
+// dnsPlan says which DNS queries are captured.
 type dnsPlan struct {
 	enabled bool
 	all     bool
 	named   []netip.Addr
 }
 
-// planDNS leaves DNS alone where there is nothing to capture: rules of
-// one-sided zones would only cost.
+// planDNS leaves DNS alone if there is nothing to capture: zones alone would only cost
+// time.
 func planDNS(cfg Config, h host.Host) dnsPlan {
 	return dnsPlan{
 		enabled: cfg.RedirectDNS && (cfg.CaptureAllDNS || len(h.NameServers) > 0),
@@ -47,8 +47,8 @@ func (d dnsPlan) servers(f iptables.Family) []netip.Addr {
 	return slices.DeleteFunc(slices.Clone(d.named), func(a netip.Addr) bool { return iptables.FamilyOf(a) != f })
 }
 
-// perServer returns a rule for the packets of queries that are captured: for those of
-// all servers, or for those of the named ones by the field that has the server.
+// perServer returns a rule for the packets of captured queries: to all servers, or to
+// the named ones, by the field that holds the server's address.
 func (p *planner) perServer(f iptables.SetField, rule func(why capture.Origin, ofServer capture.Condition) iptables.PlannedRule) []iptables.PlannedRule {
 	if p.dns.all {
 		return []iptables.PlannedRule{rule(capture.From("--capture-all-dns", ""), capture.All())}
@@ -64,7 +64,7 @@ func addressInterval(a netip.Addr) iptables.Interval {
 	return iptables.PrefixInterval(netip.PrefixFrom(a, a.BitLen()))
 }
 
-// whereCaptured returns a rule for the families in which queries are captured.
+// whereCaptured returns a rule for the families whose queries are captured.
 func (p *planner) whereCaptured(r iptables.PlannedRule) []iptables.PlannedRule {
 	captured := slices.DeleteFunc(slices.Clone(p.families), func(f iptables.Family) bool { return !p.dns.capturesIn(f) })
 	if len(captured) == len(p.families) {
@@ -125,9 +125,9 @@ func withApplication(rule ruleFor, conditions ...capture.Condition) iptables.Pla
 	return capture.Because("DNS between the application and the proxy", rule(iptables.CTZone{Zone: applicationZone}, conditions...))
 }
 
-// exemptUsersZone puts the queries of users that do without the proxy into the zone
-// that the answers come in, as those of the proxy: whoever drops what is not part of
-// a known connection would drop the answers otherwise.
+// exemptUsersZone puts the queries of exempt users into the zone that the answers come
+// in, like the proxy's. Otherwise a rule that drops packets of unknown connections
+// would drop the answers.
 func (p *planner) exemptUsersZone(raw *iptables.PlannedTable) {
 	var queries []UserTraffic
 	for _, t := range p.cfg.ExcludedUIDs {

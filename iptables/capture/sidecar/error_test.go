@@ -25,7 +25,7 @@ func errorTests() map[string]errorTest {
 		cidrs    = "must be addresses or CIDRs such as 10.0.0.0/8 or 2001:db8::1, separated by commas; "
 		ifaces   = "must be names of interfaces such as eth1 or virbr+, separated by commas; "
 		number   = "must be a number from 1 to 4294967295, decimal or hexadecimal (0x539)"
-		system   = "must not be 253, 254 or 255: these routing tables are the system's"
+		system   = "must not be 253, 254 or 255: these are the system's routing tables"
 		users    = "must be users by name or number, separated by commas; "
 		orGroups = "must be * or groups by name or number, separated by commas; "
 		loopback = "must be an address or a CIDR within 127.0.0.0/8"
@@ -73,7 +73,7 @@ func errorTests() map[string]errorTest {
 		"interface, slash":     err(flags("-c", "a/b"), `--excluded-interfaces "a/b": `+ifaces+`"a/b" has a character that is not allowed, "/"`),
 		"interface, blank":     err(flags("-c", "a b"), `--excluded-interfaces "a b": `+ifaces+`"a b" has a character that is not allowed, " "`),
 		"interface, dots":      err(flags("-k", ".,.."), `--virtual-interfaces ".,..": `+ifaces+`"." is not a name, ".." is not a name`),
-		"interface, every":     err(flags("-k", "+"), `--virtual-interfaces "+": `+ifaces+`"+" would be every interface`),
+		"interface, every":     err(flags("-k", "+"), `--virtual-interfaces "+": `+ifaces+`"+" would match every interface`),
 		"interface, all":       err(flags("-k", "*"), `--virtual-interfaces "*": `+ifaces+`"*" cannot be part of a list`),
 		"interface, wild card": err(flags("-c", "eth*"), `--excluded-interfaces "eth*": `+ifaces+`"eth*" has a character that is not allowed, "*"`),
 		"interface, newline":   err(flags("-c", "a\n-j"), `--excluded-interfaces "a\n-j": `+ifaces+`"a\n-j" has a character that is not allowed, "\n"`),
@@ -93,19 +93,19 @@ func errorTests() map[string]errorTest {
 		"bool":              err(flags("--redirect-dns=on"), `--redirect-dns "on": must be true or false`),
 		"bool, empty":       err(flags("--drop-invalid="), `--drop-invalid "": must be true or false`),
 
-		"unknown user":         err(flags("-u", "0,nobody"), `--proxy-uid "0,nobody": `+users+`"nobody" is not known as a user: unknown user nobody`),
-		"range without an end": err(flags("--excluded-uids", "1000-"), `--excluded-uids "1000-": must be users such as 1000, udp:53:1000 or tcp:8000-8010:1000-1005, separated by commas; "1000-" is not known as a user: unknown user `),
+		"unknown user":         err(flags("-u", "0,nobody"), `--proxy-uid "0,nobody": `+users+`"nobody" is not a known user: unknown user nobody`),
+		"range without an end": err(flags("--excluded-uids", "1000-"), `--excluded-uids "1000-": must be users such as 1000, udp:53:1000 or tcp:8000-8010:1000-1005, separated by commas; "1000-" is not a known user: unknown user `),
 		"id too large":         err(flags("-u", "4294967295"), `--proxy-uid "4294967295": `+users+`"4294967295" is more than 4294967294`),
-		"negative id":          err(flags("-u", "-1"), `--proxy-uid "-1": `+users+`"-1" is not known as a user: unknown user -1`),
+		"negative id":          err(flags("-u", "-1"), `--proxy-uid "-1": `+users+`"-1" is not a known user: unknown user -1`),
 		"all users":            err(flags("-u", "*"), `--proxy-uid "*": `+users+`"*" cannot be part of a list`),
-		"unknown group":        err(flags("-g", "envoy"), `--proxy-gid "envoy": `+strings.ReplaceAll(users, "user", "group")+`"envoy" is not known as a group: unknown group envoy`),
-		"no groups":            err(flags("--included-groups="), `--included-groups "": `+orGroups+`there is none`),
+		"unknown group":        err(flags("-g", "envoy"), `--proxy-gid "envoy": `+strings.ReplaceAll(users, "user", "group")+`"envoy" is not a known group: unknown group envoy`),
+		"no groups":            err(flags("--included-groups="), `--included-groups "": `+orGroups+`the list is empty`),
 		"many groups": err(flags("--included-groups="+tooMany),
-			`--included-groups "`+tooMany+`": `+orGroups+`there are 65, and at most 64 are possible`),
+			`--included-groups "`+tooMany+`": `+orGroups+`the list has 65, but at most 64 are possible`),
 
 		"excluded users": err(flags("--excluded-uids=nobody,icmp:1,udp:x:1,0:1,9-8,:1,4294967295"),
 			`--excluded-uids "nobody,icmp:1,udp:x:1,0:1,9-8,:1,4294967295": must be users such as 1000, udp:53:1000 or tcp:8000-8010:1000-1005, separated by commas; `+
-				`"nobody" is not known as a user: unknown user nobody, "icmp:1" is not a port or a range of ports, "udp:x:1" is not a port or a range of ports, `+
+				`"nobody" is not a known user: unknown user nobody, "icmp:1" is not a port or a range of ports, "udp:x:1" is not a port or a range of ports, `+
 				`"0:1" has port 0, which no connection has, "9-8" has a range that ends before it starts, ":1" is not a port or a range of ports, "4294967295" is more than 4294967294`),
 
 		"variable":             err(errorTest{env: []string{"ISTIO_INBOUND_PORTS=http"}}, `environment variable ISTIO_INBOUND_PORTS "http": `+orPorts+`"http" is not a port or a range of ports`),
@@ -127,7 +127,7 @@ func errorTests() map[string]errorTest {
 			`annotation file, line 5 "e=f": `+line,
 			`annotation file, line 6 "g=\"h": `+line,
 			`annotation file, line 7 "f=\"\\q\"": `+line,
-			`annotation file, line 8 "a=\"b\"": must not give a again`,
+			`annotation file, line 8 "a=\"b\"": must not repeat the key a`,
 			`annotation file, line 9 "x y=\"z\"": `+line,
 			"annotation file, line 10 \"z=`z`\": "+line,
 			`annotation file, line 11 "`+strings.Repeat("l", 60)+`...": `+line),

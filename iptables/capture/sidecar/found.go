@@ -8,14 +8,14 @@ import (
 	"github.com/meshtables/meshtables/iptables/host"
 )
 
-// NeedsNameServers reports whether the plan depends on which name servers the namespace
-// has. If so, instead is what to ask for so that it does not, as the end of a hint.
+// NeedsNameServers reports whether the plan depends on the namespace's name servers. If
+// so, instead is the end of a hint: how to avoid that.
 func (c Config) NeedsNameServers() (needs bool, instead string) {
-	return c.RedirectDNS && !c.CaptureAllDNS, "capture the queries to all servers with --capture-all-dns"
+	return c.RedirectDNS && !c.CaptureAllDNS, "capture queries to all servers with --capture-all-dns"
 }
 
-// Found returns what the plan follows from that no option says, a line each: what
-// --verbose tells. The name servers of h are those of the file resolvConf.
+// Found returns what else the plan depends on, besides the options, a line each, for
+// --verbose. The name servers of h are those of the file resolvConf.
 func (c Config) Found(h host.Host, resolvConf string) []string {
 	list := func(words []string) string { return strings.Join(words, ", ") }
 	lines := []string{

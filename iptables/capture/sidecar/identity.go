@@ -8,7 +8,7 @@ import (
 // optionProxyUID is the option of the proxy's users.
 const optionProxyUID = "--proxy-uid"
 
-// identity is what the proxy runs as: its users, or its groups.
+// identity is who the proxy runs as: its users, or its groups.
 type identity struct {
 	option string
 	field  iptables.SetField
@@ -28,8 +28,8 @@ func (i identity) rule(target iptables.Target, conditions ...capture.Condition) 
 	return capture.FromList(i.option).Rule(target, capture.All(conditions...), capture.AnyOf(i.field, i.ids))
 }
 
-// ruleForOthers returns a rule for what others send. What the proxy sends meets the same
-// target in a later rule.
+// ruleForOthers returns a rule for what others send. A later rule has the same target for
+// what the proxy sends.
 func (i identity) ruleForOthers(target iptables.Target, conditions ...capture.Condition) iptables.PlannedRule {
 	others := capture.Match(iptables.List{Field: i.field, Not: true, Given: i.ids, Implied: true})
 	return capture.FromList(i.option).Rule(target, capture.All(conditions...), others)

@@ -5,8 +5,8 @@ import (
 	"github.com/meshtables/meshtables/iptables/capture"
 )
 
-// natTargets writes the two chains that redirect. UDP and the rest pass through
-// them: the proxy takes TCP only.
+// natTargets writes the two chains that redirect. They leave UDP and the rest alone: the
+// proxy takes TCP only.
 func (p *planner) natTargets(nat *iptables.PlannedTable) {
 	redirect := func(option string, port uint16) iptables.PlannedRule {
 		return capture.From(option, port).Rule(iptables.Redirect{Ports: iptables.Port(port)}, capture.Protocol(iptables.TCP))
@@ -17,7 +17,7 @@ func (p *planner) natTargets(nat *iptables.PlannedTable) {
 
 // natInbound writes PREROUTING and ISTIO_INBOUND of nat.
 func (p *planner) natInbound(nat *iptables.PlannedTable) {
-	// What comes in by the tunnel port is for the proxy as it is.
+	// The proxy takes connections to the tunnel port as they are.
 	nat.Append(chainInbound, capture.Because("for the proxy as it is",
 		capture.From("--tunnel-port", p.cfg.TunnelPort).Rule(iptables.Return, capture.ToPort(iptables.TCP, p.cfg.TunnelPort))))
 
@@ -53,9 +53,9 @@ func (p *planner) includedPortsOrigin() capture.Origin {
 	return capture.From("--included-ports", joinPorts(p.cfg.IncludedPorts.Ports))
 }
 
-// selectInbound appends to ISTIO_INBOUND what is captured: excluded clients and
-// ports leave it, and take returns the rules for what remains, or for listed ports.
-// Exclusion wins: a client is excluded from listed ports too.
+// selectInbound appends to ISTIO_INBOUND what is captured. Excluded clients and ports
+// return; take returns the rules for the rest, or for listed ports. Exclusion wins: a
+// client is excluded from listed ports too.
 func (p *planner) selectInbound(t *iptables.PlannedTable, take func(why capture.Origin, conditions ...capture.Condition) []iptables.PlannedRule) {
 	t.Append(chainInbound, p.perFamily(func(f iptables.Family) iptables.PlannedRule {
 		return capture.FromList("--excluded-source-cidrs").Rule(iptables.Return,
@@ -70,9 +70,9 @@ func (p *planner) selectInbound(t *iptables.PlannedTable, take func(why capture.
 	t.Append(chainInbound, take(capture.From("--included-ports", "*"), capture.Protocol(iptables.TCP))...)
 }
 
-// virtualInterfaces treats what comes in from a virtual machine behind the pod
-// as outbound: the machine is the application. What is not captured so is not
-// captured as inbound either.
+// virtualInterfaces treats what comes in from a virtual machine behind the pod as
+// outbound: the machine is the application. What this does not capture is not captured
+// as inbound either.
 func (p *planner) virtualInterfaces(nat *iptables.PlannedTable) {
 	names := capture.AnyOf(iptables.InInterface, capture.Intervals(p.cfg.VirtualInterfaces, iptables.InterfaceInterval))
 	why := capture.FromList("--virtual-interfaces")
@@ -86,8 +86,7 @@ func (p *planner) virtualInterfaces(nat *iptables.PlannedTable) {
 	nat.Append(chainPrerouting, capture.Listed(why.Rule(iptables.Return, names))...)
 }
 
-// skipInterfaces makes a chain leave excluded interfaces alone, which are
-// matched by direction.
+// skipInterfaces makes a chain leave excluded interfaces alone, in one direction.
 func (p *planner) skipInterfaces(t *iptables.PlannedTable, chain string, direction iptables.SetField) {
 	t.Append(chain, capture.Listed(capture.FromList("--excluded-interfaces").Rule(iptables.Return,
 		capture.AnyOf(direction, capture.Intervals(p.cfg.ExcludedInterfaces, iptables.InterfaceInterval))))...)

@@ -6,8 +6,8 @@ import (
 	"github.com/meshtables/meshtables/iptables/config"
 )
 
-// Options are the options of the policy, and what is given for them. The zero value is
-// ready for use.
+// Options are the options of the policy, with what is given for them. The zero value is
+// ready to use.
 type Options struct {
 	cfg Config
 	// dualStack is what --dual-stack says; it ends up in IPv6.
@@ -15,11 +15,11 @@ type Options struct {
 	sources   config.Sources
 }
 
-// Read returns what the flags, which are made with Rows, and the other sources ask for;
-// see [config.Flags.Read].
+// Read returns what the flags and the other sources ask for; see [config.Flags.Read]. The
+// flags must be made from Rows.
 //
-// The warnings, a sentence each, are about values that have no effect. The error
-// has all errors of all sources (see [errors.Join]), each a line.
+// The warnings, a sentence each, are about values that have no effect. The error has all
+// errors of all sources, one a line (see [errors.Join]).
 func (o *Options) Read(flags *config.Flags, src config.Sources) (Config, []string, error) {
 	*o = Options{sources: src}
 	r := reading{flags.Read(src), &o.cfg, o}
@@ -34,19 +34,18 @@ func (o *Options) Read(flags *config.Flags, src config.Sources) (Config, []strin
 	return o.cfg, r.Warnings(), nil
 }
 
-// reading is a Config while it is put together, with what is given and where.
+// reading is a Config under construction, with what is given and where.
 type reading struct {
 	*config.Reading
 	*Config
 	options *Options
 }
 
-// trafficPrefix starts the annotations that are about capturing alone.
+// trafficPrefix starts the annotations that are only about capturing.
 const trafficPrefix = "traffic.sidecar.istio.io/"
 
-// Rows returns the options that say what is captured and how, in the order of --help,
-// with the values that take what is given for them. Flags, environment, annotations and
-// documentation all follow from these rows.
+// Rows returns the options that say what is captured and how, in the order of --help.
+// Flags, environment, annotations and documentation all follow from these rows.
 func (o *Options) Rows() []config.Row {
 	c := &o.cfg
 	return []config.Row{
@@ -117,7 +116,7 @@ func (o *Options) Rows() []config.Row {
 		{Option: config.Option{
 			Name: "excluded-interfaces", Group: "interfaces", Reference: []string{"istio-exclude-interfaces"}, Letter: "c",
 			Annotation: trafficPrefix + "excludeInterfaces",
-			Usage:      "interfaces to leave alone in both directions; a trailing + stands for any rest",
+			Usage:      "interfaces to leave alone in both directions; a trailing + is a wildcard",
 		}, Value: config.Interfaces(&c.ExcludedInterfaces)},
 		{Option: config.Option{
 			Name: "virtual-interfaces", Group: "interfaces", Reference: []string{"kube-virt-interfaces"}, Letter: "k",
@@ -134,11 +133,11 @@ func (o *Options) Rows() []config.Row {
 		}, Value: config.RoutingTable(&c.TProxyTable)},
 		{Option: config.Option{
 			Name: "redirect-dns", Group: "DNS", Shared: true, Env: []string{"ISTIO_META_DNS_CAPTURE"}, Default: "false",
-			Usage: "send DNS queries for the servers of resolv.conf to the proxy",
+			Usage: "capture DNS queries to the servers of resolv.conf",
 		}, Value: config.Bool(&c.RedirectDNS)},
 		{Option: config.Option{
 			Name: "capture-all-dns", Group: "DNS", Shared: true, Default: "false",
-			Usage: "with --redirect-dns: those for any server",
+			Usage: "with --redirect-dns, capture queries to any server",
 		}, Value: config.Bool(&c.CaptureAllDNS)},
 		{Option: config.Option{
 			Name: "dns-port", Group: "DNS", Default: "15053",
@@ -150,11 +149,11 @@ func (o *Options) Rows() []config.Row {
 		}, Value: config.SelectedGroups(&c.IncludedGroups, o.sources.GroupID, MaxIncludedGroups)},
 		{Option: config.Option{
 			Name: "excluded-groups", Group: "outbound", Env: []string{"ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE"},
-			Usage: "groups whose outbound traffic to leave alone when that of all others is captured",
+			Usage: "groups whose outbound traffic to leave alone when all other groups are captured",
 		}, Value: config.GroupIDs(&c.ExcludedGroups, o.sources.GroupID)},
 		{Option: config.Option{
 			Name: "loopback-cidr", Group: "outbound", Env: []string{"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR"}, Default: "127.0.0.1/32",
-			Usage: "IPv4 addresses that are the pod itself",
+			Usage: "IPv4 addresses that count as the pod itself",
 		}, Value: config.CIDRWithin(&c.LoopbackCIDR, netip.MustParsePrefix("127.0.0.0/8"))},
 		{Option: config.Option{
 			Name: "drop-invalid", Group: "all rules", Shared: true, Env: []string{"INVALID_DROP"}, Default: "false",
@@ -162,11 +161,11 @@ func (o *Options) Rows() []config.Row {
 		}, Value: config.Bool(&c.DropInvalid)},
 		{Option: config.Option{
 			Name: "ipv6", Group: "all rules", Default: string(IPv6Auto),
-			Usage: "capture IPv6: on, off, or auto for on where the namespace has a global IPv6 address",
+			Usage: "capture IPv6: on, off, or auto (on if the namespace has a global IPv6 address)",
 		}, Value: config.Choice("when", &c.IPv6, IPv6Auto, IPv6On, IPv6Off)},
 		{Option: config.Option{
 			Name: "comments", Group: "all rules", Default: "false",
-			Usage: "give each rule a comment that says which option it comes from",
+			Usage: "add to each rule a comment that names its option",
 		}, Value: config.Bool(&c.Comments)},
 		{Option: config.Option{
 			Name: "dual-stack", Group: "all rules", Shared: true, Env: []string{"ISTIO_DUAL_STACK"}, Default: "false", Hidden: true,

@@ -9,8 +9,8 @@ import (
 	"github.com/meshtables/meshtables/iptables/capture"
 )
 
-// natOutput writes OUTPUT and ISTIO_OUTPUT of nat. The first rule that decides
-// wins, so the order is the policy.
+// natOutput writes OUTPUT and ISTIO_OUTPUT of nat. The first rule that matches
+// decides, so the order is the policy.
 func (p *planner) natOutput(nat *iptables.PlannedTable) {
 	nat.Append(iptables.Output, capture.BuiltIn("outbound").Rule(iptables.Jump{Chain: chainOutput}))
 	p.skipInterfaces(nat, chainOutput, iptables.OutInterface)
@@ -38,8 +38,8 @@ func (p *planner) loopbackOrigin(f iptables.Family) capture.Origin {
 	return capture.From("--loopback-cidr", p.cfg.LoopbackCIDR)
 }
 
-// excludedOutboundPorts come before everything else: a port that is excluded is
-// so for the proxy and for DNS too.
+// excludedOutboundPorts come before everything else: they are excluded for the proxy
+// and for DNS too.
 func (p *planner) excludedOutboundPorts(nat *iptables.PlannedTable) {
 	why := capture.FromList("--excluded-outbound-ports")
 	nat.Append(chainOutput, capture.Listed(iptables.Each(
@@ -47,22 +47,22 @@ func (p *planner) excludedOutboundPorts(nat *iptables.PlannedTable) {
 		why.Rule(iptables.Return, capture.ToAnyPort(iptables.UDP, p.cfg.ExcludedOutboundPorts)))...)...)
 }
 
-// proxyTraffic writes what the users or the groups of the proxy have an effect on.
+// proxyTraffic writes the rules that depend on the proxy's users or groups.
 func (p *planner) proxyTraffic(nat *iptables.PlannedTable, id identity) {
 	isUser := id.field == iptables.OwnerUID
 	leavesLoopback := !includesLoopback(p.cfg)
 
-	// The application calls itself by its service's address: the proxy, having
-	// chosen this pod, comes out to the pod's own address and must come in
-	// again as any other peer would. The tunnel port is the proxy's own. With
-	// DNS capture the proxy's queries to a resolver in the pod are not for
-	// itself; of groups the reference does not say so.
+	// The application calls itself by its service's address: the proxy has chosen
+	// this pod, connects to the pod's own address, and must come in again like any
+	// other peer. The tunnel port is the proxy's own. With DNS capture, the proxy's
+	// queries to a resolver in the pod are not for itself; for groups the reference
+	// has no such rule.
 	again := capture.NotToPort(iptables.TCP, p.cfg.TunnelPort)
 	if p.dns.enabled && isUser {
 		again = capture.NotToPorts(iptables.TCP, dnsPort, p.cfg.TunnelPort)
 	}
-	// The first user's rule that leaves lo to everybody else comes before the other
-	// users' and the groups', and leaves these nothing but DNS.
+	// The first user's rule exempts everybody else on lo. It comes before the rules of
+	// the other users and the groups, and leaves them only DNS.
 	comesAgain := iptables.ForEach
 	switch {
 	case leavesLoopback && isUser:
@@ -75,15 +75,15 @@ func (p *planner) proxyTraffic(nat *iptables.PlannedTable, id identity) {
 			id.rule(iptables.Jump{Chain: chainInRedirect}, capture.NotToAddress(p.loopback(f)), capture.Out(loopbackInterface), again)))
 	})
 
-	// The application calls itself by the pod's own address, without the
-	// proxy. With DNS capture, queries to a resolver in the pod go on to the
-	// rules for DNS. Whoever includes a part of loopback wants these captured.
+	// The application calls itself by the pod's own address, without the proxy. With
+	// DNS capture, queries to a resolver in the pod go on to the rules for DNS. If a
+	// part of loopback is included, such calls are captured.
 	if leavesLoopback {
 		self := capture.Out(loopbackInterface)
 		if p.dns.enabled {
 			self = capture.All(self, capture.NotToPort(iptables.TCP, dnsPort))
 		}
-		// Those of the others are for what the first user's has left, which is DNS.
+		// The other users' rules handle what the first user's leaves: DNS.
 		leaves := iptables.ForNone
 		if isUser {
 			leaves = iptables.ForFirst
@@ -91,13 +91,13 @@ func (p *planner) proxyTraffic(nat *iptables.PlannedTable, id identity) {
 		rules = append(rules, capture.Needed(leaves, capture.Because("the application to itself", id.ruleForOthers(iptables.Return, self))))
 	}
 
-	// No loops: whatever else the proxy sends is on its way.
+	// No loops: everything else that the proxy sends leaves.
 	rules = append(rules, capture.Because("the proxy's own traffic, on its way", id.rule(iptables.Return)))
 	nat.Append(chainOutput, iptables.Each(rules...)...)
 }
 
-// includesLoopback looks at both families: an application that is captured
-// towards itself in one of them is so in the other.
+// includesLoopback looks at both families: if calls to itself are captured in one
+// family, they are captured in the other too.
 func includesLoopback(cfg Config) bool {
 	return slices.ContainsFunc(cfg.IncludedCIDRs.CIDRs, func(c netip.Prefix) bool {
 		whole := wholeLoopback(iptables.FamilyOf(c.Addr()))
@@ -105,8 +105,8 @@ func includesLoopback(cfg Config) bool {
 	})
 }
 
-// wholeLoopback is the range of addresses that are a machine itself (RFC 1122, section
-// 3.2.1.3; RFC 4291, section 2.5.3).
+// wholeLoopback is a family's loopback range (RFC 1122, section 3.2.1.3; RFC 4291,
+// section 2.5.3).
 func wholeLoopback(f iptables.Family) netip.Prefix {
 	if f == iptables.IPv6 {
 		return netip.MustParsePrefix("::1/128")
@@ -114,7 +114,7 @@ func wholeLoopback(f iptables.Family) netip.Prefix {
 	return netip.MustParsePrefix("127.0.0.0/8")
 }
 
-// ownerGroups lets traffic of other groups than the captured ones go.
+// ownerGroups exempts the traffic of groups that are not captured.
 func (p *planner) ownerGroups(nat *iptables.PlannedTable) {
 	option, groups := "--excluded-groups", p.cfg.ExcludedGroups
 	if !p.cfg.IncludedGroups.All {

@@ -1,10 +1,10 @@
-// Package sidecar is the policy of Istio's sidecars: which rules follow from the options,
-// and what the rules tell about the options.
+// Package sidecar is the policy of Istio's sidecars. It makes rules from options, and
+// reads options back from rules.
 //
-// [Config.Plan] is a pure function. Each rule carries the option that it comes from,
-// and each decision its reason in a comment. In REDIRECT mode without interface
-// options and --comments the rules are the reference's (istio-iptables), to the
-// letter; where they are not, they do the same to every packet.
+// [Config.Plan] is a pure function. Each rule carries the option that it comes from. A
+// comment in the code gives the reason for each decision. In REDIRECT mode, without
+// interface options and --comments, the rules are the reference's (istio-iptables) to
+// the letter. Elsewhere they do the same to every packet.
 package sidecar
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/host"
 )
 
-// Plan returns what the options ask for in a namespace with the addresses and name
+// Plan returns what the options ask for, in a namespace with the addresses and name
 // servers of h.
 func (c Config) Plan(h host.Host) capture.Capture {
 	families := []iptables.Family{iptables.IPv4}
@@ -37,10 +37,10 @@ func (c Config) Plan(h host.Host) capture.Capture {
 	}
 }
 
-// capturesIPv6 tells whether to write rules for IPv6. In auto it takes an
-// address that another machine could use, on any interface: uncaptured, it would
-// be a way around the proxy. Link-local addresses are none: every interface has
-// one as soon as the kernel knows IPv6.
+// capturesIPv6 reports whether to write rules for IPv6. Auto does if any interface has
+// an address that another machine could use: without rules it would be a way around the
+// proxy. Link-local addresses do not count, because every interface has one as soon as
+// the kernel knows IPv6.
 func capturesIPv6(cfg Config, h host.Host) bool {
 	switch cfg.IPv6 {
 	case IPv6On:
@@ -60,8 +60,8 @@ func planRouting(cfg Config, families []iptables.Family) iptables.Routing {
 		r.Mark, r.Table, r.Families = cfg.TProxyMark, cfg.TProxyTable, families
 		r.TableOption, r.Without = "--tproxy-table", "--mode=REDIRECT"
 	}
-	// IPv4 has all of 127.0.0.0/8 on lo; of IPv6 the proxy's own source
-	// address has to be added.
+	// In IPv4 lo has all of 127.0.0.0/8. In IPv6 the proxy's own source address has
+	// to be added.
 	if slices.Contains(families, iptables.IPv6) {
 		r.Addresses = []netip.Prefix{passthrough(iptables.IPv6)}
 	}
@@ -75,12 +75,12 @@ func capturesInbound(cfg Config) bool {
 func warnings(cfg Config, dns dnsPlan, families []iptables.Family) []string {
 	var w []string
 	if cfg.RedirectDNS && !dns.enabled {
-		w = append(w, "--redirect-dns has no effect: resolv.conf names no server, and --capture-all-dns is not given")
+		w = append(w, "--redirect-dns has no effect: resolv.conf names no server, and --capture-all-dns is not set")
 	}
 	if !slices.Contains(families, iptables.IPv6) && cfg.IPv6 == IPv6Auto {
 		for _, p := range slices.Concat(cfg.IncludedCIDRs.CIDRs, cfg.ExcludedCIDRs, cfg.ExcludedSourceCIDRs) {
 			if p.Addr().Is6() {
-				w = append(w, fmt.Sprintf("%s has no effect: the namespace has no global IPv6 address, so IPv6 is not captured (--ipv6=on captures it all the same)", p))
+				w = append(w, fmt.Sprintf("%s has no effect: the namespace has no global IPv6 address, so IPv6 is not captured (--ipv6=on captures it anyway)", p))
 			}
 		}
 	}

@@ -7,15 +7,15 @@ import (
 	"github.com/meshtables/meshtables/iptables/capture"
 )
 
-// The chains. The first four of nat exist whatever the options, so that the
-// proxy's agent and people who look for them find them.
+// The chains. The first four of nat always exist, because the proxy's agent and people
+// look for them.
 const (
 	chainInbound    = "ISTIO_INBOUND"     // decides about inbound connections
 	chainInRedirect = "ISTIO_IN_REDIRECT" // sends to the inbound port
 	chainOutput     = "ISTIO_OUTPUT"      // decides about outbound connections
 	chainRedirect   = "ISTIO_REDIRECT"    // sends to the outbound port
 	chainOutputDNS  = "ISTIO_OUTPUT_DNS"  // decides about DNS queries
-	chainPrerouting = "ISTIO_PREROUTING"  // comes before ISTIO_INBOUND where more than that is to do
+	chainPrerouting = "ISTIO_PREROUTING"  // comes before ISTIO_INBOUND if there is more to do
 	chainTProxy     = "ISTIO_TPROXY"      // hands to the inbound port by TPROXY
 	chainDivert     = "ISTIO_DIVERT"      // keeps captured connections captured
 	chainDrop       = "ISTIO_DROP"        // drops invalid packets

@@ -6,7 +6,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/config"
 )
 
-// Policy is that of sidecars.
+// Policy is the policy of sidecars.
 type Policy struct{}
 
 var _ capture.Policy = Policy{}
@@ -23,7 +23,7 @@ func (Policy) Recognise(rs iptables.Ruleset, form func(iptables.Plan) iptables.R
 	return capture.Recognised{Wanted: r.Config, Refused: r.Refused, Host: r.Host, Rules: r.Rules, Complete: r.Complete}
 }
 
-// policyOptions are [Options] for who does not know which policy they are of.
+// policyOptions are [Options] as [capture.Options].
 type policyOptions struct{ Options }
 
 func (o *policyOptions) Read(flags *config.Flags, src config.Sources) (capture.Wanted, []string, error) {

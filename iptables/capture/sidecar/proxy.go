@@ -7,9 +7,9 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// Proxies returns the users that may be the proxy: all that rules of a family name, of a
-// range the first, in the order of the rules. Those about the proxy come before those
-// about other users.
+// Proxies returns the users that may be the proxy: all that the rules of a family name, in
+// rule order, of a range the first. Rules about the proxy come before rules about other
+// users.
 func (Policy) Proxies(rules *iptables.Ruleset, f iptables.Family) []uint32 {
 	var users []uint32
 	for _, named := range rules.Named(f, iptables.OwnerUID) {

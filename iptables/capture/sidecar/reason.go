@@ -16,7 +16,7 @@ func (Policy) Reason(b *explain.Bypass) explain.Reason {
 	case !q.Covered():
 		return q.withoutRules()
 	case q.neverCaptured():
-		return explain.Final(fmt.Sprintf("the proxy takes tcp, and of udp only outbound DNS (port %d)", dnsPort), "")
+		return explain.Final(fmt.Sprintf("the proxy takes only tcp and outbound DNS (udp to port %d)", dnsPort), "")
 	case q.Decided:
 		return q.exempt()
 	case q.isWanted() && !q.ReachesOwn():
@@ -34,7 +34,7 @@ func (Policy) Reason(b *explain.Bypass) explain.Reason {
 type inquiry struct{ *explain.Bypass }
 
 func (q inquiry) withoutRules() explain.Reason {
-	why := fmt.Sprintf("there are no rules of meshtables for %s", q.Packet.Family())
+	why := fmt.Sprintf("meshtables has no rules for %s", q.Packet.Family())
 	if q.Packet.Family() == iptables.IPv6 {
 		return explain.Reason{Why: why, Change: "apply them with --ipv6=on"}
 	}
@@ -47,7 +47,7 @@ func (q inquiry) neverCaptured() bool {
 	return p.Protocol != iptables.TCP && !dns
 }
 
-// isWanted reports whether an option has rules that should at least look at the packet.
+// isWanted reports whether an option has rules that the packet should reach.
 func (q inquiry) isWanted() bool {
 	switch {
 	case q.Packet.Hook == iptables.Prerouting:
@@ -58,14 +58,14 @@ func (q inquiry) isWanted() bool {
 	return true
 }
 
-// notInbound is about a connection that no inbound rule takes.
+// notInbound is about a connection that no inbound rule captures.
 func (q inquiry) notInbound() explain.Reason {
 	p := q.Packet
 	ports := q.Given("--included-ports")
 	switch {
 	case len(ports) == 0:
 		return explain.Reason{Why: "no inbound port is captured: --included-ports is empty",
-			Change: fmt.Sprintf("add %d to --included-ports, or make it *", p.DestinationPort)}
+			Change: fmt.Sprintf("add %d to --included-ports, or set it to *", p.DestinationPort)}
 	case !q.isListed("--included-ports"):
 		return explain.Reason{Why: fmt.Sprintf("port %d is not in --included-ports=%s", p.DestinationPort, strings.Join(ports, ",")),
 			Change: fmt.Sprintf("add %d to --included-ports", p.DestinationPort)}
@@ -75,13 +75,13 @@ func (q inquiry) notInbound() explain.Reason {
 	return q.Altered("--included-ports")
 }
 
-// notDNS is about a query to a name server that is none of those captured.
+// notDNS is about a query to a name server that is not captured.
 func (q inquiry) notDNS() explain.Reason {
 	p := q.Packet
 	if !q.capturesDNS() {
-		// Which servers resolv.conf names, the rules do not tell.
-		return explain.Reason{Why: "DNS is not captured: --redirect-dns is not given",
-			Change: fmt.Sprintf("give --redirect-dns, and --capture-all-dns too unless resolv.conf names %s", p.Destination)}
+		// The rules do not say which servers resolv.conf names.
+		return explain.Reason{Why: "DNS is not captured: --redirect-dns is not set",
+			Change: fmt.Sprintf("set --redirect-dns, and --capture-all-dns too unless resolv.conf names %s", p.Destination)}
 	}
 	servers := slices.DeleteFunc(q.Given("--redirect-dns"), func(v string) bool { return v == "" })
 	switch {
@@ -91,10 +91,10 @@ func (q inquiry) notDNS() explain.Reason {
 		return q.Altered("--redirect-dns")
 	case len(servers) == 0:
 		return explain.Reason{Why: fmt.Sprintf("resolv.conf names no %s server", p.Family()),
-			Change: "ask a server that resolv.conf names, or give --capture-all-dns"}
+			Change: "query a server that resolv.conf names, or set --capture-all-dns"}
 	}
 	return explain.Reason{Why: fmt.Sprintf("name server %s is not in resolv.conf, which has %s (--redirect-dns)", p.Destination, strings.Join(servers, ", ")),
-		Change: fmt.Sprintf("ask %s, name %s in resolv.conf and apply again, or give --capture-all-dns", servers[0], p.Destination)}
+		Change: fmt.Sprintf("query %s, or add %s to resolv.conf and apply again, or set --capture-all-dns", servers[0], p.Destination)}
 }
 
 func (q inquiry) capturesDNS() bool {
@@ -116,13 +116,12 @@ func (q inquiry) notOutbound() explain.Reason {
 func (q inquiry) notIncluded() string {
 	why := fmt.Sprintf("destination %s is not in --included-cidrs=%s", q.Packet.Destination, strings.Join(q.Given("--included-cidrs"), ","))
 	if ports := q.Given("--included-outbound-ports"); len(ports) > 0 {
-		why += fmt.Sprintf(" and port %d not in --included-outbound-ports=%s", q.Packet.DestinationPort, strings.Join(ports, ","))
+		why += fmt.Sprintf(" and port %d is not in --included-outbound-ports=%s", q.Packet.DestinationPort, strings.Join(ports, ","))
 	}
 	return why
 }
 
-// isListed reports whether an option that lists ports or destinations, as given, has the
-// packet's.
+// isListed reports whether an option that lists ports or destinations has the packet's.
 func (q inquiry) isListed(option string) bool {
 	return slices.ContainsFunc(q.Given(option), func(item string) bool {
 		ports, err := iptables.ParsePortRange(item)

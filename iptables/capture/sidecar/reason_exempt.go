@@ -11,8 +11,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/explain"
 )
 
-// exempt tells why the rule of a step lets the packet go, by the option that the
-// rule comes from.
+// exempt says why the rule of a step exempts the packet, by the option behind the rule.
 func (q inquiry) exempt() explain.Reason {
 	p, o := q.Packet, q.item()
 	takeOut := func(what, item string) explain.Reason {
@@ -38,7 +37,7 @@ func (q inquiry) exempt() explain.Reason {
 	case "--tunnel-port":
 		return explain.Final(fmt.Sprintf("port %d is the proxy's own, for tunnelled connections (%s)", p.DestinationPort, o), "")
 	case "--tproxy-mark":
-		return explain.Final(fmt.Sprintf("mark %#x is that of connections which the proxy has already (%s)", p.Mark, o), "")
+		return explain.Final(fmt.Sprintf("mark %#x means that the proxy has this connection already (%s)", p.Mark, o), "")
 	case "--virtual-interfaces":
 		return q.ofVirtualMachine()
 	case "--loopback-cidr":
@@ -49,36 +48,36 @@ func (q inquiry) exempt() explain.Reason {
 	return q.Foreign()
 }
 
-// builtIn is about the exemptions that no option makes.
+// builtIn is about exemptions that do not come from an option.
 func (q inquiry) builtIn() explain.Reason {
 	p := q.Packet
 	switch {
 	case q.Step.Rule.Source != (iptables.Address{}):
-		return explain.Final(fmt.Sprintf("%s is where the proxy connects to the application from: captured, it would go round in circles", p.Source), "")
+		return explain.Final(fmt.Sprintf("the proxy connects to the application from %s: capturing that would make a loop", p.Source), "")
 	case p.Hook == iptables.Prerouting:
-		return explain.Final("what comes in by lo is a connection from the pod to itself, which is not captured unless the proxy makes it to the pod's own address", "")
+		return explain.Final("what comes in by lo is from the pod itself: it is not captured, unless the proxy sends it to the pod's own address", "")
 	}
 	return explain.Final(fmt.Sprintf("destination %s is the pod itself", p.Destination), "")
 }
 
-// proxyTraffic is about the rules around the proxy's user or group: those that
-// let go whatever it sends, and those that leave lo to everybody else.
+// proxyTraffic is about the rules that name the proxy's user or group: those that exempt
+// what it sends, and those that exempt everybody else on lo.
 func (q inquiry) proxyTraffic() explain.Reason {
 	p, o := q.Packet, q.item()
 	if q.Step.Rule.Out != (iptables.Interface{}) {
-		return explain.Final(fmt.Sprintf("connections from the pod to itself are not captured, unless the proxy (%s) makes them to the pod's own address", o),
-			"connect by the address of a service")
+		return explain.Final(fmt.Sprintf("connections from the pod to itself are not captured, unless the proxy (%s) opens them to the pod's own address", o),
+			"connect to the address of a service")
 	}
 	who, id := "user", p.Owner.UID
 	if o.Option == "--proxy-gid" {
 		who, id = "group", p.Owner.GID
 	}
-	return explain.Final(fmt.Sprintf("%s %d is the proxy's (%s): captured, its traffic would go round in circles", who, id, o),
+	return explain.Final(fmt.Sprintf("%s %d is the proxy's (%s): capturing its traffic would make a loop", who, id, o),
 		"if this is not the proxy, run it as another "+who)
 }
 
-// ofVirtualMachine is about what a virtual machine behind the pod sends: it counts
-// as outbound only.
+// ofVirtualMachine is about what a virtual machine behind the pod sends. It counts as
+// outbound only.
 func (q inquiry) ofVirtualMachine() explain.Reason {
 	p, o := q.Packet, q.item()
 	if slices.Contains(q.Given("--included-cidrs"), "*") {
@@ -89,14 +88,13 @@ func (q inquiry) ofVirtualMachine() explain.Reason {
 		Change: fmt.Sprintf("add %s to --included-cidrs", p.Destination)}
 }
 
-// item returns the origin of the rule that let the packet go, with those items of a list
-// that the packet is one of.
+// item returns the origin of the rule that exempts the packet, with the items of its list
+// that match the packet.
 func (q inquiry) item() iptables.Origin {
 	return q.Item(func(item string) bool { return isOneOf(q.Step.Rule.Origin.Option, item, q.Packet) })
 }
 
-// isOneOf reports whether what a packet has is one of those that an item of an
-// option's list stands for.
+// isOneOf reports whether an item of an option's list covers the packet.
 func isOneOf(option, word string, p *iptables.Packet) bool {
 	switch option {
 	case "--excluded-ports", "--excluded-outbound-ports":
@@ -109,7 +107,7 @@ func isOneOf(option, word string, p *iptables.Packet) bool {
 	case "--excluded-interfaces", "--virtual-interfaces":
 		return word != "" && iptables.Interface{Name: word}.MetBy(p.In+p.Out)
 	case "--excluded-uids":
-		// Who comes last, after protocol and ports, which the rule is about.
+		// The user comes last, after protocol and ports, which the rule matches.
 		first, last, isRange := strings.Cut(word[strings.LastIndex(word, ":")+1:], "-")
 		if !isRange {
 			last = first

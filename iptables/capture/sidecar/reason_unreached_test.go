@@ -32,10 +32,10 @@ func TestReasonsOfUnreachedRules(t *testing.T) {
 		return func(rs *iptables.Ruleset) { rs.Table(iptables.IPv4, iptables.Nat).Chain(chain).Rules = nil }
 	}
 	nothing := func(hook string) string {
-		return fmt.Sprintf("nothing in %s leads it to the rules of meshtables / apply again", hook)
+		return fmt.Sprintf("no rule in %s sends it to the rules of meshtables / apply again", hook)
 	}
 	altered := func(option string) string {
-		return fmt.Sprintf("somebody has changed the rules of meshtables: those of %s would capture it / apply again", option)
+		return fmt.Sprintf("somebody changed the rules of %s: as meshtables writes them, they capture it / apply again", option)
 	}
 	for name, test := range map[string]struct {
 		packet iptables.Packet
@@ -54,8 +54,8 @@ func TestReasonsOfUnreachedRules(t *testing.T) {
 		"no target, port":   {packet(), "-q 80 -i 10.1.0.0/16", emptied("ISTIO_REDIRECT"), altered("--included-outbound-ports=80")},
 		"no target in":      {inbound(), "", emptied("ISTIO_IN_REDIRECT"), altered("--included-ports=*")},
 		"no target, ports":  {inbound(), "-b 80,443", emptied("ISTIO_IN_REDIRECT"), altered("--included-ports=80,443")},
-		"nothing in":        {inbound(), "--included-ports=", withoutJump(iptables.Output), "no inbound port is captured: --included-ports is empty / add 80 to --included-ports, or make it *"},
-		"no DNS":            {query("8.8.8.8"), "", withoutJump(iptables.Output), "DNS is not captured: --redirect-dns is not given / give --redirect-dns, and --capture-all-dns too unless resolv.conf names 8.8.8.8"},
+		"nothing in":        {inbound(), "--included-ports=", withoutJump(iptables.Output), "no inbound port is captured: --included-ports is empty / add 80 to --included-ports, or set it to *"},
+		"no DNS":            {query("8.8.8.8"), "", withoutJump(iptables.Output), "DNS is not captured: --redirect-dns is not set / set --redirect-dns, and --capture-all-dns too unless resolv.conf names 8.8.8.8"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for form, of := range forms {
@@ -109,7 +109,7 @@ func TestReasonsOfForeignChains(t *testing.T) {
 		return rules
 	}
 	tcp := iptables.ProtocolMatch{Protocol: iptables.TCP}
-	const others = "rule 1 of nat OUTPUT, which is not of meshtables' making, comes first: -p tcp -g OTHER / remove that rule, or let its author exempt less"
+	const others = "foreign rule 1 of nat OUTPUT comes first: -p tcp -g OTHER / remove that rule, or have its author exempt less"
 	const ours = "destination 10.0.0.2 is not in --included-cidrs=10.1.0.0/16 / add 10.0.0.2 to --included-cidrs, or 80 to --included-outbound-ports"
 	for name, test := range map[string]struct {
 		rules iptables.Ruleset

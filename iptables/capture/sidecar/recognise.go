@@ -9,31 +9,30 @@ import (
 	"github.com/meshtables/meshtables/iptables/host"
 )
 
-// Recognised is what rules tell about the options that they come from.
+// Recognised is what rules say about the options that they come from; see
+// [capture.Recognised].
 type Recognised struct {
-	// Config has for a list that is too long to be stored with a rule one that makes
-	// the same rules.
+	// Config are the options. If a list is too long to be stored with a rule, Config has
+	// one that makes the same rules.
 	Config Config
-	// Refused are the options, such as "--proxy-uid", with whose values rules are
-	// stored that are none, in order: somebody has changed them. Config has none of
-	// these values.
+	// Refused are the options, such as "--proxy-uid", whose values in the rules are not
+	// valid: somebody changed the rules. Config has none of these values. It is sorted.
 	Refused []string
-	// Host has the name servers that are captured, and nothing else.
+	// Host has the captured name servers, and nothing else.
 	Host host.Host
-	// Rules are the given ones, foreign ones included, without our comments and
-	// with the origins of those that are as [Config.Plan] would have them in the same
-	// chain.
+	// Rules are the given rules, foreign ones included, without our comments. A rule that
+	// is as [Config.Plan] would write it, in the same chain, has its origin.
 	Rules iptables.Ruleset
-	// Complete reports whether that is all that is ours, in the same order.
+	// Complete reports whether the options make exactly our rules, in the same order.
 	Complete bool
 }
 
-// Recognise reads the options back from rules, whether this program wrote them or
-// the reference: from the origins that they were stored with, or else from what
-// they look like. What rules do not tell, because it makes none, has its default:
-// such as the routing table, and ports that are excluded from a list.
+// Recognise reads the options back from rules, whether this program or the reference
+// wrote them: from the origins stored with the rules, or else from what the rules look
+// like. Options that make no rule have their default, such as the routing table, or
+// ports excluded beside a list of included ones.
 //
-// form makes of a plan what is written, and read back, in the form of the rules.
+// form returns a plan as it reads back from the kernel, in the form of the rules.
 func Recognise(rs iptables.Ruleset, form func(plan iptables.Plan) iptables.Ruleset) Recognised {
 	rs = Ownership().ReadComments(rs)
 	var r recogniser
@@ -55,7 +54,7 @@ func Recognise(rs iptables.Ruleset, form func(plan iptables.Plan) iptables.Rules
 		includeLoopback(&found.Config)
 	}
 	if found.compare(rs, form); !found.Complete {
-		// A group of ports is stored with its ports joined. Its rules tell that there were
+		// A group of ports is stored with its ports joined. Its rules show that there were
 		// enough for groups.
 		if byShape.compare(rs, form); byShape.Complete {
 			return byShape
@@ -64,7 +63,7 @@ func Recognise(rs iptables.Ruleset, form func(plan iptables.Plan) iptables.Rules
 	return found
 }
 
-// leavesLoopback reports whether there is the rule that leaves lo to the application.
+// leavesLoopback reports whether there is a rule that exempts the application on lo.
 func leavesLoopback(rs iptables.Ruleset) bool {
 	return slices.ContainsFunc(rs.Tables, func(t iptables.Table) bool {
 		c := t.Chain(chainOutput)
@@ -74,8 +73,8 @@ func leavesLoopback(rs iptables.Ruleset) bool {
 	})
 }
 
-// includeLoopback lists a part of loopback apart, where one prefix that was found has it
-// and more: there must have been one, and a long list is stored joined.
+// includeLoopback adds a part of loopback to the list if only a larger prefix contains
+// it: the list must have had one, and a long list is stored joined.
 func includeLoopback(cfg *Config) {
 	if includesLoopback(*cfg) {
 		return
@@ -89,7 +88,7 @@ func includeLoopback(cfg *Config) {
 	}
 }
 
-// compare compares the rules with those that the options found make.
+// compare compares the rules with the ones that the options found would make.
 func (found *Recognised) compare(rs iptables.Ruleset, form func(iptables.Plan) iptables.Ruleset) {
 	planned := form(found.Config.Plan(found.Host).Rules)
 	own, plannedOwn := Ownership().Of(rs), Ownership().Of(planned)
@@ -97,10 +96,10 @@ func (found *Recognised) compare(rs iptables.Ruleset, form func(iptables.Plan) i
 	found.Rules = withOrigins(rs, &planned)
 }
 
-// withOrigins returns the rules with the origins of those planned for the same
-// chain: of equal ones the first has the origin of the first, and so on; those
-// that are too many have the origin of the last. A rule that was stored with another
-// option keeps that, and so does what is not planned.
+// withOrigins returns the rules with the origins of the rules planned for the same
+// chain. Of equal rules the first gets the origin of the first, and so on; extra ones
+// get the origin of the last. A rule that was stored with another option keeps it, and
+// so does a rule that is not planned.
 func withOrigins(rs iptables.Ruleset, planned *iptables.Ruleset) iptables.Ruleset {
 	result := rs
 	result.Tables = nil
@@ -160,8 +159,7 @@ type recogniser struct {
 	dns, allDNS, dropInvalid                      bool
 }
 
-// merge adds what the other family says. Whatever is not about addresses both say
-// alike.
+// merge adds what the other family says. Both say the same, except about addresses.
 func (r *recogniser) merge(other recogniser) {
 	if len(r.families) == 0 {
 		*r = other
@@ -210,8 +208,8 @@ func (r *recogniser) config() Config {
 	return c
 }
 
-// cidrSelection takes every address of each family, and nothing else, for "*": the
-// rules are the same.
+// cidrSelection returns "*" if the list is every address of each family: the rules are
+// the same.
 func (r *recogniser) cidrSelection() config.CIDRSelection {
 	isWhole := func(f iptables.Family) bool { return slices.Contains(r.includedCIDRs, everyAddress(f)) }
 	some := func(f iptables.Family) bool { return !isWhole(f) }
@@ -227,8 +225,8 @@ func setPort(to *uint16, port uint16) {
 	}
 }
 
-// nameServers returns the captured ones. DNS that is captured without any has
-// one of a family that has no rules.
+// nameServers returns the captured name servers. If DNS is captured but no server is, it
+// returns one of a family without rules.
 func (r *recogniser) nameServers() []netip.Addr {
 	if r.dns && !r.allDNS && len(r.servers) == 0 {
 		return []netip.Addr{netip.IPv6Unspecified()}

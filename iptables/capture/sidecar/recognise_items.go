@@ -7,10 +7,10 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// itemsOf returns the items of a rule's option that make up an interval of the values
-// that the rule names. The list given may have been another, of more items, but these
-// make the same rules: a set has what touches as one interval, and options take neither
-// ranges of addresses nor, but one, of ids.
+// itemsOf returns items of a rule's option that make up an interval of the values that
+// the rule names. The user may have given more items, but these make the same rules: in
+// a set, neighbours are one interval. Options take no ranges of addresses, and only one
+// takes ranges of ids.
 func itemsOf(r *iptables.Rule, i iptables.Interval) []string {
 	field := listedField(r)
 	switch field {
@@ -24,8 +24,8 @@ func itemsOf(r *iptables.Rule, i iptables.Interval) []string {
 	return []string{i.Text(field)}
 }
 
-// maxIDs bounds how many neighbours are taken for so many items. Nobody lists more one by
-// one, and an interval that somebody has changed can have all ids there are.
+// maxIDs bounds how many ids of an interval count as items. Nobody lists more one by one,
+// and an interval that somebody changed can have all ids.
 const maxIDs = 1 << 17
 
 func idsOf(i iptables.Interval) (ids []string, ok bool) {

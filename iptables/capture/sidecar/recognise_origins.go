@@ -12,9 +12,9 @@ import (
 // origins holds the values of options, in order, as rules were stored with them.
 type origins map[string][]string
 
-// originsOf collects them. It is ok if any rule has one: those that have none were then
-// added by somebody else. Of a list that several tables have rules of, nat has them all,
-// so its order is that of the list.
+// originsOf collects them. ok is true if any rule has one; then the rules without one were
+// added by somebody else. If several tables have rules of a list, nat has them all, so its
+// order is the order of the list.
 func originsOf(rs iptables.Ruleset) (o origins, ok bool) {
 	o = make(origins)
 	known := make(map[iptables.Origin]bool)
@@ -48,7 +48,7 @@ func natFirst(a, b iptables.Table) int {
 	return 0
 }
 
-// add adds the values of a rule's option but those that other rules have told.
+// add adds the values of a rule's option, except those known from other rules.
 func (o origins) add(r *iptables.Rule, f iptables.Family, known map[iptables.Origin]bool) {
 	option := r.Origin.Option
 	values := slices.DeleteFunc(slices.Concat(valuesOf(r), unlistedPrefix(r, f)), func(v string) bool {
@@ -60,9 +60,9 @@ func (o origins) add(r *iptables.Rule, f iptables.Family, known map[iptables.Ori
 	o[option] = append(o[option], values...)
 }
 
-// valuesOf returns the items of an option's value. Those of a list that was too
-// long to be stored are taken from the rule itself, be they in one condition or, as
-// included groups, in one each: those of them that are neighbours are one interval there.
+// valuesOf returns the items of an option's value. If the list was too long to be stored,
+// they come from the rule's conditions: from one, or for included groups from one each.
+// There, neighbours are one interval.
 func valuesOf(r *iptables.Rule) []string {
 	if r.Origin.Value != "" && !r.Origin.IsShortened() {
 		return strings.Split(r.Origin.Value, ",")
@@ -77,10 +77,9 @@ func valuesOf(r *iptables.Rule) []string {
 	return values
 }
 
-// unlistedPrefix returns the prefix of a family that a rule stands for and that its
-// origin does not list: every address, which makes a rule without one. The list was
-// too long to be stored, or the rule is one for both families and was stored with
-// the list of the other.
+// unlistedPrefix returns every address of a family, if the rule matches that and its
+// origin does not list it: such a rule has no address. The list was too long to be
+// stored, or the rule is for both families and was stored with the list of the other.
 func unlistedPrefix(r *iptables.Rule, f iptables.Family) []string {
 	field := listedField(r)
 	if r.Address(field) == nil || r.Origin.Value == "*" || len(r.Named(field)) > 0 {
@@ -116,9 +115,9 @@ func listedField(r *iptables.Rule) iptables.SetField {
 	return iptables.DestinationPort
 }
 
-// config returns the options. What no rule comes from is as in the one that the
-// rules look like, or empty if it is a list. So is what is no value of its option: those
-// options are refused, in order.
+// config returns the options. An option without rules is as in c, which the rules look
+// like, or empty if it is a list. So is an option whose value is not valid; refused has
+// these options, sorted.
 func (o origins) config(c Config) (_ Config, refused []string) {
 	c.IncludedPorts, c.ExcludedPorts = config.PortSelection{}, nil
 	c.IncludedOutboundPorts, c.ExcludedOutboundPorts = nil, nil
@@ -148,7 +147,7 @@ func (o origins) config(c Config) (_ Config, refused []string) {
 	return c, refused
 }
 
-// nameServers returns the captured ones, as recogniser.nameServers does.
+// nameServers returns the captured name servers, as recogniser.nameServers does.
 func (o origins) nameServers() []netip.Addr {
 	values, dns := o["--redirect-dns"]
 	if _, all := o["--capture-all-dns"]; !dns || all {

@@ -8,9 +8,8 @@ import (
 	"github.com/meshtables/meshtables/iptables/form"
 )
 
-// family reads the rules of one family, by the names and the shapes that the
-// planner gives them. Rules in built-in chains that are no jumps are nobody's but
-// their author's.
+// family reads the rules of one family, by the names and shapes that the planner gives
+// them. In built-in chains, rules that are not jumps are foreign.
 func (r *recogniser) family(rs *iptables.Ruleset, f iptables.Family) {
 	rules := func(table, chain string) []iptables.Rule {
 		if t := rs.Table(f, table); t != nil {
@@ -31,7 +30,7 @@ func (r *recogniser) family(rs *iptables.Ruleset, f iptables.Family) {
 	r.mangle(slices.Concat(rules(iptables.Mangle, iptables.Prerouting), rules(iptables.Mangle, chainPrerouting),
 		rules(iptables.Mangle, chainTProxy)))
 	if inbound := rules(iptables.Nat, chainInbound); len(inbound) > 0 {
-		// The first exempts the tunnel's port, which outbound has told already.
+		// The first exempts the tunnel's port, which is known from outbound.
 		r.inbound(f, inbound[1:])
 	}
 	r.inbound(f, rules(iptables.Mangle, chainInbound))
@@ -46,8 +45,8 @@ func (r *recogniser) redirects(rules []iptables.Rule, port *uint16) {
 	}
 }
 
-// outbound reads ISTIO_OUTPUT of nat. The proxy's users and groups are told from
-// excluded ones by the rule that lets their connections come in again, one for each.
+// outbound reads ISTIO_OUTPUT of nat. Each of the proxy's users and groups has a rule that
+// lets its connections come in again; excluded ones have none.
 func (r *recogniser) outbound(f iptables.Family, rules []iptables.Rule) {
 	proxy := make(map[iptables.Owner]int)
 	loopback := false
@@ -89,7 +88,7 @@ func (r *recogniser) outbound(f iptables.Family, rules []iptables.Rule) {
 	}
 }
 
-// owner reads a rule that lets the traffic of somebody go. The proxy's rule comes
+// owner reads a rule that exempts a user's or a group's traffic. The proxy's rule comes
 // before one that excludes the same user or group.
 func (r *recogniser) owner(o iptables.Owner, rule iptables.Rule, proxy bool) {
 	uid, gid := o.UID.First, o.GID.First
@@ -107,7 +106,7 @@ func (r *recogniser) owner(o iptables.Owner, rule iptables.Rule, proxy bool) {
 	}
 }
 
-// excludedUser reads a rule of --excluded-uids; ports without a protocol have two.
+// excludedUser reads a rule of --excluded-uids. Ports without a protocol have two rules.
 func (r *recogniser) excludedUser(o iptables.Owner, rule iptables.Rule) {
 	port, _ := destinationPort(rule)
 	t := UserTraffic{Protocol: rule.Protocol.Protocol, Ports: port, First: o.UID.First, Last: o.UID.Last}
@@ -122,8 +121,8 @@ func (r *recogniser) excludedUser(o iptables.Owner, rule iptables.Rule) {
 	r.excludedUIDs = append(r.excludedUIDs, t)
 }
 
-// inbound reads ISTIO_INBOUND of nat, after the tunnel's rule, or of mangle:
-// clients and ports that are let go, and ports, or all, that are taken.
+// inbound reads ISTIO_INBOUND of nat, after the tunnel's rule, or of mangle: clients and
+// ports that are exempt, and ports that are captured, or all.
 func (r *recogniser) inbound(f iptables.Family, rules []iptables.Rule) {
 	anyClient := iptables.Rule{Protocol: iptables.ProtocolMatch{Protocol: iptables.TCP}, Target: iptables.Return}
 	for _, rule := range rules {
@@ -162,8 +161,8 @@ func (r *recogniser) mangle(rules []iptables.Rule) {
 	}
 }
 
-// dnsRules reads ISTIO_OUTPUT_DNS of raw, which is there wherever DNS is
-// captured, and that of nat.
+// dnsRules reads ISTIO_OUTPUT_DNS of raw, which exists whenever DNS is captured, and that
+// of nat.
 func (r *recogniser) dnsRules(raw, nat []iptables.Rule) {
 	r.dns = r.dns || len(raw) > 0
 	for _, rule := range raw {
@@ -182,9 +181,8 @@ func (r *recogniser) dnsRules(raw, nat []iptables.Rule) {
 	}
 }
 
-// interfaces reads ISTIO_PREROUTING of nat, once the excluded interfaces are known:
-// before the jump to what is captured inbound they come after those of virtual
-// machines, which may be the same.
+// interfaces reads ISTIO_PREROUTING of nat, once the excluded interfaces are known: before
+// the jump to ISTIO_INBOUND, they follow those of virtual machines, which may be the same.
 func (r *recogniser) interfaces(rules []iptables.Rule) {
 	for _, rule := range rules {
 		if rule.Target == iptables.Return {
@@ -196,8 +194,8 @@ func (r *recogniser) interfaces(rules []iptables.Rule) {
 	}
 }
 
-// listedPrefix returns the prefix of a list that makes a rule with that condition. A
-// prefix of length 0 makes one without.
+// listedPrefix returns the prefix that makes a rule with this condition. A prefix of
+// length 0 makes a rule without one.
 func listedPrefix(a iptables.Address, f iptables.Family) netip.Prefix {
 	if a == (iptables.Address{}) {
 		return everyAddress(f)
@@ -216,8 +214,8 @@ func destinationPort(r iptables.Rule) (iptables.PortRange, bool) {
 	return iptables.PortRange{}, false
 }
 
-// exceptedPort returns the port to which a rule about the proxy's way back in does not
-// apply: the tunnel's. That of DNS may be another.
+// exceptedPort returns the port that a rule about the proxy's way back in leaves out: the
+// tunnel's. It may leave out the DNS port too.
 func exceptedPort(r iptables.Rule) uint16 {
 	values, _, _ := r.Values(iptables.DestinationPort)
 	for _, v := range values {

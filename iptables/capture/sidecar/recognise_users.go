@@ -6,20 +6,20 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// isTwin reports whether a rule is the second one for items that have two: of ports without
-// a protocol.
+// isTwin reports whether a rule is the second of two for the same items: ports without a
+// protocol have two.
 func isTwin(r *iptables.Rule) bool {
 	return r.Protocol.Protocol == iptables.UDP && !hasProtocol(r)
 }
 
-// hasProtocol reports whether the items that a rule is about name its protocol.
+// hasProtocol reports whether the items of a rule name its protocol.
 func hasProtocol(r *iptables.Rule) bool {
 	return strings.HasPrefix(r.Origin.Value, string(r.Protocol.Protocol)+":")
 }
 
-// excludedUsersOf undoes userRun for a rule of which not all items were stored: it returns
-// items that make the same rule again. There are two at least, which tell whether it is
-// about a list of users or of ports: one that came alone could be of the next run.
+// excludedUsersOf undoes userRun for a rule whose items were not all stored: it returns
+// items that make the same rule again. It returns at least two, which show whether the
+// list is of users or of ports: one alone could belong to the next run.
 func excludedUsersOf(r *iptables.Rule) []UserTraffic {
 	t := UserTraffic{Protocol: r.Protocol.Protocol}
 	listed := r.Origin.Items()
@@ -28,7 +28,7 @@ func excludedUsersOf(r *iptables.Rule) []UserTraffic {
 	}
 	users, ports := r.Named(iptables.OwnerUID), r.Named(iptables.DestinationPort)
 	if len(users) == 0 {
-		// Somebody has changed it.
+		// Somebody changed it.
 		return nil
 	}
 	var items []UserTraffic
@@ -57,7 +57,7 @@ func excludedUsersOf(r *iptables.Rule) []UserTraffic {
 // trafficOf returns an item without its users.
 func trafficOf(item string) string { return item[:strings.LastIndex(item, ":")+1] }
 
-// atLeastTwo parts a list of one interval of several values.
+// atLeastTwo splits a list of one interval of several values.
 func atLeastTwo(list []iptables.Interval) []iptables.Interval {
 	if len(list) != 1 || list[0].First == list[0].Last {
 		return list

@@ -35,10 +35,10 @@ func (s *summariser) captured(port uint16, what, why string) {
 
 func (s *summariser) exempt(what, why string) { s.captured(0, what, why) }
 
-// option is an option with its value, as it would be given.
+// option returns an option with its value, as a user gives it.
 func (s *summariser) option(name, items string) string { return "--" + name + "=" + s.short(items) }
 
-// exemptList adds a line where a list has items; what is about the items.
+// exemptList adds a line if a list has items. what is the format for them.
 func (s *summariser) exemptList(what, name, items string) {
 	if items != "" {
 		s.exempt(fmt.Sprintf(what, s.words(items)), s.option(name, items))
@@ -164,8 +164,8 @@ func (s *summariser) proxy() {
 	s.exempt(fmt.Sprintf("from %s to the pod itself", s.passthrough()), "the proxy's connections to the application")
 	self := fmt.Sprintf("user %s or group %s", s.words(uids), s.words(gids))
 	if c.Mode == ModeRedirect && !includesLoopback(c) {
-		// The rule that leaves lo to anyone but the first user comes before
-		// those of the others.
+		// The rule that exempts anyone but the first user on lo comes before
+		// those of the other users.
 		self = fmt.Sprintf("user %d", c.ProxyUIDs[0])
 	}
 	s.captured(c.InboundPort, fmt.Sprintf("tcp by %s to the pod's own address", self), who)
@@ -175,8 +175,8 @@ func (s *summariser) proxy() {
 	s.exempt(fmt.Sprintf("by user %s or group %s", s.words(uids), s.words(gids)), "the proxy's: "+who)
 }
 
-// passthrough returns where the proxy connects to the application from, in the
-// families that are captured.
+// passthrough returns the addresses from which the proxy connects to the application, in
+// the captured families.
 func (s *summariser) passthrough() string {
 	addresses := make([]string, len(s.families))
 	for i, f := range s.families {
@@ -185,7 +185,7 @@ func (s *summariser) passthrough() string {
 	return strings.Join(addresses, " or ")
 }
 
-// excludedUsers adds a line for each run of users whose traffic of one kind is exempt.
+// excludedUsers adds a line for each run of users with the same kind of traffic.
 func (s *summariser) excludedUsers() {
 	all := s.cfg.ExcludedUIDs
 	for len(all) > 0 {
@@ -201,8 +201,7 @@ func (s *summariser) excludedUsers() {
 	}
 }
 
-// trafficWords returns which traffic it is, such as "udp to port 53 ", or nothing for
-// all.
+// trafficWords returns the kind of traffic, such as "udp to port 53 ", or "" for all.
 func trafficWords(t UserTraffic) string {
 	switch {
 	case t.Ports != (iptables.PortRange{}):

@@ -6,12 +6,12 @@ import (
 )
 
 // outboundMark is on packets that the proxy sends to the pod's own address over
-// loopback. They have to come in again, unlike everything else on loopback. The
-// reference has it as a constant.
+// loopback. They have to come in again, unlike everything else on loopback. It is a
+// constant in the reference.
 const outboundMark = 1338
 
-// tproxy writes mangle: inbound packets go to the proxy with both their
-// addresses, by a mark that routing delivers locally.
+// tproxy writes mangle: inbound packets go to the proxy with both addresses unchanged.
+// They get a mark, which routing delivers locally.
 func (p *planner) tproxy(mangle *iptables.PlannedTable) {
 	if p.cfg.Mode != ModeTProxy {
 		return
@@ -31,8 +31,7 @@ func (p *planner) tproxyPrerouting(mangle *iptables.PlannedTable) {
 	if capturesInbound(p.cfg) {
 		mangle.Append(chainPrerouting, p.inboundJump())
 	}
-	// The mark is kept with the connection, for the answers' sake: see
-	// tproxyOutput.
+	// The connection keeps the mark for the answers; see tproxyOutput.
 	mangle.Append(chainPrerouting, capture.Because("kept for the answers of the application", why.Rule(
 		iptables.SaveMark{PacketMask: iptables.FullMask, ConnectionMask: iptables.FullMask},
 		capture.Protocol(iptables.TCP), capture.Mark(p.cfg.TProxyMark))))
@@ -68,15 +67,15 @@ func (p *planner) tproxyInbound(mangle *iptables.PlannedTable) {
 	mangle.Append(chainInbound, p.perFamily(func(f iptables.Family) iptables.PlannedRule {
 		return capture.BuiltIn("passthrough source").Rule(iptables.Return, capture.FromAddress(passthrough(f)), capture.In(loopbackInterface), tcp)
 	})...)
-	// Of what stays within the pod, only the proxy's connections to the pod's
-	// own address come in again.
+	// Within the pod, only the proxy's connections to the pod's own address come in
+	// again.
 	mangle.Append(chainInbound, capture.BuiltIn("loopback").Rule(iptables.Return,
 		capture.In(loopbackInterface), tcp, capture.NotMark(outboundMark)))
 
 	p.selectInbound(mangle, func(why capture.Origin, conditions ...capture.Condition) []iptables.PlannedRule {
 		return []iptables.PlannedRule{
-			// A packet of a connection that was captured belongs to a socket
-			// already and only needs the mark to get there.
+			// A packet of a captured connection has a socket already. It only needs
+			// the mark to get there.
 			capture.Because("captured already", why.Rule(iptables.Jump{Chain: chainDivert},
 				capture.All(conditions...), capture.State(iptables.StateRelated|iptables.StateEstablished))),
 			why.Rule(iptables.Jump{Chain: chainTProxy}, conditions...),
@@ -97,13 +96,13 @@ func (p *planner) tproxyTargets(mangle *iptables.PlannedTable) {
 
 func (p *planner) markOrigin() capture.Origin { return capture.From("--tproxy-mark", p.cfg.TProxyMark) }
 
-// doubled returns rules of the policy such as they can be met by packets that meet
-// another set of them too.
+// doubled returns rules of the policy that are safe for packets that meet two sets of
+// them.
 //
-// What the first set has handed to the proxy would look to the second like what the
-// proxy sends, for it has the mark: saved with a client's connection, the mark would
-// turn the answers to the client back. What the proxy sends to the application comes by
-// loopback, so as long as there are two sets, marks of nothing else are saved.
+// A packet that the first set hands to the proxy has the mark, so to the second set it
+// looks like a packet from the proxy. If the mark were saved with a client's connection,
+// answers to the client would turn back. What the proxy sends to the application comes by
+// loopback, so while there are two sets, only marks of such packets are saved.
 func doubled(rules iptables.Ruleset) iptables.Ruleset {
 	return rules.Map(func(_ *iptables.Chain, r iptables.Rule) iptables.Rule {
 		if _, saves := r.Target.(iptables.SaveMark); saves {

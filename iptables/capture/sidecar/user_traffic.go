@@ -10,17 +10,17 @@ import (
 	"github.com/meshtables/meshtables/iptables/config"
 )
 
-// UserTraffic is what users send: of one protocol, or of any where Protocol is
-// empty; to some ports, or to any where Ports is zero.
+// UserTraffic is what users send: by one protocol, or by any if Protocol is empty; to
+// some ports, or to any if Ports is zero.
 type UserTraffic struct {
 	Protocol iptables.Protocol
 	Ports    iptables.PortRange
-	// First and Last make an inclusive range of user ids.
+	// First and Last are an inclusive range of user ids.
 	First, Last uint32
 }
 
-// userTraffic is a list of users, each with a protocol and ports before it or not:
-// "1000", "udp:1000", "53:1000", "udp:53:1000", "tcp:8000-8010:1000-1005".
+// userTraffic is a list of users, each with an optional protocol and optional ports before
+// it: "1000", "udp:1000", "53:1000", "udp:53:1000", "tcp:8000-8010:1000-1005".
 func userTraffic(target *[]UserTraffic, find config.Lookup) pflag.Value {
 	return config.List[UserTraffic]{
 		Target: target,

@@ -5,11 +5,11 @@ import (
 	"github.com/meshtables/meshtables/iptables/capture"
 )
 
-// optionExcludedUIDs is the one whose items are about two fields.
+// optionExcludedUIDs is the option whose items are about two fields.
 const optionExcludedUIDs = "--excluded-uids"
 
-// excludedUsers lets traffic of applications go that have to do without the proxy.
-// Their DNS queries are exempt with the rest, or alone, by protocol and port.
+// excludedUsers exempts traffic of applications that must not use the proxy. Their DNS
+// queries are exempt with the rest, or alone, by protocol and port.
 func (p *planner) excludedUsers(nat *iptables.PlannedTable) {
 	why := capture.FromList(optionExcludedUIDs)
 	for all := p.cfg.ExcludedUIDs; len(all) > 0; {
@@ -24,8 +24,8 @@ func (p *planner) excludedUsers(nat *iptables.PlannedTable) {
 }
 
 // userRun returns how many items at the beginning of a list make one list of users, or of
-// ports, and what matches that list for a protocol: items that are alike but for their
-// users, or else but for their ports.
+// ports, and a condition that matches that list for a protocol. The items differ in their
+// users only, or else in their ports only.
 func userRun(all []UserTraffic) (n int, of func(iptables.Protocol) capture.Condition) {
 	first := all[0]
 	same := func(is func(a, b UserTraffic) bool) {
@@ -43,12 +43,13 @@ func userRun(all []UserTraffic) (n int, of func(iptables.Protocol) capture.Condi
 
 func sameTraffic(a, b UserTraffic) bool { return a.Protocol == b.Protocol && a.Ports == b.Ports }
 
-// sameUsers reports whether items are about the same users, and both about ports.
+// sameUsers reports whether two items have the same users, and both have ports.
 func sameUsers(a, b UserTraffic) bool {
 	return a.Protocol == b.Protocol && a.First == b.First && a.Last == b.Last && a.Ports != (iptables.PortRange{})
 }
 
-// protocolsOf returns the protocols that an item has rules for. Ports are those of one.
+// protocolsOf returns the protocols that an item has rules for. A rule about ports is for
+// one protocol.
 func protocolsOf(t UserTraffic) []iptables.Protocol {
 	if t.Protocol == "" && t.Ports != (iptables.PortRange{}) {
 		return []iptables.Protocol{iptables.TCP, iptables.UDP}
@@ -56,7 +57,7 @@ func protocolsOf(t UserTraffic) []iptables.Protocol {
 	return []iptables.Protocol{t.Protocol}
 }
 
-// usersOf matches the users of items whose traffic is that of t.
+// usersOf matches the users of items that have the traffic of t.
 func usersOf(t UserTraffic, proto iptables.Protocol, items []UserTraffic) capture.Condition {
 	users := capture.Match(userList(items))
 	if t.Ports != (iptables.PortRange{}) {
@@ -73,7 +74,7 @@ func userInterval(t UserTraffic) iptables.Interval {
 	return iptables.IDInterval(t.First, t.Last)
 }
 
-// portsOf matches the ports of items whose users are those of t.
+// portsOf matches the ports of items that have the users of t.
 func portsOf(t UserTraffic, proto iptables.Protocol, items []UserTraffic) capture.Condition {
 	toPorts := func(t UserTraffic) iptables.Interval { return iptables.PortInterval(t.Ports) }
 	list := iptables.List{Field: iptables.DestinationPort, Given: capture.Intervals(items, toPorts), Names: texts(items, UserTraffic.String)}

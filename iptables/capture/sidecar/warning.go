@@ -8,8 +8,8 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// warn tells of each value that was given but changes nothing, and of each that is likely
-// a mistake. Defaults warn of nothing.
+// warn warns of each given value that changes nothing, and of each that is likely a
+// mistake. Defaults give no warning.
 func (r *reading) warn() {
 	r.warnSelections()
 	r.warnOutboundPorts()
@@ -24,10 +24,10 @@ func (r *reading) warn() {
 
 func (r *reading) warnSelections() {
 	if g := r.Given("excluded-ports"); !g.IsBlank() && !r.IncludedPorts.All {
-		r.Warn("%v has no effect beside %v", g, r.Given("included-ports"))
+		r.Warn("%v has no effect with %v", g, r.Given("included-ports"))
 	}
 	if g := r.Given("excluded-groups"); g.IsExplicit() && len(r.ExcludedGroups) > 0 && !r.IncludedGroups.All {
-		r.Warn("%v has no effect beside %v", g, r.Given("included-groups"))
+		r.Warn("%v has no effect with %v", g, r.Given("included-groups"))
 	}
 	if g := r.Given("excluded-source-cidrs"); g.IsExplicit() && len(r.ExcludedSourceCIDRs) > 0 && !r.IncludedPorts.All && len(r.IncludedPorts.Ports) == 0 {
 		r.Warn("%v has no effect: nothing inbound is captured", g)
@@ -37,7 +37,7 @@ func (r *reading) warnSelections() {
 	}
 }
 
-// leavesOutbound reports whether nothing outbound is captured, but DNS perhaps.
+// leavesOutbound reports whether nothing outbound is captured, except perhaps DNS.
 func (r *reading) leavesOutbound() bool {
 	return !r.IncludedCIDRs.All && len(r.IncludedCIDRs.CIDRs) == 0 && len(r.IncludedOutboundPorts) == 0
 }
@@ -52,17 +52,17 @@ func (r *reading) warnOutboundPorts() {
 	}
 	ofDNS := func(p iptables.PortRange) bool { return p.Contains(dnsPort) }
 	if r.leavesOutbound() && len(r.ExcludedOutboundPorts) > 0 && !(r.RedirectDNS && slices.ContainsFunc(r.ExcludedOutboundPorts, ofDNS)) {
-		// Those to the pod itself would come in again.
-		r.Warn("%v exempts connections of the proxy only: nothing else outbound is captured", exclude)
+		// The proxy's connections to the pod itself would come in again.
+		r.Warn("%v exempts only connections of the proxy: nothing else outbound is captured", exclude)
 	}
 }
 
-// warnOwners is about what is exempt by who sends it. DNS queries can be so too.
+// warnOwners is about what is exempt by its sender. That includes DNS queries.
 func (r *reading) warnOwners() {
 	for _, o := range []struct {
 		option  string
 		isGiven bool
-		// ofProxy are the items that are the proxy's.
+		// ofProxy are the items about the proxy.
 		ofProxy string
 	}{
 		{option: "included-groups", isGiven: !r.IncludedGroups.All},
@@ -90,8 +90,8 @@ func (r *reading) excludedProxyGroups() string {
 	return strings.Join(own, ",")
 }
 
-// excludedProxyUsers returns the items of --excluded-uids that are about users of the
-// proxy only.
+// excludedProxyUsers returns the items of --excluded-uids that name only users of the
+// proxy.
 func (r *reading) excludedProxyUsers() string {
 	var own []string
 	for _, t := range r.ExcludedUIDs {
@@ -149,8 +149,8 @@ func (r *reading) warnTProxy() {
 	}
 }
 
-// warnTunnel tells who moves the tunnel port that TPROXY takes what comes in by it,
-// as that of the reference does. The default is nobody's choice.
+// warnTunnel warns that TPROXY captures connections to a tunnel port that the user moved,
+// as in the reference. The default is not the user's choice.
 func (r *reading) warnTunnel() {
 	if r.Mode != ModeTProxy || r.TunnelPort == Default().TunnelPort {
 		return
@@ -161,9 +161,9 @@ func (r *reading) warnTunnel() {
 	g := r.Given("tunnel-port")
 	switch {
 	case r.IncludedPorts.All && !has(r.ExcludedPorts):
-		r.Warn("%v does not exempt what comes in by that port: the mode is %s, where --excluded-ports has to name it", g, r.Mode)
+		r.Warn("%v does not exempt connections to that port: in mode %s --excluded-ports must name it", g, r.Mode)
 	case has(r.IncludedPorts.Ports):
-		r.Warn("%v does not exempt what comes in by that port: the mode is %s, and %v has it", g, r.Mode, r.Given("included-ports"))
+		r.Warn("%v does not exempt connections to that port: the mode is %s, and %v has it", g, r.Mode, r.Given("included-ports"))
 	}
 }
 
@@ -192,8 +192,8 @@ func (r *reading) warnSamePort() {
 	}
 }
 
-// warnAnnotations finds misspelt keys. Everything below that prefix is about
-// capturing, and the API server does not check annotations.
+// warnAnnotations finds misspelt keys. Every key with that prefix is about capturing, and
+// the API server does not check annotations.
 func (r *reading) warnAnnotations() {
 	for _, g := range r.UnknownAnnotations(trafficPrefix) {
 		r.Warn("%v has no effect: there is no such annotation", g)

@@ -18,7 +18,7 @@ func warningTests() map[string]warningTest {
 	const (
 		noDNS    = " has no effect without --redirect-dns"
 		redirect = " has no effect: the mode is REDIRECT"
-		twice    = " more than once, which has no effect"
+		twice    = ", which has no effect"
 		service  = " is ignored: it is the address of a Kubernetes service"
 	)
 	return map[string]warningTest{
@@ -29,22 +29,22 @@ func warningTests() map[string]warningTest {
 			"-i", "", "-x", "", "-q", "", "-o", "", "--capture-all-dns=false"}},
 
 		"excluded ports beside a list": {args: []string{"-b", "80", "-d", "22"},
-			want: []string{`--excluded-ports "22" has no effect beside --included-ports "80"`}},
+			want: []string{`--excluded-ports "22" has no effect with --included-ports "80"`}},
 		"excluded ports beside nothing": {args: []string{"-b", ""}, env: []string{"ISTIO_LOCAL_EXCLUDE_PORTS=22"},
-			want: []string{`environment variable ISTIO_LOCAL_EXCLUDE_PORTS "22" has no effect beside --included-ports ""`}},
+			want: []string{`environment variable ISTIO_LOCAL_EXCLUDE_PORTS "22" has no effect with --included-ports ""`}},
 		"excluded ports by annotation": {
 			file: trafficPrefix + "includeInboundPorts=\"80\"\n" + trafficPrefix + `excludeInboundPorts="22"`,
-			want: []string{`annotation traffic.sidecar.istio.io/excludeInboundPorts "22" has no effect beside annotation traffic.sidecar.istio.io/includeInboundPorts "80"`}},
+			want: []string{`annotation traffic.sidecar.istio.io/excludeInboundPorts "22" has no effect with annotation traffic.sidecar.istio.io/includeInboundPorts "80"`}},
 		"default excluded ports": {args: []string{"-b", "80"}},
 		"status port":            {args: []string{"-b", "80"}, file: `status.sidecar.istio.io/port="9"`},
 		"excluded groups beside a list": {args: []string{"--included-groups=5", "--excluded-groups=6"},
-			want: []string{`--excluded-groups "6" has no effect beside --included-groups "5"`}},
+			want: []string{`--excluded-groups "6" has no effect with --included-groups "5"`}},
 		"excluded CIDRs beside nothing": {args: []string{"-i", "", "-x", "10.0.0.0/8"},
 			want: []string{`--excluded-cidrs "10.0.0.0/8" has no effect: nothing outbound is captured`}},
 		"excluded CIDRs beside ports": {args: []string{"-i", "", "-x", "10.0.0.0/8", "-q", "80"}},
 		"owners and ports beside nothing": {args: []string{"-i", "", "--excluded-uids=1000,1337", "--excluded-groups=5", "-o", "80"},
 			want: []string{
-				`--excluded-outbound-ports "80" exempts connections of the proxy only: nothing else outbound is captured`,
+				`--excluded-outbound-ports "80" exempts only connections of the proxy: nothing else outbound is captured`,
 				`--excluded-groups "5" has no effect: nothing outbound is captured`,
 				`--excluded-uids "1000,1337" has no effect: nothing outbound is captured`}},
 		"groups beside nothing": {args: []string{"-i", "", "--included-groups=5"},
@@ -52,7 +52,7 @@ func warningTests() map[string]warningTest {
 		"owners and ports beside ports": {args: []string{"-i", "", "-q", "80", "--excluded-uids=1000", "--excluded-groups=5", "-o", "90"}},
 		"owners and ports beside DNS":   {args: []string{"-i", "", "--redirect-dns", "--excluded-uids=1000", "--included-groups=5", "-o", "50-60"}},
 		"other ports beside DNS": {args: []string{"-i", "", "--redirect-dns", "-o", "80"},
-			want: []string{`--excluded-outbound-ports "80" exempts connections of the proxy only: nothing else outbound is captured`}},
+			want: []string{`--excluded-outbound-ports "80" exempts only connections of the proxy: nothing else outbound is captured`}},
 		"the proxy's own": {args: []string{"-u", "1337,1338", "-g", "5", "--excluded-uids=1000,1337,udp:53:1337-1338,1337-1339,1336-1337", "--excluded-groups=5,6"},
 			want: []string{
 				`--excluded-groups "5,6" has 5, which has no effect: the proxy's own traffic is left alone anyway`,
@@ -72,9 +72,9 @@ func warningTests() map[string]warningTest {
 		"mark and table in mode REDIRECT": {args: []string{"-t", "1337", "-r", "134"},
 			want: []string{`--tproxy-mark "1337"` + redirect, `--tproxy-table "134"` + redirect}},
 		"tunnel port in mode TPROXY": {args: []string{"-m", "TPROXY", "-e", "15009"},
-			want: []string{`--tunnel-port "15009" does not exempt what comes in by that port: the mode is TPROXY, where --excluded-ports has to name it`}},
+			want: []string{`--tunnel-port "15009" does not exempt connections to that port: in mode TPROXY --excluded-ports must name it`}},
 		"listed tunnel port in mode TPROXY": {args: []string{"-m", "TPROXY", "-b", "80,15000-15010"}, env: []string{"INBOUND_TUNNEL_PORT=15009"},
-			want: []string{`environment variable INBOUND_TUNNEL_PORT "15009" does not exempt what comes in by that port: the mode is TPROXY, and --included-ports "80,15000-15010" has it`}},
+			want: []string{`environment variable INBOUND_TUNNEL_PORT "15009" does not exempt connections to that port: the mode is TPROXY, and --included-ports "80,15000-15010" has it`}},
 		"tunnel port in mode TPROXY, excluded":   {args: []string{"-m", "TPROXY", "-e", "15009", "-d", "15020,15009"}},
 		"tunnel port in mode TPROXY, not listed": {args: []string{"-m", "TPROXY", "-e", "15009", "-b", "80"}},
 		"tunnel port in mode TPROXY, default":    {args: []string{"-m", "TPROXY", "-e", "15008"}},
@@ -88,13 +88,13 @@ func warningTests() map[string]warningTest {
 			env:  []string{"KUBE_VIRT_INTERFACES=tap0,tap1,tap0"},
 			file: trafficPrefix + `excludeInboundPorts="22,22,15020"`,
 			want: []string{
-				`--proxy-uid "1337,0,01337" has 1337` + twice,
-				`annotation traffic.sidecar.istio.io/excludeInboundPorts "22,22,15020" has 22` + twice,
-				`--excluded-outbound-ports "80,90-99,80,90:99,90-99" has 80,90:99` + twice,
-				`--included-cidrs "10.0.0.1/8,10.2.3.4/8" has 10.0.0.0/8` + twice,
-				`--excluded-uids "tcp:53:7,tcp:53:7-7" has tcp:53:7` + twice,
-				`environment variable KUBE_VIRT_INTERFACES "tap0,tap1,tap0" has tap0` + twice,
-				`--included-groups "5,5" has 5` + twice}},
+				`--proxy-uid "1337,0,01337" repeats 1337` + twice,
+				`annotation traffic.sidecar.istio.io/excludeInboundPorts "22,22,15020" repeats 22` + twice,
+				`--excluded-outbound-ports "80,90-99,80,90:99,90-99" repeats 80,90:99` + twice,
+				`--included-cidrs "10.0.0.1/8,10.2.3.4/8" repeats 10.0.0.0/8` + twice,
+				`--excluded-uids "tcp:53:7,tcp:53:7-7" repeats tcp:53:7` + twice,
+				`environment variable KUBE_VIRT_INTERFACES "tap0,tap1,tap0" repeats tap0` + twice,
+				`--included-groups "5,5" repeats 5` + twice}},
 		"items that overlap": {args: []string{"-d", "80,80-81", "-x", "10.0.0.0/8,10.0.0.0/9", "--excluded-uids=7,tcp:7"}},
 
 		"same ports": {args: []string{"-z", "15001"},
