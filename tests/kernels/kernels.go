@@ -43,7 +43,7 @@ func nfTables() []string { return []string{"nf_tables", "nft_*"} }
 func All() []Kernel {
 	const (
 		both  = "the kernel has nf_tables and the xtables extensions for it"
-		alone = "the kernel has nf_tables, and no xtables extensions are needed"
+		alone = "the kernel has nf_tables, and this form needs no xtables extensions"
 	)
 	all := []string{"iptables-nft", "nftables", "iptables-legacy", "iptables"}
 	withoutXtables := map[string]string{
@@ -65,7 +65,7 @@ func All() []Kernel {
 		},
 		{
 			Name: "6.1 without nf_tables", Suite: "bookworm", Version: "6.1.", Without: nfTables(),
-			Auto: "iptables-legacy", Because: "the first that can be used", Backends: []string{"iptables-legacy"},
+			Auto: "iptables-legacy", Because: "the first usable one", Backends: []string{"iptables-legacy"},
 			Refused: map[string]string{"iptables-nft": "nf_tables", "nftables": "nf_tables"},
 		},
 		{
