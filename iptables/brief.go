@@ -10,8 +10,8 @@ import (
 // longSet is a set of more than MaxListed values in the text of a rule.
 var longSet = regexp.MustCompile(`\{((?:[^,{}]+,){` + strconv.Itoa(MaxListed) + `})[^{}]+\}`)
 
-// Brief returns the text of a rule with the first [MaxListed] values of each [Set]; there
-// can be thousands.
+// Brief shortens each [Set] in the text of a rule to its first [MaxListed] values. A set
+// can have thousands.
 func Brief(rule string) string {
 	return longSet.ReplaceAllStringFunc(rule, func(set string) string {
 		first := longSet.FindStringSubmatch(set)[1]

@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// Comment is the match "comment": every packet meets it, and people read it.
+// Comment is the match "comment". Every packet matches it; people read it.
 type Comment struct {
 	// Text is up to [MaxComment] bytes without NUL and newline.
 	Text string
 }
 
-// MaxComment is the length in bytes of the longest comment: XT_MAX_COMMENT_LEN
+// MaxComment is the longest comment in bytes: XT_MAX_COMMENT_LEN
 // (linux/netfilter/xt_comment.h) less its NUL.
 const MaxComment = 255
 
@@ -24,7 +24,7 @@ func (m Comment) appendSave(words []string) []string {
 	return append(words, "-m", commentName, "--comment", quote(m.Text))
 }
 
-// MetBy is true.
+// MetBy returns true.
 func (Comment) MetBy(*Packet) (bool, error) { return true, nil }
 
 func parseComment(args []arg) Match {
@@ -38,7 +38,7 @@ func parseComment(args []arg) Match {
 	return m
 }
 
-// Validate returns an error for text that no comment can have.
+// Validate returns an error for text that a comment cannot have.
 func (m Comment) Validate() error {
 	if len(m.Text) > MaxComment {
 		return fmt.Errorf("the comment is longer than %d bytes", MaxComment)
@@ -61,7 +61,7 @@ func isComment(m Match) bool {
 	return ok
 }
 
-// Uncommented returns the rule without its comments: all that it means to packets.
+// Uncommented returns the rule without its comments, which packets do not see.
 func (r Rule) Uncommented() Rule {
 	if slices.ContainsFunc(r.Matches, isComment) {
 		r.Matches = slices.DeleteFunc(slices.Clone(r.Matches), isComment)
@@ -69,8 +69,8 @@ func (r Rule) Uncommented() Rule {
 	return r
 }
 
-// Commented returns the rule with its origin as its only comment, which comes
-// after all other matches. A rule without an origin has none.
+// Commented returns the rule with its origin as its only comment, after all other
+// matches. A rule without an origin gets no comment.
 func (r Rule) Commented() Rule {
 	r = r.Uncommented()
 	if r.Origin != (Origin{}) {
@@ -79,12 +79,12 @@ func (r Rule) Commented() Rule {
 	return r
 }
 
-// Commented returns the ruleset with every rule [Rule.Commented].
+// Commented applies [Rule.Commented] to every rule.
 func (rs *Ruleset) Commented() Ruleset {
 	return rs.Map(func(_ *Chain, r Rule) Rule { return r.Commented() })
 }
 
-// Uncommented returns the ruleset with every rule [Rule.Uncommented].
+// Uncommented applies [Rule.Uncommented] to every rule.
 func (rs *Ruleset) Uncommented() Ruleset {
 	return rs.Map(func(_ *Chain, r Rule) Rule { return r.Uncommented() })
 }

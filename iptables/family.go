@@ -48,8 +48,7 @@ func (f Family) Unspecified() netip.Addr {
 	return netip.IPv4Unspecified()
 }
 
-// Loopback returns the address by which a machine reaches itself: 127.0.0.1 or
-// ::1.
+// Loopback returns the loopback address: 127.0.0.1 or ::1.
 func (f Family) Loopback() netip.Addr {
 	if f == IPv6 {
 		return netip.IPv6Loopback()

@@ -14,12 +14,12 @@ type Interval struct {
 	First, Last Value
 }
 
-// Value is the value of a field as bytes in the order of the network, so that
-// values are ordered as their bytes are. Those of one field have one length: 4 or
-// 16 for addresses, 2 for ports, 4 for ids and 16 (IFNAMSIZ) for interface names.
+// Value is the value of a field as bytes in network order, so that comparing bytes
+// compares values. All values of a field have the same length: 4 or 16 for addresses, 2
+// for ports, 4 for ids and 16 (IFNAMSIZ) for interface names.
 type Value string
 
-// Next returns the value after v; there is none after the greatest.
+// Next returns the value after v. It is not ok for the greatest value.
 func (v Value) Next() (next Value, ok bool) {
 	b := []byte(v)
 	for i := len(b) - 1; i >= 0; i-- {
@@ -60,8 +60,7 @@ func IDInterval(first, last uint32) Interval {
 	}
 }
 
-// InterfaceInterval returns the names that an interface's name, which may end in
-// "+", stands for.
+// InterfaceInterval returns the interface names that match a name, which may end in "+".
 func InterfaceInterval(name string) Interval {
 	first := make([]byte, interfaceNameSize)
 	last := make([]byte, interfaceNameSize)
@@ -79,13 +78,13 @@ func InterfaceInterval(name string) Interval {
 // Contains reports whether a value lies in the interval.
 func (i Interval) Contains(v Value) bool { return i.First <= v && v <= i.Last }
 
-// touches reports whether the first value of j is the one after the last of i.
+// touches reports whether j begins right after the end of i.
 func (i Interval) touches(j Interval) bool {
 	after, ok := i.Last.Next()
 	return ok && j.First == after
 }
 
-// Prefix returns the prefix that an interval of addresses is, if it is one.
+// Prefix returns an interval of addresses as a prefix, if it is one.
 func (i Interval) Prefix() (p netip.Prefix, ok bool) {
 	first, ok := netip.AddrFromSlice([]byte(i.First))
 	if !ok || len(i.Last) != len(i.First) {
@@ -136,7 +135,7 @@ func (i Interval) IDs() (first, last uint32) {
 	return binary.BigEndian.Uint32([]byte(i.First)), binary.BigEndian.Uint32([]byte(i.Last))
 }
 
-// Interface returns the name that an interval of names stands for, if it is one.
+// Interface returns an interval of names as one name, which may end in "+", if it is one.
 func (i Interval) Interface() (name string, ok bool) {
 	name = strings.TrimRight(string(i.First), "\x00")
 	if i != InterfaceInterval(name) {
@@ -145,8 +144,8 @@ func (i Interval) Interface() (name string, ok bool) {
 	return name, i == InterfaceInterval(name)
 }
 
-// Interfaces returns an interval of names as those of the names, with and without "+",
-// that make it up: more than one where they touch. What no names make up stays whole.
+// Interfaces splits an interval of names into one interval for each name, with or without
+// "+", that it was joined from. An interval that is no union of names stays whole.
 func (i Interval) Interfaces() []Interval {
 	var all []Interval
 	for rest := i; ; {
@@ -168,8 +167,8 @@ func (i Interval) Interfaces() []Interval {
 	}
 }
 
-// Text returns an interval of values of a field as the field's option takes it, or
-// where none can, its first and last value with "-" between.
+// Text returns the interval as the field's option takes it. An interval that the option
+// cannot take is printed as "first-last".
 func (i Interval) Text(f SetField) string {
 	switch f {
 	case SourceAddress, DestinationAddress:

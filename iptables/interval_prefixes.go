@@ -2,20 +2,20 @@ package iptables
 
 import "net/netip"
 
-// Prefixes returns an interval of addresses as the fewest prefixes that make it up, in
-// order: at most two for each bit of an address. Options take no other intervals.
+// Prefixes splits an interval of addresses into the fewest prefixes, in order: at most
+// two for each bit of an address. Options take prefixes only.
 func (i Interval) Prefixes() []netip.Prefix {
 	if p, ok := i.Prefix(); ok {
 		return []netip.Prefix{p}
 	}
-	// What is no prefix crosses the middle of the longest one that has it all, and
-	// none of its prefixes does.
+	// An interval that is no prefix crosses the middle of the smallest prefix around it.
+	// None of its own prefixes crosses that middle.
 	lower, upper := i.halves()
 	return append(lower.Prefixes(), upper.Prefixes()...)
 }
 
-// halves parts an interval of addresses, of which the first and the last differ, at the
-// first bit that does.
+// halves splits an interval of more than one address at the first bit in which its ends
+// differ.
 func (i Interval) halves() (lower, upper Interval) {
 	bits := commonBits(i.First, i.Last) + 1
 	half := func(v Value) Interval {

@@ -8,8 +8,8 @@ type Match interface {
 	// appendSave adds the match as iptables-save prints it, "-m" included.
 	appendSave(words []string) []string
 
-	// MetBy reports whether a packet meets the match. It is an error if this
-	// package does not know: a guess would be worse.
+	// MetBy reports whether a packet matches. It returns an error if this package cannot
+	// tell: a guess would be worse.
 	MetBy(*Packet) (bool, error)
 }
 
@@ -20,8 +20,8 @@ func appendNot(words []string, not bool) []string {
 	return words
 }
 
-// parseMatch reads the arguments of "-m NAME". Whatever it does not understand
-// to the last word becomes an UnknownMatch: better not known than known wrongly.
+// parseMatch reads the arguments of "-m NAME". What it does not fully understand becomes
+// an UnknownMatch: better unknown than wrong.
 func parseMatch(name string, words []string) Match {
 	var m Match
 	args, ok := splitArgs(words)
@@ -43,8 +43,8 @@ func parseMatch(name string, words []string) Match {
 	case name == commentName:
 		m = parseComment(args)
 	}
-	// A second reading has to give the same, so a form that is not canonical
-	// stays as it is.
+	// Reading it again has to give the same, so a form that is not canonical stays as it
+	// is.
 	if m == nil || !slices.Equal(m.appendSave(nil)[2:], words) {
 		return UnknownMatch{Name: name, Args: words}
 	}

@@ -41,8 +41,8 @@ func (m Conntrack) appendSave(words []string) []string {
 	return append(appendNot(append(words, "-m", "conntrack"), m.Not), "--ctstate", m.States.String())
 }
 
-// MetBy compares states. That of a packet without a connection is INVALID
-// (conntrack_mt in net/netfilter/xt_conntrack.c, and nft_ct_get_eval in nft_ct.c).
+// MetBy compares states. A packet without a connection is INVALID (conntrack_mt in
+// net/netfilter/xt_conntrack.c, and nft_ct_get_eval in nft_ct.c).
 func (m Conntrack) MetBy(p *Packet) (bool, error) {
 	state := p.State
 	if !p.HasConnection() {

@@ -6,34 +6,32 @@ import (
 	"strings"
 )
 
-// List is the match of one field of a packet with any of the values that an option
-// lists. It is what a policy means, whatever the length of the list, so it is in a
-// [Plan] only: a form writes it as its words allow, as [Set] or as rules.
+// List matches one field of a packet against the values that an option lists, however
+// many. Only a [Plan] has lists. A form writes each as a [Set] or as several rules.
 type List struct {
 	Field SetField
-	// Not matches what has none of the values.
+	// Not matches packets with none of the values.
 	Not bool
-	// Given are the values in the order in which they were given, with those that are
-	// equal, overlap or touch.
+	// Given are the values in the order given. They may repeat, overlap or touch.
 	Given []Interval
-	// Names are the values as the option has them, for the origins of rules. Where it is
-	// nil, each is what [Interval.Text] returns.
+	// Names are the values as written in the option, for the origins of rules. If it is
+	// nil, [Interval.Text] names them.
 	Names []string
-	// Grouped says that iptables writes the list with the match multiport, up to
-	// [MaxMultiport] ports a rule in the order given. Otherwise it writes a rule for
-	// each value, as long as the list is not too long for that.
+	// Grouped says that iptables' form writes the list with the match multiport, in the
+	// order given, up to [MaxMultiport] ports a rule. Otherwise it writes a rule for each
+	// value, unless the list is too long for that.
 	Grouped bool
-	// Implied says that the match decides nothing: what it keeps from the rule's target
-	// meets the same one in a later rule, with nothing but that target between. It is
-	// written where iptables' text is to be that of the reference.
+	// Implied says that the match decides nothing: packets that it excludes reach the
+	// same target in a later rule, with only that target in between. It is written where
+	// iptables' text has to equal the reference's.
 	Implied bool
 }
 
 // Set returns all values of the list, in order and joined.
 func (l List) Set() Set { return NewSet(l.Field, l.Not, l.Given) }
 
-// Items returns the values as the option has them, in the order given, without those
-// that repeat the one before.
+// Items returns the values as written in the option, in the order given, without
+// immediate repeats.
 func (l List) Items() []string {
 	items := make([]string, len(l.Given))
 	for i := range l.Given {
@@ -42,7 +40,7 @@ func (l List) Items() []string {
 	return slices.Compact(items)
 }
 
-// Item returns the value at an index of those given, as the option has it.
+// Item returns the value at an index of Given, as written in the option.
 func (l List) Item(at int) string {
 	if l.Names != nil {
 		return l.Names[at]
@@ -63,7 +61,7 @@ func (l List) validate(r *Rule) error {
 	return Set{Field: l.Field, Elements: l.Given}.validate(r)
 }
 
-// MetBy looks a field up; see [Set].
+// MetBy looks the field up; see [Set].
 func (l List) MetBy(p *Packet) (bool, error) { return l.Set().MetBy(p) }
 
 // Values implements [FieldMatch].

@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// Mark is the match "mark": the packet's mark, of which only the bits of Mask
-// are compared with Value.
+// Mark is the match "mark". It compares the packet's mark with Value in the bits of Mask.
 type Mark struct {
 	Value, Mask uint32
 	Not         bool
@@ -20,7 +19,7 @@ func (m Mark) appendSave(words []string) []string {
 // MetBy compares the packet's mark.
 func (m Mark) MetBy(p *Packet) (bool, error) { return (p.Mark&m.Mask == m.Value) != m.Not, nil }
 
-// Connmark is the match "connmark": as [Mark], of the packet's connection.
+// Connmark is the match "connmark": [Mark] for the mark of the packet's connection.
 type Connmark struct {
 	Value, Mask uint32
 	Not         bool
@@ -30,13 +29,13 @@ func (m Connmark) appendSave(words []string) []string {
 	return append(appendNot(append(words, "-m", "connmark"), m.Not), "--mark", maskedMark(m.Value, m.Mask))
 }
 
-// MetBy compares the mark of the packet's connection. A packet without one meets
-// neither the match nor its opposite (connmark_mt in net/netfilter/xt_connmark.c).
+// MetBy compares the mark of the packet's connection. A packet without a connection
+// matches neither this nor its negation (connmark_mt in net/netfilter/xt_connmark.c).
 func (m Connmark) MetBy(p *Packet) (bool, error) {
 	return p.HasConnection() && (p.ConnMark&m.Mask == m.Value) != m.Not, nil
 }
 
-// FullMask compares or sets all bits of a mark.
+// FullMask selects all bits of a mark.
 const FullMask = 0xffffffff
 
 func maskedMark(value, mask uint32) string {

@@ -7,15 +7,14 @@ import (
 	"strings"
 )
 
-// Multiport is the match "multiport": up to [MaxMultiport] ports, where a range
-// counts for two.
+// Multiport is the match "multiport": up to [MaxMultiport] ports. A range counts as two.
 type Multiport struct {
 	Side  PortSide
 	Not   bool
 	Ports []PortRange
 }
 
-// PortSide tells which port of a packet [Multiport] looks at.
+// PortSide is the port of a packet that [Multiport] looks at.
 type PortSide string
 
 // The options of the match "multiport".
@@ -43,7 +42,7 @@ func (m Multiport) validate(r *Rule) error {
 		}
 	}
 	if n == 0 || n > MaxMultiport {
-		return fmt.Errorf("the match multiport takes 1 to %d ports, a range counting for two", MaxMultiport)
+		return fmt.Errorf("the match multiport takes 1 to %d ports; a range counts as two", MaxMultiport)
 	}
 	if !r.isOfPorts() {
 		return errors.New("the match multiport needs -p tcp or -p udp")
@@ -51,7 +50,7 @@ func (m Multiport) validate(r *Rule) error {
 	return nil
 }
 
-// MetBy looks for the packet's ports.
+// MetBy looks the packet's ports up.
 func (m Multiport) MetBy(p *Packet) (bool, error) {
 	found := slices.ContainsFunc(m.Ports, func(r PortRange) bool {
 		return m.Side != DestinationPorts && r.Contains(p.SourcePort) ||
@@ -60,7 +59,7 @@ func (m Multiport) MetBy(p *Packet) (bool, error) {
 	return found != m.Not, nil
 }
 
-// Values implements [FieldMatch]. [EitherPorts] ask for neither field alone.
+// Values implements [FieldMatch]. [EitherPorts] is a condition on neither field alone.
 func (m Multiport) Values(f SetField) (values []Interval, not, ok bool) {
 	if f != map[PortSide]SetField{SourcePorts: SourcePort, DestinationPorts: DestinationPort}[m.Side] {
 		return nil, false, false

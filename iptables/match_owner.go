@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// Owner is the match "owner": the user and group of the socket that a locally
-// made packet comes from. A packet without a socket, such as a reset that the
-// kernel sends, matches negations only (net/netfilter/xt_owner.c).
+// Owner is the match "owner": the user and group of the socket that sent the packet. A
+// packet without a socket, such as a reset from the kernel, matches negations only
+// (net/netfilter/xt_owner.c).
 type Owner struct {
 	UID, GID IDMatch
 }

@@ -2,8 +2,8 @@ package iptables
 
 import "fmt"
 
-// Ports is the match "tcp" or "udp": source and destination port of a packet
-// of that protocol. The rule has to match the protocol too.
+// Ports is the match "tcp" or "udp": the source and destination port. The rule has to
+// match the protocol too.
 type Ports struct {
 	Protocol            Protocol
 	Source, Destination PortMatch

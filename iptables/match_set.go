@@ -12,8 +12,8 @@ func (s Set) validate(r *Rule) error {
 	return nil
 }
 
-// MetBy looks a field up. A packet without an owner has no id that could be in a set,
-// nor one that could be outside of it.
+// MetBy looks the field up. A packet without an owner has no id: it matches neither a set
+// of ids nor its negation.
 func (s Set) MetBy(p *Packet) (bool, error) {
 	value, ok := p.Value(s.Field)
 	return ok && s.Contains(value) != s.Not, nil

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// UnknownMatch is a match that this package has no type for. It appears only in
-// rules that were read, or are about to be written. Of text, see [ParseSave], the words
-// are kept as they stood, quotes included, so that they can be printed again.
+// UnknownMatch is a match that this package has no type for. Only rules that were read,
+// or are about to be written, have it. [ParseSave] keeps the words as they are, quotes
+// included, to print them again.
 type UnknownMatch struct {
-	// Name is what follows "-m"; it is empty for an option of the rule itself.
+	// Name is the word after "-m". It is empty for an option of the rule itself.
 	Name string
 	Args []string
 }
@@ -21,7 +21,7 @@ func (m UnknownMatch) appendSave(words []string) []string {
 	return append(words, m.Args...)
 }
 
-// MetBy fails, unless the match is a comment.
+// MetBy returns an error, unless the match is a comment.
 func (m UnknownMatch) MetBy(*Packet) (bool, error) {
 	if isComment(m) {
 		return true, nil

@@ -6,20 +6,19 @@ import (
 	"strings"
 )
 
-// Origin is the reason for a rule: the option, and the value of it, that put it
-// there, such as {"--excluded-ports", "15020"}. Value is empty for a rule that
-// the option's mere presence asks for. The zero value is that of a rule that was
-// not planned.
+// Origin is the option, and the value of it, that makes a rule, such as
+// {"--excluded-ports", "15020"}. Value is empty if the option makes the rule whatever its
+// value. A rule that was not planned has the zero value.
 type Origin struct {
 	Option, Value string
 }
 
-// BuiltIn is the Option of rules that are there whatever the options; their
-// Value says what they are for.
+// BuiltIn is the Option of rules that no option makes. Their Value says what they are
+// for.
 const BuiltIn = "built-in"
 
-// String returns the option as it would be given on the command line, such as
-// "--excluded-ports=15020", or "built-in (loopback)".
+// String returns the option as on the command line, such as "--excluded-ports=15020", or
+// "built-in (loopback)".
 func (o Origin) String() string {
 	switch {
 	case o.Value == "":
@@ -31,7 +30,7 @@ func (o Origin) String() string {
 	}
 }
 
-// ParseOrigin undoes [Origin.String]. It is not ok for text that no origin has.
+// ParseOrigin undoes [Origin.String]. It is not ok for any other text.
 func ParseOrigin(text string) (o Origin, ok bool) {
 	if what, ok := strings.CutPrefix(text, BuiltIn+" ("); ok {
 		o = Origin{BuiltIn, strings.TrimSuffix(what, ")")}
@@ -44,8 +43,8 @@ func ParseOrigin(text string) (o Origin, ok bool) {
 	return o, true
 }
 
-// Comment returns the origin as text of no more than limit bytes: as String
-// does, or with as many items of a list as there is room for; see [ShortList].
+// Comment returns what String does in at most limit bytes. A list that does not fit is
+// shortened; see [ShortList].
 func (o Origin) Comment(limit int) string {
 	if s := o.String(); len(s) <= limit {
 		return s
@@ -59,17 +58,17 @@ func (o Origin) Comment(limit int) string {
 	return o.Option[:min(len(o.Option), limit)]
 }
 
-// Items returns the items of a list that the value spells out.
+// Items returns the items of a list that the value lists.
 func (o Origin) Items() []string {
 	items, _ := splitList(o.Value)
 	return items
 }
 
-// MaxListed is how many items of a list are spelled out where people read it.
+// MaxListed is how many items of a list are shown to people.
 const MaxListed = 8
 
-// ShortList returns a list, such as the value of an option or of a [Set], of which no
-// more than the first n items are spelled out: "80,443", or "80,443,... (30 values)".
+// ShortList joins the first n items of a list, such as an option's value or a [Set]:
+// "80,443", or "80,443,... (30 values)" if there are more.
 func ShortList(items []string, n int) string {
 	if len(items) <= n {
 		return strings.Join(items, ",")
@@ -77,7 +76,7 @@ func ShortList(items []string, n int) string {
 	return shortList(items[:n], len(items))
 }
 
-// IsShortened reports whether the value is a list that [ShortList] cut off.
+// IsShortened reports whether [ShortList] cut the value off.
 func (o Origin) IsShortened() bool { return strings.Contains(o.Value, listGoesOn) }
 
 const (
@@ -89,7 +88,7 @@ func shortList(first []string, total int) string {
 	return strings.Join(first, ",") + listGoesOn + strconv.Itoa(total) + listEnd
 }
 
-// splitList returns the items that a list spells out, and how many it has.
+// splitList returns the items that a list shows, and how many it has.
 func splitList(value string) (items []string, total int) {
 	first, rest, short := strings.Cut(value, listGoesOn)
 	items = strings.Split(first, ",")

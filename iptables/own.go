@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// Ownership tells what is ours in a network namespace from what is not. Each policy has
-// its own; a namespace can hold what several policies make. The zero value owns nothing.
+// Ownership says what in a network namespace is ours. Each policy has its own, and a
+// namespace can have rules of several policies. The zero value owns nothing.
 type Ownership struct {
-	// Chains are what the names of our chains begin with, such as "MESH_".
+	// Chains are the prefixes of the names of our chains, such as "MESH_".
 	Chains []string
-	// Addresses are those that nobody but us puts on the loopback interface.
+	// Addresses are those that only we add to the loopback interface.
 	Addresses []netip.Prefix
-	// Lookups are policy rules that are ours although nothing of them says who made
-	// them. So are the routes of their tables, as long as nobody else uses the table.
+	// Lookups are policy rules that are ours although nothing in them says so. The routes
+	// of their tables are ours too, unless somebody else uses the table.
 	Lookups []Lookup
 }
 
@@ -26,19 +26,19 @@ func (o Ownership) Owns(chain string) bool {
 	return slices.ContainsFunc(o.Chains, func(prefix string) bool { return strings.HasPrefix(chain, prefix) })
 }
 
-// OwnsJump reports whether a rule jumps or goes to a chain of ours: such rules are ours
-// in whatever chain they are.
+// OwnsJump reports whether a rule jumps or goes to a chain of ours. Such a rule is ours
+// in any chain.
 func (o Ownership) OwnsJump(r Rule) bool {
 	to, ok := r.JumpsTo()
 	return ok && o.Owns(to)
 }
 
-// OwnsRule reports whether a rule of the chain of that name is ours.
+// OwnsRule reports whether a rule of the named chain is ours.
 func (o Ownership) OwnsRule(chain string, r Rule) bool { return o.Owns(chain) || o.OwnsJump(r) }
 
-// OfTable returns the part of a table that is ours: our chains and, of every other
-// chain, only the jumps into them, without its policy. Chains of which nothing is ours
-// are left out, so a table in which nothing is ours has no chains.
+// OfTable returns the part of a table that is ours: our chains and, in other chains, the
+// jumps to them, without policies. It leaves out chains without rules of ours, so the
+// result has no chains if nothing is ours.
 func (o Ownership) OfTable(t *Table) Table {
 	own := Table{Family: t.Family, Name: t.Name}
 	for _, c := range t.Chains {
@@ -63,8 +63,8 @@ func (o Ownership) jumpsOf(c *Chain) []Rule {
 	return jumps
 }
 
-// Of returns what is ours of every table, in canonical order, and leaves out the tables
-// in which nothing is.
+// Of returns what is ours in every table, in canonical order, without the tables in which
+// nothing is.
 func (o Ownership) Of(rs Ruleset) Ruleset {
 	var own Ruleset
 	for i := range rs.Tables {
@@ -76,20 +76,19 @@ func (o Ownership) Of(rs Ruleset) Ruleset {
 	return own
 }
 
-// IsReachable reports whether other machines could reach this one by an address of its
-// own: whether it is neither link-local nor of loopback, where ours are too.
+// IsReachable reports whether other machines could reach this one by the address: whether
+// it is neither link-local nor loopback, where ours are too.
 func (o Ownership) IsReachable(a netip.Addr) bool {
 	return a.IsGlobalUnicast() && !slices.ContainsFunc(o.Addresses, func(p netip.Prefix) bool { return p.Addr() == a })
 }
 
-// ReadComments returns the ruleset with what [Rule.Commented] wrote to rules of
-// ours undone: the comment is taken out of the rule and, unless the rule has an
-// origin already, read as one. All other comments stay.
+// ReadComments undoes [Rule.Commented] for our rules: it removes the comment and, unless
+// the rule has an origin already, reads it as the origin. All other comments stay.
 func (o Ownership) ReadComments(rs Ruleset) Ruleset {
 	return rs.Map(func(c *Chain, r Rule) Rule { return o.ReadComment(c.Name, r) })
 }
 
-// ReadComment is ReadComments for one rule of the chain of that name.
+// ReadComment is ReadComments for one rule of the named chain.
 func (o Ownership) ReadComment(chain string, r Rule) Rule {
 	if !o.OwnsRule(chain, r) {
 		return r

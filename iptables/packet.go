@@ -2,36 +2,35 @@ package iptables
 
 import "net/netip"
 
-// Packet is what the rules can see of a packet where it is on its way: those that it
-// has met may have changed its marks and its zone.
+// Packet is what the rules see of a packet at one point of its way. Rules before that
+// point may have changed its marks and its zone.
 type Packet struct {
-	// Hook is the built-in chain that it enters by: PREROUTING for a packet
-	// that came in, OUTPUT for one that the machine itself sends.
+	// Hook is the built-in chain where it enters: PREROUTING for a packet that came in,
+	// OUTPUT for one that this machine sends.
 	Hook string
 
 	Protocol                    Protocol
 	Source, Destination         netip.Addr
 	SourcePort, DestinationPort uint16
-	// In is the interface that it came in by, Out the one that it goes out
-	// by; the other one is empty.
+	// In is the interface that it came in by, Out the one that it leaves by. One of them
+	// is empty.
 	In, Out string
 
 	// Owner is nil for a packet that no socket of this machine sends.
 	Owner *SocketOwner
 
 	Mark uint32
-	// ConnMark is the mark of its connection, State the state of it.
+	// ConnMark is the mark of its connection, State the connection's state.
 	ConnMark uint32
 	State    CTState
-	// Zone is the conntrack zone; 0 is the one of packets that no rule
-	// assigned to another.
+	// Zone is the conntrack zone, 0 if no rule assigned one.
 	Zone uint16
-	// BeforeTracking says that the packet has not come to where connections are
-	// tracked, which is after raw (NF_IP_PRI_CONNTRACK in linux/netfilter_ipv4.h).
+	// BeforeTracking says that the packet has not reached connection tracking, which
+	// comes after raw (NF_IP_PRI_CONNTRACK in linux/netfilter_ipv4.h).
 	BeforeTracking bool
 }
 
-// SocketOwner is who made the socket that a packet comes from.
+// SocketOwner is the user and group of the socket that sent a packet.
 type SocketOwner struct {
 	UID, GID uint32
 }
@@ -39,12 +38,12 @@ type SocketOwner struct {
 // Family is the family of its addresses.
 func (p *Packet) Family() Family { return FamilyOf(p.Destination) }
 
-// HasConnection reports whether the packet has a connection, or the template of one, as
-// which it has a zone.
+// HasConnection reports whether the packet has a connection, or the template of one,
+// which carries a zone.
 func (p *Packet) HasConnection() bool { return !p.BeforeTracking || p.Zone != 0 }
 
-// Matches reports whether the packet matches a rule: whether it meets all that the rule
-// asks. It is an error if that depends on a match which this package does not know.
+// Matches reports whether the packet matches all conditions of a rule. It returns an
+// error if that depends on a match that this package does not know.
 func (p *Packet) Matches(r *Rule) (bool, error) {
 	if !r.Source.MetBy(p.Source) || !r.Destination.MetBy(p.Destination) ||
 		!r.In.MetBy(p.In) || !r.Out.MetBy(p.Out) || !r.Protocol.MetBy(p.Protocol) {
@@ -58,8 +57,8 @@ func (p *Packet) Matches(r *Rule) (bool, error) {
 	return true, nil
 }
 
-// Value returns what the packet has in a field. It is not ok if it has none: without
-// an owner, it has no user and no group.
+// Value returns the packet's value of a field. It is not ok if there is none: a packet
+// without an owner has no user and no group.
 func (p *Packet) Value(f SetField) (v Value, ok bool) {
 	owner := p.Owner
 	if owner == nil {

@@ -10,17 +10,14 @@ import (
 	"strings"
 )
 
-// maxLine bounds a line of save text. The kernel bounds a rule far below it; a
-// line this long is no rule.
+// maxLine limits a line of save text. The kernel's limit for a rule is far below it.
 const maxLine = 1 << 20
 
-// ParseSave reads what iptables-save, for IPv4, or ip6tables-save, for IPv6,
-// printed, with or without counters ("-c"). The tables come in the order of the
-// text.
+// ParseSave reads the output of iptables-save, for IPv4, or ip6tables-save, for IPv6,
+// with or without counters ("-c"). It keeps the order of the tables.
 //
-// A match or target that this package has no type for is kept as an
-// [UnknownMatch] or [UnknownTarget]. Text that is no save text is an error that
-// names the line.
+// A match or target that this package has no type for becomes an [UnknownMatch] or
+// [UnknownTarget]. An error names the line that cannot be read.
 func ParseSave(family Family, r io.Reader) ([]Table, error) {
 	p := saveParser{family: family}
 	scanner := bufio.NewScanner(r)
@@ -73,7 +70,7 @@ func (p *saveParser) startTable(name string) error {
 		return fmt.Errorf("table %s has no COMMIT", p.table.Name)
 	}
 	if name == "" || strings.ContainsAny(name, " \t") {
-		return fmt.Errorf("%q is no name of a table", name)
+		return fmt.Errorf("%q is not a table name", name)
 	}
 	for _, t := range p.tables {
 		if t.Name == name {
@@ -85,8 +82,8 @@ func (p *saveParser) startTable(name string) error {
 	return nil
 }
 
-// finishTable tells jumps from targets without arguments, such as NOTRACK: a
-// rule names both alike, but only chains are declared.
+// finishTable distinguishes jumps from targets without arguments, such as NOTRACK: rules
+// name both alike, but only chains are declared.
 func (p *saveParser) finishTable() {
 	for _, c := range p.table.Chains {
 		for i := range c.Rules {
@@ -100,8 +97,7 @@ func (p *saveParser) finishTable() {
 	p.table = nil
 }
 
-// chain reads "NAME POLICY [packets:bytes]", where the policy of a user-defined
-// chain is "-".
+// chain reads "NAME POLICY [packets:bytes]". The policy of a user-defined chain is "-".
 func (p *saveParser) chain(line string) error {
 	fields := strings.Fields(line)
 	if len(fields) != 2 && len(fields) != 3 {
@@ -125,7 +121,7 @@ func (p *saveParser) chain(line string) error {
 	return nil
 }
 
-// rule reads "[packets:bytes] -A CHAIN ...", the counters being optional.
+// rule reads "[packets:bytes] -A CHAIN ...". The counters are optional.
 func (p *saveParser) rule(line string) error {
 	words, err := splitWords(line)
 	if err != nil {
@@ -143,7 +139,7 @@ func (p *saveParser) rule(line string) error {
 	}
 	i, ok := p.chains[words[1]]
 	if !ok {
-		return fmt.Errorf("rule of chain %s, which is not declared", words[1])
+		return fmt.Errorf("chain %s is not declared", words[1])
 	}
 	rule, err := parseRule(p.family, words[2:])
 	if err != nil {
@@ -159,7 +155,7 @@ func parseCounters(s string) (Counters, error) {
 	n, err1 := strconv.ParseUint(packets, 10, 64)
 	m, err2 := strconv.ParseUint(bytes, 10, 64)
 	if !ok || err1 != nil || err2 != nil {
-		return Counters{}, fmt.Errorf("%q are no counters", s)
+		return Counters{}, fmt.Errorf("%q is not a pair of counters", s)
 	}
 	return Counters{Packets: n, Bytes: m}, nil
 }
@@ -215,7 +211,7 @@ func (w *wordReader) next() (string, bool) {
 func (w *wordReader) value(option string) (string, error) {
 	v, ok := w.next()
 	if !ok {
-		return "", fmt.Errorf("%s: nothing follows it", option)
+		return "", fmt.Errorf("nothing follows %s", option)
 	}
 	return v, nil
 }
@@ -247,7 +243,7 @@ func parseRule(family Family, words []string) (Rule, error) {
 		}
 		if word == "!" {
 			if not {
-				return r, errors.New("two ! in a row")
+				return r, errors.New("there are two ! in a row")
 			}
 			not = true
 			continue
@@ -258,14 +254,14 @@ func parseRule(family Family, words []string) (Rule, error) {
 		not = false
 	}
 	if not {
-		return r, errors.New("! at the end of the rule")
+		return r, errors.New("the rule ends in !")
 	}
 	return r, nil
 }
 
 func (r *Rule) parseOption(w *wordReader, option string, not bool) (err error) {
 	if not && (option == "-m" || option == "-j" || option == "-g") {
-		return fmt.Errorf("%s after !, which cannot negate it", option)
+		return fmt.Errorf("! cannot negate %s", option)
 	}
 	switch option {
 	case "-s":

@@ -2,50 +2,51 @@ package iptables
 
 import "slices"
 
-// Plan is what a policy wants in a namespace: rules with whole lists, each there once for
-// both families. The packages below kernel write a [Ruleset] that a form makes of it.
+// Plan is what a policy wants in a namespace: rules with whole lists, each once for both
+// families. A form turns it into a [Ruleset], which the packages below kernel write.
 type Plan struct {
-	// Families are those that the rules are for.
+	// Families are the address families of the rules.
 	Families []Family
-	// Comments says that rules of iptables have their origin as a comment.
+	// Comments says that iptables rules have their origin as a comment.
 	Comments bool
 	Tables   []PlannedTable
-	// Doubled returns rules, of the plan or found, such as they have to be while packets
-	// meet two sets of them, as they do while rules move from one backend to another. It
-	// is nil if they can be as they are.
+	// Doubled adapts rules, planned or found, for the time in which packets pass two sets
+	// of them, while rules move from one backend to another. It is nil if rules can stay
+	// as they are.
 	Doubled func(Ruleset) Ruleset
 }
 
-// PlannedTable is one table, such as nat, of every family of the plan.
+// PlannedTable is one table, such as nat, for every family of the plan.
 type PlannedTable struct {
 	Name   string
 	Chains []PlannedChain
 }
 
-// PlannedChain is a chain of ours, or what is ours of a built-in chain. A family has it
-// if it has a rule for that family, or no rule at all.
+// PlannedChain is a chain of ours, or our part of a built-in chain. A family has the
+// chain if the chain has a rule for that family, or no rules at all.
 type PlannedChain struct {
 	Name  string
 	Rules []PlannedRule
 }
 
-// PlannedRule is a rule that is wanted. Its matches may be a [List] of each field. The
-// origin of a rule with lists names the option only: the items are those of the first.
+// PlannedRule is a rule that is wanted. Its matches may have a [List] for each field. The
+// origin of a rule with lists names the option only; the values are those of the first
+// list.
 type PlannedRule struct {
 	Rule
-	// Family is the only one that the rule is for, 0 if it is for all. A rule that
-	// matches addresses is for one.
+	// Family is the family of the rule, 0 for all families. A rule that matches addresses
+	// has one.
 	Family Family
-	// Beside says that iptables' form writes the rule value by value beside the rule
-	// before it, which has the same list; see [Each].
+	// Beside says that iptables' form writes the rule value by value, together with the
+	// rule before it, which has the same list; see [Each].
 	Beside bool
-	// Needed tells for which values of the list the rule is.
+	// Needed says which values of the list need the rule.
 	Needed Need
 }
 
-// Need tells for which values of a list a rule does something. For the others, rules
-// before it decide about all that it matches. They are written where iptables' text is to
-// be that of the reference.
+// Need says for which values of a list a rule has an effect. For the others, earlier
+// rules handle every packet that it matches. They are written where iptables' text has to
+// equal the reference's.
 type Need uint8
 
 // The needs.
@@ -55,9 +56,9 @@ const (
 	ForNone              // no value
 )
 
-// Each groups rules that have the same list. iptables' form takes one value after the
-// other and writes all rules for it; where it writes several values as one match, and in
-// any other form, it takes one rule after the other.
+// Each groups rules that have the same list. iptables' form writes all rules for one
+// value, then those for the next. If it writes several values as one match, and in every
+// other form, one rule follows the other.
 func Each(rules ...PlannedRule) []PlannedRule {
 	grouped := slices.Clone(rules)
 	for i := range grouped {
@@ -72,7 +73,7 @@ func (r *PlannedRule) Lists() []List { return MatchesOf[List](r.Rule) }
 // IsFor reports whether packets of a family can match the rule.
 func (r *PlannedRule) IsFor(f Family) bool { return r.Family == 0 || r.Family == f }
 
-// Table returns the table of that name, which it makes if there is none.
+// Table returns the table of that name. It makes the table if there is none.
 func (p *Plan) Table(name string) *PlannedTable {
 	at := slices.IndexFunc(p.Tables, func(t PlannedTable) bool { return t.Name == name })
 	if at < 0 {
@@ -82,8 +83,8 @@ func (p *Plan) Table(name string) *PlannedTable {
 	return &p.Tables[at]
 }
 
-// Append adds rules to the end of a chain, which it makes if there is none. With no rules
-// it does nothing.
+// Append adds rules to the end of a chain. It makes the chain if there is none. Without
+// rules it does nothing.
 func (t *PlannedTable) Append(chain string, rules ...PlannedRule) {
 	if len(rules) > 0 {
 		c := t.chain(chain)
@@ -91,7 +92,7 @@ func (t *PlannedTable) Append(chain string, rules ...PlannedRule) {
 	}
 }
 
-// Make makes chains that are there whether they have rules or not.
+// Make makes chains that stay even without rules.
 func (t *PlannedTable) Make(chains ...string) {
 	for _, name := range chains {
 		t.chain(name)
@@ -107,7 +108,7 @@ func (t *PlannedTable) chain(name string) *PlannedChain {
 	return &t.Chains[at]
 }
 
-// Validate returns what [Ruleset.Validate] would of the rules that a form makes.
+// Validate returns what [Ruleset.Validate] returns for the rules that a form makes.
 func (p *Plan) Validate() error {
 	var rs Ruleset
 	for _, f := range p.Families {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// DNSPort is where name servers listen (RFC 1035, section 4.2).
+// DNSPort is the port of name servers (RFC 1035, section 4.2).
 const DNSPort = 53
 
 // PortRange is an inclusive range of TCP or UDP ports.

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Rule is one rule of a chain. The zero values of its fields match everything;
-// a packet has to meet all of them, then the Matches in order.
+// Rule is one rule of a chain. The zero values of its fields match everything. A packet
+// has to match all of them, then the Matches in order.
 type Rule struct {
 	Source, Destination Address
 	In, Out             Interface
@@ -15,21 +15,21 @@ type Rule struct {
 	// Target is nil for a rule that only counts.
 	Target Target
 
-	// Origin tells which option the rule comes from. Only a comment of the rule
-	// tells the kernel, so a rule that was read back may have none.
+	// Origin is the option that makes the rule. The kernel has it only as a comment, so a
+	// rule that was read back may have none.
 	Origin Origin
-	// Shared says that it is one rule of the native form of nf_tables for both families,
-	// so that its counters are about packets of both.
+	// Shared says that it is one rule of nf_tables' native form for both families. Its
+	// counters count packets of both.
 	Shared bool
-	// Reason says in a few words why the option makes the rule, where a reader of the
-	// rules would ask. Only comments of the native form tell it.
+	// Reason says in a few words why the option makes the rule, where a reader would ask.
+	// Only comments of the native form have it.
 	Reason   string
 	Counters Counters
 }
 
-// Address matches the source or destination of a packet. The zero value
-// matches every address, and so does any prefix of length 0, which iptables
-// does not even store; [MatchAddress] makes the one into the other.
+// Address matches the source or destination of a packet. The zero value matches every
+// address. So does a prefix of length 0, which iptables does not store; [MatchAddress]
+// makes it the zero value.
 type Address struct {
 	Prefix netip.Prefix
 	Not    bool
@@ -48,15 +48,14 @@ func NotAddress(p netip.Prefix) Address {
 	return Address{Prefix: p.Masked(), Not: true}
 }
 
-// MetBy reports whether the match is met by an address.
+// MetBy reports whether an address matches.
 func (a Address) MetBy(addr netip.Addr) bool {
 	return a == Address{} || a.Prefix.Contains(addr) != a.Not
 }
 
-// Interface matches the name of the interface that a packet came in by or goes
-// out by. A trailing "+" in the name stands for any rest. The zero value matches
-// any interface, and so does "+", which iptables does not even store;
-// [MatchInterface] makes the one into the other.
+// Interface matches the name of the interface that a packet came in by or leaves by. "+"
+// at the end of the name stands for any rest. The zero value matches every interface. So
+// does "+", which iptables does not store; [MatchInterface] makes it the zero value.
 type Interface struct {
 	Name string
 	Not  bool
@@ -70,8 +69,8 @@ func MatchInterface(name string) Interface {
 	return Interface{Name: name}
 }
 
-// MetBy reports whether the match is met by an interface's name, which is empty where
-// there is none.
+// MetBy reports whether an interface's name matches. The name is empty if there is no
+// interface.
 func (i Interface) MetBy(name string) bool {
 	if i == (Interface{}) {
 		return true
@@ -82,11 +81,11 @@ func (i Interface) MetBy(name string) bool {
 	return (i.Name == name) != i.Not
 }
 
-// Protocol is a transport protocol by the name that iptables-save prints:
-// "tcp", "udp", "icmp", or a number where it knows no name.
+// Protocol is a transport protocol as iptables-save prints it: "tcp", "udp", "icmp", or a
+// number if it knows no name.
 type Protocol string
 
-// The protocols that meshtables itself uses.
+// The protocols that meshtables uses.
 const (
 	TCP Protocol = "tcp"
 	UDP Protocol = "udp"
@@ -99,7 +98,7 @@ type ProtocolMatch struct {
 	Not      bool
 }
 
-// MetBy reports whether the match is met by a protocol.
+// MetBy reports whether a protocol matches.
 func (m ProtocolMatch) MetBy(p Protocol) bool {
 	return m == ProtocolMatch{} || (m.Protocol == p) != m.Not
 }
@@ -115,7 +114,7 @@ func (r Rule) JumpsTo() (chain string, ok bool) {
 	return "", false
 }
 
-// MatchesOf returns those matches of a rule that are of one type.
+// MatchesOf returns the matches of one type in a rule.
 func MatchesOf[T Match](r Rule) []T {
 	var all []T
 	for _, m := range r.Matches {
@@ -126,7 +125,6 @@ func MatchesOf[T Match](r Rule) []T {
 	return all
 }
 
-// Equal reports whether two rules match the same packets in the same words and
-// do the same to them: whether iptables-save prints the same line for both.
-// Counters, origins and reasons do not matter.
+// Equal reports whether iptables-save prints the same line for both rules. Counters,
+// origins and reasons do not matter.
 func (r Rule) Equal(s Rule) bool { return r.String() == s.String() }

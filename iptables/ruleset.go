@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// The tables that meshtables uses. Others may appear in what ParseSave reads.
+// The tables that meshtables uses. ParseSave may return others.
 const (
 	Raw    = "raw"
 	Mangle = "mangle"
@@ -21,8 +21,8 @@ const (
 
 // Ruleset is the iptables content of one network namespace.
 //
-// Tables holds at most one table per family and name. [Ruleset.Sort] puts them
-// into canonical order.
+// Tables has at most one table per family and name. [Ruleset.Sort] puts them into
+// canonical order.
 type Ruleset struct {
 	Tables []Table
 }
@@ -46,7 +46,7 @@ type Chain struct {
 // "ACCEPT" or "DROP". It is empty for user-defined chains, which have none.
 type Policy string
 
-// Counters is what a rule, or the policy of a chain, has seen.
+// Counters is the traffic that a rule, or the policy of a chain, has handled.
 type Counters struct {
 	Packets, Bytes uint64
 }
@@ -96,8 +96,8 @@ func (t *Table) Chain(name string) *Chain {
 	return nil
 }
 
-// Append adds rules to the end of a chain and makes the chain, user-defined,
-// where it does not exist yet. With no rules it only makes the chain.
+// Append adds rules to the end of a chain. It makes a user-defined chain if there is
+// none, even without rules.
 func (t *Table) Append(chain string, rules ...Rule) {
 	c := t.Chain(chain)
 	if c == nil {
@@ -139,7 +139,7 @@ func (rs *Ruleset) Sort() {
 	}
 }
 
-// Len returns the number of rules. A rule that is one for both families counts once.
+// Len returns the number of rules. A rule for both families counts once.
 func (rs *Ruleset) Len() int {
 	n := 0
 	for _, t := range rs.Tables {
@@ -154,15 +154,14 @@ func (rs *Ruleset) Len() int {
 	return n
 }
 
-// Families returns the families that there are tables of.
+// Families returns the families that have tables.
 func (rs *Ruleset) Families() []Family {
 	return slices.DeleteFunc(Families(), func(f Family) bool {
 		return !slices.ContainsFunc(rs.Tables, func(t Table) bool { return t.Family == f })
 	})
 }
 
-// Map returns a ruleset in which each rule is replaced by what to makes of it; to
-// must not change the chain.
+// Map returns the ruleset with to applied to each rule. to must not change the chain.
 func (rs *Ruleset) Map(to func(*Chain, Rule) Rule) Ruleset {
 	mapped := *rs
 	mapped.Tables = slices.Clone(rs.Tables)

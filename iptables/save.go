@@ -5,8 +5,7 @@ import (
 	"strings"
 )
 
-// String returns the rule as iptables-save prints it, without "-A" and the name
-// of the chain.
+// String returns the rule as iptables-save prints it, without "-A" and the chain's name.
 func (r Rule) String() string {
 	return strings.Join(r.appendSave(make([]string, 0, 16)), " ")
 }
@@ -42,8 +41,8 @@ func appendInterface(words []string, option string, i Interface) []string {
 	return append(appendNot(words, i.Not), option, i.Name)
 }
 
-// Save returns the tables of one family as iptables-save prints them, without
-// comments. Counters of policies are printed, counters of rules are not.
+// Save returns the tables of one family as iptables-save prints them, without its comment
+// lines, with counters of policies and without those of rules.
 func (rs *Ruleset) Save(family Family) string {
 	var b strings.Builder
 	var words []string

@@ -5,24 +5,23 @@ import (
 	"strings"
 )
 
-// Set is a match of one field of a packet with any of a list of values: what
-// nf_tables finds with one lookup, however long the list. iptables has no such
-// match, so a ruleset with sets is one of the native form only, and the text of
-// a set, such as "--dport {80,443,8000:8010}", is for people.
+// Set matches one field of a packet against a list of values. nf_tables does that with
+// one lookup, however long the list. iptables has no such match, so only rulesets of the
+// native form have sets. The text of a set, such as "--dport {80,443,8000:8010}", is for
+// people.
 type Set struct {
 	Field SetField
 	Not   bool
-	// Elements are in order and do not overlap, nor touch unless they are of
-	// interfaces; see [NewSet].
+	// Elements are in order and do not overlap. Only those of interfaces may touch; see
+	// [NewSet].
 	Elements []Interval
 }
 
-// SetField is what a [Set] looks at, by the option that iptables has for one
-// value of it.
+// SetField is the field that a [Set] looks up, named by iptables' option for one value.
 type SetField string
 
-// The fields that can be looked up in a set. Those of ports need a rule that
-// matches the protocol too.
+// The fields that a set can look up. Those of ports need a rule that matches the protocol
+// too.
 const (
 	SourceAddress      SetField = "-s"
 	DestinationAddress SetField = "-d"
@@ -34,7 +33,7 @@ const (
 	OwnerGID           SetField = "--gid-owner"
 )
 
-// SetFields returns all fields that can be looked up in a set.
+// SetFields returns all fields that a set can look up.
 func SetFields() []SetField {
 	return []SetField{
 		SourceAddress, DestinationAddress, InInterface, OutInterface,
@@ -42,8 +41,7 @@ func SetFields() []SetField {
 	}
 }
 
-// Address returns where the rule itself has the field, if that is an address; else
-// nil.
+// Address returns the rule's own match of the field if it is an address, else nil.
 func (r *Rule) Address(f SetField) *Address {
 	switch f {
 	case SourceAddress:
@@ -54,8 +52,7 @@ func (r *Rule) Address(f SetField) *Address {
 	return nil
 }
 
-// Interface returns where the rule itself has the field, if that is an interface;
-// else nil.
+// Interface returns the rule's own match of the field if it is an interface, else nil.
 func (r *Rule) Interface(f SetField) *Interface {
 	switch f {
 	case InInterface:
@@ -66,17 +63,15 @@ func (r *Rule) Interface(f SetField) *Interface {
 	return nil
 }
 
-// NewSet returns the set of all values in the intervals, which may overlap and
-// come in any order. It joins those that overlap or touch; of names of interfaces
-// only the former, as what "veth0+" and "veth1+" stand for touches, and nft has no
-// words for both in one.
+// NewSet returns the set of all values in the intervals, which may overlap and come in
+// any order. It joins those that overlap or touch. It does not join interface names that
+// only touch, such as "veth0+" and "veth1+": nft cannot write them as one.
 func NewSet(field SetField, not bool, intervals []Interval) Set {
 	names := field == InInterface || field == OutInterface
 	return Set{Field: field, Not: not, Elements: union(intervals, !names)}
 }
 
-// union sorts intervals and makes one of those that overlap, and with touching of
-// those that touch.
+// union sorts intervals and joins those that overlap, and with touching those that touch.
 func union(intervals []Interval, touching bool) []Interval {
 	sorted := slices.Clone(intervals)
 	slices.SortFunc(sorted, func(a, b Interval) int { return strings.Compare(string(a.First), string(b.First)) })
@@ -91,7 +86,7 @@ func union(intervals []Interval, touching bool) []Interval {
 	return slices.Clip(merged)
 }
 
-// Contains reports whether a value is one of the set's elements, Not aside.
+// Contains reports whether a value is in the set, whatever Not says.
 func (s Set) Contains(v Value) bool {
 	n, found := slices.BinarySearchFunc(s.Elements, v, func(i Interval, v Value) int {
 		return strings.Compare(string(i.First), string(v))

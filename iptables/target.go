@@ -2,16 +2,16 @@ package iptables
 
 import "slices"
 
-// Target is what a rule does to a packet that it matches ("-j"). The
-// implementations are types of this package; a type switch over them is complete
-// if it also has a default that fails.
+// Target is what a rule does to a packet that matches ("-j"). The implementations are
+// types of this package; a type switch over them is complete if it also has a default
+// that fails.
 type Target interface {
 	// appendSave adds the target as iptables-save prints it, "-j" included.
 	appendSave(words []string) []string
 }
 
-// Alteration is a target that only changes what later rules see of a packet: it goes on
-// to the next one.
+// Alteration is a target that only changes what later rules see of a packet. The next
+// rule follows.
 type Alteration interface {
 	Target
 	Alter(*Packet)
@@ -45,16 +45,15 @@ type Goto struct {
 
 func (t Goto) appendSave(words []string) []string { return append(words, "-g", t.Chain) }
 
-// UnknownTarget is a target that this package has no type for. It appears only in
-// rules that were read. Of text, see [ParseSave], the words are kept as they stood,
-// quotes included, so that they can be printed again.
+// UnknownTarget is a target that this package has no type for. Only rules that were read
+// have it. [ParseSave] keeps the words as they are, quotes included, to print them again.
 type UnknownTarget struct {
 	Name string
 	Args []string
 }
 
-// OnlyTells reports whether the target leaves packets alone and only tells somebody of
-// them (iptables-extensions(8)).
+// OnlyTells reports whether the target only logs or reports packets and leaves them alone
+// (iptables-extensions(8)).
 func (t UnknownTarget) OnlyTells() bool {
 	switch t.Name {
 	case "LOG", "NFLOG", "TRACE", "AUDIT":
@@ -67,8 +66,8 @@ func (t UnknownTarget) appendSave(words []string) []string {
 	return append(append(words, "-j", t.Name), t.Args...)
 }
 
-// parseTarget reads the arguments of "-j NAME". A name without arguments that is
-// no verdict and no known target is taken for a chain.
+// parseTarget reads the arguments of "-j NAME". A name without arguments that is neither
+// a verdict nor a known target is a chain.
 func parseTarget(family Family, name string, words []string) Target {
 	var t Target
 	args, ok := splitArgs(words)

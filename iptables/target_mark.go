@@ -5,8 +5,7 @@ import (
 	"strconv"
 )
 
-// SetMark clears the bits of Mask in the packet's mark, then toggles those of
-// Value.
+// SetMark clears the bits of Mask in the packet's mark, then flips those of Value.
 type SetMark struct {
 	Value, Mask uint32
 }
@@ -18,8 +17,7 @@ func (t SetMark) appendSave(words []string) []string {
 // Alter sets the packet's mark.
 func (t SetMark) Alter(p *Packet) { p.Mark = p.Mark&^t.Mask ^ t.Value }
 
-// SaveMark copies the packet's mark to its connection, each seen through its
-// mask.
+// SaveMark copies the packet's mark to its connection, each through its mask.
 type SaveMark struct {
 	PacketMask, ConnectionMask uint32
 }
@@ -36,8 +34,7 @@ func (t SaveMark) Alter(p *Packet) {
 	}
 }
 
-// RestoreMark copies the connection's mark to the packet, each seen through its
-// mask.
+// RestoreMark copies the connection's mark to the packet, each through its mask.
 type RestoreMark struct {
 	PacketMask, ConnectionMask uint32
 }

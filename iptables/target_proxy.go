@@ -6,9 +6,8 @@ import (
 	"strconv"
 )
 
-// Redirect sends the connection to a port of the machine itself: in PREROUTING
-// on the address of the interface it came in by, in OUTPUT on loopback. Zero
-// Ports keep the port.
+// Redirect sends the connection to a port of this machine: in PREROUTING at the address
+// of the interface it came in by, in OUTPUT at loopback. Zero Ports keep the port.
 type Redirect struct {
 	Ports PortRange
 }
@@ -25,10 +24,10 @@ func (t Redirect) appendSave(words []string) []string {
 	return append(words, "--to-ports", ports)
 }
 
-// TProxy hands the packet to a local socket without changing its addresses and
-// sets the bits of Mask in the packet's mark to Mark, by which routing delivers
-// it locally (Documentation/networking/tproxy.rst). An unspecified IP stands for
-// the address of the interface that the packet came in by.
+// TProxy hands the packet to a local socket without changing its addresses. It sets the
+// bits of Mask in the packet's mark to Mark, so that routing delivers the packet locally
+// (Documentation/networking/tproxy.rst). An unspecified IP stands for the address of the
+// interface that the packet came in by.
 type TProxy struct {
 	Port       uint16
 	IP         netip.Addr

@@ -2,8 +2,8 @@ package iptables
 
 import "strconv"
 
-// CTZone assigns the packet to a conntrack zone: connections that differ only in
-// their zone are tracked apart.
+// CTZone assigns the packet to a conntrack zone. Connections that differ only in their
+// zone are tracked separately.
 type CTZone struct {
 	Zone uint16
 }
@@ -12,8 +12,8 @@ func (t CTZone) appendSave(words []string) []string {
 	return append(words, "-j", "CT", "--zone", strconv.Itoa(int(t.Zone)))
 }
 
-// Alter sets the packet's zone. One that has a zone keeps it: xt_CT leaves alone what
-// has been given a connection (net/netfilter/xt_CT.c).
+// Alter sets the packet's zone. A packet that has a zone keeps it: xt_CT leaves packets
+// with a connection alone (net/netfilter/xt_CT.c).
 func (t CTZone) Alter(p *Packet) {
 	if !p.HasConnection() {
 		p.Zone = t.Zone

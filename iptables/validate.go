@@ -13,15 +13,15 @@ const (
 	// MaxInterfaceName is the length of an interface's name in bytes: IFNAMSIZ
 	// (linux/if.h) less its NUL.
 	MaxInterfaceName = 15
-	// MaxMultiport is how many ports a [Multiport] takes, a range counting for
-	// two: XT_MULTI_PORTS (linux/netfilter/xt_multiport.h).
+	// MaxMultiport is how many ports a [Multiport] takes; a range counts as two:
+	// XT_MULTI_PORTS (linux/netfilter/xt_multiport.h).
 	MaxMultiport = 15
 )
 
-// Validate returns everything about the ruleset that the kernel would refuse, or
-// worse, would take and never match: jumps into nowhere or in circles, addresses
-// of the other family, targets in tables that do not have them. A nil error does
-// not promise that the kernel has every module.
+// Validate returns everything that the kernel would refuse or, worse, take and never
+// match: jumps to missing chains or in circles, addresses of the other family, targets in
+// tables that do not have them. A nil error does not promise that the kernel has every
+// module.
 func (rs *Ruleset) Validate() error {
 	var errs []error
 	for i := range rs.Tables {
@@ -37,7 +37,7 @@ func (rs *Ruleset) Validate() error {
 			}
 		}
 		if chain := t.findLoop(); chain != "" {
-			errs = append(errs, t.error(t.Chain(chain), errors.New("it jumps back to itself")))
+			errs = append(errs, t.error(t.Chain(chain), errors.New("the chain jumps back to itself")))
 		}
 	}
 	return errors.Join(errs...)
@@ -55,7 +55,7 @@ type validatedMatch interface {
 func (t *Table) validateRule(r *Rule) error {
 	for _, a := range []Address{r.Source, r.Destination} {
 		if a != (Address{}) && FamilyOf(a.Prefix.Addr()) != t.Family {
-			return fmt.Errorf("%s is no %s address", a.Prefix, t.Family)
+			return fmt.Errorf("%s is not an %s address", a.Prefix, t.Family)
 		}
 	}
 	for _, i := range []Interface{r.In, r.Out} {
@@ -93,7 +93,7 @@ func (t *Table) validateTarget(r *Rule) error {
 		table = Raw
 	}
 	if table != t.Name {
-		return fmt.Errorf("its target exists in table %s only", table)
+		return fmt.Errorf("the target exists in table %s only", table)
 	}
 	return nil
 }

@@ -14,8 +14,8 @@ func TestValidate(t *testing.T) {
 	}{
 		"right":           {Rule{Protocol: tcp, Matches: []Match{Ports{Protocol: TCP}}, Target: Jump{"ISTIO_B"}}, ""},
 		"no such chain":   {Rule{Target: Jump{"ISTIO_C"}}, "there is no chain ISTIO_C"},
-		"loop":            {Rule{Target: Goto{Output}}, "it jumps back to itself"},
-		"other family":    {Rule{Source: MatchAddress(netip.MustParsePrefix("fd00::/8"))}, "fd00::/8 is no IPv4 address"},
+		"loop":            {Rule{Target: Goto{Output}}, "the chain jumps back to itself"},
+		"other family":    {Rule{Source: MatchAddress(netip.MustParsePrefix("fd00::/8"))}, "fd00::/8 is not an IPv4 address"},
 		"long interface":  {Rule{In: Interface{Name: "0123456789abcdef"}}, "longer than 15 bytes"},
 		"no protocol":     {Rule{Matches: []Match{Ports{Protocol: TCP}}}, "the match tcp needs -p tcp"},
 		"negated":         {Rule{Protocol: ProtocolMatch{TCP, true}, Matches: []Match{Ports{Protocol: TCP}}}, "needs -p tcp"},

@@ -5,15 +5,14 @@ import "iter"
 // FieldMatch is a match on fields that a [Set] can look up.
 type FieldMatch interface {
 	Match
-	// Values returns the values of which a packet must have one in a field, or with
-	// not may have none, to meet what the match asks of that field. It is not ok if
-	// that is nothing.
+	// Values returns the values that the match accepts in a field, or with not those that
+	// it rejects. It is not ok if the match has no condition on the field.
 	Values(SetField) (values []Interval, not, ok bool)
 }
 
-// Values returns the values of which a packet must have one in a field, or with not may
-// have none, to match the rule, whatever the words. It is not ok if the rule asks
-// nothing of that field, or more than one thing.
+// Values returns the values that the rule accepts in a field, or with not those that it
+// rejects, however it is written. It is not ok if the rule has no condition on the field,
+// or more than one.
 func (r Rule) Values(f SetField) (values []Interval, not, ok bool) {
 	conditions := 0
 	for v, n := range r.conditions(f) {
@@ -26,8 +25,7 @@ func (r Rule) Values(f SetField) (values []Interval, not, ok bool) {
 	return values, not, true
 }
 
-// Named returns the values that the rule's conditions on a field name, those that a
-// packet may not have too.
+// Named returns the values in the rule's conditions on a field, negated ones included.
 func (r Rule) Named(f SetField) []Interval {
 	var all []Interval
 	for values := range r.conditions(f) {
@@ -36,7 +34,8 @@ func (r Rule) Named(f SetField) []Interval {
 	return all
 }
 
-// Named returns the values that rules of a family name, in the order of the rules.
+// Named returns the values in the conditions of a family's rules on a field, in rule
+// order.
 func (rs *Ruleset) Named(family Family, f SetField) []Interval {
 	var all []Interval
 	for _, t := range rs.Tables {
@@ -52,8 +51,7 @@ func (rs *Ruleset) Named(family Family, f SetField) []Interval {
 	return all
 }
 
-// conditions returns the values of each condition on a field, and whether packets may
-// not have them.
+// conditions returns the values of each condition on a field, and whether it is negated.
 func (r Rule) conditions(f SetField) iter.Seq2[[]Interval, bool] {
 	return func(yield func([]Interval, bool) bool) {
 		if a := r.Address(f); a != nil && *a != (Address{}) && !yield([]Interval{PrefixInterval(a.Prefix)}, a.Not) {

@@ -145,7 +145,7 @@ func movesOnKernel(t *testing.T, from, to string) {
 func isRefused(t *testing.T, k kernels.Kernel, backend string) {
 	p := newPod(t, k.Auto)
 	status, out := run(t, p, append([]string{"--backend=" + backend}, capturingEverything()...)...)
-	untouched := strings.Contains(out, "nothing was changed") || strings.Contains(out, "the rules that stood before still stand")
+	untouched := strings.Contains(out, "nothing was changed") || strings.Contains(out, "the old rules are still in place")
 	if status != 1 || !strings.Contains(out, k.Refused[backend]) || !untouched {
 		t.Errorf("exit status %d, want %q in\n%s", status, k.Refused[backend], out)
 	}

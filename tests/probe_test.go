@@ -21,7 +21,7 @@ func TestProbeBesideProxy(t *testing.T) {
 		if !strings.HasPrefix(out, "cannot tell: the installed rules") {
 			t.Errorf("says %s", out)
 		}
-		const inUse = ": cannot tell: the port is in use, by a running proxy perhaps\n"
+		const inUse = ": cannot tell: the port is in use, perhaps by a running proxy\n"
 		for name, want := range map[string]bool{
 			"outbound": true, "proxy's outbound": true, "inbound": true, "proxy to itself": true, "DNS": true,
 			"proxy to application": false,

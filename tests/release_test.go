@@ -87,7 +87,7 @@ func TestReleaseWithoutRepository(t *testing.T) {
 	copyClone(t, clone)
 	dist := filepath.Join(clone, "dist")
 	out, err := runRelease(t, clone, dist)
-	if err == nil || !strings.Contains(out, "no clone with its .git") {
+	if err == nil || !strings.Contains(out, "there is no .git here") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	if slices.Contains(fileNames(t, dist), "SHA256SUMS") {

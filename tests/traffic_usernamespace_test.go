@@ -111,7 +111,7 @@ func (p pod) refusedFromOutside(t *testing.T) {
 	t.Helper()
 	before := ownState(t, p)
 	stdout, stderr, err := p.fromNode(t, p.Pod.File(), "--backend="+p.backend)
-	if err == nil || stdout != "" || !strings.Contains(stderr, "the rules that stood before still stand") {
+	if err == nil || stdout != "" || !strings.Contains(stderr, "the old rules are still in place") {
 		t.Errorf("%v\n%s%s", err, stdout, stderr)
 	}
 	if !strings.Contains(stderr, "--backend=nftables") {

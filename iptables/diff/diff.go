@@ -1,38 +1,36 @@
-// Package diff compares the rules of ours that are installed with those that are
-// wanted, chain by chain and in order: for whoever makes the one into the other, and
-// for whoever tells the difference.
+// Package diff compares our installed rules with the wanted ones, chain by chain and in
+// order, for those who write the changes and those who print the differences.
 package diff
 
 import "slices"
 
-// Chain is a chain with those of its rules that are ours: all of a chain of ours, the
-// jumps to ours of any other.
+// Chain is a chain with the rules in it that are ours: all rules of our own chains, the
+// jumps to our chains in any other.
 type Chain[R any] struct {
 	Name  string
 	Rules []R
 }
 
-// Change is what makes one chain what is wanted.
+// Change turns one chain into the wanted one.
 //
-// Where all rules of ours are as wanted, in the wanted order, none is deleted or
-// inserted: they keep their counters, and jumps their place among foreign rules. Where
-// they are not, all that are installed are deleted, and all that are wanted inserted,
-// after the foreign rules. No writer edits the middle of a chain. The programs find a
-// place there by its number only, which somebody else may change meanwhile, and
-// counters that begin at different times would not add up. To tell people, verify
-// looks for what the two lists have in common.
+// If all our rules are as wanted, in the wanted order, none is deleted or inserted: they
+// keep their counters, and jumps keep their place among foreign rules. Otherwise all
+// installed ones are deleted and all wanted ones inserted, after the foreign rules. No
+// writer edits the middle of a chain: the programs find a place there only by its number,
+// which somebody else may change meanwhile, and counters that start at different times
+// would not add up. verify looks for what both lists have in common itself.
 type Change[H, W any] struct {
 	Chain string
-	// Make tells that the chain itself is not there and wanted, Remove the opposite.
-	// What that means for chains that are not ours is up to the writer.
+	// Make says that the chain is wanted and missing, Remove that it is there and not
+	// wanted. What that means for chains that are not ours is up to the writer.
 	Make, Remove bool
 	Delete       []H
 	Insert       []W
 }
 
-// Chains returns the changes of all chains of a table that are not as wanted: first
-// those that are wanted, then those that are only there, each in their order. A chain
-// may be there only once.
+// Chains returns the changes for all chains of a table that are not as wanted: first
+// wanted chains, then chains that are only installed, each in their order. No chain may
+// be there twice.
 func Chains[H, W any](have []Chain[H], want []Chain[W], equal func(H, W) bool) []Change[H, W] {
 	installed := make(map[string]Chain[H], len(have))
 	for _, c := range have {

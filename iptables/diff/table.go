@@ -2,14 +2,14 @@ package diff
 
 import "github.com/meshtables/meshtables/iptables"
 
-// Table is what has to change of a table.
+// Table is what has to change in a table.
 type Table struct {
 	Name    string
 	Changes []Change[iptables.Rule, iptables.Rule]
 }
 
-// Tables compares what is ours of all tables of a family, on either side. They come in
-// canonical order, those that are as wanted too.
+// Tables compares what is ours in all tables of a family. It returns every table of
+// either side, in canonical order, also those that are as wanted.
 func Tables(own iptables.Ownership, have, want *iptables.Ruleset, f iptables.Family) []Table {
 	var either iptables.Ruleset
 	for _, rs := range []*iptables.Ruleset{have, want} {
@@ -28,7 +28,7 @@ func Tables(own iptables.Ownership, have, want *iptables.Ruleset, f iptables.Fam
 	return tables
 }
 
-// chainsOf returns what is ours of a table, which need not be there.
+// chainsOf returns what is ours in a table, which may be nil.
 func chainsOf(own iptables.Ownership, t *iptables.Table) []Chain[iptables.Rule] {
 	if t == nil {
 		return nil

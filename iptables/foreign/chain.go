@@ -7,8 +7,8 @@ import (
 	"github.com/meshtables/meshtables/iptables/installed"
 )
 
-// ComesFirst reports whether packets meet a base chain, whose rules nobody here reads,
-// before rules of ours, which are in a form: it may do anything to them.
+// ComesFirst reports whether packets pass a base chain, whose rules meshtables does not
+// read, before our rules in a form. It may do anything to the packets.
 func ComesFirst(c installed.Chain, f installed.Form, ours *iptables.Ruleset) bool {
 	return slices.ContainsFunc(c.Before, func(p installed.Place) bool {
 		t := ours.Table(p.Family, p.Table)

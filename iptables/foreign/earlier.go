@@ -7,9 +7,9 @@ import (
 	"github.com/meshtables/meshtables/iptables/installed"
 )
 
-// earlier returns what keeps every packet of a jump of ours from the table that it is
-// in: a rule, or a policy. It looks at the tables that packets meet before it at the same
-// hook. What one of them accepts goes on to the next.
+// earlier returns the rule or policy that keeps every packet of a jump of ours from its
+// table. It looks at the tables before it at the same hook. What one table accepts goes
+// on to the next.
 func earlier(path *installed.Path, own *iptables.Table, hook string, jump iptables.Rule) (by string, ok bool) {
 	for _, t := range path.Met(own.Family) {
 		if !t.Before && t.Name == own.Name {
@@ -22,7 +22,8 @@ func earlier(path *installed.Path, own *iptables.Table, hook string, jump iptabl
 	return "", false
 }
 
-// keeper returns what of a table keeps every packet of a jump from the tables behind it.
+// keeper returns the rule or policy of a table that keeps every packet of a jump from
+// later tables.
 func keeper(t installed.Table, hook string, jump iptables.Rule) (by string, ok bool) {
 	base := t.Chain(hook)
 	if base == nil {
@@ -37,17 +38,17 @@ func keeper(t installed.Table, hook string, jump iptables.Rule) (by string, ok b
 	return "", false
 }
 
-// end is where the way of packets through a chain ends.
+// end is how the way of packets through a chain ends.
 type end int
 
 const (
-	unsure     end = iota // for some it may not end here, or nobody here knows
-	throughEnd            // for all that the chain does not keep at its end
-	kept                  // for all in the chain: none comes to a later table
+	unsure     end = iota // some may go on, or it is unknown
+	throughEnd            // all that the chain does not keep reach its end
+	kept                  // none reaches a later table
 )
 
-// endIn returns where the ways of all packets of a jump end in a chain, depth chains
-// away from the built-in one, and at which rule if they are kept.
+// endIn returns how the way of all packets of a jump ends in a chain, depth jumps below
+// the built-in one, and the rule that keeps them if they are kept.
 func endIn(t *iptables.Table, chain *iptables.Chain, jump iptables.Rule, depth int) (e end, at int) {
 	for i, r := range chain.Rules {
 		all := matchesAllOf(r, jump)
@@ -57,17 +58,17 @@ func endIn(t *iptables.Table, chain *iptables.Chain, jump iptables.Rule, depth i
 		case e == unsure:
 			return unsure, 0
 		}
-		// Those that the rule does not keep go on to the next one.
+		// Packets that the rule does not keep go on to the next rule.
 	}
 	return throughEnd, 0
 }
 
-// decides reports whether what a target does with a packet is the last of it, or in nat
-// with its connection (iptables-extensions(8)).
+// decides reports whether a target decides finally about a packet, or in nat about its
+// connection (iptables-extensions(8)).
 func decides(t iptables.UnknownTarget) bool { return t.Name == "DNAT" || t.Name == "REJECT" }
 
-// endAt returns where the ways of those packets of a jump end that a rule matches:
-// throughEnd if they go on to the next rule.
+// endAt returns how the way of the packets of a jump that a rule matches ends: throughEnd
+// if they go on to the next rule.
 func endAt(t *iptables.Table, r, jump iptables.Rule, depth int) end {
 	switch target := r.Target.(type) {
 	case nil, iptables.Alteration:

@@ -7,10 +7,10 @@ import (
 	"github.com/meshtables/meshtables/iptables/installed"
 )
 
-// First returns the first rule of others that packets of a family meet before
-// the last jump to rules of ours, which it may keep them from; or, with position 0, the
-// first policy DROP that does. Rules that only count or tell somebody keep packets from
-// nothing, nor do those that accept in a chain of which nothing after them is ours.
+// First returns the first foreign rule before the last jump to our rules that may keep
+// packets of a family from it or, with position 0, the first policy DROP that may. Rules
+// that only count or log keep no packets away, nor do rules that accept in a chain with
+// nothing of ours after them.
 func First(path *installed.Path, f iptables.Family) (Rule, bool) {
 	for _, hook := range []string{iptables.Prerouting, iptables.Output} {
 		var rules []Rule
@@ -27,8 +27,7 @@ func First(path *installed.Path, f iptables.Family) (Rule, bool) {
 }
 
 // rulesIn returns the rules of a built-in chain of a table, and last its policy if
-// packets come to it and it drops them. Left out are those that let packets go on to
-// ours.
+// packets reach it and it drops them. It leaves out rules that let packets go on to ours.
 func rulesIn(own iptables.Ownership, t installed.Table, hook string) []Rule {
 	c := t.Chain(hook)
 	if c == nil {
@@ -45,7 +44,7 @@ func rulesIn(own iptables.Ownership, t installed.Table, hook string) []Rule {
 	return append(rules[:after:after], slices.DeleteFunc(rules[after:], goesOn)...)
 }
 
-// afterOwn returns where the rules after the last jump to rules of ours begin.
+// afterOwn returns the index after the last jump to our rules.
 func afterOwn(own iptables.Ownership, rules []Rule) int {
 	n := len(rules)
 	for n > 0 && !own.OwnsJump(rules[n-1].Rule) {
@@ -54,7 +53,7 @@ func afterOwn(own iptables.Ownership, rules []Rule) int {
 	return n
 }
 
-// goesOn reports whether what a rule of a built-in chain ends is the table only.
+// goesOn reports whether a rule of a built-in chain ends only the walk through its table.
 func goesOn(r Rule) bool {
 	return r.Rule.Target == iptables.Accept || r.Rule.Target == iptables.Return
 }

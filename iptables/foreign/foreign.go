@@ -1,6 +1,6 @@
-// Package foreign judges what others have around our rules: what of it packets meet
-// before ours, what keeps them from ours, and what nobody here looks at. Foreign rules
-// are not ours to change or to reorder; whoever asks tells of them.
+// Package foreign judges the rules of others around ours: which of them come before ours,
+// which keep packets from ours, and which meshtables does not look at. Foreign rules are
+// not ours to change or reorder; callers only report them.
 package foreign
 
 import (
@@ -10,15 +10,15 @@ import (
 	"github.com/meshtables/meshtables/iptables/installed"
 )
 
-// IsMet reports whether packets that could be captured meet a built-in chain of a table,
-// and its rules are looked at.
+// IsMet reports whether packets that could be captured pass a built-in chain of a table,
+// and meshtables looks at its rules.
 func IsMet(table, chain string) bool {
 	return slices.Contains([]string{iptables.Raw, iptables.Mangle, iptables.Nat}, table) &&
 		(chain == iptables.Prerouting || chain == iptables.Output)
 }
 
-// IsOn reports whether others have something on a path that can keep packets from rules
-// of ours: a rule, or a policy.
+// IsOn reports whether others have a rule or a policy on a path that can keep packets
+// from our rules.
 func IsOn(path *installed.Path) bool {
 	drops := func(c iptables.Chain) bool { return c.Policy == iptables.Policy(iptables.Drop) }
 	return slices.ContainsFunc([]iptables.Ruleset{path.Rules, path.Before}, func(rs iptables.Ruleset) bool {
@@ -29,12 +29,12 @@ func IsOn(path *installed.Path) bool {
 	})
 }
 
-// Rule is a rule, or the policy of a chain, by its place.
+// Rule is the place of a rule, or of the policy of a chain.
 type Rule struct {
 	// Table is the name of the table; see [installed.Table.Title].
 	Table, Chain string
-	// Position counts the rules of the chain from 1, as iptables --line-numbers does.
-	// 0 is the chain's policy, which drops.
+	// Position counts the rules of the chain from 1, as iptables --line-numbers does. 0
+	// is the chain's policy DROP.
 	Position int
 	Rule     iptables.Rule
 }

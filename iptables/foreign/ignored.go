@@ -9,8 +9,8 @@ import (
 	"github.com/meshtables/meshtables/iptables/installed"
 )
 
-// Ignored is a table with built-in chains that do something and that nobody here looks
-// at: packets meet them too, but not before ours at the same hook.
+// Ignored is a table whose built-in chains handle packets too, but that meshtables does
+// not look at. It never comes before ours at the same hook.
 type Ignored struct {
 	Family iptables.Family
 	Table  string
@@ -19,8 +19,8 @@ type Ignored struct {
 	Dropping []string
 }
 
-// IgnoredOn returns the tables on a path of which something is ignored. Other base
-// chains, which have a policy too, are [installed.Chain].
+// IgnoredOn returns the ignored tables on a path. Other base chains, which have a policy
+// too, are [installed.Chain].
 func IgnoredOn(path *installed.Path) []Ignored {
 	var all []Ignored
 	for _, t := range slices.Concat(path.Rules.Tables, path.Before.Tables) {
@@ -41,7 +41,7 @@ func IgnoredOn(path *installed.Path) []Ignored {
 	return all
 }
 
-// String returns words such as "IPv4 table filter has rules that are not looked at (2)".
+// String returns text such as "IPv4 table filter has rules that are not looked at (2)".
 func (i Ignored) String() string {
 	var what []string
 	if i.Rules > 0 {

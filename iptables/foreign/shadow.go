@@ -8,19 +8,19 @@ import (
 	"github.com/meshtables/meshtables/iptables/installed"
 )
 
-// Shadow is a jump of ours that is installed and that no packet for the proxy reaches.
+// Shadow is an installed jump of ours that no packet for the proxy reaches.
 type Shadow struct {
 	Rule
-	// By is the foreign rule, or policy, that takes all of them, such as "rule 1: -p
-	// tcp -j ACCEPT" or, of another table, "rule 1 of ip nat OUTPUT: -p tcp -j DROP".
+	// By is the foreign rule or policy that takes all of them, such as "rule 1: -p tcp -j
+	// ACCEPT" or, in another table, "rule 1 of ip nat OUTPUT: -p tcp -j DROP".
 	By string
 }
 
-// Shadows returns the jumps of ours in a table of the path that no packet of use
-// reaches, because a foreign rule before them, in the same table or an earlier one, takes
-// every packet that they match, or every TCP packet of them: only those can get to the
-// proxy, DNS queries aside. Foreign rules that take some are nobody's mistake: they are
-// how others exempt their traffic.
+// Shadows returns our jumps in a table of the path that no packet for the proxy reaches,
+// because a foreign rule before them, in the same table or an earlier one, takes every
+// packet that they match, or every TCP packet: apart from DNS queries, only those can get
+// to the proxy. Foreign rules that take only some packets are no mistake: others exempt
+// their traffic that way.
 func Shadows(path *installed.Path, t *iptables.Table) []Shadow {
 	var all []Shadow
 	own := path.Ownership
@@ -59,8 +59,7 @@ func taker(own iptables.Ownership, t *iptables.Table, before []iptables.Rule, r 
 	return "", false
 }
 
-// matchesAllOf reports whether a rule asks of a packet nothing that r does not
-// ask too.
+// matchesAllOf reports whether all conditions of a rule are conditions of r too.
 func matchesAllOf(rule, r iptables.Rule) bool {
 	for _, condition := range []struct{ asked, too bool }{
 		{rule.Source != iptables.Address{}, rule.Source == r.Source},
@@ -80,13 +79,13 @@ func matchesAllOf(rule, r iptables.Rule) bool {
 	})
 }
 
-// maxDepth bounds the chains that are followed, as the kernel does
-// (NFT_JUMP_STACK_SIZE in net/netfilter/nf_tables.h).
+// maxDepth limits how deep jumps are followed, as the kernel does (NFT_JUMP_STACK_SIZE in
+// net/netfilter/nf_tables.h).
 const maxDepth = 16
 
-// takes reports whether a foreign rule, depth chains away from the built-in one,
-// ends the walk through it for every packet of r. A target that nobody here knows
-// may do anything and is not blamed; see decides.
+// takes reports whether a foreign rule, depth jumps below the built-in chain, ends the
+// walk through that chain for every packet that r matches. An unknown target may do
+// anything and is not blamed; see decides.
 func takes(own iptables.Ownership, t *iptables.Table, rule, r iptables.Rule, depth int) bool {
 	switch target := rule.Target.(type) {
 	case iptables.Verdict:
@@ -102,12 +101,13 @@ func takes(own iptables.Ownership, t *iptables.Table, rule, r iptables.Rule, dep
 			return false
 		}
 		if _, gone := target.(iptables.Goto); gone && depth == 0 {
-			// What it lets go meets the policy, and nothing of ours unless there.
+			// What it does not handle gets the policy, and passes rules of ours only in
+			// that chain.
 			return !slices.ContainsFunc(chain.Rules, own.OwnsJump)
 		}
 		for _, inner := range chain.Rules {
 			if inner.Target == iptables.Return || !matchesAllOf(inner, r) {
-				// What it lets go comes back.
+				// What it does not handle comes back.
 				return false
 			}
 			if takes(own, t, inner, r, depth+1) {

@@ -1,10 +1,9 @@
-// Package form writes a plan in the words of a form, and knows nothing of what the rules
-// are for.
+// Package form writes a plan in a form. It does not know what the rules are for.
 //
-// [IPTables] is the form that iptables has: a rule for each value of a list, and of long
-// lists of ports up to 15 a rule. [Native] is that of nf_tables: a set for each list,
-// and a rule for both families once. Both are pure, and what they return is what is
-// loaded, compared, verified and explained from then on.
+// [IPTables] is iptables' form: a rule for each value of a list, or up to 15 ports a rule
+// for long lists. [Native] is nf_tables' form: a set for each list, and one rule for both
+// families. Both are pure functions. Everything else loads, compares, verifies and
+// explains what they return.
 package form
 
 import (
@@ -13,17 +12,17 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// maxItems is how many items of a list the origin of a rule spells out: a comment has
-// little room.
+// maxItems is how many items of a list the origin of a rule shows: a comment has little
+// room.
 const maxItems = 8
 
-// originOf returns the origin of a rule that is about some items of a list.
+// originOf returns the origin of a rule for some items of a list.
 func originOf(o iptables.Origin, items []string) iptables.Origin {
 	o.Value = iptables.ShortList(items, maxItems)
 	return o
 }
 
-// listIn returns where the first list is in the matches of a rule, or -1.
+// listIn returns the index of the first list in a rule's matches, or -1.
 func listIn(r *iptables.Rule) int {
 	return slices.IndexFunc(r.Matches, func(m iptables.Match) bool {
 		_, ok := m.(iptables.List)
@@ -31,9 +30,9 @@ func listIn(r *iptables.Rule) int {
 	})
 }
 
-// withInterval returns a rule in which the match at a place asks for one interval of a
-// field instead. It is not ok if iptables has no words for that. Every packet has an
-// address and the name of an interface, so all of those are no condition.
+// withInterval returns a rule with one interval of a field in place of the match at an
+// index. It is not ok if iptables cannot match that. Every packet has an address and an
+// interface name, so an interval of all of them is no condition.
 func withInterval(r iptables.Rule, at int, f iptables.SetField, not bool, v iptables.Interval) (_ iptables.Rule, ok bool) {
 	matches := slices.Clone(r.Matches)
 	if a := r.Address(f); a != nil {
@@ -79,8 +78,8 @@ func intervalMatch(p iptables.Protocol, f iptables.SetField, not bool, v iptable
 	return iptables.Owner{UID: id}
 }
 
-// forFamily returns a rule with the addresses of a family in place of those that the
-// plan leaves open.
+// forFamily returns a rule with a family's addresses in place of those that the plan
+// leaves open.
 func forFamily(r iptables.Rule, f iptables.Family) iptables.Rule {
 	if t, ok := r.Target.(iptables.TProxy); ok && !t.IP.IsValid() {
 		t.IP = f.Unspecified()

@@ -6,19 +6,19 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// LongList is the length up to which a list of ports keeps a rule for each, to the
-// letter of the reference. It was measured with BenchmarkConnections of the tests, in
-// connections per second through lists without groups, of those through a list of
-// three: 99 to 101 % with 16 ports and 97 to 98 % with 32, which is the machine's noise;
-// 89 to 93 % with 64, 82 % with 128 and 35 to 39 % with 1000. Grouped, 300 ports leave
-// 97 to 98 %, and 4000 leave 66 to 69 %.
+// LongList is the longest list of ports that gets a rule for each port, to the letter of
+// the reference. BenchmarkConnections of the tests measured connections per second
+// through lists without groups, relative to a list of three: 99 to 101 % with 16 ports
+// and 97 to 98 % with 32, which is the machine's noise; 89 to 93 % with 64, 82 % with 128
+// and 35 to 39 % with 1000. Grouped, 300 ports leave 97 to 98 %, and 4000 leave 66 to 69
+// %.
 const LongList = 32
 
-// IPTables returns a plan in the form of iptables: its tables with all their built-in
-// chains, in canonical order. A list is a rule for each of its values, in the order
-// given. Ports of a list that is longer than [LongList], or that the plan wants grouped,
-// are up to 15 a rule with "-m multiport", a range counting for two. With the comments
-// that the plan asks for, each rule has its own origin.
+// IPTables returns a plan in iptables' form: its tables with all their built-in chains,
+// in canonical order. A list becomes a rule for each value, in the order given. Lists of
+// ports that are longer than [LongList], or that the plan wants grouped, become rules of
+// up to 15 ports with "-m multiport"; a range counts as two. If the plan asks for
+// comments, each rule has its own origin as a comment.
 func IPTables(plan iptables.Plan) iptables.Ruleset {
 	var rs iptables.Ruleset
 	for _, f := range plan.Families {
@@ -65,8 +65,7 @@ func rulesFor(c *iptables.PlannedChain, f iptables.Family) []iptables.Rule {
 	return rules
 }
 
-// appendGroup appends rules that have the same list, each for itself or, value by value,
-// beside each other.
+// appendGroup appends rules that have the same list: rule by rule, or value by value.
 func appendGroup(rules, group []iptables.Rule, beside bool) []iptables.Rule {
 	if len(group) == 0 {
 		return rules
@@ -86,9 +85,9 @@ func appendGroup(rules, group []iptables.Rule, beside bool) []iptables.Rule {
 	return rules
 }
 
-// appendRule appends a rule for each value of the rule's first list, or several, and of
-// those for each value of the next. A packet that may have none of a list's values has to
-// meet one rule with all of them.
+// appendRule appends a rule for each value, or group of values, of the rule's first list,
+// and does the same for the next list of each. A negated list has to stay in one rule
+// with all its values.
 func appendRule(rules []iptables.Rule, r iptables.Rule) []iptables.Rule {
 	at := listIn(&r)
 	if at < 0 {
@@ -118,13 +117,13 @@ func withValue(r iptables.Rule, at, value int) iptables.Rule {
 	if r.Origin.Value == "" {
 		r.Origin.Value = list.Item(value)
 	}
-	// The values that options take are those that iptables has words for.
+	// Options take only values that iptables can match.
 	r, _ = withInterval(r, at, list.Field, list.Not, list.Given[value])
 	return r
 }
 
-// withoutValues returns a rule with a match for each value of a negated list, or for as
-// many as one takes.
+// withoutValues returns a rule with a match for each value, or group of values, of a
+// negated list.
 func withoutValues(r iptables.Rule, at int, list iptables.List) iptables.Rule {
 	var matches []iptables.Match
 	if isGrouped(list) {

@@ -6,14 +6,14 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// isGrouped reports whether iptables has several values of a list in one rule.
+// isGrouped reports whether iptables' form puts several values of a list into one rule.
 func isGrouped(list iptables.List) bool {
 	ports := list.Field == iptables.SourcePort || list.Field == iptables.DestinationPort
 	return ports && (list.Grouped || len(list.Given) > LongList)
 }
 
-// groups divides a list of ports into as many as one multiport takes: in the order given
-// where the plan wants them grouped, else in order and joined.
+// groups splits a list of ports into groups that fit one multiport: in the order given if
+// the plan wants them grouped, else sorted and joined.
 func groups(list iptables.List) [][]iptables.Interval {
 	ports := list.Given
 	if !list.Grouped {
@@ -50,7 +50,7 @@ func withPorts(r iptables.Rule, at int, list iptables.List, ports []iptables.Int
 	return r
 }
 
-// itemsIn returns what a group of a list's ports is in the option.
+// itemsIn returns a group of a list's ports as written in the option.
 func itemsIn(list iptables.List, ports []iptables.Interval) []string {
 	var items []string
 	if list.Names == nil {
@@ -79,8 +79,8 @@ func multiport(list iptables.List, ports []iptables.Interval) iptables.Multiport
 }
 
 // Ungroup undoes what [IPTables] does to long lists in the rules of a chain: it returns
-// one rule for each of their ports. A list that was long with values that repeat, overlap
-// or touch comes out as long as it takes to be written the same way.
+// one rule for each port. If a list was long only because values repeat, overlap or
+// touch, the result is made long enough to be written the same way.
 func Ungroup(rules []iptables.Rule) []iptables.Rule {
 	var single []iptables.Rule
 	for i := 0; i < len(rules); {

@@ -6,13 +6,12 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// Native returns a plan in the form of nf_tables: a list is a set, no rule asks for the
-// absence of an owner, and what no packet can reach is left out. Chains that have to be
-// split have a further part, such as CHAIN_2. Rules that are one for both families
-// are marked as shared.
+// Native returns a plan in nf_tables' form: lists become sets, no rule negates an owner,
+// and chains that no packet reaches are left out. A chain that has to be split has
+// further parts, such as CHAIN_2. Rules for both families are marked as shared.
 //
-// The result has no comments: those of the native form are beside the rules, not in
-// them, and always there.
+// The result has no comments. In the native form they are always there, beside the rules,
+// not in them.
 func Native(plan iptables.Plan) iptables.Ruleset {
 	var rs iptables.Ruleset
 	for i := range plan.Tables {
@@ -32,8 +31,7 @@ func Native(plan iptables.Plan) iptables.Ruleset {
 	return rs
 }
 
-// nativeChains returns the chains of a table in the words of the native form, once for
-// both families.
+// nativeChains returns the chains of a table in the native form, once for both families.
 func nativeChains(t *iptables.PlannedTable) []iptables.PlannedChain {
 	var chains []iptables.PlannedChain
 	for _, c := range t.Chains {
@@ -49,8 +47,7 @@ func nativeChains(t *iptables.PlannedTable) []iptables.PlannedChain {
 	return chains
 }
 
-// withSets returns a rule with a set for each list, or the plain match that says the
-// same.
+// withSets returns a rule with a set, or an equivalent plain match, for each list.
 func withSets(r iptables.PlannedRule) iptables.PlannedRule {
 	for {
 		at := listIn(&r.Rule)
@@ -72,8 +69,7 @@ func withSets(r iptables.PlannedRule) iptables.PlannedRule {
 	}
 }
 
-// withSet returns a rule that looks up a set in place of the match at a place, or has the
-// plain match that says the same.
+// withSet returns a rule with a set, or an equivalent plain match, in place of a match.
 func withSet(r iptables.Rule, at int, set iptables.Set) iptables.Rule {
 	if len(set.Elements) == 1 {
 		if plain, ok := withInterval(r, at, set.Field, set.Not, set.Elements[0]); ok {
@@ -85,7 +81,7 @@ func withSet(r iptables.Rule, at int, set iptables.Set) iptables.Rule {
 	return r
 }
 
-// withoutMultiport returns a rule with sets of ports for its matches multiport.
+// withoutMultiport returns a rule with sets of ports in place of its multiport matches.
 func withoutMultiport(r iptables.Rule) iptables.Rule {
 	for at, m := range r.Matches {
 		group, ok := m.(iptables.Multiport)
@@ -102,7 +98,7 @@ func withoutMultiport(r iptables.Rule) iptables.Rule {
 }
 
 // nativeTable returns the chains that packets of a family can reach, with the rules for
-// them. What a chain is for is told, when it is read back, by the jumps into it.
+// them. When a chain is read back, the jumps to it say what it is for.
 func nativeTable(name string, chains []iptables.PlannedChain, f iptables.Family) iptables.Table {
 	t := iptables.Table{Family: f, Name: name}
 	for i := range chains {
@@ -138,8 +134,7 @@ func nativeTable(name string, chains []iptables.PlannedChain, f iptables.Family)
 	return t
 }
 
-// markShared marks the rules that are one for both families, in chains that packets of
-// both reach.
+// markShared marks rules for both families in chains that packets of both reach.
 func markShared(chains []iptables.PlannedChain, tables []iptables.Table) {
 	for _, planned := range chains {
 		for i := range tables {

@@ -7,21 +7,20 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// xt_owner takes a packet without a socket, such as one of the kernel's own, for
-// one of another user (owner_mt in net/netfilter/xt_owner.c); nf_tables' "meta
-// skuid != 1337" does not match it at all (nft_meta_get_eval_skugid in
-// net/netfilter/nft_meta.c breaks). So the native form never asks who a packet is
-// not from.
+// For xt_owner, a packet without a socket, such as one of the kernel's own, comes from
+// another user (owner_mt in net/netfilter/xt_owner.c); nf_tables' "meta skuid != 1337"
+// does not match it at all (nft_meta_get_eval_skugid in net/netfilter/nft_meta.c breaks).
+// So the native form never negates a user or a group.
 
-// withoutNegatedOwners returns a chain in parts, none of which asks who a packet is not
-// from. A rule "C, not from x → T" splits its chain:
+// withoutNegatedOwners splits a chain into parts without negated users and groups. A rule
+// "C, not from x → T" splits its chain:
 //
 //	C                →  goto _2      _2:  from x  →  goto _3
 //	                    goto _3                      T
 //	                                                 goto _3
 //
-// and all after it is in _3. Where the rule has no other condition, _2 is the
-// rest of the chain itself.
+// and everything after it is in _3. If the rule has no other condition, the rest of the
+// chain itself is _2.
 func withoutNegatedOwners(t *iptables.PlannedTable, whole iptables.PlannedChain) []iptables.PlannedChain {
 	parts := 1
 	newPart := func() string {
@@ -61,7 +60,7 @@ func withoutNegatedOwners(t *iptables.PlannedTable, whole iptables.PlannedChain)
 		}
 		for _, x := range exceptions {
 			exempt := step(rest, x)
-			exempt.Reason = "not let go by the next rule"
+			exempt.Reason = "skips the next rule"
 			chain.Rules = append(chain.Rules, exempt)
 		}
 		chain.Rules = append(chain.Rules, then)
@@ -79,8 +78,8 @@ func isUnconditional(r iptables.Rule) bool {
 	return r.String() == ""
 }
 
-// takeNegatedOwners returns a rule without its conditions on who a packet is not from,
-// and a match for what they exclude: one for users and one for groups.
+// takeNegatedOwners returns a rule without its negated users and groups, and a match for
+// what they exclude: one for users and one for groups.
 func takeNegatedOwners(r iptables.PlannedRule) (plain iptables.PlannedRule, excluded []iptables.Match) {
 	excludedIDs := make(map[iptables.SetField][]iptables.Interval)
 	plain = r
@@ -104,7 +103,7 @@ func takeNegatedOwners(r iptables.PlannedRule) (plain iptables.PlannedRule, excl
 	return plain, excluded
 }
 
-// negatedOwners returns the ids that a match asks a packet not to be from.
+// negatedOwners returns the ids of users or groups that a match excludes.
 func negatedOwners(m iptables.Match) (f iptables.SetField, ids []iptables.Interval, ok bool) {
 	switch m := m.(type) {
 	case iptables.Set:

@@ -1,17 +1,15 @@
 package installed
 
-// Fault is what is wrong with what holds our rules, the rules aside. Writing rules
-// repairs it.
+// Fault is something wrong with the table or chains that hold our rules, not with the
+// rules. Writing rules repairs it.
 type Fault struct {
-	// Text is a sentence without its full stop, such as "chain OUTPUT has the
-	// policy DROP".
+	// Text is a sentence without full stop, such as "chain OUTPUT has the policy DROP".
 	Text string
-	// Disables says that no packet meets any rule of ours.
+	// Disables says that no packet reaches our rules.
 	Disables bool
 }
 
-// Disabling returns the first fault that keeps every packet from our rules, if there is
-// one.
+// Disabling returns the first fault that keeps every packet from our rules, if any.
 func Disabling(faults []Fault) (f Fault, ok bool) {
 	for _, f := range faults {
 		if f.Disables {

@@ -1,7 +1,6 @@
-// Package installed describes what is found in a network namespace: the rules of every
-// form in which the kernel has some, ours and those of others, and what packets meet
-// around them. It is what is read, as [iptables.Ruleset] is what is wanted; nothing
-// here reads anything.
+// Package installed describes what is found in a network namespace: the rules in every
+// form, ours and those of others, and the chains around them. It is data only; kernel
+// reads it.
 package installed
 
 import (
@@ -10,62 +9,60 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// Form is a form in which the kernel has rules, by the name of the backend that has no
-// other.
+// Form is a form in which the kernel keeps rules, named after its backend.
 type Form string
 
-// The forms, in the order in which one is chosen.
+// The forms, in order of preference.
 const (
-	NFT    Form = "iptables-nft"    // that of iptables in nf_tables
-	Native Form = "nftables"        // nf_tables' own
-	Legacy Form = "iptables-legacy" // that of the older ip_tables
+	NFT    Form = "iptables-nft"    // iptables' form in nf_tables
+	Native Form = "nftables"        // nf_tables' own form
+	Legacy Form = "iptables-legacy" // the form of the older ip_tables
 )
 
-// Backend is what one form has.
+// Backend is the content of one form.
 type Backend struct {
-	// Name is what --backend calls it: the form's, unless it is of programs that go
-	// by another name.
+	// Name is its name for --backend: the form's name, unless its programs go by another.
 	Name string
 	Form Form
-	// Rules are all that it has, foreign ones included, with counters.
+	// Rules are all its rules, foreign ones included, with counters.
 	Rules iptables.Ruleset
-	// Ownership tells which of them are ours.
+	// Ownership says which of them are ours.
 	Ownership iptables.Ownership
-	// Faults are about what holds our rules, where that is more than tables of
-	// iptables: the native form has a table of its own.
+	// Faults are about the table that holds our rules. Only the native form has one of
+	// its own.
 	Faults []Fault
-	// Token is by what who has read it goes on from there when it is replaced; nil
-	// where it has to be read again.
+	// Token lets the reader replace the rules without reading them again; nil if it
+	// cannot.
 	Token any
 }
 
 // Own returns the rules that are ours.
 func (b *Backend) Own() iptables.Ruleset { return b.Ownership.Of(b.Rules) }
 
-// HasOwn reports whether anything in it is ours, be it a table without rules that
-// something is wrong with.
+// HasOwn reports whether anything in it is ours, even a table without rules that has a
+// fault.
 func (b *Backend) HasOwn() bool { return len(b.Own().Tables) > 0 || len(b.Faults) > 0 }
 
-// Has reports whether what is ours in it is what is wanted, and nothing is wrong with
-// it. The order of tables does not matter.
+// Has reports whether our rules in it are the wanted ones, without faults. The order of
+// tables does not matter.
 func (b *Backend) Has(want *iptables.Ruleset) bool {
 	own, wanted := b.Own(), b.Ownership.Of(*want)
 	return len(b.Faults) == 0 && own.Equal(&wanted)
 }
 
-// Chain is a base chain of nf_tables at a hook that iptables has too, with rules that
-// nobody here reads or a policy that drops.
+// Chain is a base chain of nf_tables at one of iptables' hooks, with rules that
+// meshtables does not read or the policy DROP.
 type Chain struct {
-	// Table is the table as nft has it, such as "inet filter".
+	// Table is the table as nft names it, such as "inet filter".
 	Table, Name string
-	// Hook is the built-in chain that iptables has at the hook, Priority the place
-	// there (enum nf_ip_hook_priorities in linux/netfilter_ipv4.h).
+	// Hook is iptables' built-in chain at the hook, Priority the place there (enum
+	// nf_ip_hook_priorities in linux/netfilter_ipv4.h).
 	Hook     string
 	Priority int32
 	Rules    int
 	Policy   iptables.Policy
-	// Before are the tables whose built-in chain of the hook packets meet after this
-	// one, or might.
+	// Before are the tables whose built-in chain at the hook comes after this one, or
+	// may.
 	Before []Place
 }
 
@@ -76,25 +73,25 @@ type Place struct {
 	Table  string
 }
 
-// String returns words such as "chain o of table inet filter (OUTPUT, priority 0, rules:
+// String returns text such as "chain o of table inet filter (OUTPUT, priority 0, rules:
 // 2, policy ACCEPT)".
 func (c Chain) String() string {
 	return fmt.Sprintf("chain %s of table %s (%s, priority %d, rules: %d, policy %s)", c.Name, c.Table, c.Hook, c.Priority, c.Rules, c.Policy)
 }
 
-// Namespace is what a network namespace has, as it was at one moment.
+// Namespace is the content of a network namespace at one moment.
 type Namespace struct {
-	// Ownership tells what is ours.
+	// Ownership says what is ours.
 	Ownership iptables.Ownership
-	// Backends are those that have something, in the order of their forms.
+	// Backends are those with content, in the order of their forms.
 	Backends []Backend
-	// Chains are the base chains of nf_tables that are of none of these.
+	// Chains are the base chains of nf_tables that belong to none of them.
 	Chains []Chain
-	// Token is that of the forms of nf_tables in which there is nothing.
+	// Token is the token of nf_tables' forms without content.
 	Token any
 }
 
-// Backend returns what is in a form, which may be nothing.
+// Backend returns the content of a form, which may be empty.
 func (n *Namespace) Backend(f Form) Backend {
 	for _, b := range n.Backends {
 		if b.Form == f {
@@ -115,8 +112,8 @@ func (n *Namespace) Own() []Backend {
 	return own
 }
 
-// Path returns what packets meet where the rules of a form are asked about. The tables
-// of iptables in nf_tables come before those of the native form.
+// Path returns the path through the rules of a form. Before the native form come
+// iptables' tables in nf_tables.
 func (n *Namespace) Path(f Form) Path {
 	b := n.Backend(f)
 	p := Path{Rules: b.Rules, Ownership: n.Ownership, Faults: b.Faults}

@@ -2,26 +2,24 @@ package installed
 
 import "github.com/meshtables/meshtables/iptables"
 
-// Path is what packets meet: rules that are asked about, and the tables that come
-// before them.
+// Path is what packets pass: the rules in question, and the tables before them.
 type Path struct {
 	Rules iptables.Ruleset
-	// Before are tables that packets meet before these: each right before the one of
-	// the same family and name.
+	// Before are the tables before them, each right before the table of the same family
+	// and name.
 	Before iptables.Ruleset
-	// Ownership tells what of both is ours.
+	// Ownership says what is ours in both.
 	Ownership iptables.Ownership
-	// Faults are those of what holds the rules.
+	// Faults are those of the rules' backend.
 	Faults []Fault
 }
 
-// Alone returns the path through rules that nothing comes before, as those that are
-// wanted.
+// Alone returns the path through rules with nothing before them, such as wanted ones.
 func Alone(rules iptables.Ruleset, own iptables.Ownership) *Path {
 	return &Path{Rules: rules, Ownership: own}
 }
 
-// Own returns those of the rules that are ours.
+// Own returns the rules that are ours.
 func (p *Path) Own() iptables.Ruleset { return p.Ownership.Of(p.Rules) }
 
 // Disabled reports whether a fault keeps every packet from the rules.
@@ -30,17 +28,16 @@ func (p *Path) Disabled() bool {
 	return disabled
 }
 
-// Table is a table that packets meet on their way.
+// Table is a table that packets pass.
 type Table struct {
 	*iptables.Table
-	// Before says that it is one of those that come before.
+	// Before says that it is one of [Path.Before].
 	Before bool
 }
 
-// Met returns the tables that packets of a family meet at a hook, in the order in which
-// the kernel has them there (enum nf_ip_hook_priorities in linux/netfilter_ipv4.h): raw,
-// mangle and nat, each with the one that comes right before it. Other tables have no
-// rules of ours.
+// Met returns the tables that packets of a family pass at a hook, in the kernel's order
+// (enum nf_ip_hook_priorities in linux/netfilter_ipv4.h): raw, mangle and nat, each after
+// its table in Before. Other tables have no rules of ours.
 func (p *Path) Met(f iptables.Family) []Table {
 	var met []Table
 	for _, name := range []string{iptables.Raw, iptables.Mangle, iptables.Nat} {
@@ -54,8 +51,8 @@ func (p *Path) Met(f iptables.Family) []Table {
 	return met
 }
 
-// Title returns what tells the table from the others that are met: its name or, of one
-// that comes before, the name by which nft has it, such as "ip nat".
+// Title returns a name that no other table on the path has: the table's name or, for one
+// of Before, nft's name, such as "ip nat".
 func (t Table) Title() string {
 	switch {
 	case !t.Before:

@@ -22,25 +22,25 @@ const (
 	NFT    = string(installed.NFT)    // over netlink, as iptables-nft writes
 	Native = string(installed.Native) // over netlink, in nf_tables' own form
 	Legacy = string(installed.Legacy) // by the programs, to the kernel's older ip_tables
-	Any    = "iptables"               // by the programs, whichever is on PATH
+	Any    = "iptables"               // by the programs, whichever variant is on PATH
 )
 
 // Names returns the values of --backend, in the order in which Auto prefers
 // them.
 func Names() []string { return []string{Auto, NFT, Native, Legacy, Any} }
 
-// Choice is the outcome of [Choose].
+// Choice is the result of [Choose].
 type Choice struct {
 	Backend Backend
-	// Rules are those that are wanted, in the backend's form.
+	// Rules are the wanted rules, in the backend's form.
 	Rules iptables.Ruleset
-	// Doubled is that of the plan.
+	// Doubled is the plan's.
 	Doubled func(iptables.Ruleset) iptables.Ruleset
-	// Candidates are the backends that were considered, in order.
+	// Candidates are the backends considered, in order.
 	Candidates []Candidate
 }
 
-// beside returns rules of ours such as they can stand beside another set of ours.
+// beside returns rules of ours so that they can stand beside another set of ours.
 func (c *Choice) beside(rules iptables.Ruleset) iptables.Ruleset {
 	if c.Doubled == nil {
 		return rules
@@ -48,15 +48,15 @@ func (c *Choice) beside(rules iptables.Ruleset) iptables.Ruleset {
 	return c.Doubled(rules)
 }
 
-// Candidate is a backend that was considered.
+// Candidate is a backend that [Choose] considered.
 type Candidate struct {
 	Name  string
 	Taken bool
-	// Reason tells why it was taken or not.
+	// Reason says why it was taken or not.
 	Reason string
 }
 
-// String returns the candidate and what became of it as one line.
+// String returns the candidate, taken or not, and the reason as one line.
 func (c Candidate) String() string {
 	if c.Taken {
 		return c.Name + ": taken: " + c.Reason
@@ -64,18 +64,17 @@ func (c Candidate) String() string {
 	return c.Name + ": not taken: " + c.Reason
 }
 
-// ErrUnusable is wrapped by the error of [Choose] where no backend can be used.
+// ErrUnusable is wrapped by the error of [Choose] if no backend can be used.
 var ErrUnusable = errors.New("no usable backend")
 
-// Choose returns the backend of that name, one of [Names], for what is ours in a
-// namespace and the rules that are wanted. It reads no rules and makes nothing in any
-// table.
+// Choose returns the backend of that name, one of [Names], for the wanted rules. It reads
+// no rules and creates nothing.
 //
-// Auto takes nf_tables over netlink where the kernel has it and lets us use the
-// xtables extensions that the rules take: every iptables then lists the rules. Where
-// only the extensions are missing it takes the native form, which needs none. Where the
-// kernel has no nf_tables it takes the legacy programs. The choice is returned even
-// with an error, for its candidates.
+// Auto takes nf_tables over netlink if the kernel has it and lets us use the xtables
+// extensions that the rules need: every iptables can then list the rules. If only the
+// extensions are missing, it takes the native form, which needs none. If the kernel has
+// no nf_tables, it takes the legacy programs. The choice is returned even with an error,
+// for its candidates.
 func Choose(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, name string, want iptables.Plan) (Choice, error) {
 	netlink, native := nftables.New(ns, own), nftables.NewNative(ns, own)
 	compatible := sync.OnceValue(func() iptables.Ruleset { return netlink.Form(want) })
@@ -98,7 +97,7 @@ func Choose(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership
 	return choice, nil
 }
 
-// chooser has the kernel's answers replaced in tests.
+// chooser lets tests replace the kernel's answers.
 type chooser struct {
 	namespace *namespace.Namespace
 	own       iptables.Ownership
@@ -136,7 +135,7 @@ func (c chooser) first(ctx context.Context, choice Choice, names []string) (Choi
 		backend, about, err := c.try(ctx, name)
 		switch {
 		case errors.Is(err, fs.ErrPermission):
-			// It is the same with every other.
+			// Every other backend would fail too.
 			return choice, fmt.Errorf("failed to choose a backend: %w", err)
 		case ctx.Err() != nil:
 			return choice, fmt.Errorf("failed to choose a backend: %w", context.Cause(ctx))
@@ -146,20 +145,19 @@ func (c chooser) first(ctx context.Context, choice Choice, names []string) (Choi
 		case name == NFT:
 			choice.take(backend, "the kernel has nf_tables and the xtables extensions for it")
 		case name == Native:
-			choice.take(backend, "the kernel has nf_tables, and no xtables extensions are needed")
+			choice.take(backend, "the kernel has nf_tables, and this form needs no xtables extensions")
 		default:
-			choice.take(backend, "the first that can be used"+about)
+			choice.take(backend, "the first usable one"+about)
 		}
 	}
 	if choice.Backend == nil {
 		return choice, fmt.Errorf("%w:\n  %s\nhint: load the modules nf_tables, nft_chain_nat and nft_redir, "+
-			"or install the package iptables where the kernel has ip_tables instead", ErrUnusable, strings.Join(failures, "\n  "))
+			"or, if the kernel has ip_tables instead, install the package iptables", ErrUnusable, strings.Join(failures, "\n  "))
 	}
 	return choice, nil
 }
 
-// find returns the backend of a name, and in parentheses what is to be known
-// about it.
+// find returns the backend of a name, and notes about it in parentheses.
 func (c chooser) find(ctx context.Context, name string) (backend Backend, about string, err error) {
 	switch name {
 	case NFT:
@@ -178,9 +176,9 @@ func (c chooser) find(ctx context.Context, name string) (backend Backend, about 
 	return programs, about, nil
 }
 
-// try returns the backend of a name if it can be used here. Programs are for
-// kernels without nf_tables: where they would write to nf_tables too they lack
-// what netlink lacks, and where they would not, both could be live.
+// try returns the backend of a name if it can be used here. Programs are for kernels
+// without nf_tables: those that write to nf_tables lack what netlink lacks, and with the
+// others both could have live rules.
 func (c chooser) try(ctx context.Context, name string) (Backend, string, error) {
 	var err error
 	switch name {

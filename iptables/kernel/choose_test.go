@@ -169,7 +169,7 @@ func TestAutoWithoutNFTables(t *testing.T) {
 	}
 	const want = "iptables-nft: not taken: the kernel has no nf_tables: invalid argument\n" +
 		"nftables: not taken: the kernel has no nf_tables: invalid argument\n" +
-		"iptables-legacy: taken: the first that can be used\niptables: not taken: not needed"
+		"iptables-legacy: taken: the first usable one\niptables: not taken: not needed"
 	if got := fates(choice); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
@@ -199,7 +199,7 @@ func TestAutoWithoutExtensions(t *testing.T) {
 		t.Fatalf("got %v, %v", choice.Backend, err)
 	}
 	const taken = "iptables-nft: not taken: the kernel has no match owner for nf_tables\n" +
-		"nftables: taken: the kernel has nf_tables, and no xtables extensions are needed\n" +
+		"nftables: taken: the kernel has nf_tables, and this form needs no xtables extensions\n" +
 		"iptables-legacy: not taken: not needed\niptables: not taken: not needed"
 	if got := fates(choice); got != taken {
 		t.Errorf("got\n%s\nwant\n%s", got, taken)

@@ -6,18 +6,16 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// handover returns the rules that have to stand for a moment between two sets of
-// rules where inbound connections go over from REDIRECT to TPROXY; ok is false
-// where they do not.
+// handover returns the rules that have to be in place for a moment while inbound
+// connections change from REDIRECT to TPROXY. It is not ok if they do not.
 //
-// A transaction changes all tables at one moment, but a packet meets them one
-// after the other, each as it is then (nft_do_chain in
-// net/netfilter/nf_tables_core.c looks at the generation once for every built-in
-// chain). A new connection that is past mangle at that moment and not yet in nat
-// would be taken by neither. So mangle takes over first, while nat still holds
-// what it held, and nat lets go in a transaction of its own. Where both take a
-// connection it arrives redirected. The other way needs nothing of the kind: who
-// was not taken by mangle comes to nat later.
+// A transaction changes all tables at one moment, but a packet passes them one after the
+// other, each as it is then (nft_do_chain in net/netfilter/nf_tables_core.c looks at the
+// generation once for every built-in chain). Neither would take a new connection that is
+// past mangle at that moment and not yet in nat. So mangle takes over first, while nat
+// stays as it was, and nat changes in a transaction of its own. If both take a
+// connection, it arrives redirected. The other direction needs no such step: a connection
+// that mangle did not take reaches nat later.
 func handover(own iptables.Ownership, have, want iptables.Ruleset) (between iptables.Ruleset, ok bool) {
 	between.Tables = slices.Clone(want.Tables)
 	for _, family := range iptables.Families() {

@@ -16,29 +16,27 @@ import (
 
 // Report is what [Install] and [Remove] did.
 type Report struct {
-	// Changed tells whether anything had to be changed.
+	// Changed says whether anything was changed.
 	Changed bool
-	// Before is what there was.
+	// Before is what was installed before.
 	Before Installed
-	// RemovedFrom are the names of the other backends that rules of ours were
-	// removed from.
+	// RemovedFrom are the names of the other backends from which our rules were removed.
 	RemovedFrom []string
 }
 
-// holding is a backend with what it has.
+// holding is a backend with its content.
 type holding struct {
 	Backend
 	have installed.Backend
 }
 
-// Install makes the network namespace hold the choice's rules and this routing and
-// nothing else of ours, in whichever backend it was. The rules hold nothing that is
-// not ours.
+// Install writes the choice's rules and the routing, and removes everything else of ours,
+// in every backend. The choice's rules have only what is ours.
 //
-// Copies that run at the same time take turns, so one of them has its way as a
-// whole. No moment has less captured than both before and after: what packets need is
-// there before the rules that send them to it, and goes after them. An error
-// means that everything is as it was before, or says that it is not.
+// Copies that run at the same time take turns, so one of them wins as a whole. Traffic
+// that is captured before and after is captured all the time: what packets need is there
+// before the rules that send them to it, and goes after those rules. After an error
+// everything is as before, unless the error says otherwise.
 func Install(ctx context.Context, ns *namespace.Namespace, choice Choice, routing iptables.Routing) (Report, error) {
 	unlock, err := lock(ctx, ns)
 	if err != nil {
@@ -76,7 +74,7 @@ func Install(ctx context.Context, ns *namespace.Namespace, choice Choice, routin
 	return report, take(ctx, steps)
 }
 
-// others returns those that hold rules of ours beside the chosen form.
+// others returns the backends, apart from the chosen form, that have rules of ours.
 func (i *Installed) others(chosen installed.Form) []holding {
 	var others []holding
 	for _, b := range i.Own() {
@@ -87,8 +85,7 @@ func (i *Installed) others(chosen installed.Form) []holding {
 	return others
 }
 
-// change returns the steps from what stands in the chosen backend and in others to
-// rules that stand in the chosen one only.
+// change returns the steps that leave the rules in the chosen backend only.
 func change(choice *Choice, have installed.Backend, others []holding) []step {
 	chosen, rules := holding{choice.Backend, have}, choice.Rules
 	if chosen.have.Has(&rules) {
@@ -116,13 +113,13 @@ func change(choice *Choice, have installed.Backend, others []holding) []step {
 	return append(steps, between(chosen.after(first), rules)...)
 }
 
-// after returns the backend with what it has when rules have been replaced, as far as the
-// next change has to know it.
+// after returns the backend's content after its rules were replaced, as the next change
+// needs it.
 func (h holding) after(rules iptables.Ruleset) holding {
 	return holding{h.Backend, installed.Backend{Rules: rules, Ownership: h.have.Ownership}}
 }
 
-// rewrite returns the steps from what a backend has to what is wanted.
+// rewrite returns the steps from a backend's content to the wanted rules.
 func rewrite(h holding, want iptables.Ruleset) []step {
 	if held, ok := handover(h.have.Ownership, h.have.Rules, want); ok {
 		return []step{replace(h, held), replace(h.after(held), want)}
@@ -130,8 +127,7 @@ func rewrite(h holding, want iptables.Ruleset) []step {
 	return []step{replace(h, want)}
 }
 
-// between returns the step from what a backend has to what is wanted, if the rules
-// differ.
+// between returns the step from a backend's content to the wanted rules, if they differ.
 func between(h holding, want iptables.Ruleset) []step {
 	if own, wanted := h.have.Own(), h.have.Ownership.Of(want); own.Equal(&wanted) {
 		return nil
@@ -153,15 +149,14 @@ func Remove(ctx context.Context, ns *namespace.Namespace, choice Choice) (Report
 	return Install(ctx, ns, choice, iptables.Routing{})
 }
 
-// step is a change that can be taken back. A do that fails has changed nothing,
-// or says that it has.
+// step is a change that can be undone. If do fails, it has changed nothing, or the error
+// says what.
 type step struct {
 	do, undo func(context.Context) error
 }
 
-// take makes all changes or, where one fails, takes back those before it. Where one of
-// these cannot be taken back, those before it stay too: what they have put there may
-// be all that captures connections now.
+// take makes all changes or, if one fails, undoes those before it. If one of these cannot
+// be undone, those before it stay too: they may be all that captures connections now.
 func take(ctx context.Context, steps []step) error {
 	for i, s := range steps {
 		err := s.do(ctx)
@@ -172,7 +167,7 @@ func take(ctx context.Context, steps []step) error {
 		for ; i > 0; i-- {
 			if undoErr := steps[i-1].undo(context.WithoutCancel(ctx)); undoErr != nil {
 				errs[0] = cause(err)
-				errs = append(errs, fmt.Errorf("new rules stand beside old ones or in their place, for an earlier change could not be taken back: %w", cause(undoErr)))
+				errs = append(errs, fmt.Errorf("new rules are beside the old ones or in their place, because an earlier change could not be undone: %w", cause(undoErr)))
 				break
 			}
 		}
@@ -181,8 +176,8 @@ func take(ctx context.Context, steps []step) error {
 	return nil
 }
 
-// cause returns why rules could not be replaced, without what is said of the rules that
-// stood before: here those have been replaced already.
+// cause returns why rules could not be replaced, without the words about the old rules:
+// here those have been replaced already.
 func cause(err error) error {
 	var overNetlink *nftables.ReplaceError
 	var byPrograms *xtables.ReplaceError
@@ -215,7 +210,7 @@ func route(ns *namespace.Namespace, changes routes.Changes) step {
 	}
 }
 
-// unchanged says of an error what a [Backend] says of its own: how things stand.
+// unchanged adds to an error how things stand, as a [Backend] does to its own.
 func unchanged(err error) error {
 	if err == nil {
 		return nil

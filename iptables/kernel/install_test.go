@@ -151,7 +151,7 @@ func TestFailedUndoKeepsRules(t *testing.T) {
 		done("first", nil), done("second", errStuck), done("third", nil),
 		{do: func(context.Context) error { return errBusy }},
 	})
-	if !errors.Is(err, errBusy) || !errors.Is(err, errStuck) || !strings.Contains(err.Error(), "new rules stand") {
+	if !errors.Is(err, errBusy) || !errors.Is(err, errStuck) || !strings.Contains(err.Error(), "new rules are beside") {
 		t.Errorf("got %v", err)
 	}
 	if got := strings.Join(undone, " "); got != "third second" {

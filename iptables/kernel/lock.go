@@ -13,20 +13,19 @@ import (
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
-// lockWait bounds waiting for other copies; a change takes milliseconds, and by the
-// programs on a busy machine a second.
+// lockWait limits waiting for other copies. A change takes milliseconds, or a second by
+// the programs on a busy machine.
 const lockWait = 10 * time.Second
 
-// lock keeps copies that change a network namespace from
-// doing so at the same time: rules change in one transaction, but rules and
-// routing together do not, and neither do two programs' views of the rules.
+// lock lets only one copy at a time change a network namespace. Rules change in one
+// transaction, but rules and routing together do not, nor do the rules of several
+// backends.
 //
-// It is a lock on the namespace itself (flock(2) on its file in /proc), so it
-// needs no file that copies in different containers would have to share, and the
-// kernel releases it when its holder dies. Where /proc or the lock is missing,
-// as in some sandboxes, copies are not kept apart. Nor are they where the lock is
-// held for longer than any change takes: every process of the namespace can hold
-// it, and none must be able to keep the rules as they are.
+// It locks the namespace itself (flock(2) on its file in /proc). So copies in different
+// containers need not share a file, and the kernel releases the lock when its holder
+// dies. Without /proc or the lock, as in some sandboxes, copies may overlap. They may
+// also overlap if the lock is held longer than any change takes: every process of the
+// namespace can hold it, and none may block changes for good.
 func lock(ctx context.Context, ns *namespace.Namespace) (unlock func(), err error) {
 	file, err := ns.File()
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {

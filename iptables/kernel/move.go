@@ -8,12 +8,11 @@ import (
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
 )
 
-// movable returns the rules that can be moved into the native form in one
-// transaction, in which the packet path has it behind iptables' form. It is not ok
-// the other way round, or where inbound connections go over from REDIRECT to
-// TPROXY at the same time: there a packet could be between the two when the
-// transaction takes effect, and meet neither. So the new rules are added first
-// there, and the old ones removed after.
+// movable returns the rules that one transaction can move to the native form, which comes
+// after iptables' form on the packet path. It is not ok in the other direction, or if
+// inbound connections change from REDIRECT to TPROXY at the same time: a packet could be
+// between the two when the transaction takes effect, and pass neither. In these cases the
+// new rules are added first, and the old ones removed after.
 func movable(chosen Backend, others []holding, want iptables.Ruleset) (from holding, native *nftables.Backend, ok bool) {
 	native, ok = chosen.(*nftables.Backend)
 	if !ok || native.Name() != Native || len(want.Tables) == 0 {

@@ -16,37 +16,37 @@ import (
 	"github.com/meshtables/meshtables/iptables/routes"
 )
 
-// Installed is what a network namespace has, as it is read once in a run. The forms of
-// nf_tables and the legacy tables of one kernel see the same packets, so whoever looks
-// for rules of ours looks into all.
+// Installed is the content of a network namespace, read once in a run. Packets pass the
+// forms of nf_tables and the legacy tables alike, so looking for our rules means looking
+// into all.
 type Installed struct {
 	installed.Namespace
-	// HasNFTables tells whether the kernel has nf_tables.
+	// HasNFTables says whether the kernel has nf_tables.
 	HasNFTables bool
-	// Unread is about what may hold rules of ours but could not be read, such as legacy
-	// tables without the programs that read them; nil if there is nothing like that.
+	// Unread is the error about tables that could not be read and may have rules of ours,
+	// such as legacy tables without the programs to read them; else nil.
 	Unread error
 
 	namespace *namespace.Namespace
-	// legacy are the programs that have read the legacy tables; nil where there are none.
+	// legacy are the programs that have read the legacy tables; nil if there are none.
 	legacy     *xtables.Backend
 	routing    *routes.State
 	routingErr error
 }
 
-// Read returns what a network namespace has. It chooses no backend, makes nothing, and
-// asks the kernel for nothing but what is there: iptables programs run only where there
-// are legacy tables, for which there is no other way.
+// Read returns the content of a network namespace. It chooses no backend, creates nothing
+// and only asks the kernel what is there. It runs iptables programs only if there are
+// legacy tables, which cannot be read otherwise.
 //
-// It is an error if nf_tables cannot be read: who may not ask does not know that nothing
-// is there.
+// It returns an error if nf_tables cannot be read: then nobody knows that nothing is
+// there.
 func Read(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership) (Installed, error) {
 	return read(ctx, ns, own, nil)
 }
 
-// ReadBy is Read where a backend was asked for. What programs that were asked for are about
-// is read by them, as they refuse what they cannot write; and it is an error if the
-// backend's form cannot be read.
+// ReadBy is Read for an explicitly chosen backend. If that uses programs, they read their
+// own tables, as they refuse what they cannot write. It returns an error if the backend's
+// form cannot be read.
 func ReadBy(ctx context.Context, ns *namespace.Namespace, asked Backend) (Installed, error) {
 	return read(ctx, ns, asked.Ownership(), asked)
 }
@@ -96,12 +96,12 @@ func (i *Installed) readNFTables(ctx context.Context, asked Backend) error {
 	case asked == nil:
 		return unread
 	}
-	// Who works by programs can go on.
+	// Backends that use programs can go on.
 	i.Unread = unread
 	return nil
 }
 
-// put puts what programs have read in the place of what is of their form.
+// put replaces the content of a form by what programs have read.
 func (i *Installed) put(theirs installed.Backend) {
 	i.Backends = slices.DeleteFunc(i.Backends, func(b installed.Backend) bool { return b.Form == theirs.Form })
 	at := 0
@@ -113,7 +113,7 @@ func (i *Installed) put(theirs installed.Backend) {
 	}
 }
 
-// readLegacy reads the legacy tables where there are any.
+// readLegacy reads the legacy tables, if any.
 func (i *Installed) readLegacy(ctx context.Context) error {
 	var tables []string
 	for _, family := range iptables.Families() {
@@ -141,11 +141,11 @@ func (i *Installed) readLegacy(ctx context.Context) error {
 	return nil
 }
 
-// Routing returns what there is of routing.
+// Routing returns the routing that was read.
 func (i *Installed) Routing() (*routes.State, error) { return i.routing, i.routingErr }
 
-// Default returns the form in which rules would be, as far as that can be told without
-// asking whether the kernel takes them: see [Choose].
+// Default returns the form that rules would have, without asking whether the kernel
+// accepts them; see [Choose].
 func (i *Installed) Default() installed.Form {
 	if i.HasNFTables {
 		return installed.NFT
@@ -153,7 +153,7 @@ func (i *Installed) Default() installed.Form {
 	return installed.Legacy
 }
 
-// backend returns what reaches the rules of a form that has some.
+// backend returns the backend for a form that has rules.
 func (i *Installed) backend(f installed.Form) Backend {
 	switch {
 	case f == installed.Legacy:

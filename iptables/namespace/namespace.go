@@ -1,9 +1,9 @@
-// Package namespace holds a network namespace as a value, with its sockets: whoever
-// reads or changes something in one is given it.
+// Package namespace has a network namespace as a value, with its sockets. Code that reads
+// or changes something in a namespace is given that value.
 //
 // A socket stays in the namespace in which it was opened, whatever thread uses it. So a
-// thread is moved there only to open one, to start a program and to read what /proc has
-// for the calling thread; see [Namespace.Do].
+// thread moves there only to open sockets, to start programs and to read files of /proc
+// that depend on the calling thread; see [Namespace.Do].
 package namespace
 
 import (
@@ -23,10 +23,10 @@ import (
 	nfnetlink "github.com/meshtables/meshtables/iptables/internal/netlink"
 )
 
-// Namespace is a network namespace. It is used by one goroutine at a time.
+// Namespace is a network namespace. Only one goroutine may use it at a time.
 type Namespace struct {
-	// file is that of the namespace. It is nil where the own one has none, and fileErr
-	// says why.
+	// file is the namespace's file. It is nil if our own namespace has none; fileErr says
+	// why.
 	file    *os.File
 	fileErr error
 	own     bool
@@ -39,8 +39,8 @@ type Namespace struct {
 
 const threadFile = "/proc/thread-self/ns/net"
 
-// Own returns the namespace that the calling thread is in. It has to be used from there;
-// that is any thread of a process that has moved none.
+// Own returns the namespace of the calling thread. It has to be used from threads in that
+// namespace: any thread of a process that has moved none.
 func Own() *Namespace {
 	n := &Namespace{own: true, dial: dialKernel}
 	n.file, n.fileErr = os.Open(threadFile)
@@ -52,9 +52,9 @@ func dialKernel() (nfnetlink.Socket, error) { return nfnetlink.Dial() }
 // processFile is the file that procfs has for a process's network namespace.
 var processFile = regexp.MustCompile(`^/proc/([0-9]+)/ns/net$`)
 
-// Open returns the namespace of a process, by its id, or of a file, such as
-// /run/netns/NAME. To enter it takes CAP_SYS_ADMIN (setns(2)), which is tried. Errors do
-// not say which was named.
+// Open returns the namespace of a process id or of a file, such as /run/netns/NAME. It
+// tries to enter, which takes CAP_SYS_ADMIN (setns(2)). Errors do not name the process or
+// file.
 func Open(name string) (*Namespace, error) {
 	n := &Namespace{dial: dialKernel}
 	path := name
@@ -88,7 +88,7 @@ func (n *Namespace) openError(path string, err error) error {
 	return cause
 }
 
-// fileOfName returns the file that ip-netns(8) has for a name, or "" if there is none.
+// fileOfName returns ip-netns(8)'s file for a name, or "" if there is none.
 func fileOfName(name string) string {
 	if strings.Contains(name, "/") {
 		return ""
@@ -102,7 +102,7 @@ func fileOfName(name string) string {
 	return ""
 }
 
-// Close closes the sockets. Tables that belong to one of them go with it.
+// Close closes the sockets. Tables that belong to a socket go with it.
 func (n *Namespace) Close() error {
 	var errs []error
 	if n.netfilter != nil {
@@ -117,20 +117,20 @@ func (n *Namespace) Close() error {
 	return errors.Join(errs...)
 }
 
-// IsOwn reports whether it is the namespace that the calling thread was in from the start.
+// IsOwn reports whether it is the calling thread's original namespace.
 func (n *Namespace) IsOwn() bool { return n.own }
 
-// PID returns a process in the namespace, or 0 where none was named.
+// PID returns the process named to [Open], which is in the namespace, or 0.
 func (n *Namespace) PID() int { return n.pid }
 
-// File returns the file of the namespace, which identifies it and is there as long as the
-// namespace is open. The own one has none in sandboxes without /proc.
+// File returns the file of the namespace, which identifies it. It stays open as long as
+// the namespace. In sandboxes without /proc our own namespace has none.
 func (n *Namespace) File() (*os.File, error) { return n.file, n.fileErr }
 
-// Do calls f on a thread that is in the namespace and stays there until f returns: the
-// calling one or, for another namespace than the own, one that is moved there for it.
-// What f opens and starts is of the namespace; goroutines that it starts are not on the
-// thread. f must not end the goroutine.
+// Do calls f on a thread that stays in the namespace until f returns: the calling thread
+// in our own namespace, else one that moves there. Sockets that f opens and programs that
+// it starts are in the namespace; goroutines that it starts are on other threads. f must
+// not end the goroutine.
 func (n *Namespace) Do(f func() error) error {
 	if n.own {
 		runtime.LockOSThread()
@@ -148,14 +148,14 @@ func (n *Namespace) Do(f func() error) error {
 		if back() {
 			runtime.UnlockOSThread()
 		}
-		// Otherwise the thread ends with the goroutine, being of no use to others.
+		// Otherwise the thread ends with the goroutine: nobody else could use it.
 		result <- err
 	}()
 	return <-result
 }
 
-// wayBack returns what moves the calling thread to the namespace that it is in now, and
-// reports whether it did.
+// wayBack returns a function that moves the calling thread back to its present namespace,
+// and reports whether it did.
 func wayBack() func() bool {
 	here, err := os.Open(threadFile)
 	if err != nil {
@@ -170,7 +170,7 @@ func wayBack() func() bool {
 func (n *Namespace) enter() error {
 	switch err := unix.Setns(int(n.file.Fd()), unix.CLONE_NEWNET); {
 	case errors.Is(err, unix.EINVAL):
-		// So setns(2) says of a file that is none, or of another kind.
+		// setns(2) answers this for a file that is no namespace, or one of another kind.
 		return errors.New("is not a network namespace")
 	case err != nil:
 		return fmt.Errorf("failed to enter: %w", err)

@@ -12,9 +12,8 @@ import (
 	nfnetlink "github.com/meshtables/meshtables/iptables/internal/netlink"
 )
 
-// Netfilter returns the connection to the netfilter subsystems, which is the same for all
-// of a run. It is not for tables that are to go with their socket; see
-// [Namespace.DialNetfilter].
+// Netfilter returns the connection to the netfilter subsystems, the same one for the
+// whole run. For tables that go with their socket, use [Namespace.DialNetfilter].
 func (n *Namespace) Netfilter() (*nfnetlink.Conn, error) {
 	if n.netfilter != nil && !n.netfilter.Broken() {
 		return n.netfilter, nil
@@ -31,8 +30,8 @@ func (n *Namespace) Netfilter() (*nfnetlink.Conn, error) {
 	return c, nil
 }
 
-// DialNetfilter opens another connection to the netfilter subsystems, which the caller
-// closes.
+// DialNetfilter opens another connection to the netfilter subsystems. The caller closes
+// it.
 func (n *Namespace) DialNetfilter() (*nfnetlink.Conn, error) {
 	var s nfnetlink.Socket
 	err := n.Do(func() (err error) {
@@ -45,8 +44,8 @@ func (n *Namespace) DialNetfilter() (*nfnetlink.Conn, error) {
 	return nfnetlink.NewConn(s), nil
 }
 
-// ListenNetfilter opens a socket that receives what the kernel sends to a multicast group
-// (enum nfnetlink_groups, linux/netfilter/nfnetlink.h). The caller closes it.
+// ListenNetfilter opens a socket that receives a multicast group of the kernel (enum
+// nfnetlink_groups, linux/netfilter/nfnetlink.h). The caller closes it.
 func (n *Namespace) ListenNetfilter(group int) (s *nfnetlink.KernelSocket, err error) {
 	err = n.Do(func() (err error) {
 		s, err = nfnetlink.Dial()
@@ -61,22 +60,21 @@ func (n *Namespace) ListenNetfilter(group int) (s *nfnetlink.KernelSocket, err e
 	return s, nil
 }
 
-// routingTimeout is how long a lost answer is waited for, unless the context ends
-// earlier. The kernel has its answer ready when it has read the request, so this is for
-// kernels that are none.
+// routingTimeout is how long to wait for a lost answer, unless the context ends earlier.
+// A real kernel has its answer ready when it has read the request, so this is for other
+// implementations.
 const routingTimeout = 10 * time.Second
 
 // Routing calls f with the connection for interfaces, addresses, routes and rules
-// (rtnetlink(7)), which is the same for all of a run. No wait in it is longer than the
-// context has left.
+// (rtnetlink(7)), the same one for the whole run. No wait on it outlasts the context.
 func (n *Namespace) Routing(ctx context.Context, f func(*netlink.Handle) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if n.routing == nil {
 		err := n.Do(func() (err error) {
-			// Without a family it would open sockets of all that it knows, of which one
-			// fails where the kernel lacks xfrm_user.
+			// Without a family it would open sockets of all families that it knows. One
+			// of them fails if the kernel lacks xfrm_user.
 			n.routing, err = netlink.NewHandle(unix.NETLINK_ROUTE)
 			return err
 		})
@@ -94,12 +92,12 @@ func (n *Namespace) Routing(ctx context.Context, f func(*netlink.Handle) error) 
 	return f(n.routing)
 }
 
-// SetDial replaces how the socket of [Namespace.Netfilter] is opened, for tests with
-// faults that a kernel cannot be made to produce.
+// SetDial replaces the function that opens the socket of [Namespace.Netfilter], for tests
+// of faults that no kernel can be made to produce.
 func (n *Namespace) SetDial(dial func() (nfnetlink.Socket, error)) { n.dial = dial }
 
-// List lists something by [Namespace.Routing], again where changes of others have
-// interrupted the listing, which happens where many things change at once.
+// List lists something over [Namespace.Routing]. It starts again if changes by others
+// interrupt the listing, as happens when many things change at once.
 func List[T any](ctx context.Context, n *Namespace, list func(*netlink.Handle) ([]T, error)) (items []T, err error) {
 	const attempts = 10
 	for range attempts {

@@ -14,32 +14,33 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// attempt is a connection to try: who connects to an address, and it has to arrive
-// at port want, or if that is 0 not at the proxy.
+// attempt is a connection to try: who connects to an address. It has to arrive at port
+// want or, if that is 0, not at the proxy.
 type attempt struct {
 	name     string
 	family   iptables.Family
 	protocol iptables.Protocol
 	who      identity
-	byGroup  bool       // who is captured for the group
+	byGroup  bool       // captured because of the group
 	from     netip.Addr // the zero value leaves the choice to the kernel
 	to       netip.AddrPort
 	want     uint16
-	// instead is where what is to be left alone would arrive if it were not.
+	// instead is where a connection that has to be left alone would arrive if it were
+	// not.
 	instead uint16
-	// listener is who listens there.
+	// listener is the identity that listens there.
 	listener identity
-	// by is how someone outside comes in; it is the zero value where the
-	// connection is of the namespace itself.
+	// by is how someone outside comes in. It is the zero value if the connection comes
+	// from the namespace itself.
 	by linkOutside
-	// transparent is for what arrives by TPROXY, mark is that of what the proxy
-	// sends from an address that is not its own.
+	// transparent is for connections that arrive by TPROXY. mark is the proxy's on
+	// packets from a foreign address.
 	transparent bool
 	mark        uint32
 
 	token  token
 	client *os.File
-	// err is why it cannot be tried.
+	// err says why it cannot be tried.
 	err error
 }
 
@@ -59,8 +60,8 @@ func (a *attempt) listen(p *post) (err error) {
 		a.to = netip.AddrPortFrom(a.to.Addr(), a.want)
 		return err
 	case a.protocol == iptables.UDP:
-		// An answer has to come from the address that the query was redirected
-		// to, which for what the machine itself sends is that of loopback.
+		// An answer has to come from the address that the query was redirected to: for
+		// queries from this machine that is loopback.
 		at.addr = a.family.Loopback()
 	}
 	_, err = p.listen(at, a.transparent)
@@ -80,8 +81,8 @@ func (a *attempt) open() error {
 	if err != nil {
 		return fmt.Errorf("failed to open a socket: %w", err)
 	}
-	// A file waits, as a net.Conn does, but it can be made before there is a
-	// connection: that is waited for elsewhere, on other threads.
+	// A file waits, as a net.Conn does, but it can be made before there is a connection.
+	// Other threads wait for that.
 	a.client = os.NewFile(uintptr(fd), a.to.String())
 	if a.mark != 0 {
 		err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(a.mark))
@@ -89,7 +90,7 @@ func (a *attempt) open() error {
 			err = makeTransparent(fd, a.family)
 		}
 		if err != nil {
-			return fmt.Errorf("connecting as somebody else takes CAP_NET_ADMIN: %w", err)
+			return fmt.Errorf("connecting from a foreign address takes CAP_NET_ADMIN: %w", err)
 		}
 	}
 	if a.from.IsValid() {
@@ -116,11 +117,11 @@ func (a *attempt) close() {
 	}
 }
 
-// quiet is how long nothing has to arrive of what must not. What is redirected
-// within one machine arrives at once.
+// quiet is how long to wait for something that must not arrive. Within one machine,
+// redirected packets arrive at once.
 const quiet = 300 * time.Millisecond
 
-// watch sends the message and returns what becomes of it.
+// watch sends the message and returns the result.
 func (a *attempt) watch(ctx context.Context, p *post) <-chan Step {
 	result := make(chan Step, 1)
 	s := a.step()
@@ -130,7 +131,7 @@ func (a *attempt) watch(ctx context.Context, p *post) <-chan Step {
 		return result
 	}
 	arrived := p.expect(a.token)
-	// Everything is bounded by the context.
+	// The context limits everything.
 	deadline, _ := ctx.Deadline()
 	err := a.client.SetDeadline(deadline)
 	sent := make(chan error, 1)
@@ -158,7 +159,7 @@ func (a *attempt) arrives(ctx context.Context, s Step, arrived <-chan uint16, se
 		case s.Arrived = <-arrived:
 			switch {
 			case s.Arrived != a.want:
-				s.Detail = fmt.Sprintf("it has to arrive at port %d", a.want)
+				s.Detail = fmt.Sprintf("expected port %d", a.want)
 			case a.protocol == iptables.UDP && !a.answered():
 				s.Detail = "its answer did not come back"
 			default:
@@ -187,8 +188,8 @@ func (a *attempt) answered() bool {
 	return err == nil && n == len(answer) && answer == a.token
 }
 
-// leftAlone completes the report of what must not arrive. Where it goes instead
-// is nobody's business here.
+// leftAlone completes the report of what must not arrive. Where it goes instead does not
+// matter.
 func (a *attempt) leftAlone(ctx context.Context, s Step, arrived <-chan uint16) Step {
 	over := time.NewTimer(quiet)
 	defer over.Stop()

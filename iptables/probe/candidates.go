@@ -9,14 +9,14 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// maxCandidates bounds how many addresses of one kind are looked at: options may
-// list thousands.
+// maxCandidates limits how many addresses of one kind are considered: options may list
+// thousands.
 const maxCandidates = 32
 
-// named returns the values of a field that rules name, be it to leave them alone.
+// named returns the values of a field that rules name, also to leave them alone.
 func (p *planner) named(f iptables.SetField) []iptables.Interval { return p.rules.Named(p.family, f) }
 
-// listed returns the values of a field that capturing rules ask for.
+// listed returns the values of a field that capturing rules match.
 func (p *planner) listed(hook string, protocol iptables.Protocol, f iptables.SetField) []iptables.Interval {
 	var all []iptables.Interval
 	for _, r := range p.capturing(hook, protocol) {
@@ -27,8 +27,8 @@ func (p *planner) listed(hook string, protocol iptables.Protocol, f iptables.Set
 	return all
 }
 
-// documentation returns the networks that nobody has (RFC 5737; RFC 3849 and
-// RFC 9637).
+// documentation returns the networks for documentation, which nobody has (RFC 5737; RFC
+// 3849 and RFC 9637).
 func documentation(f iptables.Family) []netip.Prefix {
 	if f == iptables.IPv6 {
 		return []netip.Prefix{netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("3fff::/20")}
@@ -47,7 +47,7 @@ func nobodys(f iptables.Family) []netip.Addr {
 	return all
 }
 
-// networks returns those that rules list to capture what applications send there.
+// networks returns the networks that rules list to capture what applications send there.
 func (p *planner) networks(protocol iptables.Protocol) []addresses {
 	var all []addresses
 	for _, i := range p.listed(iptables.Output, protocol, iptables.DestinationAddress) {
@@ -57,15 +57,15 @@ func (p *planner) networks(protocol iptables.Protocol) []addresses {
 	return all
 }
 
-// addresses are those from first to last.
+// addresses are the addresses from first to last.
 type addresses struct{ first, last netip.Addr }
 
 func (i addresses) contains(a netip.Addr) bool {
 	return i.first.Compare(a) <= 0 && a.Compare(i.last) <= 0
 }
 
-// within returns addresses that may be captured where all are: the ends, and what
-// follows a part that is left alone.
+// within returns addresses that may stand for all: the ends, and those after a part that
+// is left alone.
 func (p *planner) within(i addresses) []netip.Addr {
 	candidates := []netip.Addr{i.first, i.first.Next(), i.last}
 	for _, part := range p.named(iptables.DestinationAddress) {
@@ -81,9 +81,9 @@ func (p *planner) within(i addresses) []netip.Addr {
 	return all
 }
 
-// applications returns identities that may be captured: a user whom no rule names,
-// in a group that none does, and in those that some do, as rules may capture only
-// some groups.
+// applications returns identities that may be captured: a user that no rule names, in a
+// group that no rule names, and in groups that rules name, as rules may capture only some
+// groups.
 func (p *planner) applications() []identity {
 	all := []identity{{p.ordinaryID, p.ordinaryID}}
 	for _, named := range p.named(iptables.OwnerGID) {
@@ -115,14 +115,14 @@ func (p *planner) ownAddress() netip.Addr {
 	return netip.Addr{}
 }
 
-// route is by which interface and from which address packets go somewhere.
+// route is the interface and the source address for packets to somewhere.
 type route struct {
 	out    string
 	source netip.Addr
 }
 
-// routeTo returns the route to an address. What the machine sends to itself it
-// sends from there too.
+// routeTo returns the route to an address. Packets from the machine to itself come from
+// that address too.
 func (p *planner) routeTo(a netip.Addr) route {
 	if a.IsLoopback() || p.isOwn(a) {
 		return route{loopback, a}
@@ -141,8 +141,8 @@ func hasRoute(a netip.Addr) bool {
 	return err == nil && len(routes) > 0
 }
 
-// lookUpRoute asks the kernel. Where there is no route packets go nowhere; then it
-// is a guess that a rule about all of them will not contradict.
+// lookUpRoute asks the kernel. Without a route, packets go nowhere, and it returns a
+// guess that rules for all packets do not contradict.
 func lookUpRoute(a netip.Addr) route {
 	r := route{"eth0", iptables.FamilyOf(a).Unspecified()}
 	routes, err := netlink.RouteGet(a.AsSlice())

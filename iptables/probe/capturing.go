@@ -6,15 +6,14 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// capturing returns the rules by which connections or datagrams that enter a hook
-// may come to the proxy: those that redirect them, and those that lead there. What
-// they capture depends on the rules between them too, of which this knows nothing;
-// so where there is none nothing is captured, and where there are some it takes a
-// packet to tell.
+// capturing returns the rules that may send connections or datagrams from a hook to the
+// proxy: those that redirect them, and the jumps that lead there. What they capture
+// depends on the rules between them too, which it ignores. So without such rules nothing
+// is captured; with them, only a packet can tell.
 //
-// Rules for one interface only are left out, such as those for lo, by which the
-// namespace talks to itself. For TCP, so are those that redirect to where queries
-// go.
+// It leaves out rules for one interface only, such as those for lo, by which the
+// namespace talks to itself. For TCP it also leaves out those that redirect to the port
+// of DNS queries.
 func (p *planner) capturing(hook string, protocol iptables.Protocol) []iptables.Rule {
 	s := search{protocol: protocol, leads: make(map[string]bool)}
 	if protocol == iptables.TCP {
@@ -43,12 +42,12 @@ type search struct {
 	found    []iptables.Rule
 }
 
-// follow reports whether a chain leads to the proxy, and notes its rules that do.
+// follow reports whether a chain leads to the proxy, and records its rules that do.
 func (s *search) follow(name string) bool {
 	if leads, known := s.leads[name]; known {
 		return leads
 	}
-	// A chain that jumps back to itself leads nowhere by that.
+	// A jump back to the same chain leads nowhere.
 	s.leads[name] = false
 	chain := s.table.Chain(name)
 	if chain == nil {

@@ -9,9 +9,9 @@ import (
 // identity is a user and group.
 type identity struct{ uid, gid uint32 }
 
-// as calls f with the user and group of this identity, on the calling goroutine's
-// thread, to which it must be locked. Whoever is that user already needs no
-// privilege; the group is then its own.
+// as calls f with this user and group, on the calling goroutine's thread, to which it
+// must be locked. If the program is that user already, it needs no privilege, and the
+// group is its own.
 func (id identity) as(f func() error) error {
 	if int(id.uid) == os.Geteuid() {
 		return f()

@@ -7,8 +7,8 @@ import (
 	"github.com/meshtables/meshtables/iptables/explain"
 )
 
-// planInbound plans a connection of someone outside that is captured, or where
-// rules list ports one for each of these.
+// planInbound plans a captured connection from outside or, if rules list ports, one for
+// each of these.
 func (p *planner) planInbound() {
 	own := p.ownAddress()
 	for _, by := range linksOutside(p.outside, p.family) {
@@ -34,9 +34,9 @@ func (p *planner) planInbound() {
 	p.untriedIfCaptured("inbound", iptables.Prerouting, iptables.TCP)
 }
 
-// planClient plans what TPROXY needs routing for: the proxy, which is root there,
-// connects to the application as the client, with the client's address and the
-// mark, and the application's answers have to come back to it.
+// planClient plans the connection that TPROXY needs routing for: the proxy, which is root
+// there, connects to the application with the client's address and the mark, and the
+// application's answers have to come back to the proxy.
 func (p *planner) planClient(own, client netip.Addr, mark uint32) {
 	root := identity{0, p.ordinaryID}
 	packet := p.sent(iptables.TCP, client, netip.AddrPortFrom(own, 80), root, loopback)
@@ -46,10 +46,10 @@ func (p *planner) planClient(own, client netip.Addr, mark uint32) {
 	}
 }
 
-// planSelf plans what the proxy connects to in the namespace itself. An
-// application that calls itself by its service's address has the proxy do so from
-// the namespace's own address; that comes in again. The proxy's connections to the
-// application come from an address of their own and must not.
+// planSelf plans the proxy's connections within the namespace. If an application calls
+// itself by its service's address, the proxy connects from the namespace's own address,
+// and the connection comes in again. The proxy's connections to the application come from
+// an address of their own and must not come in again.
 func (p *planner) planSelf() {
 	own := p.ownAddress()
 	if p.proxy == nil || !own.IsValid() {

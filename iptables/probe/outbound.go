@@ -7,17 +7,16 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// outbound looks for connections of one identity that the rules send to the proxy,
-// not to its port for DNS.
+// outbound looks for connections of one identity that the rules send to the proxy, but
+// not to its DNS port.
 type outbound struct {
 	*planner
 	who identity
 	dns uint16
 }
 
-// planOutbound plans a connection that is captured, or where rules list ports,
-// networks or groups one for each of these. The proxy's own connection to such a
-// place must be left alone.
+// planOutbound plans a captured connection or, if rules list ports, networks or groups,
+// one for each of these. The proxy's own connection to such a place must be left alone.
 func (p *planner) planOutbound(dns uint16) {
 	applications := p.applications()
 	for i, who := range applications {
@@ -35,7 +34,7 @@ func (p *planner) planOutbound(dns uint16) {
 			o.add(to)
 		}
 		if i > 0 {
-			// Whoever is in no group that rules name is not captured.
+			// Users in no group that rules name are not captured.
 			o.otherGroups(places[0], applications[i:])
 		}
 		return
@@ -55,7 +54,7 @@ func (o outbound) arrives(to netip.AddrPort) uint16 {
 	return 0
 }
 
-// places returns where connections have to go to be captured.
+// places returns destinations whose connections are captured.
 func (o outbound) places() []netip.AddrPort {
 	networks := o.networks(iptables.TCP)
 	places, everywhere := o.elsewhere(networks)
@@ -72,8 +71,8 @@ func (o outbound) places() []netip.AddrPort {
 	return places
 }
 
-// elsewhere returns places in none of the networks, and whether all ports of them
-// are captured.
+// elsewhere returns places outside all networks, and whether all their ports are
+// captured.
 func (o outbound) elsewhere(networks []addresses) (places []netip.AddrPort, everywhere bool) {
 	for _, a := range nobodys(o.family) {
 		if slices.ContainsFunc(networks, func(i addresses) bool { return i.contains(a) }) {
@@ -110,8 +109,8 @@ func (o outbound) portsTo(a netip.Addr) ports {
 	})
 }
 
-// otherGroups plans the same connection for others whose group is captured too.
-// The first identity is the one that has been planned for.
+// otherGroups plans the same connection for others whose group is captured too. The first
+// identity has its plan already.
 func (o outbound) otherGroups(to netip.AddrPort, all []identity) {
 	captured, n := firstOf(all, func(who identity) (outbound, bool) {
 		other := outbound{o.planner, who, o.dns}

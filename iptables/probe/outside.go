@@ -16,43 +16,42 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// outside is a network namespace beside the one that is probed, joined to it by a
-// pair of interfaces: packets of a machine to itself enter mangle PREROUTING by
-// lo only, and nat PREROUTING not at all.
+// outside is a network namespace joined to the probed one by a pair of interfaces:
+// packets from a machine to itself enter mangle PREROUTING by lo only, and nat PREROUTING
+// not at all.
 //
-// Nothing but this process holds it. When that ends, however it does, the kernel
-// removes it and both interfaces.
+// Only this process holds it. However that ends, the kernel then removes it and both
+// interfaces.
 type outside struct {
 	here, there netns.NsHandle
 	link        netlink.Link // the near end
 }
 
-// errThread is wrapped where the thread is left in the wrong namespace.
+// errThread is wrapped if the thread is left in the wrong namespace.
 var errThread = errors.New("the thread cannot go back to its network namespace")
 
-// outsideError is why nobody can come in from outside, which says nothing about the
-// rules.
+// outsideError is why nobody can connect from outside. It says nothing about the rules.
 type outsideError struct{ err error }
 
 func (e outsideError) Error() string { return e.err.Error() }
 func (e outsideError) Unwrap() error { return e.err }
 
-// outsideName returns a name for the near interface that nobody has.
+// outsideName returns an unused name for the near interface.
 func outsideName() string {
 	var b [5]byte
 	_, _ = rand.Read(b[:])
 	return "probe" + hex.EncodeToString(b[:])
 }
 
-// linkOutside is the two interfaces of one family.
+// linkOutside is the pair of interfaces for one family.
 type linkOutside struct {
 	name      string // that of both
 	near, far netip.Addr
 }
 
-// linksOutside returns those to choose from: rules may leave some clients alone.
-// The two ends have addresses that nobody else has, in networks of just the two
-// (RFC 3021, RFC 6164).
+// linksOutside returns the links to choose from: rules may leave some clients alone. Both
+// ends have addresses that nobody else has, in networks of only the two (RFC 3021, RFC
+// 6164).
 func linksOutside(name string, f iptables.Family) []linkOutside {
 	var all []linkOutside
 	for _, network := range documentation(f) {
@@ -64,7 +63,7 @@ func linksOutside(name string, f iptables.Family) []linkOutside {
 	return all
 }
 
-// received is the packet that comes in by the link for an address.
+// received returns the packet that comes in by the link for an address.
 func (l linkOutside) received(to netip.AddrPort) iptables.Packet {
 	return iptables.Packet{
 		Hook: iptables.Prerouting, In: l.name, Source: l.far, SourcePort: ephemeral,
@@ -72,10 +71,10 @@ func (l linkOutside) received(to netip.AddrPort) iptables.Packet {
 	}
 }
 
-// openOutside makes the namespace, and a pair of interfaces with the addresses of
-// all links, which have one name. It takes CAP_SYS_ADMIN and CAP_NET_ADMIN. The error
-// wraps errThread where the calling thread, which must be locked, cannot be used any
-// more, and is an outsideError otherwise.
+// openOutside makes the namespace, and a pair of interfaces with the addresses of all
+// links, which share one name. It takes CAP_SYS_ADMIN and CAP_NET_ADMIN. The error wraps
+// errThread if the calling thread, which must be locked, cannot be used any more, and is
+// an outsideError otherwise.
 func openOutside(ctx context.Context, links []linkOutside) (*outside, error) {
 	here, err := netns.Get()
 	if err != nil {
@@ -86,7 +85,7 @@ func openOutside(ctx context.Context, links []linkOutside) (*outside, error) {
 	there, err := netns.New()
 	if errors.Is(err, unix.EPERM) {
 		o.close()
-		return nil, outsideError{fmt.Errorf("coming in from outside takes a network namespace beside this one, and so CAP_SYS_ADMIN: %w", err)}
+		return nil, outsideError{fmt.Errorf("connecting from outside takes a second network namespace, and so CAP_SYS_ADMIN: %w", err)}
 	}
 	o.there = there
 	if backErr := o.back(); err == nil || backErr != nil {
@@ -125,7 +124,7 @@ func (o *outside) close() {
 		return
 	}
 	if o.link != nil {
-		// Where it fails, the end of the namespace removes it.
+		// If it fails, the end of the namespace removes it.
 		_ = netlink.LinkDel(o.link)
 	}
 	o.there.Close()
@@ -141,8 +140,8 @@ func (o *outside) join(ctx context.Context, links []linkOutside) error {
 		return noPair(err)
 	}
 	o.link = pair
-	// Without a family it would open sockets of all that it knows, of which one fails
-	// where the kernel lacks xfrm_user.
+	// Without a family it would open sockets of all families that it knows. One of them
+	// fails if the kernel lacks xfrm_user.
 	far, err := netlink.NewHandleAt(o.there, unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("failed to open a netlink socket outside: %w", err)
@@ -157,8 +156,8 @@ func (o *outside) join(ctx context.Context, links []linkOutside) error {
 	if err != nil {
 		return fmt.Errorf("failed to find %s outside: %w", name, err)
 	}
-	// IPv6 waits long for an interface that comes up while its peer is down, so
-	// both come up before either has an address.
+	// IPv6 waits long for an interface that comes up while its peer is down, so both come
+	// up before either gets an address.
 	if err := errors.Join(far.LinkSetUp(farLink), near.LinkSetUp(pair)); err != nil {
 		return fmt.Errorf("failed to bring up %s: %w", name, err)
 	}
@@ -176,8 +175,8 @@ func (o *outside) join(ctx context.Context, links []linkOutside) error {
 	return nil
 }
 
-// noPair says why there is no pair of interfaces. EOPNOTSUPP is for a kind of interface
-// that the kernel does not know and has no module for (__rtnl_newlink in
+// noPair returns why there is no pair of interfaces. EOPNOTSUPP is for a kind of
+// interface that the kernel does not know and has no module for (__rtnl_newlink in
 // net/core/rtnetlink.c).
 func noPair(err error) error {
 	switch {
@@ -190,9 +189,8 @@ func noPair(err error) error {
 }
 
 // operational waits until packets leave an interface whose peer has come up: the kernel
-// starts its queue when it gets round to it (linkwatch_event in net/core/link_watch.c),
-// which may be seconds later, and what is sent before is lost. The peer, which found it
-// up, needs no such wait.
+// may start its queue seconds later (linkwatch_event in net/core/link_watch.c), and
+// packets sent before that are lost. The peer, which found it up, needs no such wait.
 func operational(ctx context.Context, at *netlink.Handle, name string) error {
 	notUp := fmt.Errorf("%s did not come up outside in %s", name, settleTime)
 	ctx, cancel := context.WithTimeoutCause(ctx, settleTime, notUp)
@@ -211,7 +209,7 @@ func operational(ctx context.Context, at *netlink.Handle, name string) error {
 	}
 }
 
-// address gives both ends an address, and the far one a route to everywhere.
+// address gives both ends an address, and the far end a default route.
 func (l linkOutside) address(near, far *netlink.Handle, nearLink, farLink netlink.Link) error {
 	if err := near.AddrAdd(nearLink, address(l.near)); err != nil {
 		return err
@@ -226,8 +224,8 @@ func (l linkOutside) address(near, far *netlink.Handle, nearLink, farLink netlin
 	})
 }
 
-// address returns an address in a network of two, which works at once, without
-// duplicate address detection.
+// address returns an address in a network of two. It works at once, without duplicate
+// address detection.
 func address(a netip.Addr) *netlink.Addr {
 	n := &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen()-1, a.BitLen())}}
 	if a.Is6() {

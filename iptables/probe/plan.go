@@ -9,9 +9,8 @@ import (
 	"github.com/meshtables/meshtables/iptables/installed"
 )
 
-// The connections to try follow from the rules by walking packets through them:
-// what captures what is decided in one place only, and rules that were found
-// installed do as well as rules that were planned.
+// The connections to try follow from walking packets through the rules. So only one place
+// decides what captures what, and installed rules do as well as planned ones.
 
 // planner collects the attempts of one family.
 type planner struct {
@@ -19,19 +18,18 @@ type planner struct {
 	ownership iptables.Ownership
 	policy    Policy
 	family    iptables.Family
-	addresses []netip.Addr // of the namespace, of any family
+	addresses []netip.Addr // the namespace's, of any family
 	outside   string       // the interface by which someone outside comes in
 	// ordinaryID is a user and group that no rule names.
 	ordinaryID uint32
-	proxy      *identity // nil where no rule tells who the proxy is
+	proxy      *identity // nil if no rule tells who the proxy is
 	routes     map[netip.Addr]route
 	ports      map[string]knownPorts // by hook
 	attempts   []*attempt
 	untried    []Step
 }
 
-// plan returns what to try, and steps for what the rules capture but nothing that
-// could be tried stands for.
+// plan returns what to try, and steps for what the rules capture but no attempt can test.
 func plan(want Want) (attempts []*attempt, untried []Step) {
 	own := want.Ownership.Of(want.Rules)
 	in, ordinaryID := outsideName(), explain.OrdinaryID(&installed.Path{Rules: own})
@@ -62,18 +60,18 @@ func (p *planner) plan() {
 	}
 }
 
-// untriedIfCaptured notes that nothing is tried, unless there is nothing to try.
+// untriedIfCaptured records that nothing is tried although there are capturing rules.
 func (p *planner) untriedIfCaptured(name, hook string, protocol iptables.Protocol) {
 	if len(p.capturing(hook, protocol)) == 0 {
 		return
 	}
 	p.untried = append(p.untried, Step{
 		Name: name, Family: p.family.String(), Protocol: protocol, Outcome: Unknown,
-		Detail: "there are rules that capture, but none of the connections that come into question is captured by them",
+		Detail: "there are capturing rules, but they match none of the connections considered",
 	})
 }
 
-// untriedOf notes that not all of a list was tried.
+// untriedOf records that not all of a list was tried.
 func (p *planner) untriedOf(name, what string, tried, all int) {
 	if tried == all {
 		return
@@ -96,15 +94,15 @@ func (p *planner) add(a attempt) {
 	p.attempts = append(p.attempts, &a)
 }
 
-// query is a DNS query that is captured.
+// query is a captured DNS query.
 type query struct {
 	server netip.Addr
 	port   uint16
 	who    identity
 }
 
-// capturedQuery returns a DNS query over UDP that the rules capture. No other
-// datagrams are.
+// capturedQuery returns a DNS query over UDP that the rules capture. They capture no
+// other datagrams.
 func (p *planner) capturedQuery() (q query, ok bool) {
 	servers, applications := nobodys(p.family), p.applications()
 	for _, n := range p.networks(iptables.UDP) {
@@ -131,8 +129,8 @@ func (p *planner) planDNS(q query) {
 	}
 }
 
-// findProxy returns the first that may be the proxy whose connections are not captured
-// where those of somebody else are.
+// findProxy returns the first possible proxy whose connections are left alone where
+// somebody else's are captured.
 func (p *planner) findProxy(to netip.AddrPort, captured identity) *identity {
 	for _, uid := range p.policy.Proxies(p.rules, p.family) {
 		who := identity{uid, p.ordinaryID}
@@ -143,7 +141,7 @@ func (p *planner) findProxy(to netip.AddrPort, captured identity) *identity {
 	return nil
 }
 
-// arrives returns the port to which the rules redirect what a user sends, or 0.
+// arrives returns the port to which the rules redirect a user's packets, or 0.
 func (p *planner) arrives(protocol iptables.Protocol, to netip.AddrPort, who identity) uint16 {
 	by := p.routeTo(to.Addr())
 	r := p.walk(p.sent(protocol, by.source, to, who, by.out))
@@ -153,7 +151,7 @@ func (p *planner) arrives(protocol iptables.Protocol, to netip.AddrPort, who ide
 	return r.Port
 }
 
-// ephemeral is a port as the kernel gives it to who connects.
+// ephemeral is a port as the kernel gives it to clients.
 const ephemeral = 40000
 
 const loopback = "lo"
@@ -166,8 +164,8 @@ func (p *planner) sent(protocol iptables.Protocol, from netip.Addr, to netip.Add
 	}
 }
 
-// walk returns what becomes of the first packet of a connection. What cannot be
-// told counts as not captured.
+// walk returns how the rules handle the first packet of a connection. If that is unknown,
+// it counts as not captured.
 func (p *planner) walk(packet iptables.Packet) explain.Result {
 	if packet.Protocol == "" {
 		packet.Protocol = iptables.TCP

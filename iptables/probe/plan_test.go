@@ -199,9 +199,9 @@ func TestPlan(t *testing.T) {
 		}, `
 			proxy to itself tcp 1337:1000 10.1.0.7:80 15006
 			proxy to application tcp 1337:1000 127.0.0.6 10.1.0.7:0
-			outbound tcp unknown: there are rules that capture, but none of the connections that come into question is captured by them
-			inbound tcp unknown: there are rules that capture, but none of the connections that come into question is captured by them
-			DNS udp unknown: there are rules that capture, but none of the connections that come into question is captured by them`},
+			outbound tcp unknown: there are capturing rules, but they match none of the connections considered
+			inbound tcp unknown: there are capturing rules, but they match none of the connections considered
+			DNS udp unknown: there are capturing rules, but they match none of the connections considered`},
 		"nothing but the proxy itself": {func(c *sidecar.Config) {
 			c.IncludedPorts, c.IncludedCIDRs = config.PortSelection{}, config.CIDRSelection{}
 			c.VirtualInterfaces = []string{"vm0"}

@@ -2,12 +2,11 @@ package probe
 
 import "github.com/meshtables/meshtables/iptables"
 
-// maxTried bounds how many values of a list are tried: options may list thousands.
+// maxTried limits how many values of a list are tried: options may list thousands.
 const maxTried = 16
 
-// firstOf returns what f finds for the first values of a list, and how many there
-// are: of the rest, which is not looked at, all. Where it finds nothing there is
-// nothing.
+// firstOf returns what f finds for the first values of a list, and how many values count:
+// those for which it finds something, and all the rest, which it does not try.
 func firstOf[V, R any](list []V, f func(V) (R, bool)) (found []R, all int) {
 	looked := list[:min(len(list), maxTried)]
 	for _, v := range looked {
@@ -21,7 +20,7 @@ func firstOf[V, R any](list []V, f func(V) (R, bool)) (found []R, all int) {
 	return found, len(found) + len(list) - len(looked)
 }
 
-// ports are those to try, of all that there are.
+// ports are the ports to try, and how many there are.
 type ports struct {
 	tried []uint16
 	all   int
@@ -29,9 +28,9 @@ type ports struct {
 	listed bool
 }
 
-// capturedPorts returns ports of a hook that are captured: one that no rule names,
-// as it stands for all; else both ends of those that rules list; else one that
-// follows those that rules leave alone.
+// capturedPorts returns captured ports of a hook: one that no rule names, which stands
+// for all; else both ends of the ranges that rules list; else one after those that rules
+// leave alone.
 func (p *planner) capturedPorts(hook string, isCaptured func(uint16) bool) ports {
 	known := p.portsOf(hook)
 	is := func(port uint16) (uint16, bool) { return port, isCaptured(port) }
@@ -47,11 +46,11 @@ func (p *planner) capturedPorts(hook string, isCaptured func(uint16) bool) ports
 	return ports{}
 }
 
-// knownPorts are what rules say about ports.
+// knownPorts is what rules say about ports.
 type knownPorts struct {
-	unnamed   []uint16 // one that no rule names, or none if rules name all
-	listed    []uint16 // the ends of those that capturing rules ask for
-	following []uint16 // what comes after those that a rule names
+	unnamed   []uint16 // a port that no rule names, or none if rules name all
+	listed    []uint16 // the ends of the ranges that capturing rules match
+	following []uint16 // the ports after those that a rule names
 }
 
 // portsOf returns what the rules say about the ports of a hook.
@@ -69,7 +68,7 @@ func (p *planner) portsOf(hook string) knownPorts {
 	return known
 }
 
-// listedPorts returns the ends of the ranges that capturing rules ask for.
+// listedPorts returns the ends of the ranges that capturing rules match.
 func (p *planner) listedPorts(hook string) []uint16 {
 	var all []uint16
 	for _, i := range p.listed(hook, iptables.TCP, iptables.DestinationPort) {
@@ -84,7 +83,7 @@ func (p *planner) listedPorts(hook string) []uint16 {
 
 const lastPort = 65535
 
-// unnamedPort returns the first port from that of HTTP on that no rule names.
+// unnamedPort returns the first port from 80 on that no rule names.
 func (p *planner) unnamedPort() []uint16 {
 	const http = 80
 	named := iptables.NewSet(iptables.DestinationPort, false, p.named(iptables.DestinationPort))

@@ -17,7 +17,7 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// token makes a message that no other client sends by chance.
+// token is a message that no other client sends by chance.
 type token [16]byte
 
 // place is where messages arrive.
@@ -29,10 +29,9 @@ type place struct {
 	port uint16
 }
 
-// post receives messages at places, and tells who waits for a message where it
-// has arrived.
+// post receives messages at places, and reports each to its waiter.
 type post struct {
-	ctx context.Context // over when the post is closed
+	ctx context.Context // ends when the post is closed
 	end context.CancelFunc
 
 	mu        sync.Mutex
@@ -41,7 +40,7 @@ type post struct {
 	servers   sync.WaitGroup
 }
 
-// listener is what there is at a place, or why there is nothing.
+// listener is the listener at a place, or why there is none.
 type listener struct {
 	io.Closer
 	port uint16
@@ -73,7 +72,7 @@ func (p *post) expect(t token) <-chan uint16 {
 	return arrived
 }
 
-// arrive tells who waits for a message, and reports whether anybody does.
+// arrive reports a message to its waiter, and returns whether there is one.
 func (p *post) arrive(t token, port uint16) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -82,14 +81,14 @@ func (p *post) arrive(t token, port uint16) bool {
 		select {
 		case arrived <- port:
 		default:
-			// It has been told: a datagram came twice.
+			// The waiter knows already: a datagram came twice.
 		}
 	}
 	return ok
 }
 
-// listen makes a listener at a place, or returns the one that is there. Its socket
-// belongs to the calling thread's user and network namespace.
+// listen makes a listener at a place, or returns the existing one. Its socket belongs to
+// the calling thread's user and network namespace.
 func (p *post) listen(at place, transparent bool) (port uint16, err error) {
 	if l, ok := p.listeners[at]; ok {
 		return l.port, l.err
@@ -98,8 +97,7 @@ func (p *post) listen(at place, transparent bool) (port uint16, err error) {
 	if transparent {
 		config.Control = func(_, _ string, raw syscall.RawConn) error { return acceptForeign(raw, at.family) }
 	}
-	// Multipath TCP puts another socket between the connection and who accepts
-	// it.
+	// Multipath TCP puts another socket between the connection and its acceptor.
 	config.SetMultipathTCP(false)
 	l := listener{port: at.port}
 	address := net.JoinHostPort(at.addr.String(), strconv.Itoa(int(at.port)))
@@ -174,14 +172,14 @@ func acceptForeign(raw syscall.RawConn, f iptables.Family) error {
 		return err
 	}
 	if errors.Is(refused, unix.EPERM) {
-		return fmt.Errorf("accepting what comes by TPROXY takes CAP_NET_ADMIN or CAP_NET_RAW: %w", refused)
+		return fmt.Errorf("accepting connections from TPROXY takes CAP_NET_ADMIN or CAP_NET_RAW: %w", refused)
 	}
 	return refused
 }
 
-// makeTransparent lets a socket have a foreign address (IP_TRANSPARENT in ip(7)):
-// accept connections to one, as they come by TPROXY, or connect from one. It takes
-// CAP_NET_ADMIN or CAP_NET_RAW (do_ip_setsockopt in net/ipv4/ip_sockglue.c).
+// makeTransparent lets a socket use a foreign address (IP_TRANSPARENT in ip(7)): accept
+// connections to one, as they come by TPROXY, or connect from one. It takes CAP_NET_ADMIN
+// or CAP_NET_RAW (do_ip_setsockopt in net/ipv4/ip_sockglue.c).
 func makeTransparent(fd int, f iptables.Family) error {
 	if f == iptables.IPv6 {
 		return unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_TRANSPARENT, 1)

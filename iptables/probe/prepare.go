@@ -9,9 +9,9 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// prepare opens the sockets of all attempts, listeners first. What cannot be
-// opened is for the attempt to report. It returns the place outside, or nil where
-// there is none; the caller closes it. The error is one of the thread.
+// prepare opens the sockets of all attempts, listeners first. An attempt whose socket
+// cannot be opened reports that itself. It returns the place outside, or nil; the caller
+// closes it. The error is about the thread.
 func prepare(ctx context.Context, attempts []*attempt, p *post) (*outside, error) {
 	there, thereErr := openOutsideFor(ctx, attempts)
 	if errors.Is(thereErr, errThread) {
@@ -25,7 +25,7 @@ func prepare(ctx context.Context, attempts []*attempt, p *post) (*outside, error
 	for _, a := range attempts {
 		a.err = a.listenAs(p)
 		if thereErr != nil && (a.isOutside() || a.mark != 0 && !hasRoute(a.from)) {
-			// An answer to a client needs a route before its mark can tell another.
+			// An answer to a client needs a route before its mark can select another.
 			a.err = thereErr
 		}
 	}
@@ -44,8 +44,8 @@ func prepare(ctx context.Context, attempts []*attempt, p *post) (*outside, error
 	return there, nil
 }
 
-// openOutsideFor returns the place outside for the attempts that come from there,
-// or nil where none does.
+// openOutsideFor returns the place outside for the attempts that come from there, or nil
+// if none does.
 func openOutsideFor(ctx context.Context, attempts []*attempt) (*outside, error) {
 	var links []linkOutside
 	for _, a := range attempts {
@@ -59,8 +59,8 @@ func openOutsideFor(ctx context.Context, attempts []*attempt) (*outside, error) 
 	return openOutside(ctx, links)
 }
 
-// listenAs makes the listener as the user that it stands for, about whose answers
-// there may be rules. Who may not be that user is the proxy itself in most cases.
+// listenAs makes the listener as the user that it stands for, as there may be rules about
+// that user's answers. A program that may not become that user usually is the proxy.
 func (a *attempt) listenAs(p *post) error {
 	listen := func() error { return a.listen(p) }
 	err := a.listener.as(listen)

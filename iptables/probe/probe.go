@@ -1,10 +1,10 @@
-// Package probe opens real connections in a network namespace and sees that they
-// arrive at the proxy's ports, and that those which must not do not.
+// Package probe opens real connections in a network namespace and checks which of them
+// arrive at the proxy's ports.
 //
-// It stands in for the proxy: it listens on its ports, so it works before the
-// proxy starts. Where the proxy is running already, it cannot tell, and says so.
-// All of it happens in the network namespace that is given; what it makes there
-// is gone when it returns, and also if the process is killed.
+// It stands in for the proxy: it listens on the proxy's ports, so it works before the
+// proxy starts. If the proxy is running already, it cannot tell, and says so. Everything
+// happens in the given network namespace. What it makes there is gone when it returns,
+// and also if the process is killed.
 package probe
 
 import (
@@ -20,33 +20,33 @@ import (
 // DefaultTimeout is enough for connections on one machine.
 const DefaultTimeout = 5 * time.Second
 
-// Want is what has to be true.
+// Want is what to check.
 type Want struct {
-	// Rules are those that have to be in force. Only what is ours of them is
-	// looked at, so that foreign rules which get in the way are found out.
+	// Rules are the rules that have to work. Run uses only ours among them, so that it
+	// finds foreign rules that get in the way.
 	Rules iptables.Ruleset
-	// Ownership tells which of them are ours.
+	// Ownership says which of them are ours.
 	Ownership iptables.Ownership
 	Policy    Policy
-	// Addresses are those of the namespace.
+	// Addresses are the namespace's addresses.
 	Addresses []netip.Prefix
-	// Timeout bounds how long connections may take, all together, from when the last of
-	// them was opened: a busy machine takes its time to get there, which says nothing
-	// about the rules.
+	// Timeout limits how long all connections together may take, from the opening of the
+	// last one: opening them takes long on a busy machine, which says nothing about the
+	// rules.
 	Timeout time.Duration
 }
 
 // Policy knows who the proxy is.
 type Policy interface {
-	// Proxies returns the users that may be the proxy by rules of a family, the
+	// Proxies returns the users that may be the proxy according to a family's rules, the
 	// likeliest first.
 	Proxies(rules *iptables.Ruleset, f iptables.Family) []uint32
-	// Source returns the address from which the proxy connects to the application, or
-	// the zero value where it has none of its own.
+	// Source returns the address from which the proxy connects to the application, or the
+	// zero value if it has no special one.
 	Source(f iptables.Family) netip.Addr
 }
 
-// Outcome is what came of a [Step].
+// Outcome is the result of a [Step].
 type Outcome string
 
 // The outcomes. Unknown is a connection that could not be tried.
@@ -56,31 +56,29 @@ const (
 	Unknown Outcome = "unknown"
 )
 
-// Step is one connection, or one datagram. Where one could not even be found, To is
-// the zero value and the outcome Unknown.
+// Step is one connection, or one datagram. If none to try was found, To is the zero value
+// and the outcome Unknown.
 type Step struct {
-	// Name tells what it is about, such as "outbound".
+	// Name says what it tests, such as "outbound".
 	Name     string            `json:"name"`
 	Family   string            `json:"family"`
 	Protocol iptables.Protocol `json:"protocol"`
-	// Who connects: "user 1337", "user 1000, group 50", or "someone outside".
-	// From is set where it
-	// matters.
+	// Who connects: "user 1337", "user 1000, group 50", or "someone outside". From is set
+	// if it matters.
 	Who  string         `json:"who,omitempty"`
 	From netip.Addr     `json:"from,omitzero"`
 	To   netip.AddrPort `json:"to,omitzero"`
-	// Want is the port where it has to arrive; 0 is for what must not arrive
-	// at the proxy.
+	// Want is the port where it has to arrive, 0 if it must not arrive at the proxy.
 	Want uint16 `json:"want"`
-	// Arrived is the port where it arrived, 0 if at none of the proxy's.
+	// Arrived is the proxy's port where it arrived, or 0.
 	Arrived uint16  `json:"arrived"`
 	Outcome Outcome `json:"outcome"`
 	// Detail says why the outcome is not Passed.
 	Detail string `json:"detail,omitempty"`
 }
 
-// Failed reports whether the connection went elsewhere than it has to. One that
-// could not be tried has not failed.
+// Failed reports whether the connection went to the wrong place. A connection that could
+// not be tried has not failed.
 func (s Step) Failed() bool { return s.Outcome == Failed }
 
 // String returns the step as a sentence.
@@ -110,15 +108,13 @@ func (s Step) String() string {
 	return fmt.Sprintf("%s arrived at port %d", text, s.Arrived)
 }
 
-// Run tries what follows from the rules, per family: connections that they
-// capture, inbound, outbound and for DNS, and those that would go round in circles
-// if they did. It returns a step for each, and one for each direction that rules
-// capture where no connection was found that they do; where nothing is captured
-// there is none.
+// Run tries what follows from the rules, per family: connections that they capture,
+// inbound, outbound and for DNS, and those that would loop if they were captured. It
+// returns a step for each, and an Unknown step for each direction with capturing rules
+// for which it finds no connection. If nothing is captured, there are no steps.
 //
-// An error means that it was interrupted or, which is not to be expected, that the
-// calling thread could not go back to its network namespace and must not be used
-// any more.
+// An error means that it was interrupted or, unexpectedly, that the calling thread could
+// not go back to its network namespace and must not be used any more.
 func Run(ctx context.Context, ns *namespace.Namespace, want Want) (steps []Step, err error) {
 	err = ns.Do(func() (err error) {
 		steps, err = runHere(ctx, want)
@@ -127,7 +123,7 @@ func Run(ctx context.Context, ns *namespace.Namespace, want Want) (steps []Step,
 	return steps, err
 }
 
-// runHere is for a thread of the namespace, which is that of the sockets that it opens.
+// runHere runs on a thread of the namespace, so that its sockets are in it.
 func runHere(ctx context.Context, want Want) ([]Step, error) {
 	attempts, untried := plan(want)
 	post := newPost()

@@ -8,16 +8,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// settleTime bounds how long to wait for interfaces, and then for addresses: duplicate
-// address detection takes up to two seconds (RFC 4862, section 5.4.2), and all of it
-// longer on a busy machine.
+// settleTime limits how long to wait for interfaces, and then for addresses: duplicate
+// address detection takes up to two seconds (RFC 4862, section 5.4.2), and longer on a
+// busy machine.
 const settleTime = 5 * time.Second
 
-// settleAll waits until the IPv6 addresses here and outside, which may be nil, can
-// be used. Those that were added a moment ago, as by the run that is validated,
-// cannot: also without duplicate address detection the kernel completes them when
-// it gets round to it (addrconf_dad_work in net/ipv6/addrconf.c). The error is one
-// of the thread.
+// settleAll waits until the IPv6 addresses here and outside, which may be nil, can be
+// used. Addresses added a moment ago, such as by the validated run, cannot: even without
+// duplicate address detection the kernel completes them later (addrconf_dad_work in
+// net/ipv6/addrconf.c). The error is about the thread.
 func settleAll(ctx context.Context, there *outside) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
@@ -34,13 +33,13 @@ func settleAll(ctx context.Context, there *outside) error {
 func settle(ctx context.Context) {
 	for !settled() {
 		if pause(ctx) != nil {
-			// What comes of it will tell.
+			// The connections will show.
 			return
 		}
 	}
 }
 
-// pause waits a moment, or returns the error of a context that is over.
+// pause waits a moment, or returns the error of a context that has ended.
 func pause(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
@@ -50,8 +49,8 @@ func pause(ctx context.Context) error {
 	}
 }
 
-// settled reports whether all addresses are complete and packets to them stay
-// here. Where that cannot be found out there is nothing to wait for.
+// settled reports whether all addresses are complete and packets to them stay here. If
+// that is unknown, there is nothing to wait for.
 func settled() bool {
 	addrs, err := netlink.AddrList(nil, netlink.FAMILY_V6)
 	if err != nil {

@@ -6,14 +6,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// untried are the reasons for which a connection cannot even be tried. They say
-// nothing about the rules. Once packets have left the socket the same errors do:
-// then somebody else has answered.
+// untried are the reasons why a connection cannot even be tried. They say nothing about
+// the rules. Once packets have left the socket the same errors do: then somebody else has
+// answered.
 var untried = [...]struct {
 	errno  unix.Errno
 	detail string // what to say instead of the error
 }{
-	{unix.EADDRINUSE, "the port is in use, by a running proxy perhaps"},
+	{unix.EADDRINUSE, "the port is in use, perhaps by a running proxy"},
 	{unix.ENETUNREACH, "there is no route to it"},
 	{unix.EHOSTUNREACH, "there is no route to it"},
 	{unix.EPERM, ""},
@@ -21,8 +21,7 @@ var untried = [...]struct {
 	{unix.EAFNOSUPPORT, ""},
 }
 
-// judgeUntried returns what an error from before the first packet says about the
-// rules.
+// judgeUntried returns what an error before the first packet says about the rules.
 func judgeUntried(err error) (Outcome, string) {
 	if errors.As(err, new(outsideError)) {
 		return Unknown, err.Error()

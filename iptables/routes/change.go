@@ -53,8 +53,8 @@ func (cs Changes) only(a Action) Changes {
 	return slices.DeleteFunc(slices.Clone(cs), func(c Change) bool { return c.Action != a })
 }
 
-// Apply makes all changes or, where one fails, undoes those before it. The error
-// says so if that fails too.
+// Apply makes all changes or, if one fails, undoes those before it. The error says so if
+// that fails too.
 func (cs Changes) Apply(ctx context.Context, ns *namespace.Namespace) error {
 	var done Changes
 	for _, c := range cs {
@@ -63,7 +63,7 @@ func (cs Changes) Apply(ctx context.Context, ns *namespace.Namespace) error {
 		case err == nil:
 			done = append(done, c)
 		case c.alreadyMade(err):
-			// By someone else, since it was looked for: not ours to undo.
+			// Somebody else did it after we looked: not ours to undo.
 		default:
 			return errors.Join(describe(c, err), done.Undo(context.WithoutCancel(ctx), ns))
 		}
@@ -71,15 +71,15 @@ func (cs Changes) Apply(ctx context.Context, ns *namespace.Namespace) error {
 	return nil
 }
 
-// Undo takes back changes that were made, the last one first. It goes on where
-// one fails and returns all errors.
+// Undo undoes changes, the last one first. It goes on if one fails and returns all
+// errors.
 func (cs Changes) Undo(ctx context.Context, ns *namespace.Namespace) error {
 	var errs []error
 	for _, c := range slices.Backward(cs) {
 		c = c.inverse()
 		err := ns.Routing(ctx, c.apply)
 		if err != nil && !c.alreadyMade(err) {
-			errs = append(errs, fmt.Errorf("failed to put back what was there before: %w", describe(c, err)))
+			errs = append(errs, fmt.Errorf("failed to undo a change: %w", describe(c, err)))
 		}
 	}
 	return errors.Join(errs...)
@@ -108,8 +108,8 @@ func (c Change) applyAddress(h *netlink.Handle) error {
 	if c.Action == Delete {
 		return h.AddrDel(lo, addr)
 	}
-	// Nobody else can have an address of this machine's loopback, so it need not
-	// be probed for (RFC 4862, section 5.4) before it can be used.
+	// Nobody else can have an address of this machine's loopback, so it needs no
+	// duplicate address detection (RFC 4862, section 5.4).
 	addr.Flags = unix.IFA_F_NODAD
 	return h.AddrAdd(lo, addr)
 }

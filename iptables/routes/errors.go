@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrConflict is wrapped by errors about foreign routes that are in the way.
+// ErrConflict is wrapped by errors about foreign routes in the way.
 var ErrConflict = errors.New("conflicting route")
 
-// alreadyMade reports whether an error means that the change is there already.
+// alreadyMade reports whether an error means that the change was made already.
 func (c Change) alreadyMade(err error) bool {
 	if c.Action == Add {
 		return errors.Is(err, unix.EEXIST)
@@ -20,8 +20,8 @@ func (c Change) alreadyMade(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EADDRNOTAVAIL)
 }
 
-// describe says which change failed, and what helps where that is known. The
-// errno stays in the chain; EPERM is [io/fs.ErrPermission].
+// describe says which change failed, and what helps if that is known. The errno stays in
+// the chain; EPERM is [io/fs.ErrPermission].
 func describe(c Change, err error) error {
 	hint := ""
 	switch {

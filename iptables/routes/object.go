@@ -10,15 +10,14 @@ import (
 // Kind is what an [Object] is.
 type Kind uint8
 
-// The kinds, in the order in which they are added: what a rule needs exists
-// before it.
+// The kinds, in the order in which they are added: a rule comes after what it needs.
 const (
 	Address Kind = iota // Prefix on the loopback interface
 	Route               // "local default dev lo" in Table
 	Rule                // "fwmark Mark lookup Table"
 )
 
-// Object is one thing that routing consists of.
+// Object is an address, a route or a rule.
 type Object struct {
 	Kind   Kind
 	Family iptables.Family
@@ -26,18 +25,18 @@ type Object struct {
 	Mark   uint32       // of a Rule; all bits are compared
 	Table  uint32       // of a Route and of a Rule
 
-	// Protocol is who made a Route or Rule (RTPROT_ in linux/rtnetlink.h), 0
-	// where that is not known.
+	// Protocol says who made a Route or Rule (RTPROT_ in linux/rtnetlink.h). It is 0 if
+	// that is unknown.
 	Protocol uint8
-	// Priority is the place of a Rule among the others, 0 where the kernel
-	// chooses it: before all but the first, "lookup local". Of a Route it is the
-	// metric, 0 where the kernel chooses it.
+	// Priority is the place of a Rule among the others. With 0 the kernel chooses it:
+	// before all but the first, "lookup local". For a Route it is the metric, chosen by
+	// the kernel if it is 0.
 	Priority uint32
-	// Without is the option that needs no such Rule; see [iptables.Routing].
+	// Without is the option that needs no Rule; see [iptables.Routing].
 	Without string
 }
 
-// does returns the object without what makes no difference to packets.
+// does returns the object without what packets do not notice.
 func (o Object) does() Object {
 	o.Protocol, o.Priority, o.Without = 0, 0, ""
 	return o
@@ -87,7 +86,7 @@ const (
 	tableLocal   = 255
 )
 
-// objects returns what a routing consists of, in the order in which it is added.
+// objects returns the objects of a routing, in the order in which they are added.
 func objects(want iptables.Routing) ([]Object, error) {
 	var wanted []Object
 	for _, p := range want.Addresses {
@@ -97,7 +96,7 @@ func objects(want iptables.Routing) ([]Object, error) {
 		return wanted, nil
 	}
 	if want.Mark == 0 {
-		return nil, fmt.Errorf("mark 0 is that of every packet and cannot select some")
+		return nil, fmt.Errorf("mark 0 cannot select packets: every unmarked packet has it")
 	}
 	if want.Table == 0 || want.Table >= tableDefault && want.Table <= tableLocal {
 		return nil, fmt.Errorf("routing table %d is one of the kernel's own", want.Table)

@@ -1,24 +1,23 @@
-// Package routes makes, compares and removes what a ruleset needs beside its
-// rules ([iptables.Routing]): per family the policy rule "fwmark MARK lookup
-// TABLE" and in TABLE the route "local default dev lo", by which TPROXY delivers
-// packets (Documentation/networking/tproxy.rst), and addresses of the loopback
-// interface.
+// Package routes adds, compares and removes what a ruleset needs beside its rules
+// ([iptables.Routing]): per family the policy rule "fwmark MARK lookup TABLE" and in
+// TABLE the route "local default dev lo", which deliver the packets of TPROXY
+// (Documentation/networking/tproxy.rst), and addresses of the loopback interface.
 //
-// [Read] tells what a network namespace holds, [State.Diff] what has to be changed.
-// Rules and routes carry the routing protocol number [Protocol], so that they are found again
-// whatever mark and table they were made for. The same things made by others are
-// used, not doubled, and never removed, but for those that [iptables.Ownership] names.
+// [Read] returns what a network namespace has, [State.Diff] what has to change. Our rules
+// and routes have the routing protocol number [Protocol], so that they are found again
+// whatever their mark and table. Equal ones made by others are used, not doubled, and
+// never removed, except for those that [iptables.Ownership] names.
 package routes
 
 import "github.com/meshtables/meshtables/iptables"
 
-// Protocol is the routing protocol number (RTPROT_ in linux/rtnetlink.h) of our
-// rules and routes: 'm'. Neither the kernel's header, iproute2, FRR, OVN, Calico
-// nor Cilium use it. Kernels before 4.17 do not store it with rules.
+// Protocol is the routing protocol number (RTPROT_ in linux/rtnetlink.h) of our rules and
+// routes: 'm'. The kernel's header, iproute2, FRR, OVN, Calico and Cilium do not use it.
+// Kernels before 4.17 do not store it with rules.
 const Protocol = 'm'
 
-// Commands returns the commands of ip(8) that make a routing in a namespace that
-// has none, in order.
+// Commands returns the commands of ip(8), in order, that add a routing to a namespace
+// without one.
 func Commands(want iptables.Routing) ([]string, error) {
 	wanted, err := objects(want)
 	if err != nil {

@@ -16,30 +16,30 @@ import (
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
-// State is what a network namespace holds, as it was read.
+// State is the routing of a network namespace, as it was read.
 type State struct {
 	ownership iptables.Ownership
-	// objects are those that we could have made, whoever made them: addresses,
-	// routes, then rules, each in the kernel's order.
+	// objects are those of the kind that we make, whoever made them: addresses, routes,
+	// then rules, each in the kernel's order.
 	objects []Object
 	// foreign are the tables that rules of others look up.
 	foreign map[table]bool
 	// defaults are the other default routes.
 	defaults []netlink.Route
-	// loopbackUp tells whether routes by the loopback interface are accepted.
+	// loopbackUp says whether the kernel accepts routes by the loopback interface.
 	loopbackUp bool
-	// noIPv6 is why there can be no addresses and routes of IPv6, if there cannot; see
+	// noIPv6 is why there can be no IPv6 addresses and routes, or nil; see
 	// [host.CheckIPv6].
 	noIPv6 error
 }
 
-// table is a routing table: each family has its own of every number.
+// table is a routing table. The families have separate tables with the same numbers.
 type table struct {
 	family iptables.Family
 	number uint32
 }
 
-// Read reads what a network namespace holds. It changes nothing.
+// Read reads the routing of a network namespace. It changes nothing.
 func Read(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership) (*State, error) {
 	s := State{ownership: own, foreign: make(map[table]bool), noIPv6: host.CheckIPv6(ns)}
 	lo, err := loopback(ctx, ns)
@@ -133,8 +133,7 @@ func (s *State) readRules(ctx context.Context, ns *namespace.Namespace, family i
 	return err
 }
 
-// isMarkLookup reports whether a rule is "fwmark MARK lookup TABLE" with nothing
-// else to it.
+// isMarkLookup reports whether a rule is "fwmark MARK lookup TABLE" and nothing else.
 func isMarkLookup(r netlink.Rule) bool {
 	plain := netlink.NewRule()
 	plain.Priority, plain.Family, plain.Protocol = r.Priority, r.Family, r.Protocol
@@ -157,8 +156,7 @@ func (s *State) owns(o Object) bool {
 	}
 }
 
-// Own returns what is ours, whichever mark and table it is for: addresses, routes, then
-// rules.
+// Own returns what is ours, whatever its mark and table: addresses, routes, then rules.
 func (s *State) Own() []Object {
 	var own []Object
 	for _, o := range s.objects {
@@ -169,21 +167,20 @@ func (s *State) Own() []Object {
 	return own
 }
 
-// Diff returns the changes that make the network namespace hold what is wanted
-// and nothing else of ours.
+// Diff returns the changes that leave the network namespace with what is wanted and
+// nothing else of ours.
 //
-// Additions come first, so that a change of the mark or of the table delivers
-// packets all the time. A caller that changes rules too makes them before it
-// writes its rules, and the removals after ([Changes.Additions],
-// [Changes.Removals]).
+// Additions come first, so that packets are delivered all the time while mark or table
+// change. A caller that changes rules too makes the additions before it writes the rules,
+// and the removals after ([Changes.Additions], [Changes.Removals]).
 //
-// The error wraps [ErrConflict] where the table already routes packets
-// elsewhere, and host.ErrNoIPv6 where IPv6 is wanted and there is none.
+// The error wraps [ErrConflict] if the table already routes packets elsewhere, and
+// host.ErrNoIPv6 if IPv6 is wanted and there is none.
 func (s *State) Diff(want iptables.Routing) (Changes, error) {
 	for _, p := range want.Addresses {
-		// It could not be told from a foreign one when it has to go.
+		// When it has to go, nobody could tell it from a foreign one.
 		if !slices.Contains(s.ownership.Addresses, p) {
-			return nil, fmt.Errorf("address %s is none of those that are ever put on the loopback interface", p)
+			return nil, fmt.Errorf("address %s is not one that meshtables adds to the loopback interface", p)
 		}
 	}
 	wanted, err := objects(want)
@@ -211,8 +208,8 @@ func (s *State) Diff(want iptables.Routing) (Changes, error) {
 	return changes, nil
 }
 
-// find returns the index of the object that already does what is wanted: one of
-// ours if there is one, else the first, or -1.
+// find returns the index of an object that already does what is wanted: one of ours if
+// possible, else the first, or -1.
 func (s *State) find(w Object) int {
 	found := -1
 	for i, o := range s.objects {
@@ -229,7 +226,7 @@ func (s *State) find(w Object) int {
 	return found
 }
 
-// allows returns nil where the object can be added; its table is that of an option.
+// allows returns nil if the object can be added. option sets its table.
 func (s *State) allows(w Object, option string) error {
 	if w.Family == iptables.IPv6 {
 		if s.noIPv6 != nil {

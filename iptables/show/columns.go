@@ -8,14 +8,14 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// counters is what rules of one family have seen or, where a rule is shared, of both.
+// counters counts the packets of one family or, for a shared rule, of both.
 type counters struct {
 	iptables.Counters
 	shared bool
 }
 
-// columns returns the headings of the counters: one for each family, or only one
-// where a line has counters of both. Those of the lines become as many.
+// columns returns the headings of the counters: one for each family, or one if a line has
+// counters of both. It makes the lines have as many counters.
 func (f *flow) columns(lines []line) []string {
 	if len(f.families) > 1 && slices.ContainsFunc(lines, line.countsBoth) {
 		for i := range lines {
@@ -30,7 +30,7 @@ func (f *flow) columns(lines []line) []string {
 	return columns
 }
 
-// legend explains the "+" of counters, where there is one.
+// legend explains the "+" of counters, if any.
 func (f *flow) legend(lines []line) string {
 	if len(f.families) > 1 || !slices.ContainsFunc(lines, line.countsBoth) {
 		return ""
@@ -44,7 +44,7 @@ func (f *flow) legend(lines []line) string {
 
 func (l line) countsBoth() bool { return len(l.counters) > 0 && l.counters[0].shared }
 
-// sum makes one of the counters of both families.
+// sum adds up the counters of both families.
 func (l *line) sum() {
 	if len(l.counters) == 0 {
 		return
@@ -77,8 +77,8 @@ func (l *line) column(p painter, i int) string {
 	return text
 }
 
-// quantity returns a number in at most 6 characters, as iptables --list does:
-// beyond five digits in thousands, and so on.
+// quantity returns a number in at most 6 characters, as iptables --list does: thousands
+// beyond five digits, and so on.
 func quantity(n uint64) string {
 	const digits = 100_000
 	unit := ""

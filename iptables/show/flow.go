@@ -8,28 +8,27 @@ import (
 	"github.com/meshtables/meshtables/iptables/installed"
 )
 
-// flow is the way of packets from a built-in chain through ours, or through
-// chains of ours that nothing leads to.
+// flow is the way of packets from a built-in chain through our chains, or through chains
+// of ours that no rule leads to.
 type flow struct {
 	table string
-	// families are those whose rules are the same but for addresses.
+	// families are those whose rules differ only in addresses.
 	families []iptables.Family
 	start    *chain
-	// reached is false for chains that nothing leads to, and disabled says that
-	// no packet meets any.
+	// reached is false for chains that no rule leads to. disabled says that no packet
+	// reaches any chain.
 	reached, disabled bool
 }
 
 type chain struct {
 	name string
-	// policy and counters are those of a built-in chain; the latter, as all
-	// that is per family, in the order of the flow's families.
+	// policy and counters are those of a built-in chain. Everything per family is in the
+	// order of the flow's families.
 	policy   iptables.Policy
 	counters []counters
 	steps    []step
-	// again marks a chain whose steps have been listed before in this flow,
-	// shared one that several rules of the table lead to: its counters are of
-	// all of them.
+	// again marks a chain whose steps were listed before in this flow. shared marks a
+	// chain that several rules of the table lead to: its counters are the sum.
 	again, shared bool
 }
 
@@ -37,19 +36,18 @@ type chain struct {
 type step struct {
 	rules   []iptables.Rule // one for each family
 	foreign bool
-	// to is the chain of ours that it leads to, or nil.
+	// to is our chain that it leads to, or nil.
 	to *chain
 }
 
-// hooks are the built-in chains in which something of ours can be.
+// hooks are the built-in chains that can have something of ours.
 var hooks = [...]string{iptables.Prerouting, "INPUT", "FORWARD", iptables.Output, "POSTROUTING"}
 
-// tables are those that we use, in the order in which a packet meets them at each
-// hook (enum nf_ip_hook_priorities in linux/netfilter_ipv4.h).
+// tables are those that we use, in the order in which a packet passes them at each hook
+// (enum nf_ip_hook_priorities in linux/netfilter_ipv4.h).
 var tables = [...]string{iptables.Raw, iptables.Mangle, iptables.Nat}
 
-// flows returns the ways of packets, those of different families as one where
-// they are the same.
+// flows returns the ways of packets. Families with the same way share one.
 func flows(b *Backend) []flow {
 	var all []flow
 	for _, hook := range hooks {
@@ -98,7 +96,7 @@ func (b *Backend) starts(table string, reached bool, chains func(*iptables.Table
 	return all
 }
 
-// unreached returns our chains that no other chain leads to.
+// unreached returns our chains that no other chain jumps to.
 func (b *Backend) unreached(t *iptables.Table) []string {
 	led := make(map[string]bool)
 	for _, c := range t.Chains {
@@ -117,8 +115,8 @@ func (b *Backend) unreached(t *iptables.Table) []string {
 	return names
 }
 
-// sameShape reports whether a chain and all of ours that it leads to have the
-// same rules in both tables, but for addresses.
+// sameShape reports whether a chain, and every chain of ours that it leads to, has the
+// same rules in both tables, apart from addresses.
 func (b *Backend) sameShape(t, u *iptables.Table, name string, seen map[string]bool) bool {
 	if seen[name] {
 		return true
@@ -142,7 +140,7 @@ func (b *Backend) sameShape(t, u *iptables.Table, name string, seen map[string]b
 	return true
 }
 
-// shape returns a rule with one address in the place of all others.
+// shape returns a rule with all addresses replaced by one.
 func shape(r iptables.Rule) string {
 	for _, f := range []iptables.SetField{iptables.SourceAddress, iptables.DestinationAddress} {
 		a := r.Address(f)
@@ -160,7 +158,7 @@ func shape(r iptables.Rule) string {
 	return r.String()
 }
 
-// anyPrefix stands for any in the shape of a rule.
+// anyPrefix stands for any address in the shape of a rule.
 var anyPrefix = netip.MustParsePrefix("192.0.2.0/24")
 
 func (b *Backend) newFlow(same []*iptables.Table, start string, reached bool) flow {
@@ -172,8 +170,7 @@ func (b *Backend) newFlow(same []*iptables.Table, start string, reached bool) fl
 	return f
 }
 
-// newChainOf returns a chain of tables that are of the same shape, and what it
-// leads to.
+// newChainOf returns a chain, and what it leads to, of tables with the same shape.
 func (b *Backend) newChainOf(same []*iptables.Table, name string, listed map[string]bool) *chain {
 	first := same[0].Chain(name)
 	c := &chain{name: name, again: listed[name], shared: callers(same[0], name) > 1}

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// graph is one flow as a picture: its chains, and what becomes of packets. Nodes
-// are joined once, whatever the number of rules that lead from one to the other.
+// graph is one flow as a picture: its chains and verdicts. Two nodes are joined once,
+// however many rules lead from one to the other.
 type graph struct {
 	title string
 	nodes []node
@@ -34,8 +34,8 @@ type edge struct {
 	foreign  bool
 }
 
-// graphs returns the pictures of what a backend holds. Names of nodes are unique
-// in all of them, by prefix.
+// graphs returns the pictures of a backend's rules. The prefix makes node names unique
+// across all of them.
 func (b *Backend) graphs(prefix string) []graph {
 	var all []graph
 	for i, f := range flows(b) {
@@ -82,13 +82,13 @@ func (s *step) end(in *chain) (label string, k kind) {
 	case captures(r) && !s.foreign:
 		return verdict(r), captureNode
 	case verdict(r) == "return" && in.policy == "":
-		// From where differs, so each chain has an end of its own.
+		// The callers differ, so each chain has an end of its own.
 		return "return from " + in.name, verdictNode
 	}
 	return verdict(r), verdictNode
 }
 
-// node returns the id of the node with that label, which it makes if need be.
+// node returns the id of the node with that label. It makes the node if needed.
 func (d drawing) node(label string, k kind) string {
 	for _, n := range d.nodes {
 		if n.label == label {
@@ -148,7 +148,7 @@ func dotText(text string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\l`).Replace(text) + `"`
 }
 
-// Mermaid draws the chains for Mermaid, which Markdown viewers have built in
+// Mermaid draws the chains for Mermaid, which is built into Markdown viewers
 // (https://mermaid.js.org/syntax/flowchart.html).
 func Mermaid(w io.Writer, backends []Backend) {
 	fmt.Fprintln(w, "flowchart LR")

@@ -2,7 +2,7 @@ package show
 
 import "github.com/meshtables/meshtables/iptables"
 
-// setOf returns the set that a rule's one condition on an address or interface is.
+// setOf returns a rule's condition on an address or interface if it is a single set.
 func setOf(r *iptables.Rule, f iptables.SetField) (s iptables.Set, ok bool) {
 	if a := r.Address(f); a != nil && *a != (iptables.Address{}) {
 		return s, false
@@ -26,8 +26,8 @@ func isSetOf(m iptables.Match, f iptables.SetField) bool {
 	return ok && s.Field == f
 }
 
-// isPlaced reports whether a match has its place in the sentence beside the other
-// conditions on addresses and interfaces.
+// isPlaced reports whether a match is printed beside the other conditions on addresses
+// and interfaces.
 func isPlaced(r *iptables.Rule, m iptables.Match) bool {
 	s, ok := m.(iptables.Set)
 	if !ok || r.Address(s.Field) == nil && r.Interface(s.Field) == nil {

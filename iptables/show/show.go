@@ -1,10 +1,9 @@
-// Package show draws the rules that are installed, so that a person sees the way
-// of a packet from the built-in chain that it enters by to what becomes of it.
+// Package show draws the installed rules, so that people see the way of a packet from the
+// built-in chain where it enters to the verdict.
 //
-// [Text] draws trees with counters, [Dot] and [Mermaid] pictures of the chains;
-// [Tables] is the same for programs. Rules of others are drawn where they stand
-// in a built-in chain beside ours, because their order matters; what they lead to
-// is not.
+// [Text] draws trees with counters. [Dot] and [Mermaid] draw pictures of the chains.
+// [Tables] returns the same for programs. Foreign rules in a built-in chain with ours are
+// drawn too, because their order matters. Where they lead is not drawn.
 package show
 
 import (
@@ -14,19 +13,17 @@ import (
 	"github.com/meshtables/meshtables/iptables/installed"
 )
 
-// Backend is what one backend holds.
+// Backend is the content of one backend.
 type Backend struct {
-	// Name is what --backend calls it.
+	// Name is its name for --backend.
 	Name string
-	// Form says in words in which form the rules are, such as "listed by
-	// iptables".
+	// Form says in words which form the rules have, such as "listed by iptables".
 	Form string
-	// Rules are all that it holds, foreign ones included, with origins where
-	// these can be told.
+	// Rules are all its rules, foreign ones included, with origins where known.
 	Rules iptables.Ruleset
-	// Ownership tells which of them are ours.
+	// Ownership says which of them are ours.
 	Ownership iptables.Ownership
-	// Faults are those of what holds them.
+	// Faults are the faults of the table that holds them.
 	Faults []installed.Fault
 }
 

@@ -2,17 +2,17 @@ package show
 
 import "github.com/meshtables/meshtables/iptables"
 
-// Table is a table of one family in which something is ours, for programs.
+// Table is a table of one family with something of ours, for programs.
 type Table struct {
 	Family string  `json:"family"`
 	Table  string  `json:"table"`
 	Chains []Chain `json:"chains"`
 }
 
-// Chain is a chain of ours, or a built-in one that jumps into one.
+// Chain is a chain of ours, or a built-in chain that jumps to one.
 type Chain struct {
 	Chain string `json:"chain"`
-	// Policy is that of a built-in chain.
+	// Policy is the policy of a built-in chain.
 	Policy string `json:"policy,omitempty"`
 	Rules  []Rule `json:"rules"`
 }
@@ -22,22 +22,21 @@ type Rule struct {
 	// Position counts the rules of the chain from 1, as iptables
 	// --line-numbers does.
 	Position int `json:"position"`
-	// Rule is the rule as iptables-save prints it, without its chain; Words
-	// say the same.
+	// Rule is the rule as iptables-save prints it, without its chain. Words say the same.
 	Rule    string `json:"rule"`
 	Words   string `json:"words"`
 	Packets uint64 `json:"packets"`
 	Bytes   uint64 `json:"bytes"`
-	// BothFamilies says that this is one rule for both families, which counts
-	// packets of both. The other family's table has it too, with the same count.
+	// BothFamilies says that one rule handles both families and counts packets of both.
+	// The other family's table has it too, with the same count.
 	BothFamilies bool `json:"bothFamilies,omitempty"`
-	// Origin is the option behind the rule, where it can be told.
+	// Origin is the option that makes the rule, if known.
 	Origin  string `json:"origin,omitempty"`
 	Foreign bool   `json:"foreign,omitempty"`
 }
 
-// Tables returns the tables in which something is ours, with the chains that are
-// ours or jump into ours, in canonical order.
+// Tables returns the tables with something of ours, with our chains and those that jump
+// to them, in canonical order.
 func Tables(b *Backend) []Table {
 	tables := []Table{}
 	for _, own := range b.Ownership.Of(b.Rules).Tables {

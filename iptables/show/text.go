@@ -10,12 +10,11 @@ import (
 	"github.com/meshtables/meshtables/iptables/installed"
 )
 
-// Text draws what backends hold as trees, with counters in front and the option
-// behind each rule after it. Families whose rules are the same but for addresses
-// are drawn as one, and counted as one where one rule is for both; drawn apart, a
-// "+" marks what is counted of both. Rules of others are marked as foreign, and as
-// shared a chain whose counters are of several rules that lead to it. Colour is for
-// terminals (ECMA-48).
+// Text draws the rules of backends as trees, with counters before each rule and its
+// option after it. Families whose rules differ only in addresses share a tree, and
+// counters too if one rule is for both. In separate trees, "+" marks counters of both
+// families. Foreign rules are marked as foreign. A chain is marked as shared if several
+// rules lead to it: its counters are the sum. Colour is for terminals (ECMA-48).
 func Text(w io.Writer, backends []Backend, colour bool) {
 	p := painter{colour: colour}
 	for i := range backends {
@@ -34,7 +33,7 @@ func Text(w io.Writer, backends []Backend, colour bool) {
 	}
 }
 
-// count says how many rules of ours there are.
+// count returns how many rules are ours, in words.
 func (b *Backend) count() string {
 	own := b.Ownership.Of(b.Rules)
 	if own.Len() == 0 {
@@ -59,11 +58,11 @@ func (p painter) green(text string) string { return p.paint("32", text) }
 
 // about says which packets enter a built-in chain.
 var about = map[string]string{
-	iptables.Prerouting: "what comes in",
-	"INPUT":             "what comes in for here",
-	"FORWARD":           "what passes through",
-	iptables.Output:     "what is sent from here",
-	"POSTROUTING":       "what goes out",
+	iptables.Prerouting: "incoming packets",
+	"INPUT":             "incoming packets for this machine",
+	"FORWARD":           "forwarded packets",
+	iptables.Output:     "packets sent from here",
+	"POSTROUTING":       "outgoing packets",
 }
 
 // title returns the line over a flow.
@@ -78,8 +77,8 @@ func (f *flow) title() string {
 	return fmt.Sprintf("%s, table %s, %s: %s", f.start.name, f.table, familyNames(f.families), what)
 }
 
-// maxWidth is where origins are aligned at most; a few long rules do not push
-// those of all others out of sight.
+// maxWidth is the rightmost column where origins are aligned, so that a few long rules do
+// not push all origins out of sight.
 const maxWidth = 64
 
 func (f *flow) write(w io.Writer, p painter) {
@@ -91,7 +90,7 @@ func (f *flow) write(w io.Writer, p painter) {
 		width = max(width, l.width())
 	}
 	width = min(width, maxWidth)
-	// The tree's first line says what the columns are.
+	// The tree's first line has the headings of the columns.
 	var head strings.Builder
 	for _, column := range columns {
 		fmt.Fprintf(&head, "%12s %6s  ", column, "bytes")
@@ -104,8 +103,8 @@ func (f *flow) write(w io.Writer, p painter) {
 
 // line is a rule in a tree, or the policy at the end of a chain.
 type line struct {
-	counters []counters // nil where nothing is counted
-	branch   string     // what joins it to the chain that it is in
+	counters []counters // nil if nothing is counted
+	branch   string     // joins it to its chain
 	what     string
 	verdict  string
 	note     string
@@ -138,8 +137,8 @@ func (c *chain) lines(indent string) []line {
 	return all
 }
 
-// policyCounters returns nil where everything is 0: nf_tables counts for a policy
-// only if who made the chain asked for it.
+// policyCounters returns nil if everything is 0: nf_tables counts for a policy only if
+// the chain was created with counters.
 func (c *chain) policyCounters() []counters {
 	for _, n := range c.counters {
 		if n.Counters != (iptables.Counters{}) {
@@ -167,8 +166,8 @@ func (s *step) line() line {
 	return l
 }
 
-// origin returns the options behind the rules of a step: of different families
-// they have different addresses.
+// origin returns the options that make the rules of a step. Their addresses differ
+// between families.
 func (s *step) origin() string {
 	if s.foreign {
 		return "foreign"

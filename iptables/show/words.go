@@ -9,11 +9,11 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// arrow stands between what a rule asks of a packet and what it does to it.
+// arrow stands between a rule's conditions and its target.
 const arrow = " → "
 
-// conditions returns in words what rules ask of a packet. They are the same rule
-// for several families, so they differ in addresses at most.
+// conditions returns the conditions of rules in words. The rules are the same rule for
+// several families, so they differ at most in addresses.
 func conditions(same ...iptables.Rule) string {
 	r := same[0]
 	var words []string
@@ -25,7 +25,7 @@ func conditions(same ...iptables.Rule) string {
 			continue
 		}
 		if ports, ok := portWords(m); ok && len(words) > 0 {
-			// What the protocol's ports are belongs to it.
+			// Ports follow their protocol without a comma.
 			words[0] += ports
 		} else {
 			words = append(words, extension(m)...)
@@ -76,7 +76,7 @@ func addresses(direction string, same []iptables.Rule, f iptables.SetField) []st
 	return []string{direction + strings.Join(names, " or ")}
 }
 
-// address returns the addresses that a rule is about, or with but is not about.
+// address returns the addresses that a rule matches or, with but, excludes.
 func address(r *iptables.Rule, f iptables.SetField) (words string, but bool) {
 	if s, ok := setOf(r, f); ok {
 		return list(s), s.Not
@@ -95,7 +95,7 @@ func prefix(p netip.Prefix) string {
 	return p.String()
 }
 
-// portWords returns what a match asks of ports, to be read after the protocol.
+// portWords returns a match's condition on ports, to be read after the protocol.
 func portWords(m iptables.Match) (words string, ok bool) {
 	switch m := m.(type) {
 	case iptables.Ports:
@@ -129,13 +129,13 @@ func side(direction string, not bool) string {
 	return " " + direction + " port "
 }
 
-// extension returns in words what an extension match asks.
+// extension returns an extension match in words.
 func extension(m iptables.Match) []string {
 	switch m := m.(type) {
 	case iptables.Owner:
 		return slices.Concat(owner("user", m.UID), owner("group", m.GID))
 	case iptables.Conntrack:
-		return []string{not(m.Not) + "of state " + m.States.String()}
+		return []string{not(m.Not) + "in state " + m.States.String()}
 	case iptables.Mark:
 		return []string{not(m.Not) + "marked " + masked(m.Value, m.Mask)}
 	case iptables.Connmark:
@@ -167,8 +167,8 @@ func masked(value, mask uint32) string {
 	return fmt.Sprintf("%#x/%#x", value, mask)
 }
 
-// verdict returns in words what a rule does to a packet; of a jump that is the
-// name of the chain.
+// verdict returns in words what a rule does to a packet. For a jump that is the chain's
+// name.
 func verdict(r iptables.Rule) string {
 	switch t := r.Target.(type) {
 	case nil:
@@ -178,7 +178,7 @@ func verdict(r iptables.Rule) string {
 	case iptables.Jump:
 		return t.Chain
 	case iptables.Goto:
-		return t.Chain + " for good"
+		return t.Chain + " (goto)"
 	case iptables.Redirect:
 		if t.Ports == (iptables.PortRange{}) {
 			return "redirect to the same port here"
@@ -189,9 +189,9 @@ func verdict(r iptables.Rule) string {
 	case iptables.SetMark:
 		return "mark " + masked(t.Value, t.Mask)
 	case iptables.SaveMark:
-		return "save the mark with the connection"
+		return "save the mark to the connection"
 	case iptables.RestoreMark:
-		return "take the mark from the connection"
+		return "restore the mark from the connection"
 	case iptables.CTZone:
 		return fmt.Sprintf("track in zone %d", t.Zone)
 	}

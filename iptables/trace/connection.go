@@ -19,8 +19,8 @@ type connection struct {
 	p  iptables.Packet
 }
 
-// newConnection makes a socket of the packet's owner, with its mark and its source,
-// which the kernel chooses where this machine does not have it.
+// newConnection makes a socket with the packet's owner, mark and source address. The
+// kernel chooses the address if this machine does not have it.
 func newConnection(p iptables.Packet) (*connection, error) {
 	kind, ok := map[iptables.Protocol]int{iptables.TCP: unix.SOCK_STREAM, iptables.UDP: unix.SOCK_DGRAM}[p.Protocol]
 	if !ok {
@@ -73,8 +73,8 @@ func (c *connection) prepare() error {
 
 func (c *connection) packet() iptables.Packet { return c.p }
 
-// send sends the first packet: that of TCP by connecting, without waiting for an
-// answer, that of UDP empty.
+// send sends the first packet: for TCP by connecting, without waiting for an answer, for
+// UDP an empty one.
 func (c *connection) send() error {
 	to := sockaddr(c.p.Destination, c.p.DestinationPort)
 	call, err := "connect", error(nil)
@@ -92,10 +92,9 @@ func (c *connection) send() error {
 	return os.NewSyscallError(call, err)
 }
 
-// isRefusal reports whether an error is about the packet, not about the socket: it was
-// dropped on its way out (EPERM; nf_hook_slow in net/netfilter/core.c), of which only
-// UDP hears, or the routing has nothing for it or refuses it (ip-route(8), types of
-// routes).
+// isRefusal reports whether an error is about the packet, not about the socket: a rule
+// dropped it on its way out (EPERM; nf_hook_slow in net/netfilter/core.c), which only UDP
+// reports, or routing has no route for it or refuses it (ip-route(8), types of routes).
 func isRefusal(err error) bool {
 	return slices.ContainsFunc([]error{
 		unix.EPERM, unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EACCES, unix.EINVAL,

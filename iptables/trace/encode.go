@@ -9,8 +9,8 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// encode returns the packet on the wire: IPv4 (RFC 791) or IPv6 (RFC 8200) with a
-// SYN of TCP (RFC 9293) or an empty datagram of UDP (RFC 768).
+// encode returns the packet on the wire: IPv4 (RFC 791) or IPv6 (RFC 8200) with a TCP SYN
+// (RFC 9293) or an empty UDP datagram (RFC 768).
 func encode(p iptables.Packet) ([]byte, error) {
 	var segment []byte
 	var number byte
@@ -68,7 +68,7 @@ func encodeIPv6(p iptables.Packet, protocol byte, payload int) []byte {
 	return slices.Concat(header, p.Source.AsSlice(), p.Destination.AsSlice())
 }
 
-// checksum is that of the Internet (RFC 1071), of an even number of bytes.
+// checksum is the Internet checksum (RFC 1071) of an even number of bytes.
 func checksum(b []byte) uint16 {
 	var sum uint32
 	for ; len(b) > 1; b = b[2:] {

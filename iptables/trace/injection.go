@@ -17,22 +17,21 @@ import (
 // tunDevice makes TUN interfaces (Documentation/networking/tuntap.rst).
 const tunDevice = "/dev/net/tun"
 
-// interfaceName is that of the interface that packets come in by, unless the one
-// that is asked for is free.
+// interfaceName names the interface that packets come in by, unless the wanted name is
+// free.
 const interfaceName = "meshtables0"
 
-// injection is a TUN interface, to which what is written comes in. It goes with
-// its file.
+// injection is a TUN interface: packets written to it come in. It goes with its file.
 type injection struct {
 	fd int
 	p  iptables.Packet
-	// address is that of the interface that was asked for, if it has one.
+	// address is the wanted interface's, if it has one.
 	address *net.IPNet
 }
 
 func newInjection(p iptables.Packet) (*injection, error) {
 	if p.Mark != 0 {
-		return nil, errors.New("a packet that comes in has no mark")
+		return nil, errors.New("an incoming packet has no mark")
 	}
 	if p.SourcePort == 0 {
 		p.SourcePort = ephemeralPort()
@@ -52,17 +51,17 @@ func newInjection(p iptables.Packet) (*injection, error) {
 	return i, nil
 }
 
-// ephemeralPort is one as the kernel gives it to who connects (ip_local_port_range in
-// Documentation/networking/ip-sysctl.rst), another each time: what is sent from the
-// same one again while somebody answers is of a connection that there is already.
+// ephemeralPort returns a port as the kernel gives it to clients (ip_local_port_range in
+// Documentation/networking/ip-sysctl.rst), a different one each time: a packet from the
+// same port again, while somebody answers, belongs to the existing connection.
 func ephemeralPort() uint16 {
 	const first, last = 32768, 60999
 	return uint16(first + rand.IntN(last-first+1))
 }
 
-// standInFor takes another name than an interface that exists, and its address.
-// REDIRECT sends what comes in to an address of the interface that it came in by, and
-// drops it where there is none (nf_nat_redirect_ipv4 in net/netfilter/nf_nat_redirect.c).
+// standInFor takes another name than an existing interface, and its address. REDIRECT
+// sends packets to an address of the interface that they came in by, and drops them if it
+// has none (nf_nat_redirect_ipv4 in net/netfilter/nf_nat_redirect.c).
 func (i *injection) standInFor(name string) error {
 	link, err := netlink.LinkByName(name)
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
@@ -91,8 +90,8 @@ func (i *injection) standInFor(name string) error {
 }
 
 func cannotInject(err error) error {
-	return fmt.Errorf("cannot make a packet come in: %w\n"+
-		"hint: run where %s is, with CAP_NET_ADMIN, such as on the node with --network-namespace, or trace one that goes out", err, tunDevice)
+	return fmt.Errorf("cannot inject a packet: %w\n"+
+		"hint: run where %s exists, with CAP_NET_ADMIN, such as on the node with --network-namespace, or trace an outgoing packet", err, tunDevice)
 }
 
 func (i *injection) bringUp() error {
@@ -106,7 +105,7 @@ func (i *injection) bringUp() error {
 	}
 	link, err := netlink.LinkByName(i.p.In)
 	if err == nil && i.address != nil {
-		// Nobody else has it on a link that nobody else is on.
+		// Nobody else is on this link, so nobody else has the address.
 		err = netlink.AddrAdd(link, &netlink.Addr{IPNet: i.address, Flags: unix.IFA_F_NODAD})
 	}
 	if err == nil {
@@ -129,7 +128,7 @@ func (i *injection) send() error {
 	return os.NewSyscallError("write", err)
 }
 
-// Close takes the interface away.
+// Close removes the interface.
 func (i *injection) Close() error {
 	if i.fd < 0 {
 		return nil

@@ -1,13 +1,12 @@
-// Package trace asks the kernel what becomes of a packet: it sends a real one and
-// returns the rules that it met as nf_tables reports them.
+// Package trace asks the kernel how rules handle a packet: it sends a real one and
+// returns the rules that it matched, as nf_tables reports them.
 //
-// What goes out is the first packet of a connection that is made, as the user and
-// with the mark of the packet in question; whoever is at the other end sees it.
-// What comes in is put into a TUN interface, which exists as long as that takes and
-// has the address of the one that it stands in for; the proxy or the application that
-// listens answers.
-// Everything happens in the network namespace that is given, and takes CAP_NET_ADMIN
-// there; another user than one's own also CAP_SETUID and CAP_SETGID.
+// An outgoing packet is the first of a real connection, with the user and the mark of the
+// packet in question. The other end sees it. An incoming packet is written to a temporary
+// TUN interface with the address of the interface that it stands in for. The proxy or the
+// application that listens answers. Everything happens in the given network namespace,
+// and needs CAP_NET_ADMIN there. Another user than one's own also needs CAP_SETUID and
+// CAP_SETGID.
 package trace
 
 import (
@@ -25,23 +24,23 @@ import (
 
 // Report is what the kernel did with a packet.
 type Report struct {
-	// Sent is the packet as it was really sent: its ports, its source address
-	// or its interface may differ from those asked for.
+	// Sent is the packet as it was really sent: its ports, source address or interface
+	// may differ from the wanted ones.
 	Sent iptables.Packet
 	Path []nftables.TraceStep
-	// Refused is what the kernel told the sender, if that was an error: a rule
-	// dropped the packet, or there is no route for it.
+	// Refused is the error that the kernel returned to the sender, if any: a rule dropped
+	// the packet, or there is no route for it.
 	Refused error
 }
 
-// Run sends a packet that is like p, and returns the rules that it met, as a form of
-// nf_tables has them, ours without our comments. A source port of 0 leaves it to the kernel.
+// Run sends a packet like p, and returns the rules that it matched, in a form of
+// nf_tables, without our comments. With a source port of 0 the kernel chooses the port.
 //
-// Only packets of new connections can be sent. A packet that no rule sees, because
-// there is no route for it, has an empty path.
+// It can send only packets of new connections. A packet without a route, which no rule
+// sees, has an empty path.
 func Run(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, f installed.Form, p iptables.Packet) (r Report, err error) {
 	if p.State != iptables.StateNew || p.ConnMark != 0 {
-		return Report{}, errors.New("a packet that is sent begins a new connection, which has no mark")
+		return Report{}, errors.New("the packet begins a new connection, which has no mark")
 	}
 	err = ns.Do(func() (err error) {
 		r, err = send(ctx, ns, own, f, p)
@@ -50,7 +49,7 @@ func Run(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, f
 	return r, err
 }
 
-// send runs on a thread of the namespace, which is that of the sockets that it opens.
+// send runs on a thread of the namespace, so that its sockets are in it.
 func send(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, f installed.Form, p iptables.Packet) (Report, error) {
 	var s sender
 	var err error
@@ -84,11 +83,11 @@ func send(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, 
 type sender interface {
 	io.Closer
 	packet() iptables.Packet
-	// send returns a *refusal where it is the packet that the kernel refuses.
+	// send returns a *refusal if the kernel refuses the packet itself.
 	send() error
 }
 
-// refusal is an error that tells of the packet's fate, and is no failure to ask for it.
+// refusal is an error that is the packet's fate, not a failure of the trace.
 type refusal struct{ error }
 
 // matching returns the rule for packets with these ports and addresses.
@@ -102,7 +101,7 @@ func matching(p iptables.Packet) iptables.Rule {
 	}
 }
 
-// single returns the prefix of one address; that of none matches all.
+// single returns the prefix of one address. For the zero address it matches all.
 func single(a netip.Addr) netip.Prefix {
 	if a.IsUnspecified() {
 		return netip.PrefixFrom(a, 0)

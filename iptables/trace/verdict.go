@@ -13,8 +13,8 @@ import (
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
 )
 
-// Verdict returns what the rules that the packet met came to: Unknown where one may have
-// done what nobody here knows, such as DNAT. The rules are those of the path.
+// Verdict returns the verdict of the rules that the packet matched: Unknown if one may
+// have done something that this package does not know, such as DNAT. path has the rules.
 func (r *Report) Verdict(path *installed.Path) (v explain.Verdict, port uint16) {
 	v = explain.Bypassed
 	if len(r.Path) == 0 {
@@ -48,13 +48,13 @@ func (r *Report) Verdict(path *installed.Path) (v explain.Verdict, port uint16) 
 	return v, port
 }
 
-// Dropped reports whether the packet ended at the last rule that it met.
+// Dropped reports whether the last rule that the packet matched dropped it.
 func (r *Report) Dropped() bool { return len(r.Path) > 0 && r.Path[len(r.Path)-1].Dropped }
 
-// portOf returns the port of a target, which without one leaves the packet's.
+// portOf returns the port of a target. A target without a port keeps the packet's.
 func (r *Report) portOf(port uint16) uint16 { return cmp.Or(port, r.Sent.DestinationPort) }
 
-// Rule returns the rule of a step, or nil if it is in no table of the path, or is a policy.
+// Rule returns the rule of a step, or nil for a policy or a rule in no table of the path.
 func (r *Report) Rule(path *installed.Path, step nftables.TraceStep) *iptables.Rule {
 	met := path.Met(r.Sent.Family())
 	i := slices.IndexFunc(met, func(t installed.Table) bool { return t.Title() == step.Table })
@@ -68,28 +68,28 @@ func (r *Report) Rule(path *installed.Path, step nftables.TraceStep) *iptables.R
 	return &chain.Rules[step.Position-1]
 }
 
-// WhyDropped tells why the packet ended at the last rule that it met: targets that hand
-// packets on drop those that they cannot.
+// WhyDropped returns why the last rule that the packet matched dropped it: targets that
+// hand packets on drop those that they cannot.
 func (r *Report) WhyDropped(path *installed.Path) string {
 	rule := r.Rule(path, r.Path[len(r.Path)-1])
 	if rule == nil {
-		return "by what is not meshtables'"
+		return "by something other than meshtables"
 	}
 	switch rule.Target.(type) {
 	case iptables.TProxy:
-		return "TPROXY does that as long as no transparent socket listens on its port"
+		return "TPROXY drops packets if no transparent socket listens on its port"
 	case iptables.Redirect:
-		return fmt.Sprintf("REDIRECT does that to what comes in by an interface without an %s address, as %s is here", r.Sent.Family(), r.Sent.In)
+		return fmt.Sprintf("REDIRECT drops packets from interfaces without an %s address, and %s has none", r.Sent.Family(), r.Sent.In)
 	}
 	if rule.Origin == (iptables.Origin{}) {
-		return "by what is not meshtables'"
+		return "by something other than meshtables"
 	}
-	return "as " + rule.Origin.String() + " asks for"
+	return "by " + rule.Origin.String()
 }
 
-// Agrees reports whether the packet met the rules that a walk of it met; the kernel
-// reports others too. What TPROXY has no socket for ends early, and what cannot be told
-// may go on.
+// Agrees reports whether the packet matched the same rules as in a walk. The kernel
+// reports others too. Packets end early if TPROXY has no socket for them, and may go on
+// after a rule that the walk cannot judge.
 func (r *Report) Agrees(walk explain.Result) bool {
 	want, walked := walk.Path, walkedPart(r.Path)
 	if r.Dropped() && (walk.Verdict == explain.TProxied || walk.Verdict == explain.Unknown) {
@@ -103,10 +103,10 @@ func (r *Report) Agrees(walk explain.Result) bool {
 	})
 }
 
-// walkedPart returns the steps that explain would walk too, which depends on the
-// built-in chain: of other chains, on the one that comes before them in the path. In a
-// table that is walked, a chain before any built-in one is none of iptables' and is not
-// known to explain: it counts as walked, so that the paths differ.
+// walkedPart returns the steps that explain walks too. That depends on the built-in chain
+// or, for other chains, on the built-in one before them in the path. In a walked table, a
+// chain before any built-in one is not from iptables, and explain does not know it: it
+// counts as walked, so that the paths differ.
 func walkedPart(path []nftables.TraceStep) []nftables.TraceStep {
 	var walked []nftables.TraceStep
 	table, builtin := "", ""

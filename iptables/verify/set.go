@@ -6,8 +6,8 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// changedValues tells in words which values of long sets two rules do not share that are
-// alike otherwise. It is empty if they are not.
+// changedValues returns, as text, the values of long sets that two otherwise equal rules
+// do not share. It is empty for other rules.
 func changedValues(installed, wanted iptables.Rule) []string {
 	have, want := iptables.MatchesOf[iptables.Set](installed), iptables.MatchesOf[iptables.Set](wanted)
 	if len(want) == 0 || len(have) != len(want) || !hollow(installed).Equal(hollow(wanted)) {

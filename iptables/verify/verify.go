@@ -1,5 +1,5 @@
-// Package verify compares the rules that are installed with those that are
-// wanted, to the last word and in order, and tells the difference.
+// Package verify compares the installed rules with the wanted ones, word by word and in
+// order, and returns the differences.
 package verify
 
 import (
@@ -18,39 +18,38 @@ import (
 // Kind is what a [Difference] is.
 type Kind string
 
-// The kinds. A rule that has moved is missing at one place and unexpected at
-// another.
+// The kinds. A moved rule is missing in one place and unexpected in another.
 const (
 	Missing    Kind = "missing"    // wanted, not installed
 	Unexpected Kind = "unexpected" // ours and installed, not wanted
-	Shadowed   Kind = "shadowed"   // installed, but a foreign rule before it takes all packets that the proxy could get
+	Shadowed   Kind = "shadowed"   // installed, but a foreign rule before it takes all packets for the proxy
 )
 
-// Difference is one thing that is not as wanted.
+// Difference is one deviation from what is wanted.
 type Difference struct {
 	Kind   Kind   `json:"kind"`
 	Family string `json:"family"`
 	Table  string `json:"table"`
 	Chain  string `json:"chain"`
-	// Position counts the rules of the chain from 1, as iptables
-	// --line-numbers does: of the installed chain, or for what is missing of
-	// the wanted one, foreign rules aside. 0 is the chain itself.
+	// Position counts the rules of the chain from 1, as iptables --line-numbers does: in
+	// the installed chain or, for missing rules, in the wanted one without foreign rules.
+	// 0 is the chain itself.
 	Position int `json:"position"`
 	// Rule is the rule as iptables-save prints it, without its chain.
 	Rule string `json:"rule,omitempty"`
-	// Origin is the option behind a rule that is wanted.
+	// Origin is the option that makes a wanted rule.
 	Origin string `json:"origin,omitempty"`
 	// By is the foreign rule, or policy, that shadows this one; see [foreign.Shadow].
 	By string `json:"by,omitempty"`
 
-	// changed tells in which values of long lists the rule differs from the one in
-	// whose place it is wanted.
+	// changed says in which values of long lists the rule differs from the installed one
+	// in its place.
 	changed []string
 }
 
-// String returns the difference without its family, table and chain: "+" before
-// what is missing, "-" before what is unexpected. Of long lists it has the beginning,
-// and what differs in them on lines of their own.
+// String returns the difference without its family, table and chain: "+" is before
+// missing rules, "-" before unexpected ones. Long lists are cut, with the differing
+// values on lines of their own.
 func (d Difference) String() string {
 	what := "the chain itself"
 	if d.Position > 0 {
@@ -70,8 +69,7 @@ func (d Difference) String() string {
 	return strings.Join(append([]string{what}, d.changed...), "\n      ")
 }
 
-// Legend tells in one line what the marks mean that [Difference.String] puts before
-// some differences.
+// Legend explains the marks of [Difference.String] in one line.
 func Legend(all []Difference) string {
 	marks := "- installed, + wanted"
 	is := func(shadowed bool) bool {
@@ -88,9 +86,9 @@ func Legend(all []Difference) string {
 
 const shadowedMark = "! installed behind a foreign rule"
 
-// Rules returns the differences between what is ours of the installed rules and
-// the wanted ones, which hold nothing else. There are none exactly if packets
-// meet what is wanted, in its order.
+// Rules returns the differences between our installed rules and the wanted ones, which
+// are all ours. There are none if and only if packets pass the wanted rules in rule
+// order.
 func Rules(want *iptables.Ruleset, have *installed.Path) []Difference {
 	var all []Difference
 	for _, f := range iptables.Families() {
@@ -102,20 +100,19 @@ func Rules(want *iptables.Ruleset, have *installed.Path) []Difference {
 	return all
 }
 
-// CommentsOnly reports whether the rules differ, but in nothing that a packet could
-// notice.
+// CommentsOnly reports whether the rules differ only in what packets do not notice.
 func CommentsOnly(want *iptables.Ruleset, have *installed.Path) bool {
 	wanted, uncommented := want.Uncommented(), *have
 	uncommented.Rules = have.Rules.Uncommented()
 	return len(Rules(want, have)) > 0 && len(Rules(&wanted, &uncommented)) == 0
 }
 
-// comparison is that of one table, which may not exist.
+// comparison compares one table, which may not exist.
 type comparison struct {
 	family iptables.Family
 	table  string
 	have   *iptables.Table
-	// path is all of what have is a part of.
+	// path is the whole that have is a part of.
 	path *installed.Path
 }
 
@@ -134,7 +131,7 @@ func (c *comparison) differences(t diff.Table) []Difference {
 	return all
 }
 
-// chain tells what differs in one chain, in as few rules as there can be.
+// chain returns the differences in one chain, as few as possible.
 func (c *comparison) chain(change diff.Change[iptables.Rule, iptables.Rule]) []Difference {
 	var all []Difference
 	name, found, wanted := change.Chain, change.Delete, change.Insert
@@ -160,8 +157,8 @@ func (c *comparison) chain(change diff.Change[iptables.Rule, iptables.Rule]) []D
 	return all
 }
 
-// itself adds that a chain of ours is there or not. A built-in chain, of which
-// only the jumps are ours, always is.
+// itself adds that a chain of ours is missing or unexpected. Built-in chains, where only
+// the jumps are ours, never are.
 func (c *comparison) itself(all []Difference, kind Kind, chain string) []Difference {
 	if !c.path.Ownership.Owns(chain) {
 		return all
@@ -176,8 +173,7 @@ func (c *comparison) difference(kind Kind, chain string, position int, r iptable
 	}
 }
 
-// positions returns the places of the n installed rules of a chain that are
-// ours, among all its rules.
+// positions returns the places of our n installed rules of a chain, among all its rules.
 func (c *comparison) positions(chain string, n int) []int {
 	positions := make([]int, 0, n)
 	if c.have == nil || n == 0 {

@@ -14,7 +14,7 @@ import (
 	"github.com/meshtables/meshtables/tests/lab"
 )
 
-// load is how much meshtables is asked for.
+// load is how much meshtables has to do.
 type load struct {
 	name string
 	arg  string
@@ -56,7 +56,7 @@ type sample struct {
 	memory               int64 // of ours, in bytes
 }
 
-// verbs are what is measured of each load, in order.
+// verbs are what is measured for each load, in order.
 var verbs = [...]string{"apply", "run again", "clean up"}
 
 // round is a sample of each verb.
@@ -118,7 +118,7 @@ func (b bench) round(ctx context.Context, arg string) (r round, err error) {
 	if err != nil {
 		return r, err
 	}
-	// Without --noflush they empty the tables that they are told of.
+	// Without --noflush they empty the tables in their input.
 	const none = "*nat\nCOMMIT\n"
 	for verb, run := range [len(verbs)]struct {
 		ours   string

@@ -1,12 +1,11 @@
-// Bench measures what meshtables costs, as whole processes, beside
-// iptables-nft-restore of the same rules and istio-iptables with the same arguments in
-// the same run, and what it costs to start many at once, beside processes that do
-// nothing. Usage:
+// Bench measures whole runs of meshtables, beside iptables-nft-restore with the same
+// rules and istio-iptables with the same arguments. It also measures many runs at once,
+// beside processes that do nothing. Usage:
 //
 //	go run ./scripts/bench path/to/meshtables path/to/istio-iptables
 //
-// Only the ratios say something about the program; the times are the machine's.
-// It needs root, for network namespaces of its own.
+// Only the ratios say something about the program; the times are the machine's. It needs
+// root, for its own network namespaces.
 package main
 
 import (

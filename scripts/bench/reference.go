@@ -13,17 +13,17 @@ import (
 // referenceRounds is how often each load is measured. It is odd, for the median.
 const referenceRounds = 7
 
-// referenceRuns are what is measured of each load. The second run of istio-iptables
-// looks into the legacy tables, which looking for them in the first has made, and
-// writes its rules there as well; the third is the first that finds all of them.
+// referenceRuns are what is measured for each load. The second run of istio-iptables
+// finds the legacy tables that the first one created by looking for them, and writes its
+// rules there too. The third is the first that finds all of them.
 var referenceRuns = [...]string{"apply", "second run", "third run"}
 
 // pairs are how long both programs took, for each run.
 type pairs [len(referenceRuns)]struct{ reference, ours time.Duration }
 
 // besideReference prints how long istio-iptables takes, with the same arguments as
-// meshtables in the same round. Both get those of Istio's injector, and the option
-// for IPv6, which meshtables captures without being told to.
+// meshtables in the same round. Both get the arguments of Istio's injector, and the
+// option for IPv6, which meshtables captures by default.
 func (b bench) besideReference(ctx context.Context, w io.Writer, reference string) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "excluded\t\tistio-iptables\tmeshtables\tratio\t")
@@ -60,9 +60,9 @@ func injected(ports string) []string {
 	}
 }
 
-// pairs runs both programs as often as there are runs, each in a namespace that is
-// empty at first. The reference chooses between nf_tables and the legacy tables by
-// itself, as in a pod.
+// pairs runs both programs once for each of the runs, each in a namespace that starts
+// empty. The reference chooses between nf_tables and the legacy tables by itself, as in a
+// pod.
 func (b bench) pairs(ctx context.Context, reference string, args []string) (p pairs, err error) {
 	var labs [2]*lab.Lab
 	for i := range labs {

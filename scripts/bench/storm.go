@@ -20,9 +20,9 @@ const (
 	stormRounds = 5
 )
 
-// storm prints how long it takes from starting one process in each of many
-// namespaces at once until all are done, beside the same with processes that do
-// nothing: what goes beyond these is the program's own.
+// storm prints how long one process in each of many namespaces takes, all started at
+// once, until the last one ends. It does the same with processes that do nothing: the
+// difference is the program's own.
 func (b bench) storm(ctx context.Context, w io.Writer) error {
 	labs := make([]*lab.Lab, pods)
 	for i := range labs {

@@ -1,10 +1,10 @@
-// Demo shows the main job of meshtables: a pod's connections, both ways, arrive at
-// its proxy, and no longer do once the rules are removed. Usage:
+// Demo shows the main job of meshtables: a pod's connections, in and out, arrive at its
+// proxy until the rules are removed. Usage:
 //
 //	go run ./scripts/demo path/to/meshtables
 //
-// It needs root, for a pod of its own made of network namespaces; the machine's
-// network stays as it is. The exit status is 1 if a connection did not arrive.
+// It needs root, for its own pod made of network namespaces. The machine's network stays
+// as it is. The exit status is 1 if a connection did not arrive.
 package main
 
 import (
@@ -129,8 +129,8 @@ func (d *demo) meshtables(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// connect makes one connection into the pod and one out of it, and fails unless
-// they end at the servers wanted.
+// connect makes one connection into the pod and one out of it, and fails unless they end
+// at the wanted servers.
 func (d *demo) connect(ctx context.Context, wantIn, wantOut string) error {
 	in, err := d.lab.Peer.DialTCP(ctx, lab.Client{}, applicationAddress)
 	if err != nil {

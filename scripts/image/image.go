@@ -8,17 +8,17 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// user is whom the program runs as where a manifest does not say: not root, but
-// of root's group, whose members may read which legacy tables there are
-// (/proc/net/ip_tables_names is of root:root, mode 0440).
+// user is the user of the program unless a manifest names one: not root, but in root's
+// group, which may read the list of legacy tables (/proc/net/ip_tables_names is of
+// root:root, mode 0440).
 const user = "65532:0"
 
-// searchPath is what container runtimes take where an image has none; a program
-// that is looked up by name must be found with every runtime.
+// searchPath is what container runtimes use for an image without a PATH. With it, every
+// runtime finds the program by name.
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// newImage adds the image of one program to the layout. It returns the size of
-// what is to be pulled for it, in bytes.
+// newImage adds the image of one program to the layout. It returns how many bytes have to
+// be pulled for it.
 func newImage(l *layout, p program, about description) (image v1.Descriptor, size int, err error) {
 	files, err := layer(p.bytes, about.created)
 	if err != nil {
@@ -56,8 +56,8 @@ func newImage(l *layout, p program, about description) (image v1.Descriptor, siz
 	return image, int(image.Size + config.Size + filesAt.Size), err
 }
 
-// annotations returns what is said about the image, under the names that the OCI
-// image specification has for it (annotations.md).
+// annotations returns the description under the names of the OCI image specification
+// (annotations.md).
 func (d description) annotations() map[string]string {
 	annotations := map[string]string{
 		v1.AnnotationTitle:       "meshtables",

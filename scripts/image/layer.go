@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// programPath is where the program is in the image: where a PATH finds it, so
-// that a manifest's "command: [meshtables, verify]" does.
+// programPath is where the program is in the image: on the PATH, so that a manifest's
+// "command: [meshtables, verify]" works.
 const programPath = "usr/local/bin/meshtables"
 
-// layer returns the file system of the image as a tar archive: the program and
-// the folders that lead to it.
+// layer returns the file system of the image as a tar archive: the program and its
+// folders.
 func layer(program []byte, modified time.Time) ([]byte, error) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -46,12 +46,12 @@ func layer(program []byte, modified time.Time) ([]byte, error) {
 // that "setcap cap_net_admin=p" sets: struct vfs_cap_data of linux/capability.h,
 // all its words little endian.
 //
-// Kubernetes gives no ambient capabilities, so the kernel takes NET_ADMIN from a
-// user other than root when it starts the program, whatever the manifest adds,
-// unless the file has it (capabilities(7), "Transformation of capabilities during
-// execve"). The file has it permitted and not effective: with the effective bit
-// the program could not even be started where NET_ADMIN is not to be had, such as
-// for --dry-run. It gives nothing to a container that was not given NET_ADMIN.
+// Kubernetes gives no ambient capabilities. So, whatever the manifest adds, the kernel
+// takes NET_ADMIN from a user other than root when it starts the program, unless the file
+// has it (capabilities(7), "Transformation of capabilities during execve"). The file has
+// it permitted and not effective: with the effective bit the program could not even start
+// without NET_ADMIN, such as for --dry-run. It gives nothing to a container without
+// NET_ADMIN.
 func netAdminPermitted() []byte {
 	const revision2 = 0x02000000 // VFS_CAP_REVISION_2
 	data := binary.LittleEndian.AppendUint32(nil, revision2)

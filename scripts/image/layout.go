@@ -15,15 +15,15 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// layout is an OCI image layout (image-layout.md of the specification): its files
-// but for the folders, by their paths.
+// layout is an OCI image layout (image-layout.md of the specification): its files by
+// their paths, without folders.
 type layout struct{ files map[string][]byte }
 
-// newArchive returns the archive of an image for several platforms, and how much
-// is to be pulled for each of them, in bytes.
+// newArchive returns the archive of an image for several platforms, and how many bytes
+// have to be pulled for each.
 //
-// Its index.json lists one thing, the index of the platforms: of a layout that
-// lists each platform itself, tools can only ever pick one.
+// Its index.json lists only the index of the platforms. If it listed each platform, tools
+// could pick only one.
 func newArchive(programs []program, about description) (archive []byte, sizes []int, err error) {
 	l := &layout{files: make(map[string][]byte)}
 	var images []v1.Descriptor
@@ -58,8 +58,8 @@ func index(manifests []v1.Descriptor, annotations map[string]string) v1.Index {
 	}
 }
 
-// tag returns a version as a registry takes it for a tag, which may not have a
-// plus sign or parentheses.
+// tag returns a version as a registry's tag, which may not have a plus sign or
+// parentheses.
 func tag(version string) string {
 	return strings.NewReplacer("+", "_", "(", "", ")", "").Replace(version)
 }

@@ -1,12 +1,11 @@
-// Image writes the container image of meshtables: an OCI image layout in a tar
-// archive, for linux/amd64 and linux/arm64, with nothing in it but the program.
-// Usage:
+// Image writes the container image of meshtables: an OCI image layout in a tar archive,
+// for linux/amd64 and linux/arm64, with only the program in it. Usage:
 //
 //	go run ./scripts/image path/to/meshtables.oci.tar
 //
-// It needs the go command and no container engine. The same commit with the same tag
-// gives the same bytes on every machine that has the same version of Go: all times are
-// that of the commit, or SOURCE_DATE_EPOCH where that is set, in seconds since 1970
+// It needs the go command and no container engine. The same commit with the same tag and
+// version of Go gives the same bytes on every machine: all times are the commit's, or
+// SOURCE_DATE_EPOCH if that is set, in seconds since 1970
 // (https://reproducible-builds.org/specs/source-date-epoch/). Without a repository the
 // version is "(devel)".
 package main
@@ -29,8 +28,7 @@ func main() {
 	}
 }
 
-// architectures are those that the image is for, by their names in Go, which are
-// those of OCI too.
+// architectures returns the architectures of the image. Go and OCI use the same names.
 func architectures() []string { return []string{"amd64", "arm64"} }
 
 func run(ctx context.Context, args []string, epoch string, stdout io.Writer) error {

@@ -19,8 +19,8 @@ type program struct {
 	info  *debug.BuildInfo
 }
 
-// build builds the program, static and without what differs between two machines:
-// paths, and settings of the go command from the environment.
+// build builds the program, static and without what differs between machines: paths, and
+// settings of the go command in the environment.
 func build(ctx context.Context, arch string) (program, error) {
 	dir, err := os.MkdirTemp("", "meshtables-image-")
 	if err != nil {
@@ -46,15 +46,15 @@ func build(ctx context.Context, arch string) (program, error) {
 	return program{arch, bytes, info}, nil
 }
 
-// description is what the image says about itself. The revision is empty where
-// the program was not built from a repository.
+// description is what the image says about itself. The revision is empty if the program
+// was not built from a repository.
 type description struct {
 	version, revision string
 	created           time.Time
 }
 
-// describe takes the description from what the go command wrote into the program,
-// so that the image never says other than "meshtables --version".
+// describe takes the description from what the go command wrote into the program, so that
+// the image always agrees with "meshtables --version".
 func describe(info *debug.BuildInfo, epoch string) (description, error) {
 	d := description{version: info.Main.Version, created: time.Unix(0, 0).UTC()}
 	for _, s := range info.Settings {

@@ -15,7 +15,7 @@ import (
 // in each mode.
 const tests = "^(TestKernel|TestTraffic(Inbound|Outbound|ToItself|TPROXY|DNS))$"
 
-// The words between which the tests' output is on the console.
+// The words around the tests' output on the console.
 const (
 	begin = "== tests begin"
 	end   = "== tests end with status "
@@ -61,7 +61,7 @@ func judge(console string) (summary string, err error) {
 	passed := strings.Count(output, "--- PASS: ")
 	switch {
 	case !begun || !ended:
-		return "", fmt.Errorf("the virtual machine did not get to the end:\n%s", console)
+		return "", fmt.Errorf("the virtual machine did not reach the end:\n%s", console)
 	case status != "0" || passed == 0:
 		return "", fmt.Errorf("tests ended with status %s:\n%s", status, output)
 	}

@@ -19,8 +19,8 @@ func moduleFolders() []string {
 	return []string{"net", "lib", "crypto", "arch/x86/crypto", "drivers/net/veth.ko*", "drivers/net/dummy.ko*", "drivers/net/tun.ko*"}
 }
 
-// programs are those of this machine that the tests run, by the name that they have in
-// the image. Links are followed.
+// programs returns the programs of this machine that the tests run, by their names in the
+// image. Links are followed.
 func programs(k kernels.Kernel) map[string]string {
 	all := map[string]string{
 		"/usr/sbin/ip": "ip", "/usr/sbin/nft": "nft", "/usr/bin/setpriv": "setpriv", "/usr/bin/nsenter": "nsenter",
@@ -99,8 +99,8 @@ func image(ctx context.Context, k kernels.Kernel, kernel, built, path string) er
 	return err
 }
 
-// addModules copies the modules, but for those left out, and unpacks those that are
-// packed, for busybox cannot.
+// addModules copies the modules, except those left out, and unpacks packed ones, because
+// busybox cannot.
 func addModules(ctx context.Context, root, kernel string, without []string) error {
 	// Since trixie it is below usr.
 	from, err := single(filepath.Join(kernel, "lib/modules/*"), filepath.Join(kernel, "usr/lib/modules/*"))
@@ -129,7 +129,7 @@ func addModules(ctx context.Context, root, kernel string, without []string) erro
 	return err
 }
 
-// single returns the one file that there is by any of the patterns.
+// single returns the one file that matches any of the patterns.
 func single(patterns ...string) (string, error) {
 	var found []string
 	for _, pattern := range patterns {
@@ -171,8 +171,7 @@ func addModulesIn(ctx context.Context, base, from, to string, without []string) 
 	})
 }
 
-// addProgram copies a program of this machine with the libraries that it is linked
-// with.
+// addProgram copies a program of this machine with its libraries.
 func addProgram(ctx context.Context, root, name, to string) error {
 	path, err := exec.LookPath(name)
 	if err != nil {

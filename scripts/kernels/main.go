@@ -1,10 +1,10 @@
-// Kernels runs tests of meshtables in the kernels of Debian's releases, whole and with
-// parts left out, each in a virtual machine of its own that qemu emulates. Usage:
+// Kernels runs tests of meshtables in the kernels of Debian's releases, complete and with
+// parts left out, each in its own virtual machine, emulated by qemu. Usage:
 //
 //	go run ./scripts/kernels [name of a row]...
 //
-// The rows are in tests/kernels. The kernels are fetched as packages, once, into
-// the user's cache folder; nothing is installed.
+// The rows are in tests/kernels. It fetches the kernels once, as packages, into the
+// user's cache folder. It installs nothing.
 package main
 
 import (
@@ -66,7 +66,7 @@ func runAll(ctx context.Context, names []string) error {
 	return runRows(ctx, rows, folders, work)
 }
 
-// build builds the program and its tests, static, for they run without libraries.
+// build builds the program and its tests, static, because they run without libraries.
 func build(ctx context.Context, dir string) error {
 	for _, args := range [][]string{
 		{"build", "-o", filepath.Join(dir, "meshtables"), "./cmd/meshtables"},

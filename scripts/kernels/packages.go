@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// mirrors are where Debian's packages come from: those of this machine, if it is
-// Debian's, so that a mirror that it was given is used.
+// mirrors returns where to get Debian's packages: from this machine's mirrors, if it runs
+// Debian.
 func mirrors() (main, security string) {
 	main, security = "http://deb.debian.org/debian", "http://deb.debian.org/debian-security"
 	files, _ := filepath.Glob("/etc/apt/sources.list.d/*")
@@ -32,8 +32,8 @@ func mirrors() (main, security string) {
 	return main, security
 }
 
-// fetchKernel returns the folder in which the kernel of a suite is unpacked: boot/ and
-// lib/modules/, fetched if it is not there yet. Nothing is installed.
+// fetchKernel returns the folder with the unpacked kernel of a suite: boot/ and
+// lib/modules/. It fetches the kernel if needed, and installs nothing.
 func fetchKernel(ctx context.Context, cache, suite string) (dir string, err error) {
 	dir = filepath.Join(cache, suite)
 	if _, err := os.Stat(dir); err == nil {
@@ -100,8 +100,7 @@ func (a apt) run(ctx context.Context, name string, args ...string) (string, erro
 	return run(ctx, a.work, name, append(a.options, args...)...)
 }
 
-// kernelPackage returns the package that the suite's newest kernel for virtual machines
-// is in.
+// kernelPackage returns the package of the suite's newest kernel for virtual machines.
 func (a apt) kernelPackage(ctx context.Context) (string, error) {
 	out, err := a.run(ctx, "apt-cache", "depends", "linux-image-cloud-amd64")
 	if err != nil {

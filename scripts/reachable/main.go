@@ -1,9 +1,8 @@
-// Reachable ends with 0 if something can be read at a URL, and says why not
-// otherwise. Usage:
+// Reachable exits with 0 if a URL can be read, and says why not otherwise. Usage:
 //
 //	go run ./scripts/reachable https://vuln.go.dev/index/db.json
 //
-// It gets there as programs in Go do, by a proxy where the environment names one.
+// It uses the proxy that the environment names, as programs in Go do.
 package main
 
 import (

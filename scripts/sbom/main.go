@@ -1,11 +1,11 @@
-// Sbom prints what is in programs that the go command has built, as SPDX 2.3 in JSON
-// (https://spdx.github.io/spdx-spec/v2.3/): the program, the modules that are linked into
-// it, and the version of Go. Usage:
+// Sbom prints the contents of programs that the go command has built, as SPDX 2.3 in JSON
+// (https://spdx.github.io/spdx-spec/v2.3/): the program, the modules linked into it, and
+// the version of Go. Usage:
 //
 //	go run ./scripts/sbom PROGRAM [PROGRAM ...]
 //
-// All is from what the go command wrote into the programs (go version -m), so the same
-// programs give the same bytes.
+// Everything comes from what the go command wrote into the programs (go version -m), so
+// the same programs give the same bytes.
 package main
 
 import (
@@ -46,8 +46,8 @@ func run(paths []string, w io.Writer) error {
 	return json.Write(document(programs), w, json.Indent("  "))
 }
 
-// document describes programs of one version, which differ in the architecture only and
-// so, at most, in the modules that they take.
+// document describes programs of one version. They differ only in architecture and so, at
+// most, in their modules.
 func document(programs []*debug.BuildInfo) *spdx.Document {
 	first := programs[0]
 	program := newPackage(first.Main.Path, first.Main.Version)
@@ -91,7 +91,7 @@ func newPackage(path, version string) *spdx.Package {
 	}
 }
 
-// identifier has the letters only that SPDX allows (clause 7.2).
+// identifier returns an id of only the characters that SPDX allows (clause 7.2).
 func identifier(path, version string) common.ElementID {
 	name := regexp.MustCompile(`[^A-Za-z0-9.-]`).ReplaceAllString(path+"-"+version, "-")
 	return common.ElementID("Package-" + name)

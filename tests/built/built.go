@@ -1,4 +1,4 @@
-// Package built gives black-box tests the program that they run.
+// Package built builds the program for black-box tests.
 package built
 
 import (
@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// variable names the environment variable that holds a program to test instead
-// of the one that is built.
+// variable is the environment variable that names a program to test instead of building
+// one.
 const variable = "MESHTABLES"
 
 // Main runs the tests of a package against the program, for its TestMain, and
@@ -36,8 +36,7 @@ func Main(m *testing.M) int {
 // Program returns the path of the program.
 func Program() string { return os.Getenv(variable) }
 
-// build builds the program as it is released: static, so that it runs in an empty
-// image.
+// build builds the program as in a release: static, so that it runs in an empty image.
 func build(path string) error {
 	cmd := exec.Command("go", "build", "-o", path, "github.com/meshtables/meshtables/cmd/meshtables")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")

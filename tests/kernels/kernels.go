@@ -1,5 +1,5 @@
-// Package kernels is the table of kernels that the program is tried in, and what is
-// expected of it in each. "make kernels" boots them.
+// Package kernels is the table of kernels in which the program is tested, with the
+// expected results. "make kernels" boots them.
 package kernels
 
 import (
@@ -11,21 +11,21 @@ import (
 // Kernel is a row of the table.
 type Kernel struct {
 	Name string
-	// Suite is the release of Debian whose kernel for virtual machines it is.
+	// Suite is the Debian release whose kernel for virtual machines it is.
 	Suite string
 	// Version is what uname -r begins with.
 	Version string
-	// Without are patterns of modules that are left out.
+	// Without are patterns of modules to leave out.
 	Without []string
-	// CommandLine is added to that of the kernel.
+	// CommandLine is added to the kernel's command line.
 	CommandLine string
 
-	// Auto is the backend that --backend=auto takes, and Because what it says of the
-	// reason, or of why it does not take one before it.
+	// Auto is the backend that --backend=auto takes. Because is the reason that it
+	// prints, for taking it or for not taking an earlier one.
 	Auto, Because string
-	// Backends work.
+	// Backends are those that work.
 	Backends []string
-	// Refused are the other backends, with what their error says.
+	// Refused are the other backends, with words of their errors.
 	Refused map[string]string
 	// NoIPv6 says that there is no IPv6.
 	NoIPv6 bool
@@ -43,7 +43,7 @@ func nfTables() []string { return []string{"nf_tables", "nft_*"} }
 func All() []Kernel {
 	const (
 		both  = "the kernel has nf_tables and the xtables extensions for it"
-		alone = "the kernel has nf_tables, and no xtables extensions are needed"
+		alone = "the kernel has nf_tables, and this form needs no xtables extensions"
 	)
 	all := []string{"iptables-nft", "nftables", "iptables-legacy", "iptables"}
 	withoutXtables := map[string]string{
@@ -65,7 +65,7 @@ func All() []Kernel {
 		},
 		{
 			Name: "6.1 without nf_tables", Suite: "bookworm", Version: "6.1.", Without: nfTables(),
-			Auto: "iptables-legacy", Because: "the first that can be used", Backends: []string{"iptables-legacy"},
+			Auto: "iptables-legacy", Because: "the first usable one", Backends: []string{"iptables-legacy"},
 			Refused: map[string]string{"iptables-nft": "nf_tables", "nftables": "nf_tables"},
 		},
 		{
@@ -75,12 +75,11 @@ func All() []Kernel {
 	}
 }
 
-// Variable is the environment variable that names the row of the kernel that tests run
-// in.
+// Variable is the environment variable that names the row of the tests' kernel.
 const Variable = "MESHTABLES_KERNEL"
 
-// Current returns the row of the kernel that this runs in. Where no variable names it,
-// it is a machine for tests, whose kernel has everything.
+// Current returns the row of the running kernel. Without the variable, this is a test
+// machine whose kernel has everything.
 func Current() (Kernel, error) {
 	all, name := All(), os.Getenv(Variable)
 	if name == "" {

@@ -15,8 +15,8 @@ import (
 //	                      br0  Host   (Resolver, Outside, OtherOutside)
 //	Pods[1] ══eth0══ pod1 ┘
 //
-// Like that of a real node, its bridge sees what pods send each other, and the
-// kubelet sits in Host.
+// As on a real node, the bridge sees what pods send each other, and the kubelet is in
+// Host.
 type Node struct {
 	Host *Namespace
 	Pods [2]*Namespace
@@ -25,7 +25,7 @@ type Node struct {
 // NodeAddr is br0 of a node's Host, and its pods' default route.
 var NodeAddr = addr("10.244.2.1", "fd00:10:244:2::1")
 
-// NodePodNet is the network that a node's pods are in.
+// NodePodNet is the network of a node's pods.
 var NodePodNet = struct{ V4, V6 netip.Prefix }{
 	netip.MustParsePrefix("10.244.2.0/24"), netip.MustParsePrefix("fd00:10:244:2::/64"),
 }
@@ -38,8 +38,8 @@ func NodePodAddr(pod int) Addr {
 // NodePort returns the name of the interface in Host that leads to a pod.
 func NodePort(pod int) string { return fmt.Sprintf("pod%d", pod) }
 
-// NewNode makes a node. It lasts until Close; when ctx is done its servers stop
-// and it can do nothing more.
+// NewNode makes a node. It lasts until Close. When ctx is done, its servers stop and it
+// is unusable.
 func NewNode(ctx context.Context) (*Node, error) {
 	node := &Node{}
 	if err := node.build(ctx); err != nil {
@@ -85,8 +85,8 @@ func (node *Node) build(ctx context.Context) error {
 
 func (node *Node) addBridge() error {
 	err := node.Host.Do(func() error {
-		// Nobody here asks who listens to which multicast group, so a bridge
-		// that waits for that would hold neighbour discovery back.
+		// Nobody here queries multicast listeners, so a bridge that snoops for them would
+		// hold neighbour discovery back.
 		snooping := false
 		return netlink.LinkAdd(&netlink.Bridge{
 			LinkAttrs:         netlink.LinkAttrs{Name: "br0", TxQLen: -1},

@@ -13,16 +13,14 @@ import (
 	"time"
 )
 
-// Client says how a connection is made.
+// Client says how to make a connection.
 type Client struct {
 	Socket
-	// Source is the address and port to come from; the kernel chooses what is
-	// unset.
+	// Source is the address and port to connect from. The kernel chooses unset parts.
 	Source netip.AddrPort
-	// Timeout bounds connecting and each exchange after it; 0 is
-	// DefaultTimeout.
+	// Timeout limits connecting and each exchange after it. 0 is DefaultTimeout.
 	Timeout time.Duration
-	// Once sends a datagram once only, so that one that is lost has no answer.
+	// Once sends a datagram only once, so that a lost one has no answer.
 	Once bool
 }
 
@@ -68,9 +66,8 @@ func (n *Namespace) DialTCP(ctx context.Context, c Client, to netip.AddrPort) (*
 	return conn, err
 }
 
-// DialHere is DialTCP from the calling thread, inside a function that
-// [Namespace.Do] or [Namespace.As] has called: it makes no thread for each
-// connection. c.As is not looked at.
+// DialHere is DialTCP on the calling thread, inside a function that [Namespace.Do] or
+// [Namespace.As] has called: it makes no thread for each connection. It ignores c.As.
 func (c Client) DialHere(ctx context.Context, to netip.AddrPort) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout())
 	defer cancel()
@@ -126,8 +123,8 @@ func (c *Conn) Echo(line string) error {
 // Local returns the client's end of the connection.
 func (c *Conn) Local() netip.AddrPort { return addrPort(c.LocalAddr()) }
 
-// AskUDP sends one datagram to a server of [Namespace.ServeUDP] and returns its
-// answer. It is an error if the answer comes from any other address than asked.
+// AskUDP sends one datagram to a server of [Namespace.ServeUDP] and returns its answer.
+// An answer from another address is an error.
 func (n *Namespace) AskUDP(ctx context.Context, c Client, to netip.AddrPort) (Answer, error) {
 	reply, err := n.ExchangeUDP(ctx, c, to, []byte("hello"))
 	if err != nil {
@@ -140,9 +137,9 @@ func (n *Namespace) AskUDP(ctx context.Context, c Client, to netip.AddrPort) (An
 	return answer, nil
 }
 
-// ExchangeUDP sends query from a socket of its own and returns the reply. Like a
-// resolver it asks again after a second without one, for a datagram can get lost. It is
-// an error if the reply comes from any other address than asked.
+// ExchangeUDP sends query from a new socket and returns the reply. Like a resolver it
+// asks again after a second, as a datagram can get lost. A reply from another address is
+// an error.
 func (n *Namespace) ExchangeUDP(ctx context.Context, c Client, to netip.AddrPort, query []byte) ([]byte, error) {
 	conn, err := n.OpenUDP(c.Socket, c.source(to.Addr()))
 	if err != nil {
@@ -176,7 +173,7 @@ func (n *Namespace) ExchangeUDP(ctx context.Context, c Client, to netip.AddrPort
 	}
 }
 
-// askAgain is how long an answer is waited for before the question is asked again.
+// askAgain is how long to wait for an answer before asking again.
 const askAgain = time.Second
 
 func earlier(a, b time.Time) time.Time {

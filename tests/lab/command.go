@@ -11,27 +11,27 @@ import (
 
 // Command is a program to run in a namespace.
 //
-// It is no exec.Cmd, so that there is no method that would start it outside.
+// It is not an exec.Cmd, so that no method starts it outside.
 type Command struct {
 	// Path is the program, looked up in PATH if it has no slash.
 	Path string
 	Args []string
-	// Env is its whole environment, nil for that of this process.
+	// Env is its whole environment, nil for this process's.
 	Env []string
-	// NameServers are those in its /etc/resolv.conf: nil for Resolver, empty
+	// NameServers are the name servers in its /etc/resolv.conf: nil for Resolver, empty
 	// for none.
 	NameServers []netip.Addr
-	// KillAfter, if it is not 0, is how long after its start the program is
-	// killed (SIGKILL).
+	// KillAfter, unless it is 0, is how long after its start to kill the program
+	// (SIGKILL).
 	KillAfter time.Duration
 
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 }
 
-// Run runs a program in the namespace, as root there, with an /etc/resolv.conf of its
-// own, and waits for it. The error is that of [exec.Cmd.Run]. When ctx is done the
-// program is killed.
+// Run runs a program in the namespace, as root there, with its own /etc/resolv.conf, and
+// waits for it. The error is that of [exec.Cmd.Run]. When ctx is done, the program is
+// killed.
 func (n *Namespace) Run(ctx context.Context, c Command) error {
 	cmd := n.ids.command(ctx, c.Path, c.Args)
 	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Env, c.Stdin, c.Stdout, c.Stderr

@@ -13,14 +13,14 @@ type Identity struct{ UID, GID uint32 }
 // String returns "uid 1337 gid 1337".
 func (who Identity) String() string { return fmt.Sprintf("uid %d gid %d", who.UID, who.GID) }
 
-// assume makes the calling thread, and no other, act as who. The thread cannot go
-// back and must not be given back to the runtime.
+// assume makes only the calling thread act as who. The thread cannot change back and must
+// not go back to the runtime.
 //
-// xt_owner compares the credentials of the thread that made the socket, by
-// socket(2) or accept(2) (net/netfilter/xt_owner.c: sk_socket->file->f_cred). The
-// functions of syscall and unix change every thread of the process instead, see
-// nptl(7), so the system calls are made bare. Supplementary groups go first: with
-// --suppl-groups xt_owner looks at them too, and the user cannot drop them later.
+// xt_owner compares the credentials of the thread that made the socket, by socket(2) or
+// accept(2) (net/netfilter/xt_owner.c: sk_socket->file->f_cred). The functions of syscall
+// and unix change every thread of the process, see nptl(7), so it makes the system calls
+// directly. Supplementary groups go first: with --suppl-groups xt_owner looks at them
+// too, and the user cannot drop them later.
 func (who Identity) assume() error {
 	if who == (Identity{}) {
 		return nil

@@ -4,12 +4,11 @@
 //	VM ──virbr0── Pod ══eth0══ Peer   (Resolver, Outside, OtherOutside)
 //	               └────net1────┘
 //
-// Nothing of it has a name in the file system: a namespace is held by a file
-// descriptor of this process, so it goes when the process does, however that
-// ends. Nothing is ever run in the namespace that the process was started in.
+// Nothing of it has a name in the file system: a file descriptor of this process holds
+// each namespace, so it goes with the process, however that ends. Nothing runs in the
+// namespace that the process was started in.
 //
-// Linux only; it needs CAP_SYS_ADMIN and CAP_NET_ADMIN ([Available] tells), and
-// no program.
+// Linux only. It needs CAP_SYS_ADMIN and CAP_NET_ADMIN, see [Available], and no program.
 package lab
 
 import (
@@ -39,7 +38,7 @@ func Families() []Family {
 	return []Family{IPv4, IPv6}
 }
 
-// hasIPv6 reports whether the kernel has IPv6, and was not told to do without.
+// hasIPv6 reports whether the kernel has IPv6 and it is not disabled.
 func hasIPv6() bool {
 	_, err := os.Stat("/proc/net/if_inet6")
 	return err == nil
@@ -65,19 +64,19 @@ func (a Addr) Port(f Family, port uint16) netip.AddrPort {
 	return netip.AddrPortFrom(a.In(f), port)
 }
 
-// ofFamilies leaves out what is of IPv6 where there is none.
+// ofFamilies leaves out IPv6 prefixes if there is no IPv6.
 func ofFamilies(all ...netip.Prefix) []netip.Prefix {
 	return slices.DeleteFunc(all, func(p netip.Prefix) bool { return p.Addr().Is6() && !hasIPv6() })
 }
 
-// prefixes returns both addresses with the length of the network they are in,
-// which is 24 and 64 bits throughout the lab.
+// prefixes returns both addresses with their network's length, which is 24 and 64 bits
+// throughout the lab.
 func (a Addr) prefixes() []netip.Prefix {
 	return ofFamilies(netip.PrefixFrom(a.V4, 24), netip.PrefixFrom(a.V6, 64))
 }
 
 // The addresses of the lab. Outside and OtherOutside are from the ranges for
-// documentation (RFC 5737, RFC 3849), so they are nobody's.
+// documentation (RFC 5737, RFC 3849), so nobody has them.
 var (
 	// Loopback is every namespace's own.
 	Loopback = addr("127.0.0.1", "::1")
@@ -99,8 +98,7 @@ var (
 
 // Lab is a pod and what is around it.
 type Lab struct {
-	// Pod is the namespace that rules are written in, Peer everything outside
-	// it.
+	// Pod is the namespace for the rules, Peer everything outside it.
 	Pod, Peer *Namespace
 	// VM is the virtual machine behind the pod; nil until AddVM.
 	VM *Namespace
@@ -108,9 +106,9 @@ type Lab struct {
 	lastPort atomic.Uint32
 }
 
-// NextPort returns a port to connect from that no earlier connection had and that the
-// kernel does not choose. Connection tracking remembers ports for a while, and gives a
-// connection another one where two would be the same once they are redirected.
+// NextPort returns a source port that no earlier connection had and that the kernel does
+// not choose. Connection tracking remembers ports for a while, and changes a connection's
+// port if two would be the same after redirection.
 func (l *Lab) NextPort() uint16 {
 	const first, last = 20000, 32767 // below ip_local_port_range
 	return uint16(first + (l.lastPort.Add(1)-1)%(last-first+1))
@@ -125,14 +123,14 @@ func Available() error {
 	return n.Close()
 }
 
-// New makes a lab: Pod and Peer, joined by eth0 in both. It lasts until Close;
-// when ctx is done its servers stop and it can do nothing more.
+// New makes a lab: Pod and Peer, joined by eth0 in both. It lasts until Close. When ctx
+// is done, its servers stop and it is unusable.
 func New(ctx context.Context) (*Lab, error) { return makeLab(ctx, newNamespace) }
 
-// NewWithIDs is New with a pod whose network namespace belongs to a user namespace
-// of its own, as that of a Kubernetes pod with hostUsers: false: its users and
-// groups, from 0 to 65535, are outside those from first on. Programs run in the pod
-// as the pod's root, who outside is nobody special.
+// NewWithIDs is New with a pod whose network namespace belongs to its own user namespace,
+// as for a Kubernetes pod with hostUsers: false. Its ids from 0 to 65535 are those from
+// first on outside. Programs run in the pod as the pod's root, who has no privileges
+// outside.
 func NewWithIDs(ctx context.Context, first uint32) (*Lab, error) {
 	return makeLab(ctx, func(ctx context.Context, name string) (*Namespace, error) {
 		return makeNamespace(ctx, name, func(n *Namespace) error { return n.openWithIDs(first) })
@@ -169,7 +167,7 @@ func (l *Lab) AddNet1() error {
 	return join(end{l.Pod, "net1", PodNet1Addr}, end{l.Peer, "net1", PeerNet1Addr})
 }
 
-// AddVM puts a virtual machine behind the pod: a namespace VM whose way out leads
+// AddVM puts a virtual machine behind the pod: a namespace VM that reaches the outside
 // through interface virbr0 of Pod, which forwards for it.
 func (l *Lab) AddVM(ctx context.Context) error {
 	var err error
@@ -188,8 +186,8 @@ func (l *Lab) AddVM(ctx context.Context) error {
 	return l.Pod.setSysctls("net/ipv4/ip_forward=1", "net/ipv6/conf/all/forwarding=1")
 }
 
-// Close ends the servers and gives up the namespaces; the kernel removes them
-// with all that is in them.
+// Close ends the servers and gives up the namespaces. The kernel removes them with
+// everything in them.
 func (l *Lab) Close() error {
 	var errs []error
 	for _, n := range []*Namespace{l.VM, l.Pod, l.Peer} {

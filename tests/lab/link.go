@@ -26,8 +26,8 @@ func join(a, b end) error {
 	if err != nil {
 		return fmt.Errorf("failed to join %s of %s and %s of %s: %w", a.name, a.in.name, b.name, b.in.name, err)
 	}
-	// An interface that is up while its peer is not gets its IPv6 addresses
-	// ready only a second or two later, so both come up before either has any.
+	// If an interface comes up while its peer is down, its IPv6 addresses are ready only
+	// a second or two later. So both come up before either gets any.
 	for _, e := range []end{a, b} {
 		if err := e.in.bringUp(e.name); err != nil {
 			return err
@@ -93,7 +93,7 @@ func (n *Namespace) addDefaultRoute(via Addr) error {
 	), via)
 }
 
-// addRoute sends to each network by the gateway of its family.
+// addRoute adds a route to each network by the gateway of its family.
 func (n *Namespace) addRoute(to []netip.Prefix, via Addr) error {
 	return n.Do(func() error {
 		for _, network := range to {

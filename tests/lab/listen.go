@@ -11,13 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Listen listens at an address and calls serve, which must accept on the thread
-// it is called on and return when the listener is closed: that thread is in the
-// namespace and of the user how.As, to whom connections then belong. It returns
-// as soon as clients can connect.
+// Listen listens at an address and calls serve, which must accept on the calling thread
+// and return when the listener is closed. That thread is in the namespace and runs as the
+// user how.As, who owns the connections. Listen returns as soon as clients can connect.
 //
-// stop closes the listener and waits for serve; what serve has accepted is not
-// touched. A second call does nothing. Close of the namespace stops it too.
+// stop closes the listener and waits for serve. Accepted connections stay. A second call
+// does nothing. Close of the namespace stops it too.
 func (n *Namespace) Listen(how Socket, at netip.AddrPort, serve func(net.Listener)) (stop func(), err error) {
 	ready := make(chan error, 1)
 	served := make(chan struct{})
@@ -45,20 +44,20 @@ func (n *Namespace) Listen(how Socket, at netip.AddrPort, serve func(net.Listene
 	return sync.OnceFunc(func() { hangUp(listener); <-served }), nil
 }
 
-// hangUp closes a listener. To close its file alone would do so later, if another test
-// is starting a program just now, which has the file open until it runs.
+// hangUp closes a listener. Closing only its file could take effect later: a program that
+// another test is starting has the file open until it runs.
 func hangUp(l net.Listener) {
 	socket := -1
 	if raw, err := l.(syscall.Conn).SyscallConn(); err == nil {
 		_ = raw.Control(func(fd uintptr) { socket, _ = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
 	}
-	// Closed first, it tells who accepts that this is no error.
+	// Closed first, it shows the acceptor that this is no error.
 	l.Close()
 	_ = unix.Shutdown(socket, unix.SHUT_RDWR)
 	_ = unix.Close(socket)
 }
 
-// Dial connects, by "tcp" or "udp", and leaves it to the caller what is said.
+// Dial connects, by "tcp" or "udp". The caller does the talking.
 func (n *Namespace) Dial(ctx context.Context, protocol string, c Client, to netip.AddrPort) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout())
 	defer cancel()

@@ -21,11 +21,11 @@ import (
 type Namespace struct {
 	name   string
 	handle netns.NsHandle
-	// machine identifies the namespaces that nothing may run in.
+	// machine identifies the namespaces in which nothing may run.
 	machine     []string
 	nameServers []netip.Addr
-	// ids is the user namespace that the network namespace belongs to, nil if
-	// that is the machine's.
+	// ids is the user namespace that owns the network namespace, nil if that is the
+	// machine's.
 	ids *userNamespace
 	// views are for the programs that run in it.
 	views views
@@ -49,8 +49,7 @@ func newNamespace(ctx context.Context, name string) (*Namespace, error) {
 	})
 }
 
-// makeNamespace has open make a network namespace, on a thread that is not used
-// for anything else.
+// makeNamespace calls open to make a network namespace, on a thread of its own.
 func makeNamespace(ctx context.Context, name string, open func(*Namespace) error) (*Namespace, error) {
 	n := &Namespace{
 		name:        name,
@@ -95,13 +94,13 @@ func (n *Namespace) prepare() error {
 	return n.bringUp("lo")
 }
 
-// File returns a file of the namespace, for programs that enter it by themselves. It
-// is there until Close.
+// File returns a file of the namespace, for programs that enter it themselves. It lasts
+// until Close.
 func (n *Namespace) File() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), n.handle) }
 
-// Do calls f on an operating system thread that is in the namespace and runs
-// nothing else meanwhile. f must not hand work to other goroutines if that work
-// belongs into the namespace too, nor end its goroutine (testing.T.FailNow).
+// Do calls f on an operating system thread in the namespace that runs nothing else
+// meanwhile. f must not leave work for the namespace to other goroutines, nor end its
+// goroutine (testing.T.FailNow).
 func (n *Namespace) Do(f func() error) error {
 	return onThread(func() (bool, error) {
 		outside, err := netns.Get()
@@ -117,8 +116,8 @@ func (n *Namespace) Do(f func() error) error {
 	})
 }
 
-// As is Do with the user and group who, of which the kernel then takes what f
-// opens to be. In a lab of [NewWithIDs], who is as the pod has it.
+// As is Do as the user and group who: for the kernel they own what f opens. In a lab of
+// [NewWithIDs], who has the pod's ids.
 func (n *Namespace) As(who Identity, f func() error) error {
 	return onThread(func() (bool, error) {
 		if err := n.enter(); err != nil {
@@ -131,9 +130,9 @@ func (n *Namespace) As(who Identity, f func() error) error {
 	})
 }
 
-// onThread calls f on a thread of its own. f tells whether the thread is as it
-// was; if not, it is not given back to the runtime but ends with its goroutine,
-// as a thread in the wrong namespace would run anything next.
+// onThread calls f on a thread of its own. f returns whether the thread is as before. If
+// not, the thread ends with its goroutine instead of going back to the runtime, which
+// would run anything in the wrong namespace.
 func onThread(f func() (restored bool, err error)) error {
 	result := make(chan error, 1)
 	go func() {
@@ -166,8 +165,8 @@ func (n *Namespace) enter() error {
 	return n.refuseMachine()
 }
 
-// refuseMachine fails if the calling thread is where rules would cut the machine
-// off from the network.
+// refuseMachine fails if the calling thread is in a namespace where rules would cut the
+// machine off from the network.
 func (n *Namespace) refuseMachine() error {
 	here, err := netns.Get()
 	if err != nil {
@@ -180,8 +179,8 @@ func (n *Namespace) refuseMachine() error {
 	return nil
 }
 
-// machineNamespaces identifies the namespace of the calling thread, which must be
-// one that nobody has moved, and that of the machine's first process.
+// machineNamespaces identifies the namespaces of the calling thread, which nobody may
+// have moved, and of the machine's first process.
 func machineNamespaces() ([]string, error) {
 	var ids []string
 	for _, path := range []string{"/proc/thread-self/ns/net", "/proc/1/ns/net"} {
@@ -198,9 +197,9 @@ func machineNamespaces() ([]string, error) {
 	return ids, nil
 }
 
-// setSysctls writes settings of the form path=value, the path being below
-// /proc/sys. /proc/sys/net is that of the thread that opens it
-// (net/sysctl_net.c, net_ctl_header_lookup).
+// setSysctls writes settings of the form path=value, with the path below /proc/sys.
+// /proc/sys/net is that of the thread that opens it (net/sysctl_net.c,
+// net_ctl_header_lookup).
 func (n *Namespace) setSysctls(settings ...string) error {
 	return n.Do(func() error {
 		for _, s := range settings {

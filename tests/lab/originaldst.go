@@ -14,8 +14,8 @@ import (
 const soOriginalDst = 80
 
 // originalDst returns where the client of an accepted connection connected to, as
-// connection tracking remembers it. It returns the zero AddrPort if that tracks
-// nothing, as it does without rules.
+// connection tracking remembers it. It returns the zero AddrPort if nothing is tracked,
+// as without rules.
 func originalDst(conn *net.TCPConn) netip.AddrPort {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -33,9 +33,9 @@ func originalDst(conn *net.TCPConn) netip.AddrPort {
 	return dst
 }
 
-// originalDst4 reads a struct sockaddr_in: family, then port and address in
-// network order. IPv6Mreq is a structure that is large enough, which
-// golang.org/x/sys/unix can read for an option that it does not know.
+// originalDst4 reads a struct sockaddr_in: family, then port and address in network
+// order. IPv6Mreq is a large enough structure that golang.org/x/sys/unix can read for an
+// unknown option.
 func originalDst4(fd int) netip.AddrPort {
 	in, err := unix.GetsockoptIPv6Mreq(fd, unix.SOL_IP, soOriginalDst)
 	if err != nil {
@@ -45,8 +45,8 @@ func originalDst4(fd int) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[4:8])), binary.BigEndian.Uint16(b[2:4]))
 }
 
-// originalDst6 reads a struct sockaddr_in6, with which an IPv6MTUInfo begins. Its
-// port is in network order.
+// originalDst6 reads a struct sockaddr_in6, the beginning of an IPv6MTUInfo. Its port is
+// in network order.
 func originalDst6(fd int) netip.AddrPort {
 	in, err := unix.GetsockoptIPv6MTUInfo(fd, unix.SOL_IPV6, soOriginalDst)
 	if err != nil {

@@ -17,9 +17,8 @@ import (
 type Answer struct {
 	// Server is the name of the server that answers.
 	Server string
-	// OriginalDst is where the client wanted to go as connection tracking
-	// remembers it (SO_ORIGINAL_DST). It is zero for UDP, and where nothing is
-	// tracked.
+	// OriginalDst is where the client wanted to go, as connection tracking remembers it
+	// (SO_ORIGINAL_DST). It is zero for UDP, and if nothing is tracked.
 	OriginalDst netip.AddrPort
 	// Local is the server's end of the connection, Client the other.
 	Local, Client netip.AddrPort
@@ -27,7 +26,7 @@ type Answer struct {
 	Query string `json:",omitempty"`
 }
 
-// lifetime bounds a connection in case nobody ends it.
+// lifetime limits a connection in case nobody ends it.
 const lifetime = 10 * time.Minute
 
 // ServeTCP listens at an address until the namespace is closed. It sends each
@@ -36,8 +35,8 @@ const lifetime = 10 * time.Minute
 func (n *Namespace) ServeTCP(name string, how Socket, at netip.AddrPort) error {
 	ready := make(chan error, 1)
 	n.servers.Go(func() {
-		// Connections are accepted on the thread that listens: xt_owner takes
-		// them to be of the user who accepts them.
+		// The thread that listens also accepts: for xt_owner, connections belong to the
+		// user who accepts them.
 		err := n.As(how.As, func() error {
 			listener, err := how.listenTCP(n.alive, at)
 			if err != nil {
@@ -73,7 +72,7 @@ func (n *Namespace) accept(name string, listener net.Listener) {
 	}
 }
 
-// serve answers one client. What goes wrong is for the client to notice.
+// serve answers one client. The client notices if something goes wrong.
 func serve(name string, conn *net.TCPConn) {
 	_ = conn.SetDeadline(time.Now().Add(lifetime))
 	answer := Answer{
@@ -88,8 +87,8 @@ func serve(name string, conn *net.TCPConn) {
 	_, _ = io.Copy(conn, conn)
 }
 
-// ServeUDP answers every datagram that comes to an address, which must not be
-// unspecified, with an [Answer], until the namespace is closed.
+// ServeUDP answers every datagram to an address, which must not be unspecified, with an
+// [Answer], until the namespace is closed.
 func (n *Namespace) ServeUDP(name string, how Socket, at netip.AddrPort) error {
 	return n.HandleUDP(how, at, func(query []byte, from netip.AddrPort) []byte {
 		reply, err := json.Marshal(Answer{Server: name, Local: at, Client: from, Query: string(query)})
@@ -100,9 +99,9 @@ func (n *Namespace) ServeUDP(name string, how Socket, at netip.AddrPort) error {
 	})
 }
 
-// HandleUDP calls handle, in a goroutine of its own, for every datagram that comes
-// to an address, and sends back what it returns unless that is nil. The address
-// must not be unspecified: the kernel would choose the one to reply from.
+// HandleUDP calls handle, in its own goroutine, for every datagram to an address, and
+// sends back the result unless that is nil. The address must not be unspecified: the
+// kernel would choose the one to reply from.
 func (n *Namespace) HandleUDP(how Socket, at netip.AddrPort, handle func(query []byte, from netip.AddrPort) []byte) error {
 	conn, err := n.OpenUDP(how, at)
 	if err != nil {
@@ -133,8 +132,8 @@ func (n *Namespace) HandleUDP(how Socket, at netip.AddrPort, handle func(query [
 func (n *Namespace) OpenUDP(how Socket, at netip.AddrPort) (*net.UDPConn, error) {
 	var conn *net.UDPConn
 	err := n.As(how.As, func() (err error) {
-		// A socket that was closed here is open until each program that was
-		// being started at that moment has got rid of its copy.
+		// A socket closed here stays open until every program that was just being started
+		// has closed its copy.
 		for range 100 {
 			if conn, err = how.listenUDP(n.alive, at); !errors.Is(err, unix.EADDRINUSE) {
 				break

@@ -10,15 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Socket says how a socket is made.
+// Socket says how to make a socket.
 type Socket struct {
-	// As is the user and group it belongs to.
+	// As is the user and group that owns it.
 	As Identity
-	// Transparent sockets (IP_TRANSPARENT, ip(7)) may be bound to addresses
-	// that are not this host's and accept what TPROXY hands them. As.UID must
-	// be 0.
+	// Transparent sockets (IP_TRANSPARENT, ip(7)) can be bound to foreign addresses and
+	// accept connections from TPROXY. As.UID must be 0.
 	Transparent bool
-	// Mark is the mark of the packets it sends; 0 for none. As.UID must be 0.
+	// Mark is the mark of its packets, 0 for none. As.UID must be 0.
 	Mark int
 }
 
@@ -51,8 +50,8 @@ func (s Socket) setOptions(fd int, v6 bool) error {
 	return nil
 }
 
-// listenTCP listens on the calling thread. Multipath TCP, which is Go's default,
-// would put another socket between connection tracking and the one asked.
+// listenTCP listens on the calling thread. Multipath TCP, which is Go's default, would
+// put another socket between connection tracking and this one.
 func (s Socket) listenTCP(ctx context.Context, at netip.AddrPort) (net.Listener, error) {
 	config := net.ListenConfig{Control: s.control}
 	config.SetMultipathTCP(false)
@@ -70,7 +69,7 @@ func (s Socket) listenUDP(ctx context.Context, at netip.AddrPort) (*net.UDPConn,
 }
 
 // network returns "tcp4", "tcp6", "udp4" or "udp6": never both families, so that
-// addresses are of the family they look like.
+// addresses have the family that they look like.
 func network(protocol string, a netip.Addr) string {
 	if a.Is6() {
 		return protocol + "6"

@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Tap keeps what passes an interface, in both directions, as packet(7) shows it:
+// Tap records the traffic of an interface, in both directions, as packet(7) shows it:
 // whole frames, as large as segmentation offload makes them.
 type Tap struct{ fd int }
 
-// tapBuffer is far more than the traffic of one story. The kernel counts what did
-// not fit, which Stop reports.
+// tapBuffer is far more than the traffic of one test. The kernel counts frames that did
+// not fit; Stop reports them.
 const tapBuffer = 16 << 20
 
 // Tap begins to listen to an interface. The caller stops it.
@@ -24,8 +24,8 @@ func (n *Namespace) Tap(interfaceName string) (*Tap, error) {
 		if err != nil {
 			return err
 		}
-		// With protocol 0 it hears nothing, so nothing of other interfaces,
-		// until it is bound to one.
+		// With protocol 0 it hears nothing, also from other interfaces, until it is bound
+		// to one.
 		if tap.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0); err != nil {
 			return err
 		}

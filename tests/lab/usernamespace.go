@@ -12,8 +12,8 @@ import (
 	"github.com/vishvananda/netns"
 )
 
-// userNamespace is one whose users and groups are others outside. Methods of nil are
-// about the machine's own.
+// userNamespace is a user namespace whose ids differ outside. Methods of nil are for the
+// machine's own.
 type userNamespace struct {
 	file *os.File
 	// first is what user and group 0 are outside.
@@ -23,8 +23,8 @@ type userNamespace struct {
 // mappedIDs is how many ids a user namespace of the lab has.
 const mappedIDs = 1 << 16
 
-// openWithIDs makes a user namespace, and in it the network namespace. A process has
-// to be the first in it; what it has made lasts as long as it is open here.
+// openWithIDs makes a user namespace, and in it the network namespace. It takes a process
+// to make them; they last as long as they are open here.
 func (n *Namespace) openWithIDs(first uint32) error {
 	cmd := exec.Command("cat")
 	hold, err := cmd.StdinPipe()
@@ -51,7 +51,7 @@ func (n *Namespace) openWithIDs(first uint32) error {
 	return errors.Join(err, hold.Close(), cmd.Wait())
 }
 
-// outside returns who somebody is outside.
+// outside returns an identity as it is outside.
 func (u *userNamespace) outside(who Identity) Identity {
 	if u == nil {
 		return who

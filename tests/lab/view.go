@@ -11,19 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// resolvConf is what a program reads its name servers from, resolv.conf(5).
+// resolvConf is where programs read their name servers, resolv.conf(5).
 const resolvConf = "/etc/resolv.conf"
 
-// views are the mount namespaces of the programs that run in a network namespace, one
-// for each list of name servers. Making one takes longer than anything else about
-// starting a program, and the kernel is long busy with taking it away.
+// views are the mount namespaces of the programs that run in a network namespace, one for
+// each list of name servers. Making one is the slowest part of starting a program, and
+// the kernel takes long to remove it.
 type views struct {
 	mu   sync.Mutex
 	made map[string]*os.File
 }
 
-// enter moves the calling thread, which must not be given back, to the mount namespace
-// in which /etc/resolv.conf lists the name servers.
+// enter moves the calling thread, which must not be used again, to the mount namespace in
+// which /etc/resolv.conf lists the name servers.
 func (v *views) enter(nameServers []netip.Addr) error {
 	// A thread can change its mount namespace only if it shares its working
 	// directory with no other (setns(2)).
@@ -62,7 +62,7 @@ func enterView(file *os.File) error {
 	return unix.Chdir(dir)
 }
 
-// close gives up the mount namespaces; each is there as long as a program is in it.
+// close gives up the mount namespaces. Each lasts as long as a program is in it.
 func (v *views) close() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()

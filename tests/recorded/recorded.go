@@ -1,4 +1,4 @@
-// Package recorded gives tests the recorded runs of the reference
+// Package recorded has the recorded runs of the reference, for tests
 // (tests/testdata/parity).
 package recorded
 
@@ -21,8 +21,8 @@ import (
 	"github.com/meshtables/meshtables/iptables/host"
 )
 
-// Case is one recorded run: what the reference was given, and what the kernel
-// held afterwards. README.md beside the data describes the fields.
+// Case is one recorded run: the reference's input, and the kernel's rules afterwards.
+// README.md beside the data describes the fields.
 type Case struct {
 	Name        string            `json:"name"`
 	Args        []string          `json:"args"`
@@ -81,10 +81,9 @@ func moduleRoot(t testing.TB) string {
 	return ""
 }
 
-// ExplicitArgs returns the arguments with the reference's defaults spelled out
-// where they are not ours: without options the reference captures nothing and
-// exempts nothing, and it leaves the IPv6 of a namespace that has IPv4 too
-// uncaptured unless --dual-stack is given.
+// ExplicitArgs returns the arguments, with the reference's defaults added where ours
+// differ: without options the reference captures nothing and exempts nothing, and in a
+// namespace that has IPv4 it captures IPv6 only with --dual-stack.
 func (c *Case) ExplicitArgs() []string {
 	args := slices.Clone(c.Args)
 	for _, option := range []string{"-b", "-i", "-d"} {
@@ -104,13 +103,13 @@ func (c *Case) has(f iptables.Family) bool {
 	})
 }
 
-// Config returns what the arguments and the environment ask for.
+// Config returns the configuration of the arguments and the environment.
 func (c *Case) Config(t testing.TB) sidecar.Config {
 	t.Helper()
 	return Parse(t, c.Environ(), c.ExplicitArgs()...)
 }
 
-// Parse returns what arguments and an environment ask for.
+// Parse returns the configuration of arguments and an environment.
 func Parse(t testing.TB, env []string, args ...string) sidecar.Config {
 	t.Helper()
 	fs := pflag.NewFlagSet("meshtables", pflag.ContinueOnError)
@@ -136,7 +135,7 @@ func (c *Case) Environ() []string {
 	return env
 }
 
-// Host returns the facts of the namespace that the reference ran in.
+// Host returns the host data of the namespace that the reference ran in.
 func (c *Case) Host() host.Host {
 	var h host.Host
 	for _, a := range c.Addresses {
@@ -148,8 +147,8 @@ func (c *Case) Host() host.Host {
 	return h
 }
 
-// Ruleset returns what the kernel held, without the tables in which nothing was
-// written: reading them made them.
+// Ruleset returns the kernel's rules, without the tables in which nothing was written:
+// reading them had created them.
 func (c *Case) Ruleset(t testing.TB) iptables.Ruleset {
 	t.Helper()
 	var rs iptables.Ruleset

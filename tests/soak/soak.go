@@ -1,11 +1,11 @@
-// Package soak says how much of a long test runs. What takes long because it repeats
-// the same with other values runs as a fixed sample, which has every kind in it, and
-// whole in "make soak".
+// Package soak says how much of a long test runs. A test that takes long because it
+// repeats itself with other values runs a fixed sample with every kind in it, and
+// everything in "make soak".
 package soak
 
 import "os"
 
-// variable is the environment variable that is set by "make soak".
+// variable is the environment variable that "make soak" sets.
 const variable = "MESHTABLES_SOAK"
 
 // Whole reports whether everything runs.
@@ -19,6 +19,6 @@ func Times(sample, whole int) int {
 	return sample
 }
 
-// Turn reports whether a case, by its number, runs in one of several variants, such as
-// backends: each case does in one of them, in turn, or in all.
+// Turn reports whether a case, by its number, runs in a variant, such as a backend. Each
+// case runs in one variant, in turn, or in all.
 func Turn(number, variant, variants int) bool { return Whole() || number%variants == variant }

@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// As calls f with a user and group on the calling thread, to which the goroutine
-// must be locked, and takes them back. The match "owner" looks at the file system
-// ids that a socket was made with (net/netfilter/xt_owner.c), and those are the
-// thread's own, so no process has to be started.
+// As calls f as a user and group on the calling thread, to which the goroutine must be
+// locked, and then changes back. The match "owner" looks at the file system ids that a
+// socket was made with (net/netfilter/xt_owner.c). Each thread has its own, so no process
+// is needed.
 func As(uid, gid uint32, f func() error) error {
 	ownUID, ownGID := uint32(unix.Geteuid()), uint32(unix.Getegid())
 	if err := set(uid, gid); err != nil {
@@ -22,8 +22,8 @@ func As(uid, gid uint32, f func() error) error {
 	return errors.Join(err, set(ownUID, ownGID))
 }
 
-// set changes the file system ids of the calling thread. The system calls report
-// no error, only the id before; asking again tells (setfsuid(2)).
+// set changes the file system ids of the calling thread. The system calls report no
+// error, only the previous id; a second call checks (setfsuid(2)).
 func set(uid, gid uint32) error {
 	if err := unix.Setfsgid(int(gid)); err != nil {
 		return err

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Batch is one transaction: the kernel makes all of its changes or none, and
-// every packet meets the rules from before or from after it.
+// Batch is one transaction: the kernel makes all of its changes or none, and every packet
+// passes the old rules or the new ones.
 type Batch struct {
 	builder Builder
 	// first is the sequence number of the batch's begin, last that of its
@@ -20,13 +20,13 @@ type Batch struct {
 	purposes    []fmt.Stringer // by sequence number, from first on
 }
 
-// AnyGeneration is that of a transaction which does not depend on what the kernel holds
+// AnyGeneration is for a transaction that does not depend on the kernel's present rules
 // (nf_tables_valid_genid in net/netfilter/nf_tables_api.c).
 const AnyGeneration = 0
 
-// NewBatch starts a transaction, which has to be the next thing that the
-// connection sends. It fails with ERESTART unless the kernel's rules are of the
-// given generation, or [AnyGeneration]: unless nobody has changed them since.
+// NewBatch starts a transaction, which has to be the next thing that the connection
+// sends. It fails with ERESTART if somebody has changed the kernel's rules since the
+// given generation, unless that is [AnyGeneration].
 func (c *Conn) NewBatch(generation uint32) *Batch {
 	first := c.sequence + 1
 	b := &Batch{first: first, last: first, purposes: []fmt.Stringer{Purpose("change the rules")}}
@@ -64,25 +64,23 @@ func (b *Batch) has(sequence uint32) bool {
 
 func (b *Batch) purpose(sequence uint32) fmt.Stringer { return b.purposes[sequence-b.first] }
 
-// Commit sends a batch and waits for its outcome. The batch asks for one
-// acknowledgement, of its last message, so that the answer to the largest batch
-// fits any receive buffer; a failure is answered first, with the message that
-// failed, or the batch's begin for the transaction as a whole
-// (nfnetlink_rcv_batch in net/netfilter/nfnetlink.c).
+// Commit sends a batch and waits for the result. The batch asks for one acknowledgement,
+// of its last message, so that the answer to the largest batch fits any receive buffer.
+// Failures are answered first, with the message that failed, or the batch's begin for the
+// transaction as a whole (nfnetlink_rcv_batch in net/netfilter/nfnetlink.c).
 //
-// The error is a *[Refusal], or [ErrNoAnswer] if the outcome is not known, or
-// tells that the batch was not sent.
+// The error is a *[Refusal], or [ErrNoAnswer] if the result is unknown, or says that the
+// batch was not sent.
 func (c *Conn) Commit(ctx context.Context, b *Batch) error {
 	b.acknowledge()
 	b.end(unix.NFNL_MSG_BATCH_END, b.last+1, nil)
 	return c.send(ctx, b)
 }
 
-// Check sends a batch without its end, which the kernel works through as any
-// other, loading modules where it has to, and then takes back: nothing of it ever
-// is in force, and the generation stays (nfnetlink_rcv_batch in
-// net/netfilter/nfnetlink.c, NFNL_ABORT_VALIDATE). nft --check does the same. The
-// errors are those of Commit.
+// Check sends a batch without its end. The kernel works through it as usual, loading
+// modules if needed, and then undoes it: none of it ever takes effect, and the generation
+// stays (nfnetlink_rcv_batch in net/netfilter/nfnetlink.c, NFNL_ABORT_VALIDATE). nft
+// --check does the same. The errors are those of Commit.
 func (c *Conn) Check(ctx context.Context, b *Batch) error {
 	b.acknowledge()
 	return c.send(ctx, b)
@@ -111,8 +109,8 @@ func (c *Conn) send(ctx context.Context, b *Batch) error {
 				continue
 			}
 			if refusal := m.refusal(b.purpose(m.Sequence)); refusal.Errno != 0 {
-				// The refusals of later changes are yet to be received, and may fill
-				// the buffer.
+				// The refusals of later changes are still to come, and may fill the
+				// buffer.
 				c.broken = true
 				return refusal
 			}

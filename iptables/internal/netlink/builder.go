@@ -33,7 +33,7 @@ func (b *Builder) message(kind, flags uint16, sequence uint32, family byte, reso
 // Bytes returns the attributes.
 func (b *Builder) Bytes() []byte { return b.buf }
 
-// Nest appends an attribute that holds attributes.
+// Nest appends an attribute with nested attributes.
 func (b *Builder) Nest(kind uint16, attributes func()) {
 	start := len(b.buf)
 	b.attribute(kind|unix.NLA_F_NESTED, 0)
@@ -52,7 +52,7 @@ func (b *Builder) pad() {
 	}
 }
 
-// PutBytes appends an attribute that is as long as the data.
+// PutBytes appends an attribute of the data's length.
 func (b *Builder) PutBytes(kind uint16, data []byte) {
 	b.attribute(kind, len(data))
 	b.buf = append(b.buf, data...)
@@ -66,13 +66,13 @@ func (b *Builder) PutString(kind uint16, s string) {
 	b.pad()
 }
 
-// PutUint32 appends a number in the order of the network.
+// PutUint32 appends a number in network order.
 func (b *Builder) PutUint32(kind uint16, v uint32) {
 	b.attribute(kind, 4)
 	b.buf = binary.BigEndian.AppendUint32(b.buf, v)
 }
 
-// PutUint64 appends a number in the order of the network.
+// PutUint64 appends a number in network order.
 func (b *Builder) PutUint64(kind uint16, v uint64) {
 	b.attribute(kind, 8)
 	b.buf = binary.BigEndian.AppendUint64(b.buf, v)

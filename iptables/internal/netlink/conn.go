@@ -1,5 +1,5 @@
-// Package netlink talks to nf_tables: messages and their attributes, questions,
-// lists and transactions. What the messages are about is for others to know.
+// Package netlink talks to nf_tables: messages and their attributes, questions, lists and
+// transactions. It does not know what the messages mean.
 //
 // The Conn of github.com/google/nftables is not used because it asks for an
 // acknowledgement and an echo of each change (which no receive buffer holds for
@@ -27,11 +27,11 @@ func NewConn(s Socket) *Conn { return &Conn{socket: s} }
 // Close closes the socket.
 func (c *Conn) Close() error { return c.socket.Close() }
 
-// Broken reports whether answers were lost or are left over, so that what comes next may
-// be none to what is asked. Such a connection is to be replaced.
+// Broken reports whether answers were lost or are left over, so that the next answer may
+// belong to another request. Replace such a connection.
 func (c *Conn) Broken() bool { return c.broken }
 
-// receive returns the next messages. What ends the wait is the end of the context too.
+// receive returns the next messages. The end of the context ends the wait.
 func (c *Conn) receive(ctx context.Context) ([]byte, error) {
 	b, err := c.socket.Receive(ctx)
 	c.broken = c.broken || err != nil
@@ -47,11 +47,11 @@ func (c *Conn) malformed(err error) error {
 // Request is a message to the kernel.
 type Request struct {
 	Kind       uint16 // the type, with that of the subsystem; see [NFTables]
-	Flags      uint16 // NLM_F_*, but for those that its way of being sent implies
+	Flags      uint16 // NLM_F_*, except those that Ask, Dump or Commit adds
 	Family     byte   // NFPROTO_*
 	Attributes func(*Builder)
-	// Purpose is what it is for, in words that can follow "failed to". It comes
-	// back in a [Refusal].
+	// Purpose is its purpose, in words that can follow "failed to". A [Refusal] returns
+	// it.
 	Purpose fmt.Stringer
 }
 
@@ -59,17 +59,17 @@ type Request struct {
 // (linux/netfilter/nf_tables.h).
 func NFTables(message uint16) uint16 { return unix.NFNL_SUBSYS_NFTABLES<<8 | message }
 
-// Purpose is that of a request about nothing in particular.
+// Purpose is a purpose as plain text.
 type Purpose string
 
 func (p Purpose) String() string { return string(p) }
 
-// AskGeneration is the purpose of the request that [Conn.Generation] makes, the
-// first that a kernel without nf_tables refuses.
+// AskGeneration is the purpose of [Conn.Generation]'s request, the first that a kernel
+// without nf_tables refuses.
 const AskGeneration Purpose = "ask for nf_tables"
 
-// Generation returns the number of the state that the kernel's rules are in,
-// which every transaction in the namespace increases (NFT_MSG_GETGEN).
+// Generation returns the generation of the kernel's rules, which every transaction in the
+// namespace increases (NFT_MSG_GETGEN).
 func (c *Conn) Generation(ctx context.Context) (uint32, error) {
 	answer, err := c.Ask(ctx, Request{Kind: NFTables(unix.NFT_MSG_GETGEN), Purpose: AskGeneration})
 	if err != nil {
@@ -83,8 +83,8 @@ func (c *Conn) Generation(ctx context.Context) (uint32, error) {
 	return 0, fmt.Errorf("generation of nf_tables: %w", errMalformed)
 }
 
-// Ask sends a request and returns the first message that answers it, which an
-// acknowledgement does not.
+// Ask sends a request and returns the first message that answers it. An acknowledgement
+// is no answer.
 func (c *Conn) Ask(ctx context.Context, r Request) (Message, error) {
 	if err := c.request(r, 0); err != nil {
 		return Message{}, err
@@ -111,8 +111,8 @@ func (c *Conn) Ask(ctx context.Context, r Request) (Message, error) {
 	}
 }
 
-// Dump sends a request for a list and calls each for every element, which is
-// valid during the call. The error is [ErrChanged] if the list changed meanwhile.
+// Dump sends a request for a list and calls each for every element. The element is valid
+// during the call. The error is [ErrChanged] if the list changed meanwhile.
 func (c *Conn) Dump(ctx context.Context, r Request, each func(Message)) error {
 	if err := c.request(r, unix.NLM_F_DUMP); err != nil {
 		return err

@@ -8,10 +8,9 @@ import (
 )
 
 // A netlink message is struct nlmsghdr (linux/netlink.h) and struct nfgenmsg
-// (linux/netfilter/nfnetlink.h), then attributes, struct nlattr, nested as the
-// message asks for. Headers are in the byte order of the host, the values of
-// nf_tables' integer attributes and nfgenmsg.res_id in that of the network
-// (linux/netfilter/nf_tables.h).
+// (linux/netfilter/nfnetlink.h), then attributes, struct nlattr, which may be nested.
+// Headers are in host byte order, the values of nf_tables' integer attributes and
+// nfgenmsg.res_id in network byte order (linux/netfilter/nf_tables.h).
 const (
 	headerSize    = unix.SizeofNlMsghdr
 	nfgenmsgSize  = 4
@@ -20,8 +19,8 @@ const (
 	attributeType = 1<<14 - 1
 )
 
-// Message is one that the kernel sent. Its body starts after nlmsghdr, and for
-// nf_tables with nfgenmsg.
+// Message is a message from the kernel. Its body starts after nlmsghdr, for nf_tables
+// with nfgenmsg.
 type Message struct {
 	Kind     uint16 // the type, with that of the subsystem; see [NFTables]
 	Sequence uint32 // of the request that it answers
@@ -29,8 +28,8 @@ type Message struct {
 	body     []byte
 }
 
-// Messages splits what one receive returned. A message cut short ends the
-// sequence with errMalformed.
+// Messages splits the result of one receive. A truncated message ends the sequence with
+// errMalformed.
 func Messages(b []byte) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		for len(b) > 0 {
@@ -65,7 +64,7 @@ func (m Message) Family() byte {
 	return m.body[0]
 }
 
-// Attributes returns those after nfgenmsg.
+// Attributes returns the attributes after nfgenmsg.
 func (m Message) Attributes() iter.Seq2[uint16, []byte] {
 	if len(m.body) < nfgenmsgSize {
 		return Attributes(nil)
@@ -73,8 +72,8 @@ func (m Message) Attributes() iter.Seq2[uint16, []byte] {
 	return Attributes(m.body[nfgenmsgSize:])
 }
 
-// malformed is the type that Attributes gives to what is not an attribute, so
-// that a reader which accepts known types only refuses it too.
+// malformed is the type that Attributes gives to a malformed attribute, so that readers
+// that accept only known types refuse it.
 const malformed = 0xffff
 
 // Attributes walks attributes by type and value.

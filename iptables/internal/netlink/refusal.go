@@ -9,10 +9,9 @@ import (
 )
 
 var (
-	// ErrChanged is a state that another program changed while it was read.
+	// ErrChanged means that another program changed the state while it was read.
 	ErrChanged = errors.New("another program keeps changing the rules")
-	// ErrNoAnswer is a transaction of which it is not known whether the kernel
-	// made it.
+	// ErrNoAnswer means that nobody knows whether the kernel made the transaction.
 	ErrNoAnswer = errors.New("the kernel's answer was lost")
 
 	errMalformed = errors.New("the kernel's answer is malformed")
@@ -22,7 +21,7 @@ var (
 type Refusal struct {
 	Purpose fmt.Stringer // of the request
 	Errno   unix.Errno
-	// Explanation is the kernel's own, if it gave any.
+	// Explanation is the kernel's explanation, if any.
 	Explanation string
 }
 
@@ -49,9 +48,8 @@ func (e *TooLargeError) Error() string {
 // Unwrap returns EMSGSIZE.
 func (e *TooLargeError) Unwrap() error { return unix.EMSGSIZE }
 
-// refusal reads struct nlmsgerr, or the number that NLMSG_DONE carries, and the
-// extended acknowledgement after it (linux/netlink.h). With an errno of 0 it is
-// none.
+// refusal reads struct nlmsgerr, or the number that NLMSG_DONE carries, and the extended
+// acknowledgement after it (linux/netlink.h). An errno of 0 is no refusal.
 func (m Message) refusal(purpose fmt.Stringer) *Refusal {
 	r := &Refusal{Purpose: purpose}
 	if len(m.body) < 4 {

@@ -11,35 +11,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Socket is the boundary to the kernel: what tests replace to inject faults
-// that a kernel cannot be made to produce.
+// Socket is the boundary to the kernel. Tests replace it to inject faults that no kernel
+// can be made to produce.
 type Socket interface {
-	// Send hands the kernel messages. It works through all of them, a batch
-	// included, before Send returns (netlink_unicast_kernel in
-	// net/netlink/af_netlink.c).
+	// Send sends messages to the kernel, which works through all of them, a batch
+	// included, before Send returns (netlink_unicast_kernel in net/netlink/af_netlink.c).
 	Send(messages []byte) error
-	// Receive returns the next messages from the kernel. They are valid until
-	// the next call. A wait for them ends with the context.
+	// Receive returns the next messages from the kernel. They are valid until the next
+	// call. The wait ends with the context.
 	Receive(ctx context.Context) ([]byte, error)
 	Close() error
 }
 
 const (
-	// receiveSize holds the largest piece in which the kernel hands out a
-	// dump, 32 KiB (netlink_recvmsg in net/netlink/af_netlink.c).
+	// receiveSize holds the largest piece of a dump that the kernel sends, 32 KiB
+	// (netlink_recvmsg in net/netlink/af_netlink.c).
 	receiveSize = 64 << 10
-	// receiveTimeout is how long a lost answer is waited for. Answers are
-	// there when Send returns, so this is for kernels that are none.
+	// receiveTimeout is how long to wait for a lost answer. A real kernel has answered
+	// when Send returns, so this is for other implementations.
 	receiveTimeout = 10 * time.Second
-	// sendOverhead is what the kernel asks of the send buffer beyond the
-	// message itself (netlink_sendmsg in net/netlink/af_netlink.c).
+	// sendOverhead is the space in the send buffer that the kernel needs beyond the
+	// message (netlink_sendmsg in net/netlink/af_netlink.c).
 	sendOverhead = 32
 )
 
-// KernelSocket is a socket of the network namespace that the thread which opened it was
-// in.
+// KernelSocket is a socket in the network namespace of the thread that opened it.
 type KernelSocket struct {
-	file    *os.File // not blocking, so that waits for it can be ended
+	file    *os.File // not blocking, so that waits can be ended
 	raw     syscall.RawConn
 	timeout time.Duration
 	buf     []byte
@@ -77,7 +75,7 @@ func (s *KernelSocket) control(f func(fd int) error) error {
 	return err
 }
 
-// Join has Receive return what the kernel sends to a multicast group too (enum
+// Join makes Receive also return the messages to a multicast group (enum
 // nfnetlink_groups, linux/netfilter/nfnetlink.h).
 func (s *KernelSocket) Join(group int) error {
 	return s.control(func(fd int) error {
@@ -85,8 +83,8 @@ func (s *KernelSocket) Join(group int) error {
 	})
 }
 
-// Send makes the send buffer as large as the messages: they have to go in one
-// piece, or they are not one transaction.
+// Send makes the send buffer as large as the messages: in pieces they would not be one
+// transaction.
 func (s *KernelSocket) Send(messages []byte) error {
 	return s.control(func(fd int) error { return send(fd, messages) })
 }
@@ -103,8 +101,8 @@ func send(fd int, messages []byte) error {
 			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, need)
 		}
 	}
-	// The kernel works through it before it returns, and never has to wait for a
-	// reader: this does not block for longer than it did on a blocking socket.
+	// The kernel works through the messages before it returns, and never waits for a
+	// reader: this blocks no longer than a blocking socket would.
 	err = ignoringEINTR(func() error {
 		return unix.Sendto(fd, messages, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 	})
@@ -114,8 +112,8 @@ func send(fd int, messages []byte) error {
 	return os.NewSyscallError("sendto", err)
 }
 
-// Receive returns what is there, and waits for it where nothing is: for as long as
-// [KernelSocket.SetTimeout] says, or until the context ends.
+// Receive returns the next messages. It waits for them for the time of
+// [KernelSocket.SetTimeout], or until the context ends.
 func (s *KernelSocket) Receive(ctx context.Context) ([]byte, error) {
 	n := 0
 	receive := func(fd uintptr) error {
@@ -140,7 +138,7 @@ func (s *KernelSocket) Receive(ctx context.Context) ([]byte, error) {
 	return s.buf[:n], nil
 }
 
-// wait receives when something comes.
+// wait waits until there is something to receive.
 func (s *KernelSocket) wait(ctx context.Context, receive func(fd uintptr) error) error {
 	if err := s.file.SetReadDeadline(time.Now().Add(s.timeout)); err != nil {
 		return err

@@ -18,23 +18,22 @@ import (
 // interface is up. Programs that the test starts are in it too; other
 // goroutines, and so subtests, are not and need their own.
 //
-// Making a namespace takes root: without it the test is skipped, or fails where
-// the environment variable CI says that nothing may be skipped.
+// Making a namespace takes root. Without it the test is skipped, or fails if the
+// environment variable CI is set.
 //
-// The namespace ends with the test: the goroutine stays locked to its thread,
-// which Go ends with the goroutine because it cannot be used for another.
+// The namespace ends with the test: the goroutine stays locked to its thread, which Go
+// ends with the goroutine.
 func Enter(t testing.TB) {
 	t.Helper()
 	runtime.LockOSThread()
 	if err := syscall.Unshare(syscall.CLONE_NEWNET); err != nil {
-		// The thread is as it was.
+		// The thread has not changed.
 		runtime.UnlockOSThread()
 		Missing(t, "a network namespace of its own needs root: %v", err)
 	}
 	own := namespace(t, "thread-self")
 	for _, other := range []string{"self", "1"} {
-		// The process counts as its main thread, which Go may have given to
-		// this very test.
+		// The process counts as its main thread, which may be this test's.
 		if other == "self" && syscall.Gettid() == os.Getpid() {
 			continue
 		}
@@ -45,8 +44,7 @@ func Enter(t testing.TB) {
 	Run(t, "ip", "link", "set", "lo", "up")
 }
 
-// Here returns the network namespace that the calling test is in, as long as the test
-// lasts.
+// Here returns the network namespace of the calling test, open until the test ends.
 func Here(t testing.TB) *netnamespace.Namespace {
 	t.Helper()
 	ns := netnamespace.Own()
@@ -58,8 +56,8 @@ func Here(t testing.TB) *netnamespace.Namespace {
 	return ns
 }
 
-// Missing skips the test for want of something, or fails it where the
-// environment variable CI is set.
+// Missing skips the test because something is missing, or fails it if the environment
+// variable CI is set.
 func Missing(t testing.TB, format string, args ...any) {
 	t.Helper()
 	if os.Getenv("CI") != "" {
@@ -82,9 +80,9 @@ func Run(t testing.TB, program string, args ...string) string {
 	return string(out)
 }
 
-// namespace identifies the network namespace of a process by a file that procfs
-// makes anew for each (fs/proc/generic.c, proc_register). The link ns/net would
-// do, but reading that of process 1 takes CAP_SYS_PTRACE.
+// namespace identifies the network namespace of a process by a file that procfs makes for
+// each namespace (fs/proc/generic.c, proc_register). The link ns/net would do, but
+// reading process 1's takes CAP_SYS_PTRACE.
 func namespace(t testing.TB, process string) (inode uint64) {
 	t.Helper()
 	var s syscall.Stat_t
@@ -94,13 +92,13 @@ func namespace(t testing.TB, process string) (inode uint64) {
 	return s.Ino
 }
 
-// ShiftedIDs is what the users and groups of the user namespace of [EnterShifted]
-// are outside it, beyond what they are inside.
+// ShiftedIDs is how much greater user and group ids of [EnterShifted]'s user namespace
+// are outside it than inside.
 const ShiftedIDs = 100_000
 
-// EnterShifted moves the calling test into a network namespace as [Enter] does, which
-// belongs to another user namespace than the test: the one of a pod that a node works
-// on from outside.
+// EnterShifted moves the calling test into a network namespace as [Enter] does, but one
+// that belongs to another user namespace than the test's, as a pod's does for a program
+// on its node.
 func EnterShifted(t testing.TB) {
 	t.Helper()
 	if os.Getuid() != 0 {

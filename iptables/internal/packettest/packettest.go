@@ -1,5 +1,5 @@
-// Package packettest draws packets for tests that compare what two rulesets do
-// to them. It is for tests only.
+// Package packettest makes up packets for tests that compare how two rulesets handle
+// them. It is for tests only.
 package packettest
 
 import (
@@ -13,8 +13,8 @@ import (
 	"github.com/meshtables/meshtables/iptables/explain"
 )
 
-// Values are the values of each part of a packet that a ruleset can tell from
-// others: its constants and their neighbours.
+// Values are the values of each part of a packet that a ruleset can distinguish: its
+// constants and their neighbours.
 type Values struct {
 	addresses  []netip.Addr
 	ports      []uint16
@@ -112,8 +112,8 @@ func compact[T int | uint16 | uint32 | string](values []T) []T {
 	return slices.Compact(values)
 }
 
-// Packet draws a packet that the kernel could really see: one that came in has
-// no owner, one that goes out has no incoming interface.
+// Packet makes up a packet that the kernel could really see: an incoming one has no
+// owner, an outgoing one no incoming interface.
 func (v *Values) Packet(random *rand.Rand) iptables.Packet {
 	p := iptables.Packet{
 		Hook:            iptables.Prerouting,
@@ -152,7 +152,7 @@ func (v *Values) Packet(random *rand.Rand) iptables.Packet {
 
 func pick[T any](random *rand.Rand, from []T) T { return from[random.IntN(len(from))] }
 
-// Fate is all that a walk does to a packet.
+// Fate is everything that a walk does to a packet.
 func Fate(r explain.Result) string {
 	return fmt.Sprintf("%s port %d, mark %#x, connection mark %#x, zone %d", r.Verdict, r.Port, r.Mark, r.ConnMark, r.Zone)
 }

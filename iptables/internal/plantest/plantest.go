@@ -19,10 +19,9 @@ func Random(seed uint64) iptables.Plan {
 	return cfg.Plan(h).Rules
 }
 
-// Options returns a made-up configuration and what it is for, the same for the same
-// seed. Lists have few values or some dozens, with some that are equal, overlap or
-// touch: all addresses of a family may be there, whole or as two halves, and so may
-// "tap1+" and "tap2+".
+// Options returns a made-up configuration and its host, the same for the same seed. Lists
+// have a few values or some dozens. Some values are equal, overlap or touch: lists may
+// have all addresses of a family, whole or as two halves, and "tap1+" with "tap2+".
 func Options(seed uint64) (sidecar.Config, host.Host) {
 	g := generator{rand.New(rand.NewPCG(seed, 5))}
 	cfg := sidecar.Default()

@@ -1,5 +1,5 @@
-// Package userns tells which user namespace a network namespace belongs to: by that
-// one's ids the kernel knows who sends a packet (user_namespaces(7)).
+// Package userns finds the user namespace that owns a network namespace. The kernel knows
+// senders of packets by its ids (user_namespaces(7)).
 package userns
 
 import (
@@ -17,9 +17,10 @@ const Thread = "/proc/thread-self"
 // getUserNS is NS_GET_USERNS of linux/nsfs.h (ioctl_ns(2)).
 const getUserNS = 0xb701
 
-// OwnerOf returns what identifies the user namespace that owns a network namespace, given
-// its file or why there is none. It is nil if that cannot be told: if it is neither the
-// thread's own nor within that, or in sandboxes without /proc or without the call.
+// OwnerOf returns the identity of the user namespace that owns a network namespace, given
+// the latter's file or why there is none. It is nil if that is unknown: if the owner is
+// neither the thread's own user namespace nor within that, or in sandboxes without /proc
+// or the call.
 func OwnerOf(network *os.File, fileErr error) (os.FileInfo, error) {
 	if errors.Is(fileErr, fs.ErrNotExist) || errors.Is(fileErr, fs.ErrPermission) {
 		return nil, nil
@@ -39,8 +40,8 @@ func OwnerOf(network *os.File, fileErr error) (os.FileInfo, error) {
 	return owner.Stat()
 }
 
-// IsOf reports whether a process, as a directory of procfs, is in a user namespace
-// that OwnerOf has returned.
+// IsOf reports whether a process, given as a directory of procfs, is in a user namespace
+// that OwnerOf returned.
 func IsOf(process string, namespace os.FileInfo) bool {
 	info, err := os.Stat(process + "/ns/user")
 	return err == nil && namespace != nil && os.SameFile(info, namespace)

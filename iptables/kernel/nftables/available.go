@@ -10,16 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Available returns nil if the kernel, as it is seen from the network
-// namespace, can hold the rules: if it lets us use nf_tables and
-// nft_compat, has every xt match and target that they take, and lets us match the
-// users and groups. Otherwise the error is the reason.
+// Available returns nil if the kernel accepts the rules from the network namespace: if it
+// lets us use nf_tables and nft_compat, has every xt match and target that they need, and
+// lets us match the users and groups. Otherwise the error is the reason.
 //
-// For the native form it has the kernel check the rules without taking them, as nft
-// --check does. For the other it asks for matches and targets (NFNL_MSG_COMPAT_GET,
-// linux/netfilter/nf_tables_compat.h), and has the kernel check those of users and
-// groups. It makes no table, chain or rule. The kernel may load the modules that it is
-// asked about.
+// For the native form the kernel checks the rules without keeping them, as for nft
+// --check. For the other it is asked for matches and targets (NFNL_MSG_COMPAT_GET,
+// linux/netfilter/nf_tables_compat.h), and checks those of users and groups. Nothing
+// creates a table, chain or rule. The kernel may load the modules in question.
 func (b *Backend) Available(ctx context.Context, rs iptables.Ruleset) error {
 	return connected(ctx, b.namespace, func(c *netlink.Conn) error {
 		if b.native {
@@ -56,8 +54,7 @@ func requirementsMet(ctx context.Context, c *netlink.Conn, rs iptables.Ruleset) 
 	return nil
 }
 
-// Exists returns nil if the kernel has nf_tables, as far as the network namespace
-// can see.
+// Exists returns nil if the kernel has nf_tables in the network namespace.
 func (b *Backend) Exists(ctx context.Context) error {
 	return connected(ctx, b.namespace, func(c *netlink.Conn) error {
 		_, err := c.Generation(ctx)

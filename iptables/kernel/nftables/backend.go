@@ -1,24 +1,23 @@
-// Package nftables writes rules over netlink, and reads them back, in one of two
-// forms. [New] has that of iptables-nft: the tables "ip nat", "ip mangle" and so
-// on, with the xt matches and targets of nft_compat. Every iptables-nft lists,
-// checks and saves them as if it had written them itself. [NewNative] has
-// nf_tables' own: one table "inet meshtables" for both families, with sets for
-// lists and nothing of xtables, for nft to list.
+// Package nftables writes rules over netlink, and reads them back, in one of two forms.
+// [New] uses the form of iptables-nft: the tables "ip nat", "ip mangle" and so on, with
+// the xt matches and targets of nft_compat. Every iptables-nft lists, checks and saves
+// them as its own. [NewNative] uses nf_tables' own form: one table "inet meshtables" for
+// both families, with sets for lists and without xtables, for nft to list.
 //
-// No program is run. All tables of both families change in one transaction, and
-// only if nobody else has changed any since they were read; the one thing it
-// takes is CAP_NET_ADMIN in the user namespace that owns the network namespace.
+// It runs no program. All tables of both families change in one transaction, and only if
+// nobody else has changed any since they were read. It needs only CAP_NET_ADMIN in the
+// user namespace that owns the network namespace.
 //
-// It talks to the kernel by iptables/internal/netlink: messages, questions, lists and
-// transactions. The packages inside it, each of which imports only those before it, are
+// It talks to the kernel over iptables/internal/netlink: messages, questions, lists and
+// transactions. Its internal packages, each importing only those before it, are
 //
-//   - expression: what both forms share of the expressions of a rule;
+//   - expression: the expressions of a rule that both forms share;
 //   - tables: tables, chains and rules around the expressions;
 //   - compat: the form of iptables-nft, and native: nf_tables' own.
 //
-// This one reads both forms and what is around them at one generation, changes both in
-// one transaction, and says what a refusal of the kernel means. nft --debug=netlink list ruleset shows
-// the expressions of a rule.
+// This package reads both forms and what is around them at one generation, changes both
+// in one transaction, and says what a refusal of the kernel means. nft --debug=netlink
+// list ruleset shows the expressions of a rule.
 package nftables
 
 import (
@@ -36,7 +35,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
-// Backend reaches the rules of a network namespace over netlink.
+// Backend reads and writes the rules of a network namespace over netlink.
 type Backend struct {
 	namespace *namespace.Namespace
 	own       iptables.Ownership
@@ -44,13 +43,12 @@ type Backend struct {
 	native bool
 }
 
-// New returns the backend of the form that iptables lists, for what is ours in a
-// network namespace. It touches nothing.
+// New returns the backend for the form that iptables lists. It touches nothing.
 func New(ns *namespace.Namespace, own iptables.Ownership) *Backend {
 	return &Backend{namespace: ns, own: own}
 }
 
-// NewNative returns the backend of the native form. It touches nothing.
+// NewNative returns the backend for the native form. It touches nothing.
 func NewNative(ns *namespace.Namespace, own iptables.Ownership) *Backend {
 	return &Backend{namespace: ns, own: own, native: true}
 }
@@ -63,11 +61,10 @@ func (b *Backend) Name() string {
 	return "iptables-nft"
 }
 
-// Ownership tells which of the rules are ours.
+// Ownership says which of the rules are ours.
 func (b *Backend) Ownership() iptables.Ownership { return b.own }
 
-// Form returns a plan in the words of the backend's form: what Replace takes and
-// Load returns.
+// Form returns a plan in the backend's form, which Replace takes and Load returns.
 func (b *Backend) Form(plan iptables.Plan) iptables.Ruleset {
 	if b.native {
 		return form.Native(plan)
@@ -75,18 +72,16 @@ func (b *Backend) Form(plan iptables.Plan) iptables.Ruleset {
 	return form.IPTables(plan)
 }
 
-// Read returns what both forms have that is not empty, and the base chains of others, as
-// they were at one moment. It changes nothing: no table, chain or module comes to life by
-// it. Refusals of the kernel are an *[Error], which is [ErrMissing] where it has no
-// nf_tables.
+// Read returns the forms with content, and the base chains of others, as they were at one
+// moment. It changes nothing: it creates no table or chain and loads no module. Refusals
+// of the kernel are an *[Error], which is [ErrMissing] if it has no nf_tables.
 //
-// The native form is that of one table, told as those of the model. The other has
-// the tables that iptables uses, of both families, in the order and with the built-in
-// chains that iptables-nft-save prints, and with counters.
+// The native form's one table is returned as tables of the model. The other form has the
+// tables that iptables uses, of both families, in the order and with the built-in chains
+// that iptables-nft-save prints, and with counters.
 //
-// A match or target that the model does not have, of xtables or of nf_tables,
-// is an [iptables.UnknownMatch] or [iptables.UnknownTarget] whose words hold its
-// bytes.
+// A match or target of xtables or nf_tables that the model does not have is an
+// [iptables.UnknownMatch] or [iptables.UnknownTarget] with its bytes as words.
 func Read(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership) (have installed.Namespace, err error) {
 	err = connected(ctx, ns, func(c *netlink.Conn) error {
 		s, err := takeSnapshot(ctx, c, own)
@@ -104,7 +99,7 @@ func Read(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership) 
 	return have, err
 }
 
-// Load returns what [Read] does of the backend's form, which may be nothing.
+// Load returns the part of [Read] in the backend's form, which may be empty.
 func (b *Backend) Load(ctx context.Context) (have installed.Backend, err error) {
 	err = connected(ctx, b.namespace, func(c *netlink.Conn) error {
 		s, err := takeSnapshot(ctx, c, b.own)
@@ -117,27 +112,27 @@ func (b *Backend) Load(ctx context.Context) (have installed.Backend, err error) 
 	return have, err
 }
 
-// Replace makes what is ours in the kernel into want in one transaction.
+// Replace replaces what is ours in the kernel by want in one transaction.
 //
-// It starts from what was read, by the token of have, and reads again only where the
-// kernel says that somebody has changed something since: the result is want, whatever
-// have is, as it is of several copies with the same want that run at once. A chain of
-// ours that is right already keeps its counters, and so do jumps to our chains if those
-// of a built-in chain are the right ones in the right order; otherwise they go to the end
-// of that chain. Nothing is sent if nothing is to be changed.
+// It starts from what was read, by the token of have, and reads again only if the kernel
+// says that somebody has changed something since. The result is want, whatever have is,
+// also if several copies with the same want run at once. A chain of ours that is right
+// already keeps its counters. So do jumps to our chains, if those of a built-in chain are
+// right and in order; otherwise they go to the end of that chain. If nothing has to
+// change, it sends nothing.
 //
-// With a want without tables everything of ours goes: our chains, the jumps into
-// them, and the tables and built-in chains that Replace itself had to create, as
-// long as nothing foreign is in them.
+// A want without tables removes everything of ours: our chains, the jumps to them, and
+// the tables and built-in chains that Replace had to create, unless something foreign is
+// in them.
 //
-// Errors are a *[ReplaceError], and in it for refusals of the kernel an *[Error].
+// Errors are a *[ReplaceError], with an *[Error] in it for refusals of the kernel.
 func (b *Backend) Replace(ctx context.Context, have installed.Backend, want iptables.Ruleset) error {
 	return b.replace(ctx, have, want, false)
 }
 
-// Take is Replace, and removes what is ours in the other form in the same
-// transaction. Of copies that run at once in both forms the last one's rules stand, so
-// that for the others the result is not want.
+// Take is Replace, and removes what is ours in the other form in the same transaction. If
+// copies run at once in both forms, the last one's rules stay, so the others do not get
+// their want.
 func (b *Backend) Take(ctx context.Context, have installed.Backend, want iptables.Ruleset) error {
 	return b.replace(ctx, have, want, true)
 }
@@ -156,7 +151,7 @@ func (b *Backend) replace(ctx context.Context, have installed.Backend, want ipta
 		s = nil
 		again := isTransient(err) && attempt < maxAttempts
 		if errors.Is(err, netlink.ErrNoAnswer) {
-			// The next attempt finds out what became of it.
+			// The next attempt finds out whether it was done.
 			lost++
 			again = lost < maxLostAnswers
 		}
@@ -166,11 +161,11 @@ func (b *Backend) replace(ctx context.Context, have installed.Backend, want ipta
 	}
 }
 
-// maxLostAnswers bounds how often an answer is waited for in vain.
+// maxLostAnswers limits how often to wait for an answer in vain.
 const maxLostAnswers = 3
 
-// pause keeps copies that started at once from going on in step. It returns
-// false when the context has ended.
+// pause keeps copies that started together from staying in step. It returns false when
+// the context has ended.
 func pause(ctx context.Context, attempt int) bool {
 	select {
 	case <-ctx.Done():
@@ -180,8 +175,8 @@ func pause(ctx context.Context, attempt int) bool {
 	}
 }
 
-// replaceOnce changes the kernel from what it held at the snapshot, or from what it holds
-// now if that is nil or has been changed from.
+// replaceOnce changes the kernel from the snapshot's state, or from the present one if
+// the snapshot is nil or outdated.
 func (b *Backend) replaceOnce(ctx context.Context, s *snapshot, want iptables.Ruleset, alone bool) error {
 	return connected(ctx, b.namespace, func(c *netlink.Conn) (err error) {
 		if s == nil || s.written {
@@ -210,8 +205,8 @@ func (b *Backend) replaceOnce(ctx context.Context, s *snapshot, want iptables.Ru
 	})
 }
 
-// connected calls do with the namespace's connection, and says more of what the kernel
-// refuses.
+// connected calls do with the namespace's connection, and explains refusals of the
+// kernel.
 func connected(ctx context.Context, ns *namespace.Namespace, do func(*netlink.Conn) error) error {
 	c, err := ns.Netfilter()
 	if err != nil {
@@ -220,8 +215,7 @@ func connected(ctx context.Context, ns *namespace.Namespace, do func(*netlink.Co
 	return described(ctx, c, do(c))
 }
 
-// onlyOurs refuses a wanted ruleset in which anything but our chains and jumps
-// into them is asked for.
+// onlyOurs refuses a wanted ruleset with anything but our chains and jumps to them.
 func (b *Backend) onlyOurs(want iptables.Ruleset) error {
 	for _, t := range want.Tables {
 		for _, c := range t.Chains {

@@ -15,8 +15,8 @@ type baseChain struct {
 	tables.Chain
 }
 
-// chains returns the base chains that packets meet, that do something to them, and that
-// are of neither form.
+// chains returns the base chains of neither form that packets pass and that do something
+// to them.
 func (s *snapshot) chains() []installed.Chain {
 	var all []installed.Chain
 	for _, c := range s.others {
@@ -32,7 +32,7 @@ func (s *snapshot) chains() []installed.Chain {
 	return all
 }
 
-// isOfForm reports whether a base chain is one of those whose rules are read, or of a
+// isOfForm reports whether a base chain belongs to a form, whose rules are read, or to a
 // trace.
 func (c *baseChain) isOfForm() bool {
 	if native.IsTable(c.key) || strings.HasPrefix(c.key.Name, traceTablePrefix) {
@@ -45,9 +45,9 @@ func (c *baseChain) isOfForm() bool {
 	return !ok || c.Attached == at
 }
 
-// before returns the tables whose built-in chain packets meet after a base chain at the
-// same hook. Of two chains with the same priority they meet first the one that was
-// attached last (nf_hook_entries_grow in net/netfilter/core.c), so either may be that.
+// before returns the tables whose built-in chain comes after a base chain at the same
+// hook. Of two chains with the same priority, the one attached last comes first
+// (nf_hook_entries_grow in net/netfilter/core.c), so it may be either.
 func (c *baseChain) before(hook string) []installed.Place {
 	var places []installed.Place
 	add := func(form installed.Form, table string, at tables.Attachment, ok bool) {

@@ -15,20 +15,19 @@ var ErrMissing = errors.New("not available")
 
 // Error is the kernel's refusal of one request. [errors.Is] finds the errno.
 type Error struct {
-	// Operation is what was asked for, such as "add a rule to chain
-	// OUTPUT of table ip nat".
+	// Operation is the request, such as "add a rule to chain OUTPUT of table ip nat".
 	Operation string
-	// Rule is the rule it was about, as iptables-save prints it, or empty.
+	// Rule is its rule, as iptables-save prints it, or empty.
 	Rule  string
 	Errno unix.Errno
 	// Kernel is the kernel's own explanation, if it gave any.
 	Kernel string
 	// Kind is [ErrMissing] or nil.
 	Kind error
-	// Hint is what helps, empty where nothing is known.
+	// Hint is what helps, or empty.
 	Hint string
 
-	meaning string // what the errno says of this request
+	meaning string // what the errno means for this request
 }
 
 // Error returns the message, with the hint at its end.
@@ -64,9 +63,8 @@ func withHint(hint string) string {
 type ReplaceError struct {
 	// Err is the cause.
 	Err error
-	// Unknown tells that the kernel's answer was lost, so that the rules may
-	// be the old ones or the new ones, but no mixture. Otherwise those that
-	// stood before still stand.
+	// Unknown says that the kernel's answer was lost: the rules are all old or all new.
+	// Otherwise the old rules are still in place.
 	Unknown bool
 }
 
@@ -78,14 +76,14 @@ func (e *ReplaceError) Error() string {
 	cause, hint, _ := strings.Cut(e.Err.Error(), "\nhint: ")
 	s := "failed to write rules: " + cause
 	if e.Unknown {
-		s += "\neither the rules that stood before stand, or all of the new ones"
+		s += "\neither the old rules are in place, or all of the new ones"
 	} else {
-		s += "\nthe rules that stood before still stand"
+		s += "\nthe old rules are still in place"
 	}
 	return s + withHint(hint)
 }
 
-// tooLargeError says what helps.
+// tooLargeError adds what helps.
 type tooLargeError struct{ *netlink.TooLargeError }
 
 func (e *tooLargeError) Error() string {
@@ -93,8 +91,8 @@ func (e *tooLargeError) Error() string {
 		withHint(fmt.Sprintf("raise the node's sysctl net.core.wmem_max to %d", e.Size))
 }
 
-// isTransient reports whether the same request may succeed if it is made anew
-// from the state that the kernel has by then.
+// isTransient reports whether the request may succeed if it is made again from the
+// kernel's new state.
 func isTransient(err error) bool {
 	var errno unix.Errno
 	var refusal *netlink.Refusal

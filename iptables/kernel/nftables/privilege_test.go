@@ -89,7 +89,7 @@ func inUserNamespace(t *testing.T) {
 			t.Errorf("got %v, want %s", err, message)
 		}
 	}
-	replaceFails(sidecarRules(t), "the match owner takes only ids that are mapped")
+	replaceFails(sidecarRules(t), "the match owner takes only ids mapped")
 	replaceFails(excludedPorts(40000), "more than a socket may send here")
 	replace(t, excludedPorts(100))
 	isInstalled(t, excludedPorts(100))

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// described says more of what the kernel refused: an *[Error] where it was a
-// request, with what is missing for it as the connection tells.
+// described explains an error: for a refused request it returns an *[Error], with what
+// the kernel lacks for it.
 func described(ctx context.Context, c *netlink.Conn, err error) error {
 	var refusal *netlink.Refusal
 	var tooLarge *netlink.TooLargeError
@@ -31,8 +31,8 @@ func described(ctx context.Context, c *netlink.Conn, err error) error {
 	return err
 }
 
-// missing asks which extensions of a refused rule the kernel lacks: its answer
-// to the rule names none. The native form takes none.
+// missing asks which extensions of a refused rule the kernel lacks: its refusal names
+// none. The native form needs none.
 func missing(ctx context.Context, c *netlink.Conn, refusal *netlink.Refusal) []compat.Requirement {
 	o, ok := refusal.Purpose.(tables.Operation)
 	if !ok || o.Rule == nil || o.Family == tables.Inet {
@@ -52,8 +52,8 @@ func missing(ctx context.Context, c *netlink.Conn, refusal *netlink.Refusal) []c
 	return missing
 }
 
-// kernelError is the one place that gives an errno its meaning. missing holds
-// the extensions of the operation's rule that the kernel says it does not have.
+// kernelError is the only place that interprets an errno. missing are the extensions of
+// the operation's rule that the kernel lacks.
 func kernelError(refusal *netlink.Refusal, missing []compat.Requirement) *Error {
 	errno := refusal.Errno
 	e := &Error{Operation: refusal.Purpose.String(), Errno: errno, Kernel: refusal.Explanation}
@@ -69,24 +69,24 @@ func kernelError(refusal *netlink.Refusal, missing []compat.Requirement) *Error 
 		e.Kind = ErrMissing
 		e.meaning, e.Hint = lacks(missing)
 	case refusal.Purpose == netlink.AskGeneration && errno == unix.EINVAL:
-		// nfnetlink answers EINVAL for a subsystem that is not there
-		// (nfnetlink_rcv_msg in net/netfilter/nfnetlink.c).
+		// nfnetlink answers EINVAL for a missing subsystem (nfnetlink_rcv_msg in
+		// net/netfilter/nfnetlink.c).
 		e.Kind = ErrMissing
 		e.meaning = "the kernel has no nf_tables"
 		e.Hint = "load the module nf_tables, or use --backend=iptables-legacy"
 	case errno == unix.ENOENT || errno == unix.EOPNOTSUPP:
 		e.Kind = ErrMissing
-		e.meaning = "the kernel lacks what this needs in nf_tables"
-		e.Hint = "load the modules nft_compat and nft_chain_nat, or use --backend=nftables, which takes no xt modules"
+		e.meaning = "the kernel lacks a part of nf_tables that this needs"
+		e.Hint = "load the modules nft_compat and nft_chain_nat, or use --backend=nftables, which needs no xt modules"
 		if o.Name != "" && o.Family == tables.Inet {
 			e.Hint = "load the modules " + strings.Join(native.Modules(o.Rule), ", ") + ", or use another --backend"
 		}
 	case o.Rule != nil && errno == unix.EINVAL && hasOwner(o.Rule):
 		// owner_check in net/netfilter/xt_owner.c.
-		e.meaning = "the match owner takes only ids that are mapped in the user namespace, and only from the one that owns the network namespace"
-		e.Hint = "use ids that the uid_map and gid_map of the user namespace have; from outside of it use --backend=nftables"
+		e.meaning = "the match owner takes only ids mapped in the user namespace, and only in the one that owns the network namespace"
+		e.Hint = "use ids in the uid_map and gid_map of the user namespace; from outside of it, use --backend=nftables"
 	case errno == unix.EBUSY && o.Chain != "":
-		e.meaning = "something that is no plain jump still refers to the chain"
+		e.meaning = "something other than a plain jump still refers to the chain"
 		e.Hint = "see it with nft list ruleset"
 	case errno == unix.ENOMEM || errno == unix.ENOBUFS:
 		e.meaning = "the kernel has no memory for the transaction"
@@ -94,7 +94,7 @@ func kernelError(refusal *netlink.Refusal, missing []compat.Requirement) *Error 
 	return e
 }
 
-// lacks says that extensions are missing, and what helps.
+// lacks returns which extensions are missing, and what helps.
 func lacks(missing []compat.Requirement) (meaning, hint string) {
 	words, modules := make([]string, len(missing)), make([]string, len(missing))
 	for i, x := range missing {
@@ -103,7 +103,7 @@ func lacks(missing []compat.Requirement) (meaning, hint string) {
 	slices.Sort(modules)
 	meaning = "the kernel has no " + strings.Join(words, ", no ") + " for nf_tables"
 	hint = "load the modules nft_compat and " + strings.Join(slices.Compact(modules), ", ") +
-		", or use --backend=nftables, which takes no xt modules"
+		", or use --backend=nftables, which needs no xt modules"
 	return meaning, hint
 }
 

@@ -55,7 +55,7 @@ func TestRefusals(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tt.want) || !errors.Is(err, tt.errno) {
 				t.Errorf("got  %v\nwant %s", err, tt.want)
 			}
-			if !strings.Contains(err.Error(), "the rules that stood before still stand") {
+			if !strings.Contains(err.Error(), "the old rules are still in place") {
 				t.Errorf("got %v", err)
 			}
 			isInstalled(t, old)

@@ -221,9 +221,9 @@ func TestNoSuchBuiltinChain(t *testing.T) {
 func TestUnusableTables(t *testing.T) {
 	for name, tt := range map[string]struct{ command, want string }{
 		"dormant":       {"add table ip nat { flags dormant; }", "table ip nat is dormant"},
-		"other chain":   {"add table ip nat; add chain ip nat OUTPUT", "chain OUTPUT of table ip nat is not iptables'"},
-		"other place":   {"add table ip nat; add chain ip nat OUTPUT { type nat hook output priority 5; }", "chain OUTPUT of table ip nat is not iptables'"},
-		"other type":    {"add table ip nat; add chain ip nat OUTPUT { type filter hook output priority -100; }", "chain OUTPUT of table ip nat is not iptables'"},
+		"other chain":   {"add table ip nat; add chain ip nat OUTPUT", "chain OUTPUT of table ip nat is not from iptables"},
+		"other place":   {"add table ip nat; add chain ip nat OUTPUT { type nat hook output priority 5; }", "chain OUTPUT of table ip nat is not from iptables"},
+		"other type":    {"add table ip nat; add chain ip nat OUTPUT { type filter hook output priority -100; }", "chain OUTPUT of table ip nat is not from iptables"},
 		"not dangerous": {"add table ip nat; add chain ip nat output { type nat hook output priority 5; }", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -13,26 +13,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// snapshot is what the kernel held at one moment: the tables of both forms, and the base
+// snapshot is the kernel's state at one moment: the tables of both forms, and the base
 // chains of others.
 type snapshot struct {
 	generation uint32
-	// written says that it has been changed from, so that it is not what the kernel
-	// holds any more.
+	// written says that a change started from it, so the kernel's state differs by now.
 	written bool
 
 	compat compat.Tables
 	native native.Table
-	// dormant are the tables whose base chains no packet meets.
+	// dormant are the tables whose base chains no packet reaches.
 	dormant map[tables.Key]bool
 	others  []baseChain
 }
 
-// written is what a snapshot has in one form.
+// written is a snapshot's content in one form.
 type written interface {
-	// Ruleset returns it in the words of the model.
+	// Ruleset returns it as the model has it.
 	Ruleset() iptables.Ruleset
-	// Changes appends what makes what is ours of it into want.
+	// Changes appends the changes from what is ours in it to want.
 	Changes(changes *tables.Changes, want iptables.Ruleset) error
 }
 
@@ -44,7 +43,7 @@ func (b *Backend) forms(s *snapshot) (own, other written) {
 	return &s.compat, &s.native
 }
 
-// of returns what the backend's form has of a snapshot.
+// of returns a snapshot's content in the backend's form.
 func (b *Backend) of(s *snapshot) installed.Backend {
 	have := installed.Backend{Name: b.Name(), Form: installed.Form(b.Name()), Ownership: b.own, Token: s}
 	if b.native {
@@ -55,12 +54,12 @@ func (b *Backend) of(s *snapshot) installed.Backend {
 	return have
 }
 
-// maxAttempts bounds how often something is tried again because another program
-// changed the rules meanwhile. Each time that program got on by one transaction.
+// maxAttempts limits retries after another program changed the rules meanwhile. Each time
+// that program got one transaction done.
 const maxAttempts = 100
 
-// takeSnapshot reads everything at one generation, again as long as somebody changes it
-// meanwhile.
+// takeSnapshot reads everything at one generation. It starts again if somebody changes
+// something meanwhile.
 func takeSnapshot(ctx context.Context, c *netlink.Conn, own iptables.Ownership) (*snapshot, error) {
 	for range maxAttempts {
 		if err := ctx.Err(); err != nil {
@@ -74,7 +73,7 @@ func takeSnapshot(ctx context.Context, c *netlink.Conn, own iptables.Ownership) 
 	return nil, fmt.Errorf("failed to read the rules: %w", netlink.ErrChanged)
 }
 
-// readOnce fails with [netlink.ErrChanged] unless what it read is one generation.
+// readOnce fails with [netlink.ErrChanged] if the generation changes meanwhile.
 func readOnce(ctx context.Context, c *netlink.Conn, own iptables.Ownership) (*snapshot, error) {
 	generation, err := c.Generation(ctx)
 	if err != nil {
@@ -110,12 +109,12 @@ func (s *snapshot) read(ctx context.Context, c *netlink.Conn) error {
 	return s.native.LoadSets(ctx, c)
 }
 
-// list reads what there is of a kind in all tables.
+// list reads everything of a kind in all tables.
 func list(ctx context.Context, c *netlink.Conn, kind uint16, purpose netlink.Purpose, each func(netlink.Message)) error {
 	return c.Dump(ctx, netlink.Request{Kind: netlink.NFTables(kind), Family: unix.NFPROTO_UNSPEC, Purpose: purpose}, each)
 }
 
-// addTable reports whether the table is of a form.
+// addTable reports whether the table belongs to a form.
 func (s *snapshot) addTable(m netlink.Message) bool {
 	t, ok := tables.ReadTable(m)
 	if !ok {

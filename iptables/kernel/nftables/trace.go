@@ -13,32 +13,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TraceStep is a rule that a traced packet met, or a policy that ended its way
+// TraceStep is a rule that a traced packet matched, or a policy that ended its way
 // through a built-in chain.
 type TraceStep struct {
-	// Table is a table of the backend's form by the name that the model has
-	// for it, such as "nat", or any other as nft calls it, such as "inet filter".
+	// Table is the model's name of a table in the backend's form, such as "nat", or nft's
+	// name of any other, such as "inet filter".
 	Table string
 	Chain string
-	// Position counts the rules of the chain that packets of the family meet,
-	// from 1; 0 is its policy, or a rule of a table that is of neither form.
+	// Position counts the rules of the chain for the family, from 1. 0 is its policy, or
+	// a rule of a table of neither form.
 	Position int
-	// Rule is as iptables-save prints it, but for our own comments, or empty.
+	// Rule is the rule as iptables-save prints it, without our own comments, or empty.
 	Rule string
-	// Policy says that this is a chain's policy, not a rule.
+	// Policy says that it is a chain's policy, not a rule.
 	Policy bool
 	// Dropped says that the packet ended here.
 	Dropped bool
 }
 
-// Trace returns the way of one packet of a new connection, as the kernel reports
-// it. The packet is the one that send sends, and that what matches by addresses,
-// protocol and ports; it is of TCP or UDP. What send opened is closed at the end.
+// Trace returns the way of the first packet of a new connection, as the kernel reports
+// it. send sends the packet, of TCP or UDP, and what matches it by addresses, protocol
+// and ports. Trace closes what send opened.
 //
-// A rule that matches no other packet marks it for tracing, in a table of its own. That
-// is gone when Trace returns and, since Linux 5.12, also if the program is killed. What
-// a killed program leaves on older kernels matches no packet any more; the next trace
-// removes it.
+// A rule that matches no other packet marks it for tracing, in a table of its own. The
+// table is gone when Trace returns and, since Linux 5.12, also if the program is killed.
+// A table that a killed program leaves on an older kernel matches no packet any more; the
+// next trace removes it.
 func (b *Backend) Trace(ctx context.Context, f iptables.Family, what iptables.Rule, send func() (io.Closer, error)) (steps []TraceStep, err error) {
 	err = b.dialled(ctx, func(c *netlink.Conn) (err error) {
 		s, err := takeSnapshot(ctx, c, b.own)
@@ -67,8 +67,7 @@ func (b *Backend) Trace(ctx context.Context, f iptables.Family, what iptables.Ru
 	return steps, err
 }
 
-// dialled calls do with a connection of its own, with which the table goes that belongs
-// to it.
+// dialled calls do with a new connection. A table that belongs to it goes with it.
 func (b *Backend) dialled(ctx context.Context, do func(*netlink.Conn) error) error {
 	c, err := b.namespace.DialNetfilter()
 	if err != nil {
@@ -77,7 +76,7 @@ func (b *Backend) dialled(ctx context.Context, do func(*netlink.Conn) error) err
 	return errors.Join(described(ctx, c, do(c)), c.Close())
 }
 
-// encodeTrace takes no more than every nf_tables has, whatever the backend's form.
+// encodeTrace uses only what every nf_tables has, whatever the backend's form.
 func encodeTrace(f iptables.Family, what *iptables.Rule) *expression.Encoder {
 	var e expression.Encoder
 	e.Addresses(f, what.Source, what.Destination)

@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// traceFirst is how long the first report is waited for, traceQuiet how
-	// long after the last. A lost SYN is sent again after a second (RFC 6298,
-	// section 2.1): that one has to find no rule any more.
+	// traceFirst is how long to wait for the first report, traceQuiet how long after the
+	// last. A lost SYN is sent again after a second (RFC 6298, section 2.1): by then the
+	// rule has to be gone.
 	traceFirst = 500 * time.Millisecond
 	traceQuiet = 100 * time.Millisecond
 )
@@ -26,8 +26,7 @@ const (
 	nfAccept = 1
 )
 
-// tracer reads reports about a packet, with the rules as they are in the backend's
-// form.
+// tracer reads reports about a packet, with the rules in the backend's form.
 type tracer struct {
 	*snapshot
 	table    tables.Key // that marks the packet, of its family
@@ -59,8 +58,8 @@ func (t tracer) read(ctx context.Context, reports *netlink.KernelSocket) ([]Trac
 	}
 }
 
-// step reads NFT_MSG_TRACE (enum nft_trace_attributes). Ends of chains and
-// policies that let the packet go are left out.
+// step reads NFT_MSG_TRACE (enum nft_trace_attributes). It leaves out ends of chains and
+// policies that accept.
 func (t tracer) step(m netlink.Message) (step TraceStep, ok bool) {
 	var table string
 	var kind uint32
@@ -85,9 +84,9 @@ func (t tracer) step(m netlink.Message) (step TraceStep, ok bool) {
 			}
 		}
 	}
-	// The end of a chain is reported as a rule without a handle (nft_do_chain in
-	// net/netfilter/nf_tables_core.c), and by older kernels a rule that returns as
-	// such an end, with its handle.
+	// The kernel reports the end of a chain as a rule without a handle (nft_do_chain in
+	// net/netfilter/nf_tables_core.c). Older kernels report a rule that returns as such
+	// an end, with its handle.
 	rule := (kind == unix.NFT_TRACETYPE_RULE || kind == unix.NFT_TRACETYPE_RETURN) && handle != 0
 	step.Policy = kind == unix.NFT_TRACETYPE_POLICY && step.Dropped
 	if m.Kind != netlink.NFTables(unix.NFT_MSG_TRACE) || table == t.table.Name || !rule && !step.Policy {
@@ -97,7 +96,7 @@ func (t tracer) step(m netlink.Message) (step TraceStep, ok bool) {
 	return step, true
 }
 
-// locate fills in where a step is in which table, and the rule.
+// locate fills in the table of a step, the position and the rule.
 func (t tracer) locate(step *TraceStep, m netlink.Message, table string, handle uint64) {
 	family, known := tables.FamilyOf(m.Family())
 	if !known {

@@ -18,7 +18,7 @@ import (
 const (
 	// tracePriority is before raw, NF_IP_PRI_RAW in linux/netfilter_ipv4.h.
 	tracePriority = -350
-	// traceTablePrefix begins the names of the tables that mark packets.
+	// traceTablePrefix begins the names of tables that mark packets.
 	traceTablePrefix = "meshtables_trace_"
 	// traceLifetime is longer than any trace takes.
 	traceLifetime = time.Minute
@@ -27,17 +27,17 @@ const (
 // traceTable is the table that marks packets of its family for tracing.
 type traceTable struct{ tables.Key }
 
-// newTraceTable names a table after the time, and after chance, which keeps it from
-// being that of another trace, be it of another container in the pod: the number of a
-// process is only its own in a PID namespace.
+// newTraceTable names a table after the time and a random number, so that no other trace
+// has the same, even from another container in the pod. A process id would be unique only
+// in its PID namespace.
 func newTraceTable(f iptables.Family) traceTable {
 	name := fmt.Sprintf("%s%x_%016x", traceTablePrefix, time.Now().Unix(), rand.Uint64())
 	return traceTable{tables.Key{Family: f, Name: name}}
 }
 
-// mark makes the table, whatever others do to theirs. The table belongs to the socket
-// and goes with it; before Linux 5.12, where no table belongs to a socket
-// (nf_tables_newtable in net/netfilter/nf_tables_api.c), remove deletes it.
+// mark creates the table, whatever others do to theirs. The table belongs to the socket
+// and goes with it. Before Linux 5.12 no table can belong to a socket (nf_tables_newtable
+// in net/netfilter/nf_tables_api.c), so remove deletes it.
 func (t traceTable) mark(ctx context.Context, c *netlink.Conn, what iptables.Rule) (remove func() error, err error) {
 	nothing := func() error { return nil }
 	err = t.create(ctx, c, what, tables.FlagOwner)
@@ -47,7 +47,7 @@ func (t traceTable) mark(ctx context.Context, c *netlink.Conn, what iptables.Rul
 	if err := removeLeftTraces(ctx, c); err != nil {
 		return nothing, err
 	}
-	// It has to go also if the context has ended.
+	// It has to go even if the context has ended.
 	return func() error { return deleteTable(context.WithoutCancel(ctx), c, t.Key) }, t.create(ctx, c, what, 0)
 }
 
@@ -68,8 +68,7 @@ func (t traceTable) create(ctx context.Context, c *netlink.Conn, what iptables.R
 	return c.Commit(ctx, b.Batch)
 }
 
-// removeLeftTraces deletes tables of programs that were killed. One that is still in
-// use is younger.
+// removeLeftTraces deletes the tables of killed programs. Tables in use are younger.
 func removeLeftTraces(ctx context.Context, c *netlink.Conn) error {
 	var left []tables.Key
 	err := list(ctx, c, unix.NFT_MSG_GETTABLE, "list the tables", func(m netlink.Message) {

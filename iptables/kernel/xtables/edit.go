@@ -16,16 +16,15 @@ type edit struct {
 	shrinks bool
 }
 
-// writeOrder is the order in which tables are written that stay or grow: marks
-// and zones are set before the table that relies on them.
+// writeOrder is the order of writing tables that stay or grow: marks and zones are set
+// before the table that relies on them.
 var writeOrder = [...]string{iptables.Raw, iptables.Mangle, iptables.Nat}
 
-// edits returns the changes that make what is ours of have into what is ours of
-// want, in an order in which traffic always meets the old or the new way to the
-// proxy, or both: tables in which chains of ours become more before tables in
-// which they become fewer, and those in the opposite order. So mangle starts to
-// deliver to the proxy (TPROXY) before nat stops to (REDIRECT), and the other
-// way round; zones exist before DNS is redirected and until it no longer is.
+// edits returns the changes from what is ours in have to what is ours in want. Their
+// order always leaves traffic the old way to the proxy, the new one, or both: tables that
+// get more chains of ours come first, then tables that get fewer, in the opposite order.
+// So mangle starts to deliver to the proxy (TPROXY) before nat stops to (REDIRECT), and
+// vice versa. Zones exist before DNS is redirected and until it no longer is.
 func edits(own iptables.Ownership, have, want *iptables.Ruleset, family iptables.Family) []edit {
 	var edits []edit
 	for _, t := range diff.Tables(own, have, want, family) {
@@ -54,8 +53,8 @@ func editOf(own iptables.Ownership, t diff.Table) edit {
 			addJumps = append(addJumps, commands("-A", c.Chain, c.Insert)...)
 			continue
 		}
-		// With --noflush this makes a chain or empties it: those that go too, as
-		// they may jump to each other.
+		// With --noflush this creates a chain or empties it, also chains that go, as they
+		// may jump to each other.
 		declare = append(declare, ":"+c.Chain+" - [0:0]")
 		fill = append(fill, commands("-A", c.Chain, c.Insert)...)
 		switch {
@@ -76,8 +75,8 @@ func editOf(own iptables.Ownership, t diff.Table) edit {
 func commands(command, chain string, rules []iptables.Rule) []string {
 	lines := make([]string, len(rules))
 	for i, r := range rules {
-		// The words as they were loaded: "-D" finds a rule by them. A number
-		// would hit another rule if someone else changed the chain meanwhile.
+		// The words as loaded: "-D" finds a rule by them. A number would hit another rule
+		// if somebody else changed the chain meanwhile.
 		lines[i] = strings.TrimSpace(command + " " + chain + " " + restoreText(r))
 	}
 	return lines

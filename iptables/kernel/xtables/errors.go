@@ -15,14 +15,13 @@ import (
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
-// What a failure was, for [errors.Is]. A lack of privilege is
-// [fs.ErrPermission].
+// The kinds of failures, for [errors.Is]. A lack of privilege is [fs.ErrPermission].
 var (
 	// ErrLocked means that another program held the lock for too long.
 	ErrLocked = errors.New("locked by another program")
 	// ErrMissing means that the kernel or the programs lack something.
 	ErrMissing = errors.New("not available")
-	// ErrIncompatible means that a table holds what the programs cannot show.
+	// ErrIncompatible means that a table has rules that the programs cannot show.
 	ErrIncompatible = errors.New("incompatible table")
 )
 
@@ -31,20 +30,19 @@ const hintPermission = "run as root with the capabilities NET_ADMIN and NET_RAW"
 // Error is the failure of a program.
 type Error struct {
 	Program string // its file name
-	Status  int    // exit status, -1 where there is none
+	Status  int    // exit status, -1 if there is none
 	Stderr  string // all of it
 	// Kind is [ErrLocked], [ErrMissing], [fs.ErrPermission] or nil.
 	Kind error
-	// Hint is what helps, empty where nothing is known.
+	// Hint is what helps, or empty.
 	Hint string
-	// Line is the line of the input that was refused, counted from 1, and 0
-	// where that is not known.
+	// Line is the refused line of the input, counted from 1, or 0 if it is unknown.
 	Line int
 	// Input is the part of the input around Line, with numbers.
 	Input string
 
 	// fromOutside says that the namespace belongs to another user namespace than the
-	// program.
+	// program's.
 	fromOutside bool
 
 	meaning string // what went wrong, in our words; else the program's are shown
@@ -59,7 +57,7 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Kind, e.err}
 }
 
-// Error returns the message: what failed, the input where that helps, the hint.
+// Error returns the message: what failed, the input if that helps, the hint.
 func (e *Error) Error() string { return e.message() + withHint(e.Hint) }
 
 func (e *Error) message() string {
@@ -89,12 +87,12 @@ func withHint(hint string) string {
 var (
 	// "iptables-nft-restore v1.8.9 (nf_tables): ", or without the version.
 	speaker = regexp.MustCompile(`^ip6?tables[-a-z]*( v[0-9.]+ \(\w+\))?: *`)
-	// Said with every refused line, and of no use to whoever wrote none.
+	// Printed with every refused line, and useless to people who wrote none.
 	chatter = regexp.MustCompile("^(Try `|Error occurred at line)")
 	atLine  = regexp.MustCompile(`\bline:? (\d+)`)
 )
 
-// maxWords bounds what is shown of stderr, in bytes.
+// maxWords limits how much of stderr is shown, in bytes.
 const maxWords = 500
 
 // words returns what the program said as one line.
@@ -116,8 +114,7 @@ func (e *Error) words() string {
 	return words
 }
 
-// newError is the one place where the words and the status of a program get a
-// meaning.
+// newError is the only place that interprets the words and the status of a program.
 func newError(c command, status int, stderr string, err error) *Error {
 	e := &Error{Program: filepath.Base(c.path), Status: status, Stderr: stderr, err: err}
 	if m := atLine.FindStringSubmatch(stderr); m != nil {
@@ -132,16 +129,16 @@ func newError(c command, status int, stderr string, err error) *Error {
 		}
 	}
 	if missing := missingCapabilities(); e.Kind == ErrMissing && missing != "" {
-		// The legacy programs say the same of a table that does not exist and
-		// of one that they may not see.
+		// The legacy programs say the same about a table that does not exist and one that
+		// they may not see.
 		e.Kind, e.Hint = fs.ErrPermission, hintPermission
 		e.meaning = "the capability " + missing + " is missing"
 	}
 	return e
 }
 
-// failures are what the programs of iptables 1.6 to 1.8 say, with the most
-// telling words first. "${1}" is what the first group of the words names.
+// failures are what the programs of iptables 1.6 to 1.8 print, the most specific words
+// first. "${1}" is what the first group of the words names.
 var failures = []struct {
 	words         *regexp.Regexp
 	kind          error
@@ -168,7 +165,7 @@ var failures = []struct {
 	{regexp.MustCompile(`No chain/target/match by that name|RULE_\w+ failed \(No such file or directory\)`),
 		ErrMissing, "the kernel lacks an extension that this rule uses", "load the kernel modules of the extensions it names (xt_NAME), or use --backend=nftables, which needs none"},
 	{regexp.MustCompile(`(?:RULE|CHAIN|TABLE)_\w+ failed \((?:Operation|Protocol) not supported\)`),
-		ErrMissing, "the kernel lacks what this needs in nf_tables", "load the modules nft_compat and nft_chain_nat, or use --backend=nftables, which needs no nft_compat, or --backend=iptables-legacy"},
+		ErrMissing, "the kernel lacks a part of nf_tables that this needs", "load the modules nft_compat and nft_chain_nat, or use --backend=nftables, which needs no nft_compat, or --backend=iptables-legacy"},
 }
 
 // missingCapabilities returns the capabilities that the programs need and that
@@ -189,15 +186,15 @@ func missingCapabilities() string {
 	return strings.Join(missing, " and ")
 }
 
-// How much of the input is shown: lines before and after the refused one, and
-// bytes of each.
+// How much of the input is shown: lines before and after the refused one, and bytes of
+// each line.
 const (
 	contextLines = 5
 	maxLine      = 200
 )
 
-// locate adds the part of the input that was refused. The kernel refuses a whole
-// table at its COMMIT; the lines that the programs count are those of all tables.
+// locate adds the refused part of the input. The kernel refuses a whole table at its
+// COMMIT. The programs count the lines of all tables.
 func (e *Error) locate(tables []edit) {
 	first := 1
 	for _, t := range tables {
@@ -228,24 +225,24 @@ func excerpt(t edit, first, from, to int) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// refused finds a hint in the refused line where the words gave none.
+// refused finds a hint in the refused line if the words gave none.
 func (e *Error) refused(line string) {
 	switch {
 	case e.Hint != "":
 	case strings.Contains(line, " owner ") && strings.Contains(e.Stderr, "Invalid argument"):
 		// net/netfilter/xt_owner.c, owner_check.
-		e.Hint = "in a user namespace, owner matches only ids that its uid_map and gid_map have; " +
-			"from one that does not own the network namespace use --backend=nftables"
+		e.Hint = "in a user namespace, owner matches only ids in its uid_map and gid_map; " +
+			"if it does not own the network namespace, use --backend=nftables"
 	case line == "COMMIT" && e.fromOutside:
-		// The older form tells nothing but that the table was refused.
-		e.Hint = "the match owner is refused from a user namespace that does not own the network namespace: use --backend=nftables"
+		// The older form says only that the table was refused.
+		e.Hint = "the kernel refuses the match owner from a user namespace that does not own the network namespace: use --backend=nftables"
 	case line == "COMMIT":
-		e.Hint = "the kernel refused the table without saying why; its log (dmesg) may tell"
+		e.Hint = "the kernel refused the table without a reason; see the kernel log (dmesg)"
 	}
 }
 
 // inOwner reports whether this process is in the user namespace that owns a network
-// namespace, or whether that cannot be told.
+// namespace. It is true if that is unknown.
 func inOwner(ns *namespace.Namespace) bool {
 	owner, err := userns.OwnerOf(ns.File())
 	return err != nil || owner == nil || userns.IsOf(userns.Thread, owner)
@@ -255,8 +252,7 @@ func inOwner(ns *namespace.Namespace) bool {
 type ReplaceError struct {
 	// Err is the cause.
 	Err error
-	// PutBack is why the rules from before could not be put back. It is nil
-	// where they still stand.
+	// PutBack is why the old rules could not be put back. It is nil if they are in place.
 	PutBack error
 }
 
@@ -273,9 +269,9 @@ func (e *ReplaceError) Error() string {
 	cause, hint, _ := strings.Cut(e.Err.Error(), "\nhint: ")
 	s := "failed to write rules: " + cause
 	if e.PutBack == nil {
-		s += "\nthe rules that stood before still stand"
+		s += "\nthe old rules are still in place"
 	} else {
-		s += "\nthe rules that stood before could not be put back: " + strings.ReplaceAll(e.PutBack.Error(), "\nhint: ", "; ")
+		s += "\nthe old rules could not be put back: " + strings.ReplaceAll(e.PutBack.Error(), "\nhint: ", "; ")
 	}
 	return s + withHint(hint)
 }

@@ -12,14 +12,14 @@ import (
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
-// execer finds and runs programs. There is one implementation; tests have
-// another for faults that real programs cannot be brought to.
+// execer finds and runs programs. Tests have an implementation of their own, for faults
+// that real programs do not produce on demand.
 type execer interface {
 	// find returns the path of a program, or an error that wraps
 	// [ErrNotFound].
 	find(name string) (path string, err error)
 
-	// run returns what the program printed. Where it failed, the error is an
+	// run returns what the program printed. If the program failed, the error is an
 	// [*Error].
 	run(ctx context.Context, c command) (stdout string, err error)
 }
@@ -33,17 +33,17 @@ type command struct {
 
 type realExecer struct{ namespace *namespace.Namespace }
 
-// ownLockFile keeps the programs that work on a pod from waiting for those that work on
-// the node: the usual lock, /run/xtables.lock, is the node's. Copies of this program lock
-// the namespace themselves, and the kernel refuses to replace a table that somebody has
-// changed meanwhile (do_replace in net/ipv4/netfilter/ip_tables.c). What stands in the
-// lock's place is a file that each program has to itself.
+// ownLockFile replaces the usual lock, /run/xtables.lock, which is the node's, so that
+// programs working on a pod do not wait for those working on the node. Each program has
+// this file to itself. Copies of this program lock the namespace themselves, and the
+// kernel refuses to replace a table that somebody has changed meanwhile (do_replace in
+// net/ipv4/netfilter/ip_tables.c).
 const ownLockFile = "/proc/self/net/dev"
 
 // lockFileVariable names the file of the programs' lock (iptables(8)).
 const lockFileVariable = "XTABLES_LOCKFILE"
 
-// environment is that of a program. Errors are recognised by their words.
+// environment returns a program's environment. Errors are recognised by their words.
 func (x realExecer) environment() []string {
 	env := append(os.Environ(), "LC_ALL=C")
 	if !x.namespace.IsOwn() && os.Getenv(lockFileVariable) == "" {
@@ -60,7 +60,7 @@ func (x realExecer) run(ctx context.Context, c command) (string, error) {
 	cmd.Stdin = strings.NewReader(c.input)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	// A program that modprobe was started by may outlive it with our pipes.
+	// A modprobe that the program started may outlive it and hold our pipes.
 	cmd.WaitDelay = time.Second
 	err := x.namespace.Do(cmd.Start)
 	if err == nil {
@@ -70,7 +70,7 @@ func (x realExecer) run(ctx context.Context, c command) (string, error) {
 		return stdout.String(), nil
 	}
 	if ctx.Err() != nil {
-		// The program was killed, and its status says no more than that.
+		// The program was killed; its status says no more than that.
 		err = context.Cause(ctx)
 	}
 	status := -1

@@ -16,13 +16,13 @@ import (
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
-// programs are those of one family and variant, by their paths.
+// programs are the paths of the programs of one family and variant.
 type programs struct {
 	main, save, restore string
 	version             version
 }
 
-// version is that of the iptables package, such as {1, 8, 9}.
+// version is the version of the iptables package, such as {1, 8, 9}.
 type version [3]int
 
 func (v version) String() string { return fmt.Sprintf("%d.%d.%d", v[0], v[1], v[2]) }
@@ -39,12 +39,12 @@ func (v version) atLeast(major, minor, patch int) bool {
 // ErrNotFound is wrapped by errors about programs that are not installed.
 var ErrNotFound = errors.New("not found")
 
-// Find returns the backend of a variant for what is ours in a network namespace. It runs
-// programs to learn their versions, which touches no table. That there are no programs
-// for IPv6 is no error yet ([Backend.Missing]).
+// Find returns the backend of a variant for a network namespace. It runs programs to
+// learn their versions, which touches no table. Missing programs for IPv6 are no error
+// yet ([Backend.Missing]).
 //
-// A variant is looked for under its own name, such as iptables-nft, then as the
-// plain iptables, if that says that it is of this variant.
+// It looks for a variant under its own name, such as iptables-nft, then for a plain
+// iptables that says it is of this variant.
 func Find(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, v Variant, o Options) (*Backend, error) {
 	b := &Backend{
 		namespace: ns, own: own, name: v, variant: v, execer: o.execer, lockWait: o.LockWait,
@@ -71,8 +71,8 @@ func Find(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, 
 	return b, nil
 }
 
-// find looks for the programs of one family. Having found those of [Any] for
-// IPv4, it has b look for the same variant from then on.
+// find looks for the programs of one family. Once it has found those of [Any] for IPv4, b
+// looks for the same variant from then on.
 func (b *Backend) find(ctx context.Context, family iptables.Family) (programs, error) {
 	if b.variant != Any {
 		name := strings.Replace(string(b.variant), "iptables", family.Command(), 1)
@@ -137,7 +137,7 @@ func (b *Backend) versionOf(ctx context.Context, path string) (version, error) {
 	}
 	v, ok := parseVersion(out)
 	if !ok {
-		return version{}, fmt.Errorf("%q is no version of iptables", strings.TrimSpace(out))
+		return version{}, fmt.Errorf("%q is not a version of iptables", strings.TrimSpace(out))
 	}
 	return v, nil
 }
@@ -159,10 +159,10 @@ func parseVersion(said string) (v version, ok bool) {
 	return v, true
 }
 
-// variantOf asks programs with the plain name which variant they are. All have
-// to agree: to read one variant and to write the other would never end.
+// variantOf asks programs with the plain name which variant they are. All have to agree:
+// reading one variant and writing the other would never end.
 func (b *Backend) variantOf(ctx context.Context, p programs) (Variant, error) {
-	// There was one variant only (iptables 1.8.0, release notes).
+	// There was only one variant (iptables 1.8.0, release notes).
 	if !p.version.atLeast(1, 8, 0) {
 		return Legacy, nil
 	}
@@ -185,8 +185,8 @@ func (b *Backend) variantOf(ctx context.Context, p programs) (Variant, error) {
 	return variant, nil
 }
 
-// waitArgs returns the arguments of a restore program that bound its waiting for
-// the lock, which came with 1.6.2; older programs do not wait.
+// waitArgs returns the arguments that limit how long a restore program waits for the
+// lock. They came with 1.6.2; older programs do not wait.
 func (b *Backend) waitArgs(v version) []string {
 	if !v.atLeast(1, 6, 2) {
 		return nil

@@ -162,7 +162,7 @@ func TestNoVersion(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("PATH", dir)
 	for script, want := range map[string]string{
-		"echo hello":                           `iptables-nft cannot be run: "hello" is no version of iptables`,
+		"echo hello":                           `iptables-nft cannot be run: "hello" is not a version of iptables`,
 		"echo 'no such library' >&2; exit 127": "iptables-nft cannot be run: iptables-nft: no such library",
 	} {
 		for _, name := range []string{"iptables-nft", "iptables-nft-save", "iptables-nft-restore"} {

@@ -14,11 +14,11 @@ import (
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
-// Load returns every table that exists, of the families that there are programs
-// for, with counters. Nothing comes to life by it.
+// Load returns every table that exists, of the families that have programs, with
+// counters. It creates nothing.
 //
-// The error wraps [ErrIncompatible] where a table that we use holds rules that
-// the programs cannot show.
+// The error wraps [ErrIncompatible] if a table that we use has rules that the programs
+// cannot show.
 func (b *Backend) Load(ctx context.Context) (installed.Backend, error) {
 	have := installed.Backend{Name: b.Name(), Form: installed.Form(b.variant), Ownership: b.own}
 	for _, family := range iptables.Families() {
@@ -52,11 +52,11 @@ func (b *Backend) loadFamily(ctx context.Context, family iptables.Family) ([]ipt
 	return iptables.ParseSave(family, strings.NewReader(text))
 }
 
-// LegacyTables returns the names of the tables that exist in the legacy variant.
-// The kernel lists them in a file, which does not exist before its module is
-// loaded; the programs would make a table by looking for it.
+// LegacyTables returns the names of the tables of the legacy variant that exist. The
+// kernel lists them in a file, which does not exist before its module is loaded. The
+// programs would create a table by looking for it.
 func LegacyTables(ns *namespace.Namespace, family iptables.Family) ([]string, error) {
-	// "/proc/net" is that of the process, not of the thread.
+	// "/proc/net" is the process's, not the thread's.
 	path := "/proc/thread-self/net/ip_tables_names"
 	if family == iptables.IPv6 {
 		path = "/proc/thread-self/net/ip6_tables_names"
@@ -68,7 +68,7 @@ func LegacyTables(ns *namespace.Namespace, family iptables.Family) ([]string, er
 	if errors.Is(err, fs.ErrPermission) {
 		// The file belongs to root's group too (xt_proto_init in
 		// net/netfilter/x_tables.c).
-		return nil, fmt.Errorf("cannot see whether there are legacy tables: %w\nhint: run with the group 0, in a pod runAsGroup: 0", err)
+		return nil, fmt.Errorf("failed to look for legacy tables: %w\nhint: run with the group 0, in a pod runAsGroup: 0", err)
 	}
 	if err != nil {
 		return nil, err
@@ -76,14 +76,14 @@ func LegacyTables(ns *namespace.Namespace, family iptables.Family) ([]string, er
 	return strings.Fields(string(text)), nil
 }
 
-// incompatible is how iptables-nft-save passes over a table (nft_table_save in
+// incompatible is what iptables-nft-save prints when it skips a table (nft_table_save in
 // iptables/xtables-save.c). It still succeeds.
 var incompatible = regexp.MustCompile("(?m)^# Table [`']([^']*)' is incompatible")
 
 func checkCompatible(family iptables.Family, text string) error {
 	for _, match := range incompatible.FindAllStringSubmatch(text, -1) {
 		if slices.Contains(writeOrder[:], match[1]) {
-			return fmt.Errorf("%w: %s table %s holds rules that iptables cannot show\n"+
+			return fmt.Errorf("%w: %s table %s has rules that iptables cannot show\n"+
 				"hint: see them with nft list ruleset, or use --backend=nftables, which has a table of its own", ErrIncompatible, family, match[1])
 		}
 	}

@@ -158,7 +158,7 @@ func TestRollback(t *testing.T) {
 				if !errors.As(err, &failed) || failed.PutBack != nil {
 					t.Fatalf("got %v, want a ReplaceError with the rules put back", err)
 				}
-				if !strings.Contains(err.Error(), "\nthe rules that stood before still stand") {
+				if !strings.Contains(err.Error(), "\nthe old rules are still in place") {
 					t.Errorf("got %v", err)
 				}
 				after := load(t, b)
@@ -184,7 +184,7 @@ func TestUnknownExtensionIsFoundBeforehand(t *testing.T) {
 			t.Fatalf("got %v, want ErrMissing", err)
 		}
 		for _, want := range []string{
-			"there is no match bogus", "-A ISTIO_OUTPUT -m bogus --banana -j RETURN", "\nthe rules that stood before still stand\nhint: ",
+			"there is no match bogus", "-A ISTIO_OUTPUT -m bogus --banana -j RETURN", "\nthe old rules are still in place\nhint: ",
 		} {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("%q is missing from the message:\n%v", want, err)
@@ -225,7 +225,7 @@ func TestRollbackThatFails(t *testing.T) {
 		if !errors.As(err, &failed) || failed.PutBack == nil {
 			t.Fatalf("got %v, want a ReplaceError that says that putting back failed", err)
 		}
-		if !strings.Contains(err.Error(), "\nthe rules that stood before could not be put back: ") {
+		if !strings.Contains(err.Error(), "\nthe old rules could not be put back: ") {
 			t.Errorf("got %v", err)
 		}
 	})

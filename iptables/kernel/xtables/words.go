@@ -8,13 +8,12 @@ import (
 )
 
 // maxRuleWords is how many words of a rule the restore programs surely take: MAX_ARGC
-// (iptables/xshared.h) is 255, of which they use some for themselves. Only a rule with
-// a condition for each of dozens of groups has more.
+// (iptables/xshared.h) is 255, and they use some themselves. Only a rule with conditions
+// on dozens of groups has more.
 const maxRuleWords = 240
 
-// restoreText returns a rule as iptables-save prints it, or where that has too many
-// words for the restore programs, in fewer that mean the same. What is installed is
-// the same too.
+// restoreText returns a rule as iptables-save prints it or, if that has too many words
+// for the restore programs, in fewer words for the same rule.
 func restoreText(r iptables.Rule) string {
 	text := r.String()
 	if strings.Count(text, " ") < maxRuleWords {
@@ -29,8 +28,8 @@ func restoreText(r iptables.Rule) string {
 	return r.String()
 }
 
-// joined returns a match, all options of which have a value, with each in one word
-// with its value: "-mowner ! --gid-owner=5" (getopt_long(3)).
+// joined returns a match, whose options all have values, with each option and value in
+// one word: "-mowner ! --gid-owner=5" (getopt_long(3)).
 func joined(m iptables.Match) iptables.Match {
 	words := strings.Fields(iptables.Rule{Matches: []iptables.Match{m}}.String())
 	var fewer []string

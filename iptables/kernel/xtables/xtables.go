@@ -1,9 +1,8 @@
-// Package xtables reads and writes rules by the iptables programs: iptables-save
-// and one iptables-restore per family, of the nf_tables or of the legacy
-// variant.
+// Package xtables reads and writes rules by the iptables programs: iptables-save and one
+// iptables-restore per family, of the nf_tables or the legacy variant.
 //
-// The programs change one table at a time, each in one transaction. Where a part
-// fails, the parts before it are put back.
+// The programs change one table at a time, each in one transaction. If one fails, the
+// tables before it are put back.
 package xtables
 
 import (
@@ -25,25 +24,25 @@ type Variant string
 const (
 	NFT    Variant = "iptables-nft"    // write to nf_tables
 	Legacy Variant = "iptables-legacy" // write to the kernel's older ip_tables
-	Any    Variant = "iptables"        // whichever of the two "iptables" is
+	Any    Variant = "iptables"        // the variant that "iptables" is
 )
 
-// DefaultLockWait is how long a legacy program waits for another one to finish
-// when [Options] do not say.
+// DefaultLockWait is how long a legacy program waits for another one, unless [Options]
+// say otherwise.
 const DefaultLockWait = 10 * time.Second
 
 // Options are the optional parts of [Find].
 type Options struct {
-	// LockWait bounds how long a program waits for the lock that programs of
-	// the legacy variant share, /run/xtables.lock or what XTABLES_LOCKFILE in
-	// the environment names. It is rounded up to seconds; 0 is
-	// [DefaultLockWait].
+	// LockWait limits how long a program waits for the lock that all legacy programs
+	// share: /run/xtables.lock, or the file named by the environment variable
+	// XTABLES_LOCKFILE. It is rounded up to seconds; 0 is [DefaultLockWait].
 	LockWait time.Duration
 
 	execer execer // where tests inject faults
 }
 
-// Backend reaches the rules of a network namespace by the programs of one variant.
+// Backend reads and writes the rules of a network namespace by the programs of one
+// variant.
 type Backend struct {
 	namespace *namespace.Namespace
 	own       iptables.Ownership
@@ -55,24 +54,24 @@ type Backend struct {
 	execer    execer
 }
 
-// Name returns the name by which the programs were asked for.
+// Name returns the name that --backend gave the programs.
 func (b *Backend) Name() string { return string(b.name) }
 
-// Ownership tells which of the rules are ours.
+// Ownership says which of the rules are ours.
 func (b *Backend) Ownership() iptables.Ownership { return b.own }
 
-// Variant returns NFT or Legacy, also where [Any] was asked for.
+// Variant returns NFT or Legacy, also for [Any].
 func (b *Backend) Variant() Variant { return b.variant }
 
-// String returns what is known about the programs, such as
-// "/usr/sbin/iptables-nft 1.8.9".
+// String returns path and version of the programs, such as "/usr/sbin/iptables-nft
+// 1.8.9".
 func (b *Backend) String() string {
 	p := b.programs[iptables.IPv4]
 	return fmt.Sprintf("%s %s", p.main, p.version)
 }
 
-// Missing returns why there are no programs for a family, or nil where there
-// are. Such a family is not loaded, and rules for it are refused.
+// Missing returns why there are no programs for a family, or nil. Such a family is not
+// loaded, and rules for it are refused.
 func (b *Backend) Missing(family iptables.Family) error { return b.missing[family] }
 
 // Form returns a plan with the ports of long lists grouped.
@@ -81,12 +80,12 @@ func (b *Backend) Form(plan iptables.Plan) iptables.Ruleset { return form.IPTabl
 // errUnknownFamily guards against a ruleset with a family that does not exist.
 var errUnknownFamily = errors.New("no such address family")
 
-// Replace makes what is ours of have into want. It writes only tables that
-// differ, and runs no program where none does. The legacy programs make a table
-// that does not exist yet, empty, even if it is not written in the end.
+// Replace replaces what is ours in have by want. It writes only tables that differ, and
+// runs no program if none does. The legacy programs create a missing table, empty, even
+// if it is not written in the end.
 //
-// An error tells in a [*ReplaceError] whether the rules from before still stand;
-// the cause is an [*Error] in most cases.
+// A [*ReplaceError] says whether the old rules are still in place. Its cause is usually
+// an [*Error].
 func (b *Backend) Replace(ctx context.Context, have installed.Backend, want iptables.Ruleset) error {
 	writes, err := b.writes(&have.Rules, &want)
 	if err != nil {
@@ -105,11 +104,11 @@ func (b *Backend) Replace(ctx context.Context, have installed.Backend, want ipta
 	return nil
 }
 
-// putBackTimeout bounds putting old rules back, which has to happen even if the
-// context is over.
+// putBackTimeout limits putting old rules back, which has to happen even if the context
+// has ended.
 const putBackTimeout = 30 * time.Second
 
-// putBack makes what is ours into what it was in have, from whatever it is now.
+// putBack makes what is ours what it was in have, whatever it is now.
 func (b *Backend) putBack(ctx context.Context, have *iptables.Ruleset) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), putBackTimeout)
 	defer cancel()
@@ -129,7 +128,7 @@ func (b *Backend) putBack(ctx context.Context, have *iptables.Ruleset) error {
 	return nil
 }
 
-// write is what one family has to be told.
+// write is what has to be written for one family.
 type write struct {
 	family iptables.Family
 	tables []edit

@@ -1,4 +1,4 @@
-// Istio-iptables is Istio's program of that name, for make bench to measure beside
+// Istio-iptables is Istio's program of that name. make bench measures it beside
 // meshtables. Istio ships it as a subcommand of pilot-agent.
 package main
 

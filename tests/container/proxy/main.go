@@ -1,6 +1,6 @@
-// Proxy stands in for a sidecar in TPROXY mode. It listens where a sidecar does for
-// connections that are addressed to others, answers the first one of each family with
-// where it was going and where it came from, and ends.
+// Proxy stands in for a sidecar in TPROXY mode. Like a sidecar it listens for connections
+// to other addresses. It answers the first one of each family with its destination and
+// source, and ends.
 package main
 
 import (
@@ -18,7 +18,7 @@ import (
 // inboundPort is the default of --inbound-port.
 const inboundPort = ":15006"
 
-// patience is how long a connection may take to come.
+// patience is how long to wait for a connection.
 const patience = 20 * time.Second
 
 func main() {
@@ -46,8 +46,8 @@ func answerOne(network string) error {
 	return errors.Join(err, conn.Close())
 }
 
-// transparent lets a socket have connections that are addressed to others; see
-// IP_TRANSPARENT in ip(7).
+// transparent lets a socket accept connections to other addresses; see IP_TRANSPARENT in
+// ip(7).
 func transparent(network, _ string, raw syscall.RawConn) error {
 	level, option := unix.SOL_IP, unix.IP_TRANSPARENT
 	if network == "tcp6" {

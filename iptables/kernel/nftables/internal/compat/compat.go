@@ -1,7 +1,6 @@
-// Package compat has the form of iptables-nft: the tables "ip nat", "ip mangle" and
-// so on, whose rules hold the matches and targets of xtables by nft_compat. The
-// structs that these carry are described by the headers in
-// /usr/include/linux/netfilter, named at each.
+// Package compat reads and writes the form of iptables-nft: the tables "ip nat", "ip
+// mangle" and so on, whose rules have matches and targets of xtables by nft_compat. Their
+// structs are from the headers in /usr/include/linux/netfilter, named at each.
 package compat
 
 import (
@@ -10,11 +9,10 @@ import (
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 )
 
-// Tables are those that iptables uses, as the kernel has them. The zero value has
-// none; what the kernel lists is added to it, tables first, then chains, then
-// rules.
+// Tables are iptables' tables as the kernel has them. The zero value has none. What the
+// kernel lists is added: tables first, then chains, then rules.
 type Tables struct {
-	// Ownership tells what is ours of them.
+	// Ownership says what is ours in them.
 	Ownership iptables.Ownership
 
 	list  []*installedTable
@@ -46,7 +44,7 @@ func (s *Tables) AddTable(t tables.Table) bool {
 	return true
 }
 
-// AddChain adds a chain if its table is here.
+// AddChain adds a chain if its table was added.
 func (s *Tables) AddChain(p tables.Place, c tables.Chain) {
 	if t := s.at(p); t != nil {
 		added := &installedChain{Chain: c}
@@ -55,7 +53,7 @@ func (s *Tables) AddChain(p tables.Place, c tables.Chain) {
 	}
 }
 
-// AddRule adds a rule if its table is here.
+// AddRule adds a rule if its table was added.
 func (s *Tables) AddRule(p tables.Place, r tables.Rule) {
 	t := s.at(p)
 	if t == nil {
@@ -89,9 +87,9 @@ func (s *Tables) table(key tables.Key) *installedTable {
 
 func (t *installedTable) chain(name string) *installedChain { return t.byName[name] }
 
-// Ruleset returns the tables as iptables-save shows them: with all built-in
-// chains of each table, also those that nobody has attached yet, because to
-// iptables those are there, empty and accepting.
+// Ruleset returns the tables as iptables-save shows them: with all built-in chains of
+// each table, also those that do not exist yet, which iptables shows as empty with policy
+// ACCEPT.
 func (s *Tables) Ruleset() iptables.Ruleset {
 	var rs iptables.Ruleset
 	for _, t := range s.list {
@@ -114,8 +112,8 @@ func (s *Tables) Ruleset() iptables.Ruleset {
 	return rs
 }
 
-// Find returns the rule with a handle and its position, counted from 1. It is 0 if
-// there is no such rule; known tells whether the table is one that iptables uses.
+// Find returns the rule with a handle and its position, counted from 1, or 0 if there is
+// no such rule. known says whether iptables uses the table.
 func (s *Tables) Find(key tables.Key, chain string, handle uint64) (position int, r iptables.Rule, known bool) {
 	t := s.table(key)
 	if t == nil {

@@ -10,9 +10,9 @@ import (
 // ruleDecoder reads the expressions of one rule.
 type ruleDecoder struct{ expression.Decoder }
 
-// decodeRule reads a rule that any iptables-nft, or this package, wrote. What it
-// cannot read becomes an UnknownMatch or UnknownTarget that holds the bytes, so
-// that two rules read alike only if they are alike.
+// decodeRule reads a rule that any iptables-nft, or this package, wrote. What it cannot
+// read becomes an UnknownMatch or UnknownTarget with the bytes, so that different rules
+// never read alike.
 func decodeRule(family iptables.Family, exprs []expression.Expression) iptables.Rule {
 	d := ruleDecoder{expression.Decoder{Family: family, Rest: exprs}}
 	for len(d.Rest) > 0 {

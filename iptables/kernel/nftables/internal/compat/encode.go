@@ -17,9 +17,9 @@ func AppendRule(c *tables.Changes, t tables.Key, chain string, r *iptables.Rule)
 	c.NewRule(t, chain, r, &e, func(b *netlink.Builder) { putProtocol(b, r.Protocol) })
 }
 
-// encodeRule appends the expressions that iptables-nft 1.8 writes for a rule, in
-// its order (nft_ipv4_add in iptables/nft-ipv4.c): interfaces, protocol and
-// addresses native, every other match and target by nft_compat.
+// encodeRule appends the expressions that iptables-nft 1.8 writes for a rule, in its
+// order (nft_ipv4_add in iptables/nft-ipv4.c): interfaces, protocol and addresses in
+// native expressions, every other match and target by nft_compat.
 func encodeRule(e *expression.Encoder, family iptables.Family, r *iptables.Rule) {
 	e.Interfaces(r.In, r.Out)
 	e.Protocol(r.Protocol)
@@ -60,9 +60,8 @@ func xtInfo(x extension) xt.InfoAny {
 	return &info
 }
 
-// putProtocol writes NFTA_RULE_COMPAT: extensions such as tcp and TPROXY ask
-// whether the rule is limited to a protocol, and nft_compat cannot see it from the
-// expressions.
+// putProtocol writes NFTA_RULE_COMPAT. Extensions such as tcp and TPROXY need a rule with
+// a protocol, and nft_compat cannot see that from the expressions.
 func putProtocol(b *netlink.Builder, p iptables.ProtocolMatch) {
 	number, _ := expression.ProtocolNumber(p.Protocol) // 0 for none
 	flags := uint32(0)

@@ -11,11 +11,11 @@ import (
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
-// CheckOwners returns nil if the kernel takes the rules' matches on users and groups.
-// It does so only from the user namespace that owns the network namespace (owner_check
-// in net/netfilter/xt_owner.c). From another one it is made to check them without
-// taking them; see [tables.Check]. That takes some milliseconds, because it waits
-// for all packets that are on their way.
+// CheckOwners returns nil if the kernel accepts the rules' matches on users and groups.
+// It does so only from the user namespace that owns the network namespace (owner_check in
+// net/netfilter/xt_owner.c). From another one the kernel has to check them; see
+// [tables.Check]. That takes some milliseconds, because it waits for all packets on their
+// way.
 func CheckOwners(ctx context.Context, c *netlink.Conn, ns *namespace.Namespace, rs iptables.Ruleset) error {
 	if owner, err := userns.OwnerOf(ns.File()); err == nil && userns.IsOf(userns.Thread, owner) {
 		return nil

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Changes appends what makes what is ours of the tables into want. Tables do not
-// depend on each other, so each is done for itself.
+// Changes appends the changes from what is ours in the tables to want. Tables do not
+// depend on each other, so each is changed by itself.
 func (s *Tables) Changes(b *tables.Changes, want iptables.Ruleset) error {
 	for _, t := range s.list {
 		p := planner{b: b, own: s.Ownership, have: t, want: want.Table(t.Family, t.Name)}
@@ -36,15 +36,15 @@ func (s *Tables) Changes(b *tables.Changes, want iptables.Ruleset) error {
 
 // planner appends the changes of one table.
 //
-// Their order follows from what the kernel checks at each: a chain cannot go
-// while rules refer to it, and rules cannot refer to a chain before it is there.
-// So rules go first, then chains; then chains come, then rules.
+// Their order follows from the kernel's checks: a chain cannot go while rules refer to
+// it, and rules cannot refer to a missing chain. So rules go first, then chains; then
+// chains come, then rules.
 type planner struct {
 	b    *tables.Changes
 	own  iptables.Ownership
 	have *installedTable
 	want *iptables.Table // nil if nothing is wanted
-	// remake asks for all that is ours to be made anew.
+	// remake says that everything of ours has to be made again.
 	remake  bool
 	changes []diff.Change[installedRule, iptables.Rule]
 }
@@ -72,20 +72,20 @@ func (p *planner) table() error {
 	return nil
 }
 
-// isNeeded reports whether more than empty built-in chains is wanted.
+// isNeeded reports whether anything but empty built-in chains is wanted.
 func (p *planner) isNeeded() bool {
 	return p.want != nil && slices.ContainsFunc(p.want.Chains, func(c iptables.Chain) bool {
 		return p.own.Owns(c.Name) || len(c.Rules) > 0
 	})
 }
 
-// usable refuses tables in which rules would not do what they say. A chain that iptables
-// does not have is somebody else's, and its jumps to ours stay as they were loaded.
+// usable refuses tables in which rules would not work. A chain that iptables does not
+// have is somebody else's, and its jumps to ours stay as loaded.
 func (p *planner) usable() error {
 	name := p.have.Key
 	switch {
 	case p.have.Flags&unix.NFT_TABLE_F_DORMANT != 0:
-		return fmt.Errorf("table %s is dormant: no packet would meet its rules", name)
+		return fmt.Errorf("table %s is dormant: no packet would reach its rules", name)
 	case p.have.Flags&tables.FlagOwner != 0:
 		return fmt.Errorf("table %s belongs to another running program", name)
 	}
@@ -95,15 +95,15 @@ func (p *planner) usable() error {
 		}
 		a, isBuiltin := tables.AttachmentOf(p.have.Name, w.Name)
 		if c := p.have.chain(w.Name); c != nil && isBuiltin && (!c.Base || c.Attached != a) {
-			return fmt.Errorf("chain %s of table %s is not iptables': it is not of type %s at hook %d with priority %d",
+			return fmt.Errorf("chain %s of table %s is not from iptables: it is not of type %s at hook %d with priority %d",
 				w.Name, name, a.Kind, a.Hook, a.Priority)
 		}
 	}
 	return nil
 }
 
-// isMadeWrong finds chains with our names that are attached to a hook
-// themselves, which can only be mended by making them anew.
+// isMadeWrong reports whether a chain with our name is itself attached to a hook. It has
+// to be made again.
 func (p *planner) isMadeWrong(c *installedChain) bool { return p.own.Owns(c.Name) && c.Base }
 
 // wanted returns the chain that should be there, or nil.
@@ -114,7 +114,7 @@ func (p *planner) wanted(name string) *iptables.Chain {
 	return p.want.Chain(name)
 }
 
-// installedChains returns what is ours of every chain that is there.
+// installedChains returns what is ours in every installed chain.
 func (p *planner) installedChains() []diff.Chain[installedRule] {
 	var chains []diff.Chain[installedRule]
 	for _, c := range p.have.chains {
@@ -142,7 +142,7 @@ func (p *planner) equal(have installedRule, want iptables.Rule) bool {
 	return !p.remake && have.rule.Equal(want)
 }
 
-// removeRules deletes what is ours of every chain that is not as wanted.
+// removeRules deletes our rules from every chain that is not as wanted.
 func (p *planner) removeRules() {
 	for _, c := range p.changes {
 		if p.own.Owns(c.Chain) {
@@ -159,7 +159,7 @@ func (p *planner) removeRules() {
 
 func (p *planner) isForeign(r installedRule) bool { return !p.own.OwnsJump(r.rule) }
 
-// removeTable deletes a table that we made if nothing foreign is left in it.
+// removeTable deletes a table that we made, unless something foreign is in it.
 func (p *planner) removeTable() bool {
 	t := p.have
 	// The table's use counts sets and other objects too.
@@ -173,15 +173,15 @@ func (p *planner) removeTable() bool {
 	return true
 }
 
-// holdsForeign reports whether a chain is anything but ours or a built-in chain
-// that does nothing without us.
+// holdsForeign reports whether a chain is neither ours nor a built-in chain that does
+// nothing without us.
 func (p *planner) holdsForeign(c *installedChain) bool {
 	return !p.own.Owns(c.Name) &&
 		(!tables.IsBuiltin(p.have.Name, c.Name) || c.Policy != "ACCEPT" || slices.ContainsFunc(c.rules, p.isForeign))
 }
 
-// removeChains deletes our chains that are not wanted, and the built-in chains
-// that we made and that nothing is left in.
+// removeChains deletes our chains that are not wanted, and built-in chains that we made
+// and that are empty now.
 func (p *planner) removeChains() {
 	for _, c := range p.have.chains {
 		w := p.wanted(c.Name)

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Requirement is an xt match or target that a rule takes.
+// Requirement is an xt match or target that a rule needs.
 type Requirement struct {
 	family   iptables.Family
 	name     string
@@ -21,7 +21,7 @@ type Requirement struct {
 	target   bool
 }
 
-// String returns words such as "match owner (revision 1)".
+// String returns text such as "match owner (revision 1)".
 func (x Requirement) String() string {
 	kind := "match"
 	if x.target {
@@ -30,7 +30,7 @@ func (x Requirement) String() string {
 	return fmt.Sprintf("%s %s (revision %d)", kind, x.name, x.revision)
 }
 
-// Module is the one that has the extension.
+// Module returns the kernel module with the extension.
 func (x Requirement) Module() string {
 	switch x.name {
 	case "tcp", "udp":
@@ -41,7 +41,7 @@ func (x Requirement) Module() string {
 	return "xt_" + x.name
 }
 
-// RequirementsOf returns what a rule takes of xtables.
+// RequirementsOf returns the extensions of xtables that a rule needs.
 func RequirementsOf(family iptables.Family, r *iptables.Rule) []Requirement {
 	var list []Requirement
 	for _, m := range r.Matches {
@@ -57,7 +57,7 @@ func RequirementsOf(family iptables.Family, r *iptables.Rule) []Requirement {
 	return list
 }
 
-// Requirements returns what all rules take of xtables, each once.
+// Requirements returns the extensions of xtables that the rules need, each once.
 func Requirements(rs iptables.Ruleset) []Requirement {
 	var list []Requirement
 	for _, t := range rs.Tables {
@@ -77,8 +77,8 @@ func Requirements(rs iptables.Ruleset) []Requirement {
 // compatGet is NFNL_MSG_COMPAT_GET, which is 0, of the subsystem nft_compat.
 const compatGet = unix.NFNL_SUBSYS_NFT_COMPAT << 8
 
-// IsMet asks nft_compat for the best revision of the extension. The error is for
-// everything but its answer yes or no.
+// IsMet asks nft_compat for the extension's best revision. It returns an error if the
+// answer is neither yes nor no.
 func (x Requirement) IsMet(ctx context.Context, c *netlink.Conn) (bool, error) {
 	_, err := c.Ask(ctx, netlink.Request{
 		Kind: compatGet, Family: tables.Number(x.family), Purpose: netlink.Purpose("ask nft_compat for " + x.String()),
@@ -96,7 +96,7 @@ func (x Requirement) IsMet(ctx context.Context, c *netlink.Conn) (bool, error) {
 	case err == nil:
 		return true, nil
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EINVAL):
-		// EINVAL is nfnetlink's answer where nft_compat itself is missing.
+		// EINVAL is nfnetlink's answer if nft_compat itself is missing.
 		return false, nil
 	}
 	return false, err

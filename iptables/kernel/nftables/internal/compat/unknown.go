@@ -8,8 +8,8 @@ import (
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 )
 
-// unknownArgs are words that hold all bytes of an extension that the model has no
-// type for. They are no words that iptables would take.
+// unknownArgs returns words with all bytes of an extension that the model has no type
+// for. iptables would not take these words.
 func unknownArgs(x extension) []string {
 	return []string{"rev", strconv.FormatUint(uint64(x.revision), 10), expression.HexWord(x.info)}
 }
@@ -23,5 +23,5 @@ func unknownExtension(name string, args []string) (extension, error) {
 			return extension{name, uint32(revision), info}, nil
 		}
 	}
-	return extension{}, fmt.Errorf("there is no way to write %s %s", name, strings.Join(args, " "))
+	return extension{}, fmt.Errorf("%s %s cannot be written", name, strings.Join(args, " "))
 }

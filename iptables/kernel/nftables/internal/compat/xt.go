@@ -8,9 +8,8 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// extension is a match or target of xtables as nft_compat takes it: a name, a
-// revision and the struct of that revision, in the byte order of the host
-// unless the struct says otherwise.
+// extension is an xtables match or target for nft_compat: a name, a revision and the
+// struct of that revision, in host byte order unless the struct says otherwise.
 type extension struct {
 	name     string
 	revision uint32
@@ -57,8 +56,8 @@ func (s structure) be16(values ...uint16) structure {
 
 func (s structure) zeros(n int) structure { return append(s, make([]byte, n)...) }
 
-// fields reads the fields of a C struct. Fields beyond its end read as zero;
-// decoding compares the whole struct afterwards, so none goes unnoticed.
+// fields reads the fields of a C struct. Fields beyond its end read as zero; decoding
+// compares the whole struct afterwards.
 type fields []byte
 
 func (f fields) u8(offset int) byte {
@@ -93,8 +92,8 @@ func (e extension) is(name string, revision uint32) bool {
 	return e.name == name && e.revision == revision
 }
 
-// decodeMatch reads a match. It is ok only if encoding the result gives the very
-// same struct: no option that the model does not have can be overlooked.
+// decodeMatch reads a match. It is ok only if encoding the result gives the same struct,
+// so that no unknown option is overlooked.
 func decodeMatch(e extension) (m iptables.Match, ok bool) {
 	f := fields(e.info)
 	switch {
@@ -119,8 +118,7 @@ func decodeMatch(e extension) (m iptables.Match, ok bool) {
 	return m, err == nil && bytes.Equal(again.info, e.info)
 }
 
-// encodeMatch returns the match as the current iptables would write it with xt
-// matches only.
+// encodeMatch returns the match as the current iptables writes it with xt matches only.
 func encodeMatch(m iptables.Match) (extension, error) {
 	switch m := m.(type) {
 	case iptables.Ports:
@@ -140,7 +138,7 @@ func encodeMatch(m iptables.Match) (extension, error) {
 	case iptables.UnknownMatch:
 		return unknownExtension(m.Name, m.Args)
 	default:
-		return extension{}, fmt.Errorf("there is no way to write the match %T", m)
+		return extension{}, fmt.Errorf("the match %T cannot be written", m)
 	}
 }
 
@@ -172,8 +170,8 @@ func decodeTarget(family iptables.Family, e extension) (t iptables.Target, ok bo
 	return t, bytes.Equal(again.info, e.info)
 }
 
-// encodeTarget returns the target as the current iptables writes it. Verdicts
-// and jumps are no extensions.
+// encodeTarget returns the target as the current iptables writes it. Verdicts and jumps
+// are not extensions.
 func encodeTarget(family iptables.Family, t iptables.Target) (extension, error) {
 	switch t := t.(type) {
 	case iptables.Redirect:
@@ -192,6 +190,6 @@ func encodeTarget(family iptables.Family, t iptables.Target) (extension, error) 
 	case iptables.UnknownTarget:
 		return unknownExtension(t.Name, t.Args)
 	default:
-		return extension{}, fmt.Errorf("there is no way to write the target %T", t)
+		return extension{}, fmt.Errorf("the target %T cannot be written", t)
 	}
 }

@@ -59,7 +59,7 @@ func decodePorts(protocol iptables.Protocol, f fields) iptables.Match {
 	}
 }
 
-// portMatch returns nothing set for all ports, which iptables does not print.
+// portMatch returns the zero value for all ports, which iptables does not print.
 func portMatch(first, last uint16, not bool) iptables.PortMatch {
 	r := iptables.PortRange{First: first, Last: last}
 	if r == anyPort && !not {
@@ -81,7 +81,7 @@ var multiportSides = [...]iptables.PortSide{
 //		__u8 pflags[XT_MULTI_PORTS], invert;
 //	}
 //
-// where pflags is 1 for a port that begins a range and so has its end after it.
+// where pflags is 1 for a port that begins a range; its end follows.
 func encodeMultiport(m iptables.Multiport) (extension, error) {
 	var ports [iptables.MaxMultiport]uint16
 	var begins [iptables.MaxMultiport]byte
@@ -92,12 +92,12 @@ func encodeMultiport(m iptables.Multiport) (extension, error) {
 		}
 	}
 	if side < 0 {
-		return extension{}, fmt.Errorf("multiport does not know %q", m.Side)
+		return extension{}, fmt.Errorf("multiport has no option %q", m.Side)
 	}
 	for _, p := range m.Ports {
 		isRange := p.First != p.Last
 		if need := count + 1; need > iptables.MaxMultiport || isRange && need+1 > iptables.MaxMultiport {
-			return extension{}, fmt.Errorf("multiport takes no more than %d ports", iptables.MaxMultiport)
+			return extension{}, fmt.Errorf("multiport takes at most %d ports", iptables.MaxMultiport)
 		}
 		ports[count] = p.First
 		if isRange {
@@ -220,8 +220,7 @@ func decodeConntrack(f fields) iptables.Match {
 	return m
 }
 
-// encodeMark writes, from linux/netfilter/xt_mark.h and xt_connmark.h, which
-// are alike,
+// encodeMark writes, from linux/netfilter/xt_mark.h and the equal one of xt_connmark.h,
 //
 //	struct xt_mark_mtinfo1 { __u32 mark, mask; __u8 invert; }
 func encodeMark(name string, value, mask uint32, not bool) extension {

@@ -49,7 +49,7 @@ func decodeRedirect(family iptables.Family, f fields) iptables.Target {
 //	}
 func encodeTProxy(family iptables.Family, t iptables.TProxy) (extension, error) {
 	if iptables.FamilyOf(t.IP) != family {
-		return extension{}, fmt.Errorf("TPROXY to %s in a table of %s", t.IP, family)
+		return extension{}, fmt.Errorf("TPROXY to %s in an %s table", t.IP, family)
 	}
 	var address [16]byte
 	copy(address[:], t.IP.AsSlice())

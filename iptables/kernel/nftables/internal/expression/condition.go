@@ -10,9 +10,8 @@ import (
 )
 
 // Condition reads one of the native conditions that iptables-nft writes: interfaces,
-// protocol and addresses always, ports since 1.8.8, marks since 1.8.9. Each is
-// a load and a comparison; a field that is taken already stays as it is, and
-// the second condition on it becomes an unknown match.
+// protocol and addresses always, ports since 1.8.8, marks since 1.8.9. Each is a load and
+// a comparison. A second condition on a field becomes an unknown match.
 func (d *Decoder) Condition() bool {
 	if key, register, ok := d.Rest[0].Meta(); ok {
 		return d.meta(key, register)
@@ -94,8 +93,7 @@ func interfaceName(c Comparison) (i iptables.Interface, ok bool) {
 	if name == impossibleInterface && !c.Not {
 		return iptables.Interface{Name: "+", Not: true}, true
 	}
-	// A "+" at the end of a real name cannot be told from a wildcard in
-	// iptables' own words.
+	// In iptables' words, a "+" at the end of a real name looks like a wildcard.
 	return iptables.Interface{Name: name, Not: c.Not}, name[len(name)-1] != '+'
 }
 
@@ -131,16 +129,16 @@ func (d *Decoder) address(offset uint32, c Comparison) bool {
 	addr, ok := netip.AddrFromSlice(whole)
 	prefix := netip.PrefixFrom(addr, length)
 	if !ok || prefix != prefix.Masked() {
-		// Bits beyond the mask: no packet meets that.
+		// Bits beyond the mask: no packet matches that.
 		return false
 	}
 	*a = iptables.Address{Prefix: prefix, Not: c.Not}
 	return d.Take(c.Length)
 }
 
-// ports reads a comparison with one port or a range of them, or with one port of
-// either side at once. They are ports only where the rule is about a protocol
-// that has them at this place.
+// ports reads a comparison with one port or a range of them, or with one port of either
+// side at once. They are ports only if the rule matches a protocol that has them at this
+// place.
 func (d *Decoder) ports(p expr.Payload) bool {
 	protocol := d.Rule.Protocol.Protocol
 	if d.Rule.Protocol.Not || protocol != iptables.TCP && protocol != iptables.UDP || len(d.Rest) < 2 {
@@ -173,8 +171,8 @@ func (d *Decoder) ports(p expr.Payload) bool {
 	return d.Take(length)
 }
 
-// destinationPort joins the match to the one on the source port before it, as
-// both are options of one "-m tcp".
+// destinationPort joins the match to the source port's before it: both are options of one
+// "-m tcp".
 func (d *Decoder) destinationPort(protocol iptables.Protocol, match iptables.PortMatch) {
 	if last := len(d.Rule.Matches) - 1; last >= 0 {
 		m, ok := d.Rule.Matches[last].(iptables.Ports)

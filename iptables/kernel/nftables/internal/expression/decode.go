@@ -7,11 +7,10 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
-// Decoder reads the expressions of one rule from the front. Its methods that return
-// whether they read something read nothing otherwise, so that another can try.
+// Decoder reads the expressions of one rule from the front. A method that returns false
+// has read nothing, so that another can try.
 type Decoder struct {
-	// Family is that of the packets that meet the rule, by which addresses are
-	// known.
+	// Family is the family of the rule's packets, which says where addresses are.
 	Family iptables.Family
 	Rest   []Expression // those not yet read
 	Rule   iptables.Rule
@@ -39,8 +38,7 @@ func (d *Decoder) Counter() bool {
 	return d.Take(1)
 }
 
-// Counted reports whether the counter has been read, which is between conditions
-// and target.
+// Counted reports whether the counter, between conditions and target, has been read.
 func (d *Decoder) Counted() bool { return d.counted }
 
 // Verdict reads a verdict or a jump.
@@ -72,8 +70,8 @@ func (d *Decoder) Unknown() {
 	d.Take(1)
 }
 
-// UnknownTarget makes the last unknown expression the target of a rule that has
-// no other: it may well be one, such as masq or reject.
+// UnknownTarget makes the last unknown expression the target of a rule that has none: it
+// may be one, such as masq or reject.
 func (d *Decoder) UnknownTarget() {
 	last := len(d.Rule.Matches) - 1
 	if d.Rule.Target != nil || last < 0 {
@@ -86,8 +84,8 @@ func (d *Decoder) UnknownTarget() {
 }
 
 // Between reads a comparison of the register with an interval after the first n
-// expressions: length is the number of all of them, or 0 if there is no such
-// comparison. It takes nothing.
+// expressions. length is the number of expressions including those n, or 0 if there is no
+// such comparison. It takes nothing.
 func (d *Decoder) Between(n int, register uint32) (first, last []byte, not bool, length int) {
 	if len(d.Rest) <= n {
 		return nil, nil, false, 0
@@ -99,7 +97,7 @@ func (d *Decoder) Between(n int, register uint32) (first, last []byte, not bool,
 	return first, last, not, n + read
 }
 
-// Comparison is what follows a load: an optional mask and "cmp".
+// Comparison follows a load: an optional mask and "cmp".
 type Comparison struct {
 	Mask, Data []byte
 	Not        bool

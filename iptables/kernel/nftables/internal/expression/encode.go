@@ -9,18 +9,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Encoder writes the expressions of one rule, in the order of the calls. They are
-// those of iptables-nft 1.8 (nft_ipv4_add in iptables/nft-ipv4.c) and of nft.
+// Encoder writes the expressions of one rule, in the order of the calls, as iptables-nft
+// 1.8 (nft_ipv4_add in iptables/nft-ipv4.c) and nft do.
 type Encoder struct {
 	exprs netlink.Builder // NFTA_RULE_EXPRESSIONS
-	err   error           // the first that was told to Fail
+	err   error           // the first given to Fail
 }
 
 // Bytes returns the value of NFTA_RULE_EXPRESSIONS, or the error of the first part
 // of the rule that could not be written.
 func (e *Encoder) Bytes() ([]byte, error) { return e.exprs.Bytes(), e.err }
 
-// Fail tells that a part of the rule cannot be written.
+// Fail reports a part of the rule that cannot be written.
 func (e *Encoder) Fail(err error) {
 	if e.err == nil {
 		e.err = err
@@ -30,8 +30,7 @@ func (e *Encoder) Fail(err error) {
 // Add appends expressions.
 func (e *Encoder) Add(exprs ...expr.Any) {
 	for _, x := range exprs {
-		// The family is only for structs of xtables, which are no concern of
-		// this package.
+		// The family is only for structs of xtables, which this package does not use.
 		data, err := expr.Marshal(unix.NFPROTO_UNSPEC, x)
 		if err != nil {
 			e.Fail(err)
@@ -54,8 +53,8 @@ func (e *Encoder) Unknown(name string, args []string) (ok bool) {
 	return true
 }
 
-// impossibleInterface is what iptables compares with for "! -i +", which no
-// packet meets. No interface can have the name, because of the slash.
+// impossibleInterface is what iptables compares with for "! -i +", which no packet
+// matches: no interface name has a slash.
 const impossibleInterface = "INVAL/D"
 
 // Interfaces appends the conditions on either interface.
@@ -64,8 +63,7 @@ func (e *Encoder) Interfaces(in, out iptables.Interface) {
 	e.iface(expr.MetaKeyOIFNAME, out)
 }
 
-// iface compares the name with its NUL, or without it where a "+" stands for any
-// rest.
+// iface compares the name with its NUL, or without it if a "+" stands for any rest.
 func (e *Encoder) iface(key expr.MetaKey, i iptables.Interface) {
 	if i.Name == "" || i.Name == "+" && !i.Not {
 		return
@@ -105,14 +103,14 @@ func (e *Encoder) Addresses(family iptables.Family, source, destination iptables
 	e.address(family, DestinationOf(family), destination)
 }
 
-// address loads only the bytes that a prefix covers if it ends between two, and
-// masks all of them otherwise.
+// address loads only the bytes of a prefix that ends between two bytes, and masks the
+// whole address otherwise.
 func (e *Encoder) address(family iptables.Family, f Field, a iptables.Address) {
 	if a == (iptables.Address{}) {
 		return
 	}
 	if iptables.FamilyOf(a.Prefix.Addr()) != family {
-		e.Fail(fmt.Errorf("%s is no address of %s", a.Prefix, family))
+		e.Fail(fmt.Errorf("%s is not an %s address", a.Prefix, family))
 		return
 	}
 	bits, data := a.Prefix.Bits(), a.Prefix.Masked().Addr().AsSlice()
@@ -163,9 +161,8 @@ func (e *Encoder) Within(i iptables.Interval, not bool) {
 	e.Add(&expr.Range{Op: CompareOp(not), Register: Register, FromData: []byte(i.First), ToData: []byte(i.Last)})
 }
 
-// Target appends a target that both forms write alike: none, a verdict, a jump, or
-// an expression that the model has no type for. It is not ok if the target is
-// another.
+// Target appends a target that both forms write alike: none, a verdict, a jump, or an
+// expression that the model has no type for. It is not ok for other targets.
 func (e *Encoder) Target(t iptables.Target) (ok bool) {
 	switch t := t.(type) {
 	case nil:
@@ -199,7 +196,7 @@ func verdictKind(v iptables.Verdict) (kind expr.VerdictKind, ok bool) {
 	return 0, false
 }
 
-// CompareOp returns the operator for a match, or for one that is negated.
+// CompareOp returns the operator for a match or its negation.
 func CompareOp(not bool) expr.CmpOp {
 	if not {
 		return expr.CmpOpNeq

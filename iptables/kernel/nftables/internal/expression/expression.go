@@ -1,12 +1,11 @@
-// Package expression writes and reads the expressions of which nf_tables makes a
-// rule, as far as both forms have them alike: interfaces, addresses, protocol,
-// ports and marks, the counter, verdicts and jumps. Expressions that the model has
-// no type for are kept as words.
+// Package expression writes and reads the nf_tables expressions that both forms share:
+// interfaces, addresses, protocol, ports and marks, the counter, verdicts and jumps.
+// Expressions that the model has no type for are kept as words.
 //
-// What is written are the expressions of github.com/google/nftables/expr. Its
-// parser is not used: it leaves out expressions and attributes that it does not
-// know, and a rule read without one of its conditions is a rule misread. The readers
-// here refuse what they do not know to the last attribute.
+// It writes the expressions of github.com/google/nftables/expr. It does not use that
+// package's parser, which leaves out expressions and attributes that it does not know: a
+// rule without one of its conditions is misread. The readers here refuse every attribute
+// that they do not know.
 package expression
 
 import (
@@ -17,10 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Register is the one that both forms load everything into.
+// Register is the register that both forms load everything into.
 const Register = unix.NFT_REG_1
 
-// Expression is one of a rule, as the kernel hands it out.
+// Expression is one expression of a rule, as the kernel returns it.
 type Expression struct {
 	Name string
 	Data []byte // the attributes of NFTA_EXPR_DATA
@@ -53,10 +52,9 @@ func ReadData(b []byte) (data []byte) {
 	return data
 }
 
-// What the model has no type for is kept as words that hold all of its bytes:
-// two such matches are equal only if they are the same, and a rule of ours that
-// another tool put there can be written again if a change has to be taken back.
-// They are no words that iptables would take.
+// What the model has no type for is kept as words with all of its bytes: two such matches
+// are equal only if they are the same, and a rule of ours that another tool changed can
+// be written again if a change has to be undone. iptables would not take these words.
 
 // Unknown is the name of an unknown match or target that is an expression.
 const Unknown = "nft"
@@ -75,9 +73,8 @@ func fromWords(name string, args []string) (e Expression, ok bool) {
 }
 
 // IsPartial reports whether the words of an unknown match or target cannot be written
-// again: they only describe what there is, or are those of an expression that names
-// something else in its table, such as an anonymous set, which goes with the rule that
-// looks it up.
+// again: they only describe it, or the expression refers to something else in its table,
+// such as an anonymous set, which goes with the rule that looks it up.
 func IsPartial(name string, args []string) bool {
 	if name != Unknown {
 		return false

@@ -13,8 +13,8 @@ type Field struct {
 	Size   int
 }
 
-// SourceOf returns the source address. Its place follows struct iphdr (linux/ip.h)
-// and struct ipv6hdr (linux/ipv6.h).
+// SourceOf returns the source address, by struct iphdr (linux/ip.h) and struct ipv6hdr
+// (linux/ipv6.h).
 func SourceOf(family iptables.Family) Field {
 	if family == iptables.IPv6 {
 		return Field{8, 16}
@@ -22,7 +22,7 @@ func SourceOf(family iptables.Family) Field {
 	return Field{12, 4}
 }
 
-// DestinationOf returns the destination address, which is after the source's.
+// DestinationOf returns the destination address, which follows the source address.
 func DestinationOf(family iptables.Family) Field {
 	f := SourceOf(family)
 	f.Offset += uint32(f.Size)
@@ -42,7 +42,7 @@ func prefixMask(bits, size int) []byte {
 	return mask
 }
 
-// maskLength returns the length of the prefix that a mask is, or -1.
+// maskLength returns the prefix length of a mask, or -1.
 func maskLength(mask []byte) int {
 	n := 0
 	for n < len(mask) && mask[n] == 0xff {

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// protocols are those that iptables names itself (xtables_chain_protos in
-// libxtables/xtables.c). It takes further names from /etc/protocols, which an
-// empty image does not have: those protocols stay numbers here.
+// protocols are those that iptables itself has names for (xtables_chain_protos in
+// libxtables/xtables.c). It takes more names from /etc/protocols, which an empty image
+// does not have: those protocols stay numbers here.
 var protocols = [...]struct {
 	name   iptables.Protocol
 	number byte
@@ -26,7 +26,7 @@ var protocols = [...]struct {
 	{"dccp", unix.IPPROTO_DCCP},
 }
 
-// ProtocolNumber returns the number of a protocol, which may be given as one.
+// ProtocolNumber returns the number of a protocol, given by name or number.
 func ProtocolNumber(p iptables.Protocol) (byte, error) {
 	for _, known := range protocols {
 		if known.name == p {
@@ -35,7 +35,7 @@ func ProtocolNumber(p iptables.Protocol) (byte, error) {
 	}
 	n, err := strconv.ParseUint(string(p), 10, 8)
 	if err != nil {
-		return 0, fmt.Errorf("%q is no protocol that can be matched", p)
+		return 0, fmt.Errorf("the protocol %q cannot be matched", p)
 	}
 	return byte(n), nil
 }

@@ -89,7 +89,7 @@ func (e Expression) compare(register uint32) (op expr.CmpOp, data []byte, ok boo
 	if e.Name != "cmp" {
 		return 0, nil, false
 	}
-	// What tells no operator is not taken for "eq", which is 0.
+	// An expression without an operator is not "eq", which is 0.
 	op = expr.CmpOpLt
 	from := uint32(0)
 	for kind, value := range netlink.Attributes(e.Data) {
@@ -202,8 +202,7 @@ func (e Expression) Counter() (packets, bytes uint64, ok bool) {
 	return packets, bytes, true
 }
 
-// ReadCounter reads NFTA_COUNTER_PACKETS and NFTA_COUNTER_BYTES, which chains
-// carry too.
+// ReadCounter reads NFTA_COUNTER_PACKETS and NFTA_COUNTER_BYTES, which chains have too.
 func ReadCounter(b []byte) (packets, bytes uint64) {
 	for kind, value := range netlink.Attributes(b) {
 		switch kind {

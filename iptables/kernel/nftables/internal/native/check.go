@@ -8,7 +8,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 )
 
-// Check returns nil if the kernel takes the rules; see [tables.Check].
+// Check returns nil if the kernel accepts the rules; see [tables.Check].
 func Check(ctx context.Context, c *netlink.Conn, want iptables.Ruleset) error {
 	chains, err := wantedChains(want)
 	if err != nil {
@@ -25,8 +25,8 @@ func Check(ctx context.Context, c *netlink.Conn, want iptables.Ruleset) error {
 	})
 }
 
-// Modules returns the modules that a rule takes, or for nil a built-in
-// chain; nf_tables itself has the other expressions.
+// Modules returns the kernel modules that a rule needs or, for nil, a built-in chain.
+// nf_tables itself has the other expressions.
 func Modules(r *iptables.Rule) []string {
 	if r == nil {
 		return []string{"nf_tables", "nft_chain_nat"}

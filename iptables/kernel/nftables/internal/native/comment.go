@@ -11,10 +11,10 @@ import (
 // (NFTNL_UDATA_COMMENT_MAXLEN in libnftnl/udata.h), its NUL included.
 const maxComment = 128
 
-// commentOf tells which option a rule comes from, and why if it has a reason, as in
-// "--proxy-uid=1337: the application to itself". It stays what it was when the rule was
-// written: options that come to the same rules, such as other words for all addresses or
-// another order of ports, change nothing, and so not the comments either.
+// commentOf returns the option that makes a rule, and the reason if there is one, as in
+// "--proxy-uid=1337: the application to itself". A written comment stays: options that
+// make the same rules, such as other words for all addresses or another order of ports,
+// change nothing, so not the comments either.
 func commentOf(r *iptables.Rule) string {
 	if r.Reason == "" {
 		return r.Origin.Comment(maxComment - 1)
@@ -23,7 +23,7 @@ func commentOf(r *iptables.Rule) string {
 	return r.Origin.Comment(maxComment-1-len(why)) + why
 }
 
-// beforeReason is in no value of an option.
+// beforeReason is not in any option's value.
 const beforeReason = ": "
 
 // commentTLV writes a comment as libnftnl does: type 0, length, text
@@ -32,7 +32,7 @@ func commentTLV(s string) []byte {
 	return append(append([]byte{0, byte(len(s) + 1)}, s...), 0)
 }
 
-// readComment undoes commentTLV of commentOf. What is no comment of ours says nothing.
+// readComment undoes commentTLV of commentOf. It ignores comments that are not ours.
 func readComment(userdata []byte) (o iptables.Origin, reason string) {
 	if len(userdata) < 3 || userdata[0] != 0 {
 		return o, ""

@@ -32,7 +32,7 @@ func decode(exprs []expression.Expression, sets map[string]*installedSet) rule {
 // the target.
 func (d *decoder) next() bool { return !d.Counted() && d.condition() || d.target() }
 
-// guard reads "meta nfproto", which is somewhere before the first address.
+// guard reads "meta nfproto", which comes before the first address.
 func (d *decoder) guard() bool {
 	key, register, ok := d.Rest[0].Meta()
 	if !ok || key != expr.MetaKeyNFPROTO || d.Family != anyFamily {
@@ -90,7 +90,7 @@ func (d *decoder) lookup() bool {
 }
 
 // addressRange reads the load of an address and its comparison with an interval: nft
-// makes that of a set with one.
+// turns a set of one interval into that.
 func (d *decoder) addressRange() bool {
 	for _, f := range []iptables.SetField{iptables.SourceAddress, iptables.DestinationAddress} {
 		field, err := setFieldOf(f, expression.SourceOf(d.Family).Size)
@@ -107,7 +107,7 @@ func (d *decoder) addressRange() bool {
 	return false
 }
 
-// hasPorts reports whether the rule is about a protocol with ports.
+// hasPorts reports whether the rule matches a protocol with ports.
 func (d *decoder) hasPorts() bool {
 	return d.Rule.Protocol == (iptables.ProtocolMatch{Protocol: iptables.TCP}) || d.Rule.Protocol == (iptables.ProtocolMatch{Protocol: iptables.UDP})
 }

@@ -92,7 +92,7 @@ func (d *decoder) readTProxy(n int, address, port []byte) (iptables.Target, int)
 	return iptables.TProxy{Port: binary.BigEndian.Uint16(port), IP: ip, Mark: mark.Value, Mask: mark.Mask}, n + used + 1
 }
 
-// readSetMark reads "meta mark set value", and the same for the bits of a mask.
+// readSetMark reads "meta mark set value", for all bits or those of a mask.
 func (d *decoder) readSetMark(list []expression.Expression) (m iptables.SetMark, n int) {
 	if len(list) >= 2 && isSetMeta(list[1], expr.MetaKeyMARK, register) {
 		if to, data, ok := readImmediate(list[0]); ok && to == register && len(data) == 4 {
@@ -109,8 +109,8 @@ func (d *decoder) readSetMark(list []expression.Expression) (m iptables.SetMark,
 	return m, 0
 }
 
-// readCopyMark reads "ct mark set meta mark" and "meta mark set ct mark", with a
-// mask for what is copied.
+// readCopyMark reads "ct mark set meta mark" and "meta mark set ct mark", with a mask of
+// the copied bits.
 func (d *decoder) readCopyMark() (iptables.Target, int) {
 	list := d.Rest
 	mask, n := uint32(iptables.FullMask), 1

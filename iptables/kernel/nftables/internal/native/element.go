@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// element is one as the kernel has it: a value that is in the set, or the first
-// one after an interval.
+// element is an element as the kernel has it: a value in the set, or the first value
+// after an interval.
 type element struct {
 	key []byte
 	end bool
@@ -38,7 +38,7 @@ func valuesOf(s iptables.Set, hostOrder bool) []element {
 func boundsOf(s iptables.Set, size int) []element {
 	var elements []element
 	if zero := make([]byte, size); string(s.Elements[0].First) != string(zero) {
-		// As nft does: what is below the first interval is outside.
+		// As nft does: values below the first interval are outside.
 		elements = append(elements, element{zero, true})
 	}
 	for _, x := range s.Elements {
@@ -50,7 +50,7 @@ func boundsOf(s iptables.Set, size int) []element {
 	return elements
 }
 
-// inOrder turns a value of the network's order into the host's, or back.
+// inOrder converts a value between network and host order.
 func inOrder(v []byte, host bool) []byte {
 	if host && len(v) == 4 {
 		return native32(binary.BigEndian.Uint32(v))

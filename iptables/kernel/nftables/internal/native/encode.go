@@ -13,15 +13,15 @@ import (
 // encoder writes the expressions of one rule.
 type encoder struct {
 	*expression.Encoder
-	// newSet announces an anonymous set and returns its number in the batch.
+	// newSet adds an anonymous set and returns its number in the batch.
 	newSet func(iptables.Set) uint32
-	// guardFor is the family that is yet to be asked for, or anyFamily.
+	// guardFor is the family still to be matched, or anyFamily.
 	guardFor iptables.Family
 }
 
-// encode appends a rule in nf_tables' own expressions, as nft writes them: it asks
-// for the family right before the first address, which needs that, and lists only the
-// address. Where there is none, the family comes first.
+// encode appends a rule in nf_tables' own expressions, as nft writes them. An address
+// needs the family: it is matched right before the first address, and nft lists only the
+// address. Without an address, the family comes first.
 func encode(to *expression.Encoder, r rule, newSet func(iptables.Set) uint32) {
 	e := encoder{to, newSet, r.family}
 	if !asksForAddress(&r.rule) {
@@ -40,7 +40,7 @@ func encode(to *expression.Encoder, r rule, newSet func(iptables.Set) uint32) {
 	e.target(r.family, r.rule.Target)
 }
 
-// guard asks for the family, once.
+// guard matches the family, once.
 func (e *encoder) guard() {
 	if e.guardFor == anyFamily {
 		return
@@ -108,7 +108,7 @@ func (e *encoder) owner(m iptables.Owner) {
 }
 
 func notAskable(m iptables.Match) error {
-	return fmt.Errorf("the native form cannot ask who a packet is not from (%s)", iptables.Rule{Matches: []iptables.Match{m}})
+	return fmt.Errorf("the native form cannot negate a user or a group (%s)", iptables.Rule{Matches: []iptables.Match{m}})
 }
 
 // networkOrder makes values comparable byte by byte.

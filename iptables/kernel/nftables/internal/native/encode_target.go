@@ -20,7 +20,7 @@ func (e *encoder) target(f iptables.Family, t iptables.Target) {
 		e.setMark(t.Value, t.Mask)
 	case iptables.SaveMark:
 		if t.ConnectionMask != iptables.FullMask {
-			e.Fail(fmt.Errorf("the native form saves whole marks only, not %#x of one", t.ConnectionMask))
+			e.Fail(fmt.Errorf("the native form saves whole marks only, not the bits %#x", t.ConnectionMask))
 			return
 		}
 		e.Add(&expr.Meta{Key: expr.MetaKeyMARK, Register: register})
@@ -28,7 +28,7 @@ func (e *encoder) target(f iptables.Family, t iptables.Target) {
 		e.Add(&expr.Ct{Key: expr.CtKeyMARK, Register: register, SourceRegister: true})
 	case iptables.RestoreMark:
 		if t.PacketMask != iptables.FullMask {
-			e.Fail(fmt.Errorf("the native form restores whole marks only, not %#x of one", t.PacketMask))
+			e.Fail(fmt.Errorf("the native form restores whole marks only, not the bits %#x", t.PacketMask))
 			return
 		}
 		e.Add(&expr.Ct{Key: expr.CtKeyMARK, Register: register})
@@ -60,8 +60,8 @@ func (e *encoder) redirect(t iptables.Redirect) {
 	e.Add(to)
 }
 
-// tproxy leaves packets for which no socket listens to the next rule, which drops
-// them as the target TPROXY does; see isTProxyGuard.
+// tproxy leaves packets without a listening socket to the next rule, which drops them as
+// the target TPROXY does; see isTProxyGuard.
 func (e *encoder) tproxy(f iptables.Family, t iptables.TProxy) {
 	to := &expr.TProxy{Family: unix.NFPROTO_UNSPEC}
 	if f != anyFamily {

@@ -9,25 +9,24 @@ import (
 	"github.com/meshtables/meshtables/iptables/installed"
 )
 
-// Faults returns what is wrong with the table, rules aside. A ruleset that is wanted has
-// none, so writing it repairs what has.
+// Faults returns what is wrong with the table, apart from rules. Writing rules repairs
+// it.
 func (t *Table) Faults() []installed.Fault {
 	return slices.Concat(t.unsound(), t.foreignRules(), t.uncounted())
 }
 
-// isSound reports whether the table is made as we make it, rules aside: nothing in
-// it keeps the rules from doing what they say, or would be in the way of changing
-// them.
+// isSound reports whether the table, apart from rules, is as we make it: nothing in it
+// disables rules or blocks changes.
 func (t *Table) isSound() bool { return len(t.unsound()) == 0 }
 
-// unsound returns what keeps the table from being sound.
+// unsound returns why the table is not sound.
 func (t *Table) unsound() []installed.Fault {
 	var all []installed.Fault
 	add := func(format string, args ...any) {
 		all = append(all, installed.Fault{Text: fmt.Sprintf(format, args...)})
 	}
 	if t.isDormant() {
-		all = append(all, installed.Fault{Text: fmt.Sprintf("table %s is dormant, so no packet meets its rules", tableKey), Disables: true})
+		all = append(all, installed.Fault{Text: fmt.Sprintf("table %s is dormant, so no packet reaches its rules", tableKey), Disables: true})
 	}
 	if others := t.flags &^ unix.NFT_TABLE_F_DORMANT; others != 0 {
 		add("table %s has the flags %#x", tableKey, others)
@@ -35,7 +34,7 @@ func (t *Table) unsound() []installed.Fault {
 	// The table's use counts sets and other objects too, but not anonymous sets
 	// (nf_tables_commit in net/netfilter/nf_tables_api.c).
 	if t.use != len(t.chains) {
-		add("table %s has sets with names, or objects", tableKey)
+		add("table %s has named sets or objects", tableKey)
 	}
 	for _, c := range t.chains {
 		if fault := t.faultOf(c); fault != "" {
@@ -45,7 +44,7 @@ func (t *Table) unsound() []installed.Fault {
 	return all
 }
 
-// isDormant reports whether no packet meets any of the table's chains.
+// isDormant reports whether no packet reaches the table's chains.
 func (t *Table) isDormant() bool { return t.flags&unix.NFT_TABLE_F_DORMANT != 0 }
 
 func (t *Table) faultOf(c *installedChain) string {
@@ -61,21 +60,20 @@ func (t *Table) faultOf(c *installedChain) string {
 	return ""
 }
 
-// isBuiltin reports whether a chain has the name of a built-in one.
+// isBuiltin reports whether a chain has the name of a built-in chain.
 func (c *installedChain) isBuiltin() bool {
 	_, ok := AttachmentOf(modelName(c.Name))
 	return ok
 }
 
-// isAttached reports whether packets meet a built-in chain where we would have
-// them meet it.
+// isAttached reports whether a built-in chain is attached where we attach it.
 func (c *installedChain) isAttached() bool {
 	a, ok := AttachmentOf(modelName(c.Name))
 	return ok && c.Attached == a
 }
 
 // foreignRules returns the rules of built-in chains that are not jumps of ours, as
-// faults. They keep no change from being made, and go when their chain changes.
+// faults. They block no change, and go when their chain changes.
 func (t *Table) foreignRules() []installed.Fault {
 	var all []installed.Fault
 	for _, c := range t.chains {
@@ -89,9 +87,8 @@ func (t *Table) foreignRules() []installed.Fault {
 	return all
 }
 
-// uncounted returns the rules of ours that have no counter, as faults: ours have one.
-// Foreign rules, which have their place in built-in chains, may be as they like. They go
-// as foreign ones do.
+// uncounted returns our rules without a counter, as faults: we write one to each. Foreign
+// rules in built-in chains need none. Rules without a counter go as foreign ones do.
 func (t *Table) uncounted() []installed.Fault {
 	var all []installed.Fault
 	for _, c := range t.chains {

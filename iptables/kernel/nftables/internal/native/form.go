@@ -9,23 +9,22 @@ import (
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 )
 
-// The native form is one table for both families, "inet meshtables", which is
-// ours as a whole. In it the chains of nat have their own names, those of mangle
-// and raw have the table's before them, as in "mangle_OUTPUT": all are
-// chains of one table, and nat is the one that people look for.
+// The native form is one table for both families, "inet meshtables". The whole table is
+// ours. Chains of nat keep their names. Those of mangle and raw have the table's name as
+// a prefix, as in "mangle_OUTPUT": all are chains of one table, and people look for nat.
 //
-// A rule that both families have is written once. One that only one of them has
-// asks for the family, "meta nfproto", where packets of both reach it.
+// A rule of both families is written once. A rule of one family matches the family, "meta
+// nfproto", if packets of both reach it.
 
 var tableKey = tables.Key{Family: tables.Inet, Name: "meshtables"}
 
 // IsTable reports whether a table is the native one.
 func IsTable(table tables.Key) bool { return table == tableKey }
 
-// anyFamily marks a rule that packets of every family meet that reach it.
+// anyFamily marks a rule for packets of every family that reach it.
 const anyFamily iptables.Family = 0
 
-// modelTables are the tables of the model that have a place in the native one.
+// modelTables are the tables of the model that the native table can hold.
 var modelTables = [...]string{iptables.Raw, iptables.Mangle, iptables.Nat}
 
 // nameOf returns the native name of a chain.
@@ -46,31 +45,30 @@ func modelName(native string) (table, chain string) {
 	return iptables.Nat, native
 }
 
-// AttachmentOf returns where a built-in chain of the native table is
-// attached: right after iptables' own.
+// AttachmentOf returns the place of a native built-in chain: right after iptables' own.
 //
-// So foreign rules of iptables come first, as they do where our jumps are at the
-// end of its chains. And when the rules move here from iptables' tables, a packet
-// that is between the two chains while the transaction takes effect has met the
-// old rules and meets the new ones too; the other way round it would meet neither.
+// So foreign rules of iptables come first, as they do when our jumps are at the end of
+// its chains. And when the rules move here from iptables' tables, a packet between the
+// two chains while the transaction takes effect has passed the old rules and passes the
+// new ones too. In the other order it would pass neither.
 func AttachmentOf(table, chain string) (a tables.Attachment, ok bool) {
 	a, ok = tables.AttachmentOf(table, chain)
 	a.Priority++
 	return a, ok
 }
 
-// rule is a rule and the family whose packets it is for.
+// rule is a rule and the family it is for.
 type rule struct {
 	family iptables.Family // or anyFamily
 	rule   iptables.Rule
-	// uncounted says of an installed rule that it has no counter.
+	// uncounted says that an installed rule has no counter.
 	uncounted bool
-	// handles are the kernel's names of it, where it is installed: two if it
-	// is TPROXY with its guard.
+	// handles are the kernel's names of an installed rule: two if it is TPROXY with its
+	// guard.
 	handles []uint64
 }
 
-// isFor reports whether packets of a family meet the rule.
+// isFor reports whether the rule is for packets of a family.
 func (r rule) isFor(f iptables.Family) bool { return r.family == anyFamily || r.family == f }
 
 // text is equal for equal rules, whatever the family that they were taken from.
@@ -83,7 +81,7 @@ func (r rule) text() string {
 	return rule.String()
 }
 
-// of returns the rule as one of a family's own, with native names of chains.
+// of returns the rule as a rule of one family, with native chain names.
 func (r rule) of(f iptables.Family) iptables.Rule {
 	rule := r.rule
 	rule.Shared = r.family == anyFamily
@@ -94,13 +92,13 @@ func (r rule) of(f iptables.Family) iptables.Rule {
 	return rule
 }
 
-// hasAddress reports whether a rule can be met by packets of one family only.
+// hasAddress reports whether only packets of one family can match a rule.
 func hasAddress(r *iptables.Rule) bool {
 	t, ok := r.Target.(iptables.TProxy)
 	return asksForAddress(r) || ok && !t.IP.IsUnspecified()
 }
 
-// asksForAddress reports whether a rule has a condition on an address.
+// asksForAddress reports whether a rule matches an address.
 func asksForAddress(r *iptables.Rule) bool {
 	return hasOwnAddress(r) || slices.ContainsFunc(r.Matches, isOfAddress)
 }
@@ -115,5 +113,5 @@ func isOfAddress(m iptables.Match) bool {
 	return ok && (s.Field == iptables.SourceAddress || s.Field == iptables.DestinationAddress)
 }
 
-// register is the one that everything but second operands is loaded into.
+// register is where everything but second operands is loaded.
 const register = expression.Register

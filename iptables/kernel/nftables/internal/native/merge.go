@@ -16,10 +16,9 @@ type wantedChain struct {
 	rules    []rule
 }
 
-// wantedChains returns the chains of both families as those of one table, in
-// the order of the packet path. Every chain has to be one that packets can reach
-// (see form.Native): what a chain is for is told, when it is read back, by the
-// jumps into it.
+// wantedChains returns the chains of both families as chains of one table, in the order
+// of the packet path. Packets have to reach every chain (see form.Native): when a chain
+// is read back, the jumps to it say what it is for.
 func wantedChains(want iptables.Ruleset) ([]wantedChain, error) {
 	var chains []wantedChain
 	for _, table := range modelTables {
@@ -35,7 +34,7 @@ func wantedChains(want iptables.Ruleset) ([]wantedChain, error) {
 	}
 	for _, t := range want.Tables {
 		if !slices.Contains(modelTables[:], t.Name) {
-			return nil, fmt.Errorf("table %s has no place in the native form", t.Name)
+			return nil, fmt.Errorf("the native form has no table %s", t.Name)
 		}
 	}
 	return chains, nil
@@ -57,8 +56,8 @@ func chainNames(tables ...*iptables.Table) []string {
 	return names
 }
 
-// rulesFor returns the rules of a chain, with the native names of those that they
-// jump to; nil where there is no such chain.
+// rulesFor returns the rules of a chain, with native names in their jumps, or nil if
+// there is no such chain.
 func rulesFor(t *iptables.Table, name string) []iptables.Rule {
 	if t == nil {
 		return nil
@@ -75,9 +74,9 @@ func rulesFor(t *iptables.Table, name string) []iptables.Rule {
 	return rules
 }
 
-// bothFamilies makes one list of the rules of both, each in its order, with those that
-// they share once. A rule of one family is for any where only that family's
-// packets can be.
+// bothFamilies merges the rules of both families into one list, each in its order, with
+// shared rules once. A rule of one family is for any family if only that family's packets
+// come there.
 func bothFamilies(v4, v6 []iptables.Rule, base bool) []rule {
 	if v4 == nil || v6 == nil {
 		list := slices.Concat(tagged(v4, iptables.IPv4), tagged(v6, iptables.IPv6))

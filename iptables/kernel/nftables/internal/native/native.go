@@ -1,5 +1,5 @@
-// Package native has nf_tables' own form: one table for both families, "inet
-// meshtables", with sets for lists and nothing of xtables. It is ours as a whole.
+// Package native reads and writes nf_tables' own form: one table for both families, "inet
+// meshtables", with sets for lists and without xtables. The whole table is ours.
 package native
 
 import (
@@ -14,11 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Table is the table as the kernel has it. The zero value is none; what the kernel
-// lists is added to it: the table first, then chains, then rules, then sets and their
-// elements. [Table.DecodeRules] comes last.
+// Table is the table as the kernel has it. The zero value is no table. What the kernel
+// lists is added: the table first, then chains, then rules, then sets and their elements.
+// [Table.DecodeRules] comes last.
 type Table struct {
-	// Ownership tells which chains have their place in it.
+	// Ownership says which chains belong in it.
 	Ownership iptables.Ownership
 
 	found  bool
@@ -30,11 +30,11 @@ type Table struct {
 
 type installedChain struct {
 	tables.Chain
-	texts []ruleText // of each rule, until they are decoded
+	texts []ruleText // one for each rule, until it is decoded
 	rules []rule
 }
 
-// ruleText is a rule that can be read when the sets are known.
+// ruleText is a rule that is decoded when the sets are known.
 type ruleText struct {
 	handle uint64
 	exprs  []expression.Expression
@@ -51,14 +51,14 @@ func (t *Table) AddTable(read tables.Table) bool {
 	return true
 }
 
-// AddChain adds a chain if it is of this table.
+// AddChain adds a chain if it is in this table.
 func (t *Table) AddChain(p tables.Place, c tables.Chain) {
 	if t.found && p.In(tableKey) {
 		t.chains = append(t.chains, &installedChain{Chain: c})
 	}
 }
 
-// AddRule adds a rule if it is of this table.
+// AddRule adds a rule if it is in this table.
 func (t *Table) AddRule(p tables.Place, r tables.Rule) {
 	if !t.found || !p.In(tableKey) {
 		return
@@ -99,7 +99,7 @@ func (t *Table) LoadSets(ctx context.Context, c *netlink.Conn) error {
 	return nil
 }
 
-// DecodeRules decodes the rules that have been added. Before it the table has none.
+// DecodeRules decodes the added rules. Before it, the table has none.
 func (t *Table) DecodeRules() {
 	for _, chain := range t.chains {
 		for _, text := range chain.texts {
@@ -112,8 +112,8 @@ func (t *Table) DecodeRules() {
 	}
 }
 
-// list reads what there is of a kind in the table, which the attribute table names;
-// more can name a set. What has been removed meanwhile is a change.
+// list reads everything of a kind in the table, which the attribute table names; more can
+// name a set. If that was removed meanwhile, the error is ErrChanged.
 func (t *Table) list(ctx context.Context, c *netlink.Conn, kind uint16, purpose netlink.Purpose,
 	table uint16, more func(*netlink.Builder), each func(netlink.Message)) error {
 	err := c.Dump(ctx, netlink.Request{

@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The readers of this file are of expressions that only the native form has; like
-// those of the other they refuse what they do not know to the last attribute.
+// The readers in this file are for expressions that only the native form has. Like the
+// shared ones they refuse every attribute that they do not know.
 
-// readNumbers reads attributes that are all 32-bit numbers, of the types below size.
+// readNumbers reads attributes that are all 32-bit numbers, with types below size.
 func readNumbers(e expression.Expression, name string, size int) (values []uint32, ok bool) {
 	if e.Name != name {
 		return nil, false
@@ -33,8 +33,8 @@ func isSetMeta(e expression.Expression, key expr.MetaKey, register uint32) bool 
 	return ok && v[unix.NFTA_META_KEY] == uint32(key) && v[unix.NFTA_META_SREG] == register && v[unix.NFTA_META_DREG] == 0
 }
 
-// readCt reads "ct load key => reg" and "ct set key with reg" (enum
-// nft_ct_attributes); the register that it does not use is 0.
+// readCt reads "ct load key => reg" and "ct set key with reg" (enum nft_ct_attributes).
+// An unused register is 0.
 func readCt(e expression.Expression) (key expr.CtKey, load, set uint32, ok bool) {
 	v, ok := readNumbers(e, "ct", unix.NFTA_CT_SREG+1)
 	if !ok || v[unix.NFTA_CT_DIRECTION] != 0 {
@@ -101,8 +101,8 @@ func readMasked(e expression.Expression, register uint32) (mask, xor uint32, ok 
 	return binary.NativeEndian.Uint32(b.Mask), binary.NativeEndian.Uint32(b.Xor), true
 }
 
-// readRedir reads "redir proto_min reg proto_max reg flags" (enum
-// nft_redir_attributes). The registers are 0 where it has none.
+// readRedir reads "redir proto_min reg proto_max reg flags" (enum nft_redir_attributes).
+// Missing registers are 0.
 func readRedir(e expression.Expression) (first, last uint32, ok bool) {
 	v, ok := readNumbers(e, "redir", unix.NFTA_REDIR_FLAGS+1)
 	if !ok || v[unix.NFTA_REDIR_FLAGS]&^unix.NF_NAT_RANGE_PROTO_SPECIFIED != 0 {

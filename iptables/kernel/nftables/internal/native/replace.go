@@ -9,10 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Changes appends what makes the table hold want. What is foreign in it goes.
+// Changes appends the changes from the table to want. They remove everything foreign in
+// it.
 //
-// Chains stay where they are if they can, so that packets meet the old rules or
-// the new ones: of two chains at one hook, a packet might meet neither.
+// Chains stay where they are if possible, so that packets pass the old rules or the new
+// ones: with two chains at one hook, a packet might pass neither.
 func (t *Table) Changes(b *tables.Changes, want iptables.Ruleset) error {
 	chains, err := wantedChains(writable(t.Ownership, want))
 	if err != nil {
@@ -39,15 +40,15 @@ func equal(a, b rule) bool {
 	return a.family == b.family && a.uncounted == b.uncounted && a.text() == b.text()
 }
 
-// planner appends the changes of the table. Their order follows from what the
-// kernel checks at each: rules go first, then chains; then chains come, then rules.
+// planner appends the changes of the table. Their order follows from the kernel's checks:
+// rules go first, then chains; then chains come, then rules.
 type planner struct {
 	b    *tables.Changes
 	key  tables.Key
-	sets uint32 // that the batch has made
+	sets uint32 // made by the batch
 }
 
-// make appends what makes the table have the wanted chains.
+// make appends the changes to the wanted chains.
 func (p *planner) make(have *Table, want []wantedChain) {
 	changes := diff.Chains(have.listed(), listed(want), equal)
 	for _, c := range changes {

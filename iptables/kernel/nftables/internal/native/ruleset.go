@@ -7,9 +7,10 @@ import (
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 )
 
-// Ruleset returns the table as tables of both families. A chain is there for the families whose packets reach it, or would if the
-// table were not dormant. What none reach is shown with IPv4, so that it is noticed,
-// but not a chain that has the name of a built-in one and is none: a fault tells of it.
+// Ruleset returns the table as tables of both families. A family has the chains that its
+// packets reach, or would reach if the table were not dormant. Chains that no packet
+// reaches are shown with IPv4, so that they are noticed. A chain that only has the name
+// of a built-in chain is not: it is a fault.
 func (t *Table) Ruleset() iptables.Ruleset {
 	var rs iptables.Ruleset
 	if !t.found {
@@ -29,7 +30,7 @@ func (t *Table) Ruleset() iptables.Ruleset {
 	return rs
 }
 
-// reached returns the chains that packets of a family can get to.
+// reached returns the chains that packets of a family can reach.
 func (t *Table) reached(f iptables.Family) map[string]bool {
 	reached := make(map[string]bool)
 	var visit func(c *installedChain)
@@ -39,7 +40,7 @@ func (t *Table) reached(f iptables.Family) map[string]bool {
 		}
 		rules := c.of(f)
 		if c.Base && len(rules) == 0 && c.Policy != iptables.Policy(iptables.Drop) {
-			// It does nothing.
+			// It has no effect.
 			return
 		}
 		reached[c.Name] = true
@@ -57,7 +58,7 @@ func (t *Table) reached(f iptables.Family) map[string]bool {
 	return reached
 }
 
-// of returns the rules that packets of a family meet.
+// of returns the rules for packets of a family.
 func (c *installedChain) of(f iptables.Family) []iptables.Rule {
 	var rules []iptables.Rule
 	for _, r := range c.rules {
@@ -68,8 +69,8 @@ func (c *installedChain) of(f iptables.Family) []iptables.Rule {
 	return rules
 }
 
-// addChainTo adds a chain to a family's table, which packets of that one or of both
-// reach.
+// addChainTo adds a chain to a family's table. Packets of that family, or of both, reach
+// it.
 func addChainTo(rs *iptables.Ruleset, f iptables.Family, c *installedChain, both bool) {
 	name, chain := modelName(c.Name)
 	if rs.Table(f, name) == nil {
@@ -86,7 +87,7 @@ func addChainTo(rs *iptables.Ruleset, f iptables.Family, c *installedChain, both
 	}
 }
 
-// withModelName returns a rule with the model's name of the chain that it jumps to.
+// withModelName returns a rule with the model's name for the chain that it jumps to.
 func withModelName(r iptables.Rule) iptables.Rule {
 	r.Target = renamed(r.Target, func(native string) string {
 		_, chain := modelName(native)
@@ -95,10 +96,9 @@ func withModelName(r iptables.Rule) iptables.Rule {
 	return r
 }
 
-// Find returns the rule with a handle, as packets of a family meet it, and its
-// position among those that they meet, counted from 1; and the model's names of
-// its table and chain. The position is 0 if there is no such rule. It is not known
-// if the table is not this one.
+// Find returns the rule with a handle, its position among the rules for the family,
+// counted from 1, and the model's names of its table and chain. The position is 0 if
+// there is no such rule. known is false for any other table.
 func (t *Table) Find(key tables.Key, f iptables.Family, chain string, handle uint64) (place Found, known bool) {
 	if !t.found || key != tableKey {
 		return place, false
@@ -121,14 +121,14 @@ func (t *Table) Find(key tables.Key, f iptables.Family, chain string, handle uin
 	return place, true
 }
 
-// Found is where a rule is, in the words of the model, and the rule.
+// Found is a rule and its place in the model.
 type Found struct {
 	Table, Chain string
 	Position     int
 	Rule         iptables.Rule
 }
 
-// renamed returns a target with the name of the chain that it jumps to changed.
+// renamed returns a target with another name for the chain that it jumps to.
 func renamed(t iptables.Target, rename func(string) string) iptables.Target {
 	switch t := t.(type) {
 	case iptables.Jump:

@@ -13,20 +13,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A list is an anonymous constant set: it belongs to the one rule that looks it
-// up, comes and goes with it, and nobody else can change it. Where all elements
-// are single values the kernel hashes them; otherwise the set has intervals, each
-// an element for its first value and one, marked, for the first value after it
-// (net/netfilter/nft_set_rbtree.c).
+// A list is an anonymous constant set: it belongs to the one rule that looks it up, comes
+// and goes with it, and nobody else can change it. If all elements are single values, the
+// kernel hashes them. Otherwise the set has intervals: an element for the first value of
+// each, and a marked one for the first value after it (net/netfilter/nft_set_rbtree.c).
 
-// setField is how the kernel has a field of a packet.
+// setField is how the kernel represents a field of a packet.
 type setField struct {
 	size int
-	// kind is the datatype by which nft prints the elements (enum datatypes
-	// in nftables' include/datatype.h).
+	// kind is the datatype as which nft prints the elements (enum datatypes in nftables'
+	// include/datatype.h).
 	kind uint32
 	load expr.Any
-	// host tells that the kernel loads the value in the order of the host.
+	// host says that the kernel loads the value in host order.
 	host bool
 }
 
@@ -39,7 +38,7 @@ const (
 	datatypeIface = 41
 )
 
-// setFieldOf returns a field for values of that size; addresses have two.
+// setFieldOf returns a field for values of that size; addresses have two sizes.
 func setFieldOf(f iptables.SetField, size int) (setField, error) {
 	switch f {
 	case iptables.SourceAddress, iptables.DestinationAddress:
@@ -65,7 +64,7 @@ func setFieldOf(f iptables.SetField, size int) (setField, error) {
 	case iptables.OwnerGID:
 		return metaField(datatypeGID, expr.MetaKeySKGID, 4, true), nil
 	}
-	return setField{}, fmt.Errorf("there is no way to look %s up", f)
+	return setField{}, fmt.Errorf("%s cannot be looked up", f)
 }
 
 func payloadField(kind uint32, base expr.PayloadBase, offset uint32, size int) setField {
@@ -103,8 +102,8 @@ func (e *encoder) lookup(s iptables.Set) {
 	e.Add(&expr.Lookup{SourceRegister: register, SetName: anonymousSet, SetID: e.newSet(s), Invert: s.Not})
 }
 
-// anonymousSet is the pattern of which the kernel makes the name of a set that it
-// numbers itself.
+// anonymousSet is the pattern from which the kernel makes a set's name, with its own
+// number.
 const anonymousSet = "__set%d"
 
 // Flags of a set and an element (linux/netfilter/nf_tables.h).
@@ -115,17 +114,16 @@ const (
 	elementEnd   = 1 << 0
 )
 
-// maxBitmap is the number of single ports up to which they are no intervals: the
-// kernel keeps values of two bytes in a bitmap, beside a list that it searches
-// whenever one is added (nft_bitmap_insert in net/netfilter/nft_set_bitmap.c). 10,000
-// take 0.3 s longer there than as intervals.
+// maxBitmap is how many single ports are written without intervals: the kernel keeps
+// values of two bytes in a bitmap, beside a list that it searches for every new one
+// (nft_bitmap_insert in net/netfilter/nft_set_bitmap.c). 10,000 take 0.3 s longer there
+// than as intervals.
 const maxBitmap = 1000
 
-// maxElements keeps a message's list of elements below 64 KiB, the most that an
-// attribute can hold.
+// maxElements keeps a message's list of elements below 64 KiB, the limit of an attribute.
 const maxElements = 1500
 
-// newSet appends a set, to be looked up by a rule after it.
+// newSet appends a set for a later rule to look up.
 func newSet(b *tables.Changes, t tables.Key, s iptables.Set, id uint32) {
 	o := tables.Operation{What: "create a set in", Key: t}
 	f, err := setFieldOf(s.Field, len(s.Elements[0].First))
@@ -165,9 +163,9 @@ func newSet(b *tables.Changes, t tables.Key, s iptables.Set, id uint32) {
 	}
 }
 
-// keyOrder tells nft in which order of bytes values of the field are
-// (NFTNL_UDATA_SET_KEYBYTEORDER in libnftnl/udata.h, enum byteorder in nftables'
-// include/datatype.h): 1 is the host's, 2 the network's.
+// keyOrder tells nft the byte order of the field's values (NFTNL_UDATA_SET_KEYBYTEORDER
+// in libnftnl/udata.h, enum byteorder in nftables' include/datatype.h): 1 is the host's,
+// 2 the network's.
 func keyOrder(f setField) []byte {
 	order := uint32(2)
 	if f.host || f.kind == datatypeIface {

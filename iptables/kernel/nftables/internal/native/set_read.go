@@ -17,8 +17,8 @@ type installedSet struct {
 	elements []element
 }
 
-// decode returns the intervals of a set whose values have that size. It is not ok
-// if it is none that we write.
+// decode returns the intervals of a set with values of that size. It is not ok for sets
+// that we do not write.
 func (s *installedSet) decode(f iptables.SetField, size int, hostOrder bool) (set iptables.Set, ok bool) {
 	if s == nil || s.flags&^setInterval != setAnonymous|setConstant || len(s.elements) == 0 {
 		return set, false
@@ -61,7 +61,7 @@ func (s *installedSet) decode(f iptables.SetField, size int, hostOrder bool) (se
 	return iptables.NewSet(f, false, intervals), len(intervals) > 0
 }
 
-// AddSet adds a set if it is of this table. It reads NFT_MSG_NEWSET (enum
+// AddSet adds a set if it is in this table. It reads NFT_MSG_NEWSET (enum
 // nft_set_attributes).
 func (t *Table) AddSet(m netlink.Message) {
 	var name, table string
@@ -105,8 +105,8 @@ func (t *Table) AddElements(m netlink.Message) {
 	}
 }
 
-// readElement reads enum nft_set_elem_attributes. A map's data, or anything else,
-// makes a key that no field has.
+// readElement reads enum nft_set_elem_attributes. For a map's data, or anything else, it
+// returns a key that no field has.
 func readElement(b []byte) (x element) {
 	for kind, value := range netlink.Attributes(b) {
 		switch kind {

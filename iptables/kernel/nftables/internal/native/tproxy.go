@@ -7,10 +7,10 @@ import (
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 )
 
-// isTProxyGuard reports whether rule drops what tproxy, the rule before it, finds
-// no listener for. The target TPROXY drops such packets itself (net/netfilter/
-// xt_TPROXY.c); the expression leaves them to the next rule (nft_tproxy.c), and
-// past it they would get around the proxy.
+// isTProxyGuard reports whether rule drops packets for which tproxy, the rule before it,
+// finds no listener. The target TPROXY drops such packets itself
+// (net/netfilter/xt_TPROXY.c). The expression leaves them to the next rule
+// (nft_tproxy.c); without that they would bypass the proxy.
 func isTProxyGuard(tproxy, rule rule) bool {
 	if _, ok := tproxy.rule.Target.(iptables.TProxy); !ok || rule.rule.Target != iptables.Drop {
 		return false
@@ -25,8 +25,8 @@ func tproxyGuard(tproxy rule) rule {
 	return guard
 }
 
-// joinTProxy makes one rule of each TPROXY and its guard. Without the guard it is
-// not the target that the model knows.
+// joinTProxy makes one rule of each TPROXY and its guard. Without the guard it is not the
+// model's target.
 func joinTProxy(rules []rule) []rule {
 	var joined []rule
 	for i := 0; i < len(rules); i++ {

@@ -8,13 +8,12 @@ import (
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 )
 
-// writable returns what of wanted rules can be written.
+// writable returns the wanted rules that can be written.
 //
-// A plan is that as a whole. But rules that have been loaded are wanted too, to take
-// a change back or while others take over, and with them comes what somebody else
-// did to the table: chains that are not ours, and rules that are nothing without
-// something else in the table. None of it would outlast a change of the table, so it
-// is left out.
+// For a plan, that is all of it. But loaded rules are wanted too, to undo a change or
+// while other rules take over, and they include what somebody else did to the table:
+// chains that are not ours, and rules that need something else in the table. A change of
+// the table would remove all that, so it is left out.
 func writable(own iptables.Ownership, want iptables.Ruleset) iptables.Ruleset {
 	rs := iptables.Ruleset{Tables: slices.Clone(want.Tables)}
 	for i := range rs.Tables {
@@ -30,8 +29,8 @@ func writable(own iptables.Ownership, want iptables.Ruleset) iptables.Ruleset {
 	return rs
 }
 
-// needsForeign reports whether a rule is bound to something in the table that is not
-// written with it: a chain of somebody else, or a set, a map or an object.
+// needsForeign reports whether a rule needs something in the table that is not written
+// with it: a foreign chain, or a set, a map or an object.
 func needsForeign(own iptables.Ownership, r iptables.Rule) bool {
 	if to, ok := r.JumpsTo(); ok && !own.Owns(to) {
 		return true

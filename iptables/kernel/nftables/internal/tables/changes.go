@@ -20,10 +20,10 @@ func NewChanges(c *netlink.Conn, generation uint32) *Changes {
 	return &Changes{Batch: c.NewBatch(generation)}
 }
 
-// Err returns the first error of what could not be written.
+// Err returns the error of the first change that could not be written.
 func (c *Changes) Err() error { return c.err }
 
-// Fail tells that a change cannot be written.
+// Fail reports a change that cannot be written.
 func (c *Changes) Fail(o Operation, err error) {
 	if c.err == nil {
 		c.err = fmt.Errorf("failed to %s (%s): %w", o, o.Rule, err)
@@ -37,10 +37,10 @@ func (c *Changes) Change(kind, flags uint16, o Operation, attributes func(*netli
 	})
 }
 
-// mark is the comment of the tables and built-in chains that we made, by which
-// we know that we may remove them. nft prints it, iptables ignores it; kernels
-// before 5.10 do not keep it. It is a TLV of libnftnl's (libnftnl/udata.h), type
-// 0 being the comment of a table as of a chain.
+// mark is the comment on tables and built-in chains that we created: we may remove those
+// that have it. nft prints it, iptables ignores it, and kernels before 5.10 do not keep
+// it. It is a TLV of libnftnl (libnftnl/udata.h); type 0 is the comment of a table or
+// chain.
 const mark = "\x00\x0bmeshtables\x00"
 
 // NewTable creates a table with our mark.
@@ -52,7 +52,7 @@ func (c *Changes) NewTable(t Key) {
 	})
 }
 
-// DeleteTable deletes a table with all that is in it.
+// DeleteTable deletes a table with everything in it.
 func (c *Changes) DeleteTable(t Key) {
 	o := Operation{What: "delete", Key: t}
 	c.Change(unix.NFT_MSG_DELTABLE, 0, o, func(b *netlink.Builder) {

@@ -6,17 +6,16 @@ import (
 	"github.com/meshtables/meshtables/iptables/internal/netlink"
 )
 
-// CheckName is that of a table which never exists: changes that are only checked are
-// of it.
+// CheckName names a table that never exists, for changes that are only checked.
 const CheckName = "meshtables-check"
 
-// Check returns nil if the kernel takes the changes that add appends, or if there are
-// none. It has the kernel check them without taking them; see [netlink.Conn.Check].
+// Check returns nil if the kernel accepts the changes that add appends, or if there are
+// none. The kernel checks them without making them; see [netlink.Conn.Check].
 //
-// They are to depend on nothing that the kernel holds, so whoever changes the rules
-// meanwhile is in nobody's way.
+// The changes must not depend on anything in the kernel, so that changes by others
+// meanwhile do not matter.
 func Check(ctx context.Context, c *netlink.Conn, add func(*Changes)) error {
-	// What a kernel without nf_tables refuses is to be this.
+	// On a kernel without nf_tables this request is the one that fails.
 	if _, err := c.Generation(ctx); err != nil {
 		return err
 	}

@@ -2,7 +2,7 @@ package tables
 
 import "github.com/meshtables/meshtables/iptables"
 
-// Operation is what a change does, as the purpose of its message.
+// Operation describes a change, as the purpose of its message.
 type Operation struct {
 	What string // such as "add a rule to"
 	Key
@@ -10,7 +10,7 @@ type Operation struct {
 	Rule  *iptables.Rule // or nil
 }
 
-// String returns words such as "add a rule to chain OUTPUT of table ip nat".
+// String returns text such as "add a rule to chain OUTPUT of table ip nat".
 func (o Operation) String() string {
 	s := o.What
 	if o.Chain != "" {

@@ -21,8 +21,8 @@ const (
 type Table struct {
 	Key
 	Flags uint32 // NFT_TABLE_F_*
-	Use   int    // chains, sets with names and objects
-	Ours  bool   // carries our mark
+	Use   int    // number of chains, named sets and objects
+	Ours  bool   // has our mark
 }
 
 // ReadTable reads NFT_MSG_NEWTABLE (enum nft_table_attributes). It is not ok for
@@ -44,8 +44,8 @@ func ReadTable(m netlink.Message) (t Table, ok bool) {
 	return t, ok
 }
 
-// Place tells where a chain or rule is. It shares the memory of the message, and
-// comparing it allocates nothing.
+// Place is where a chain or rule is. It shares the memory of the message, and comparing
+// it allocates nothing.
 type Place struct {
 	family       byte
 	table, chain []byte // up to the NUL
@@ -71,11 +71,11 @@ type Chain struct {
 	Attached Attachment // of a base chain
 	Policy   iptables.Policy
 	Counters iptables.Counters
-	Use      int  // rules, and of others than base chains what leads to them
-	Ours     bool // carries our mark
+	Use      int  // number of rules and, except for base chains, of references
+	Ours     bool // has our mark
 }
 
-// IsIdle reports whether a base chain does nothing to packets.
+// IsIdle reports whether a base chain has no effect on packets.
 func (c *Chain) IsIdle() bool { return c.Use == 0 && c.Policy != iptables.Policy(iptables.Drop) }
 
 // ReadChain reads NFT_MSG_NEWCHAIN (enum nft_chain_attributes).
@@ -125,7 +125,7 @@ func policyOf(verdict uint32) iptables.Policy {
 	return "DROP"
 }
 
-// Rule is a rule as the kernel hands it out, valid as long as the message is.
+// Rule is a rule as the kernel returns it, valid as long as the message is.
 type Rule struct {
 	Handle      uint64
 	Expressions []byte // NFTA_RULE_EXPRESSIONS

@@ -1,5 +1,5 @@
 // Package tables names, reads and changes what is around the expressions of rules:
-// tables, chains attached to the kernel's packet path, and rules as a whole.
+// tables, chains and their hooks, and rules as a whole.
 package tables
 
 import (
@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Inet is the family of tables that packets of both families meet.
+// Inet is the family of tables for packets of both families.
 const Inet iptables.Family = 0
 
 // Number returns the nf_tables family (NFPROTO_*, linux/netfilter.h).
@@ -23,7 +23,7 @@ func Number(f iptables.Family) byte {
 	return unix.NFPROTO_IPV4
 }
 
-// FamilyOf undoes Number. It is not ok for other families, such as that of bridges.
+// FamilyOf undoes Number. It is not ok for other families, such as bridge.
 func FamilyOf(number byte) (f iptables.Family, ok bool) {
 	for _, f := range []iptables.Family{Inet, iptables.IPv4, iptables.IPv6} {
 		if Number(f) == number {
@@ -39,7 +39,7 @@ type Key struct {
 	Name   string
 }
 
-// String returns the name by which nft has the table, such as "ip nat".
+// String returns nft's name of the table, such as "ip nat".
 func (k Key) String() string {
 	switch k.Family {
 	case Inet:
@@ -54,15 +54,15 @@ func (k Key) String() string {
 // table goes with the socket that made it, however the program ends.
 const FlagOwner = 1 << 1
 
-// Attachment is where a built-in chain is attached to the kernel's packet path.
+// Attachment is a built-in chain's place on the kernel's packet path.
 type Attachment struct {
 	Kind     string // "filter", "nat" or "route"
 	Hook     uint32 // enum nf_inet_hooks, linux/netfilter.h
 	Priority int32  // enum nf_ip_hook_priorities, linux/netfilter_ipv4.h
 }
 
-// hookNames are the chains that iptables has at the hooks, by the number of the hook
-// (enum nf_inet_hooks, linux/netfilter.h).
+// hookNames are iptables' chains by the number of their hook (enum nf_inet_hooks,
+// linux/netfilter.h).
 var hookNames = [...]string{
 	unix.NF_INET_PRE_ROUTING:  iptables.Prerouting,
 	unix.NF_INET_LOCAL_IN:     "INPUT",
@@ -71,12 +71,11 @@ var hookNames = [...]string{
 	unix.NF_INET_POST_ROUTING: "POSTROUTING",
 }
 
-// HookNumber returns the number of the hook that iptables names a built-in chain
-// after.
+// HookNumber returns the number of a built-in chain's hook.
 func HookNumber(builtin string) uint32 { return uint32(slices.Index(hookNames[:], builtin)) }
 
-// HookName undoes HookNumber. It is not ok for hooks that iptables does not have, such
-// as ingress.
+// HookName undoes HookNumber. It is not ok for hooks without a chain of iptables, such as
+// ingress.
 func HookName(number uint32) (builtin string, ok bool) {
 	if number >= uint32(len(hookNames)) {
 		return "", false
@@ -97,7 +96,7 @@ func AttachmentOf(table, chain string) (a Attachment, ok bool) {
 	case iptables.Mangle:
 		a.Kind, a.Priority = "filter", -150
 		if chain == iptables.Output {
-			// So that a packet whose mark changes is routed anew.
+			// So that a packet whose mark changes is routed again.
 			a.Kind = "route"
 		}
 	case iptables.Nat:
@@ -111,7 +110,7 @@ func AttachmentOf(table, chain string) (a Attachment, ok bool) {
 	return a, true
 }
 
-// IsBuiltin reports whether iptables has a chain in a table from the start.
+// IsBuiltin reports whether a table of iptables always has the chain.
 func IsBuiltin(table, chain string) bool {
 	return slices.Contains(iptables.BuiltinChains(table), chain)
 }
