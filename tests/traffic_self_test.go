@@ -6,7 +6,7 @@ import (
 	"github.com/meshtables/meshtables/tests/lab"
 )
 
-// What a pod sends to itself goes out and comes in by lo.
+// What a pod sends to itself goes out and comes in via lo.
 func TestTrafficToItself(t *testing.T) {
 	checks := []check{
 		{name: "application by loopback", from: app(), to: to(lab.Loopback, 8080), want: pods},

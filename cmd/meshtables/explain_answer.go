@@ -140,7 +140,7 @@ func (p askedPacket) String() string {
 	}
 	for _, i := range []struct{ way, name string }{{"in", p.In}, {"out", p.Out}} {
 		if i.name != "" {
-			fmt.Fprintf(&b, ", %s by %s", i.way, i.name)
+			fmt.Fprintf(&b, ", %s via %s", i.way, i.name)
 		}
 	}
 	if len(p.Assumed) > 0 {
@@ -203,7 +203,7 @@ func (e explanation) writePath(w io.Writer) {
 // heading names the table of a step.
 func (e explanation) heading(s pathStep) string {
 	if s.Hook != e.before.Hook {
-		return s.Table + ", as it comes in again by lo"
+		return s.Table + ", as it comes in again via lo"
 	}
 	return s.Table
 }

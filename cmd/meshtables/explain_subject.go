@@ -91,7 +91,7 @@ func (c *command) warnLive(s *subject, found *kernel.Installed) {
 	c.warn(pod.ChainsFirst(&found.Namespace, s.form, &ours))
 	for _, chain := range found.Chains {
 		if !foreign.ComesFirst(chain, s.form, &ours) {
-			c.log.Warn(chain.String() + " is not looked at; it may drop or change packets too")
+			c.log.Warn(chain.String() + " is not checked; it may drop or change packets too")
 		}
 	}
 }

@@ -71,7 +71,7 @@ func (c *command) traceAll(ctx context.Context, q *question, s *subject, answers
 }
 
 func (s *subject) newTraced(report *trace.Report) *traced {
-	// The packet may have come in by another interface than the one in the question.
+	// The packet may have come in via another interface than the one in the question.
 	// If the walk fails, the answer says where; the path up to there is known.
 	expected, _ := explain.WalkPath(&s.path, report.Sent)
 	want := newExplanation(report.Sent, expected, nil)

@@ -31,7 +31,7 @@ type Result struct {
 
 // Step is a rule that the packet matched.
 type Step struct {
-	// Hook is the built-in chain by which the packet entered: what goes out by lo
+	// Hook is the built-in chain by which the packet entered: what goes out via lo
 	// meets the rules of OUTPUT, then those of PREROUTING.
 	Hook string
 	// Table is the name of the table, such as "nat"; see [installed.Table.Title].

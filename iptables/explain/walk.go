@@ -20,7 +20,7 @@ func Walk(rs *iptables.Ruleset, p iptables.Packet) (Result, error) {
 // Only packets of new connections enter nat. Each table decides for itself: what one
 // accepts goes on to the next, unless it has been redirected.
 //
-// What goes out by lo, or is redirected on its way out, comes in again by lo, so it is
+// What goes out via lo, or is redirected on its way out, comes in again via lo, so it is
 // walked through PREROUTING too.
 //
 // Rules that a fault disables are skipped.

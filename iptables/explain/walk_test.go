@@ -49,7 +49,7 @@ func TestWalk(t *testing.T) {
 		"wildcard":   {"*mangle\n:OUTPUT ACCEPT\n-A OUTPUT -o et+ -j DROP\nCOMMIT\n", nil, "dropped port 0, mark 0x0, connection mark 0x0, zone 0"},
 		"comment":    {"*mangle\n:OUTPUT ACCEPT\n-A OUTPUT -m comment --comment \"no\" -j DROP\nCOMMIT\n", nil, "dropped port 0, mark 0x0, connection mark 0x0, zone 0"},
 		"log":        {"*mangle\n:OUTPUT ACCEPT\n-A OUTPUT -j LOG --log-prefix x\n-A OUTPUT -p tcp -j REJECT --reject-with tcp-reset\nCOMMIT\n", nil, "dropped port 0, mark 0x0, connection mark 0x0, zone 0"},
-		// What goes out by lo comes in again, with its mark, and past nat and
+		// What goes out via lo comes in again, with its mark, and past nat and
 		// the zones, for it has a connection.
 		"lo": {"*raw\n:PREROUTING ACCEPT\n-A PREROUTING -j CT --zone 3\nCOMMIT\n*mangle\n:OUTPUT ACCEPT\n:PREROUTING ACCEPT\n-A OUTPUT -j MARK --set-xmark 0x1/0xffffffff\n" +
 			"-A PREROUTING -i lo -p tcp -m mark --mark 0x1 -j TPROXY --on-port 7 --on-ip 0.0.0.0 --tproxy-mark 0x2/0xffffffff\nCOMMIT\n*nat\n:PREROUTING ACCEPT\n-A PREROUTING -j REDIRECT --to-ports 9\nCOMMIT\n",

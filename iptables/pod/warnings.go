@@ -35,7 +35,7 @@ func ChainsFirst(found *installed.Namespace, f installed.Form, ours *iptables.Ru
 	var warnings []string
 	for _, chain := range found.Chains {
 		if foreign.ComesFirst(chain, f, ours) {
-			warnings = append(warnings, chain.String()+" comes before rules of meshtables and is not looked at; it may take or drop packets\n"+
+			warnings = append(warnings, chain.String()+" comes before rules of meshtables and is not checked; it may take or drop packets\n"+
 				"hint: ask the kernel about one connection, such as explain out 203.0.113.10:443 --trace")
 		}
 	}
@@ -61,7 +61,7 @@ func afterwards(ctx context.Context, ns *namespace.Namespace, choice kernel.Choi
 	for i := range path.Rules.Tables {
 		t := &path.Rules.Tables[i]
 		for _, s := range foreign.Shadows(&path, t) {
-			warnings = append(warnings, fmt.Sprintf("%s %s %s, rule %d (%s) sees no packet for the proxy, behind the foreign %s",
+			warnings = append(warnings, fmt.Sprintf("%s %s %s, rule %d (%s) gets no packets for the proxy, because of the foreign %s",
 				t.Family, s.Table, s.Chain, s.Position, s.Rule.Rule, s.By))
 		}
 	}

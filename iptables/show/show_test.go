@@ -222,7 +222,7 @@ func TestTables(t *testing.T) {
 	want := []show.Table{{Family: "IPv4", Table: "nat", Chains: []show.Chain{
 		{Chain: "PREROUTING", Policy: "ACCEPT", Rules: []show.Rule{
 			{Position: 1, Rule: `-i cni0 -p tcp -m comment --comment "say \"hi\"" -j ISTIOLOGY`,
-				Words: `tcp, -m comment --comment "say \"hi\"", in by cni0 → ISTIOLOGY`, Packets: 1, Bytes: 60, Foreign: true},
+				Words: `tcp, -m comment --comment "say \"hi\"", in via cni0 → ISTIOLOGY`, Packets: 1, Bytes: 60, Foreign: true},
 			{Position: 2, Rule: "-p tcp -j ISTIO_INBOUND", Words: "tcp → ISTIO_INBOUND", Packets: 99999, Bytes: 100000},
 			{Position: 3, Rule: "-j DNAT --to-destination 192.0.2.1",
 				Words: "everything → -j DNAT --to-destination 192.0.2.1", Packets: 2, Bytes: 120, Foreign: true},

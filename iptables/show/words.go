@@ -31,8 +31,8 @@ func conditions(same ...iptables.Rule) string {
 			words = append(words, extension(m)...)
 		}
 	}
-	words = append(words, throughInterface("in by ", &r, iptables.InInterface)...)
-	words = append(words, throughInterface("out by ", &r, iptables.OutInterface)...)
+	words = append(words, throughInterface("in via ", &r, iptables.InInterface)...)
+	words = append(words, throughInterface("out via ", &r, iptables.OutInterface)...)
 	words = append(words, addresses("from ", same, iptables.SourceAddress)...)
 	words = append(words, addresses("to ", same, iptables.DestinationAddress)...)
 	if len(words) == 0 {

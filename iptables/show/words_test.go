@@ -14,8 +14,8 @@ func TestWords(t *testing.T) {
 		"":                    "everything → count",
 		"-j ACCEPT":           "everything → accept",
 		"-g OTHER":            "everything → OTHER (goto)",
-		"-i eth+ -j DROP":     "in by eth+ → drop",
-		"! -o lo -j RETURN":   "not out by lo → return",
+		"-i eth+ -j DROP":     "in via eth+ → drop",
+		"! -o lo -j RETURN":   "not out via lo → return",
 		"! -p udp -j RETURN":  "not udp → return",
 		"-s 10.0.0.0/8 -j X":  "from 10.0.0.0/8 → X",
 		"! -d 10.0.0.1 -j X":  "to any address but 10.0.0.1 → X",
@@ -37,7 +37,7 @@ func TestWords(t *testing.T) {
 		"-j CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff":              "everything → save the mark to the connection",
 		"-j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff":           "everything → restore the mark from the connection",
 		"-p tcp -j TPROXY --on-port 7 --on-ip 0.0.0.0 --tproxy-mark 0x539/0xffffffff":  "tcp → hand to port 7 by TPROXY and mark 0x539",
-		"-s 10.0.0.1/32 -o lo -p tcp -m tcp --dport 80 -m owner --uid-owner 1 -j DROP": "tcp to port 80, of user 1, out by lo, from 10.0.0.1 → drop",
+		"-s 10.0.0.1/32 -o lo -p tcp -m tcp --dport 80 -m owner --uid-owner 1 -j DROP": "tcp to port 80, of user 1, out via lo, from 10.0.0.1 → drop",
 	} {
 		r := parseRule(t, rule)
 		if got := conditions(r) + arrow + verdict(r); got != want {
@@ -70,8 +70,8 @@ func TestSetWords(t *testing.T) {
 		{"tcp from port 1,3,5,7,9,11,13,15,... (10 values)", ruleOf(t, "-p tcp", iptables.NewSet(iptables.SourcePort, false, ports))},
 		{"of user 1,10-12", ruleOf(t, "", iptables.NewSet(iptables.OwnerUID, false, ids))},
 		{"not of group 1,10-12", ruleOf(t, "", iptables.NewSet(iptables.OwnerGID, true, ids))},
-		{"udp, in by eth1,tap+", ruleOf(t, "-p udp", iptables.NewSet(iptables.InInterface, false, names))},
-		{"not out by eth1,tap+", ruleOf(t, "", iptables.NewSet(iptables.OutInterface, true, names))},
+		{"udp, in via eth1,tap+", ruleOf(t, "-p udp", iptables.NewSet(iptables.InInterface, false, names))},
+		{"not out via eth1,tap+", ruleOf(t, "", iptables.NewSet(iptables.OutInterface, true, names))},
 		{"from 10.0.0.1,10.2.0.0/16", ruleOf(t, "", iptables.NewSet(iptables.SourceAddress, false, nets))},
 		{"to any address but 10.0.0.1,10.2.0.0/16", ruleOf(t, "", iptables.NewSet(iptables.DestinationAddress, true, nets))},
 		{"-d {10.0.0.1/32,10.2.0.0/16}, to any address but 10.2.0.1",

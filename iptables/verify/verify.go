@@ -61,7 +61,7 @@ func (d Difference) String() string {
 	case Unexpected:
 		what = "- " + what
 	case Shadowed:
-		return fmt.Sprintf("! %s\n    sees no packet for the proxy, behind the foreign %s", what, d.By)
+		return fmt.Sprintf("! %s\n    gets no packets for the proxy, because of the foreign %s", what, d.By)
 	}
 	if d.Origin != "" {
 		what += "  # " + d.Origin

@@ -55,7 +55,7 @@ func (q inquiry) builtIn() explain.Reason {
 	case q.Step.Rule.Source != (iptables.Address{}):
 		return explain.Final(fmt.Sprintf("the proxy connects to the application from %s: capturing that would make a loop", p.Source), "")
 	case p.Hook == iptables.Prerouting:
-		return explain.Final("what comes in by lo is from the pod itself: it is not captured, unless the proxy sends it to the pod's own address", "")
+		return explain.Final("what comes in via lo is from the pod itself: it is not captured, unless the proxy sends it to the pod's own address", "")
 	}
 	return explain.Final(fmt.Sprintf("destination %s is the pod itself", p.Destination), "")
 }
@@ -81,10 +81,10 @@ func (q inquiry) proxyTraffic() explain.Reason {
 func (q inquiry) ofVirtualMachine() explain.Reason {
 	p, o := q.Packet, q.item()
 	if slices.Contains(q.Given("--included-cidrs"), "*") {
-		return explain.Final(fmt.Sprintf("what comes in by %s is outbound traffic (%s)", p.In, o), "")
+		return explain.Final(fmt.Sprintf("what comes in via %s is outbound traffic (%s)", p.In, o), "")
 	}
 	return explain.Reason{Final: true,
-		Why:    fmt.Sprintf("what comes in by %s is outbound traffic (%s), and %s", p.In, o, q.notIncluded()),
+		Why:    fmt.Sprintf("what comes in via %s is outbound traffic (%s), and %s", p.In, o, q.notIncluded()),
 		Change: fmt.Sprintf("add %s to --included-cidrs", p.Destination)}
 }
 
