@@ -26,8 +26,8 @@ type Host struct {
 
 // Discover returns the addresses of all interfaces of a network namespace, in the
 // kernel's order, and the name servers of the file
-// resolvConf, usually [ResolvConf]. A missing file means that there are none.
-func Discover(ctx context.Context, ns *namespace.Namespace, resolvConf string) (Host, error) {
+// resolvConf, such as [ResolvConf]. A missing file means that there are none.
+func Discover(ctx context.Context, ns *namespace.Namespace, resolvConf File) (Host, error) {
 	addresses, err := Addresses(ctx, ns)
 	if err != nil {
 		return Host{}, err

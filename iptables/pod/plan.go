@@ -22,7 +22,7 @@ type Plan struct {
 	Wanted capture.Wanted
 	Host   host.Host
 	// ResolvConf is the file that the name servers are from.
-	ResolvConf string
+	ResolvConf host.File
 	// Capture has the rules, the routing and the warnings.
 	capture.Capture
 }
@@ -51,17 +51,17 @@ func NewPlan(ctx context.Context, ns *namespace.Namespace, policy capture.Policy
 // there. Of a network namespace alone, a process has to be looked for, if the name
 // servers matter; without one it is the file of this machine, which is not known to be
 // the right one.
-func resolvConf(ns *namespace.Namespace, matters bool) (path string, known bool) {
+func resolvConf(ns *namespace.Namespace, matters bool) (f host.File, known bool) {
 	switch {
 	case ns.PID() != 0:
-		return fmt.Sprintf("/proc/%d/root%s", ns.PID(), host.ResolvConf), true
+		return host.ResolvConfOf(ns.PID()), true
 	case ns.IsOwn() || !matters:
-		return host.ResolvConf, true
+		return host.ResolvConf(), true
 	}
-	if path, ok := host.FindResolvConf(ns); ok {
-		return path, true
+	if f, ok := host.FindResolvConf(ns); ok {
+		return f, true
 	}
-	return host.ResolvConf, false
+	return host.ResolvConf(), false
 }
 
 // Ruleset returns the rules in the form of iptables.
@@ -85,4 +85,4 @@ func FamilyNames(families []iptables.Family) []string {
 }
 
 // Facts returns what the plan follows from that no option says, a line each.
-func (p *Plan) Facts() []string { return p.Wanted.Found(p.Host, p.ResolvConf) }
+func (p *Plan) Facts() []string { return p.Wanted.Found(p.Host, p.ResolvConf.String()) }
