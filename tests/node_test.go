@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -68,11 +69,20 @@ func writeNodeRules(t *testing.T, node pod) {
 // returns its id.
 func processIn(t *testing.T, n *lab.Namespace) string {
 	t.Helper()
+	return processBy(t, n, "")
+}
+
+// processBy is processIn with a mount namespace that a shell script has prepared before.
+func processBy(t *testing.T, n *lab.Namespace, script string) string {
+	t.Helper()
+	script += "\necho $$; exec cat"
 	stdin, stop := io.Pipe()
 	stdout, answer := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- n.Run(t.Context(), lab.Command{Path: "sh", Args: []string{"-c", "echo $$; exec cat"}, Stdin: stdin, Stdout: answer})
+		ended <- n.Run(t.Context(), lab.Command{
+			Path: "unshare", Args: []string{"--mount", "sh", "-e", "-c", script}, Stdin: stdin, Stdout: answer,
+		})
 	}()
 	t.Cleanup(func() {
 		stop.Close()
@@ -93,6 +103,7 @@ func (p pod) fromNode(t *testing.T, place string, args ...string) (stdout, stder
 	t.Helper()
 	var out, messages bytes.Buffer
 	c := p.command(slices.Concat(args, []string{"--network-namespace=" + place})...)
+	c.KillAfter = 30 * time.Second
 	c.Stdout, c.Stderr = &out, &messages
 	err = p.Peer.Run(t.Context(), c)
 	return out.String(), messages.String(), err

@@ -23,9 +23,9 @@ type Host struct {
 }
 
 // Discover returns the addresses of all interfaces of a network namespace, in the
-// kernel's order, and the name servers in the file resolvConf, usually
-// [ResolvConf]. If the file is missing, there are none.
-func Discover(ctx context.Context, ns *namespace.Namespace, resolvConf string) (Host, error) {
+// kernel's order, and the name servers in the file resolvConf, such as [ResolvConf]. If
+// the file is missing, there are none.
+func Discover(ctx context.Context, ns *namespace.Namespace, resolvConf File) (Host, error) {
 	addresses, err := Addresses(ctx, ns)
 	if err != nil {
 		return Host{}, err

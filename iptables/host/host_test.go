@@ -21,7 +21,7 @@ func TestDiscoverOwnNamespace(t *testing.T) {
 	nstest.Run(t, "ip", "addr", "add", "192.0.2.7/24", "dev", "eth0")
 	nstest.Run(t, "ip", "addr", "add", "2001:db8::7/64", "dev", "eth0", "nodad")
 
-	h, err := Discover(t.Context(), nstest.Here(t), filepath.Join(t.TempDir(), "missing"))
+	h, err := Discover(t.Context(), nstest.Here(t), File{Path: filepath.Join(t.TempDir(), "missing")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,8 +40,7 @@ func TestDiscoverOwnNamespace(t *testing.T) {
 
 func TestDiscoverReportsUnreadableResolvConf(t *testing.T) {
 	t.Parallel()
-	// A directory can be opened, but not read.
-	if h, err := Discover(t.Context(), nstest.Here(t), t.TempDir()); err == nil {
+	if h, err := Discover(t.Context(), nstest.Here(t), File{Path: t.TempDir()}); err == nil {
 		t.Errorf("got %v, want an error", h)
 	}
 }
@@ -68,12 +67,8 @@ func TestParseResolvConf(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := parseResolvConf(strings.NewReader(test.text))
-			if err != nil {
-				t.Fatal(err)
-			}
 			var words []string
-			for _, a := range got {
+			for _, a := range parseResolvConf(test.text) {
 				words = append(words, a.String())
 			}
 			if s := strings.Join(words, " "); s != test.want {

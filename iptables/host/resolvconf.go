@@ -1,10 +1,8 @@
 package host
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -15,23 +13,26 @@ import (
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
-// ResolvConf is the file that lists a resolver's name servers (resolv.conf(5)).
-const ResolvConf = "/etc/resolv.conf"
+// resolvConf is the file that lists a resolver's name servers (resolv.conf(5)).
+const resolvConf = "/etc/resolv.conf"
 
-func nameServers(path string) ([]netip.Addr, error) {
-	f, err := os.Open(path)
+// ResolvConf returns the file from which this process has its name servers.
+func ResolvConf() File { return File{Path: resolvConf} }
+
+// ResolvConfOf returns the file from which a process has its name servers.
+func ResolvConfOf(pid int) File { return resolvConfOf(fmt.Sprintf("/proc/%d", pid)) }
+
+func resolvConfOf(process string) File { return File{Root: process + "/root", Path: resolvConf} }
+
+func nameServers(f File) ([]netip.Addr, error) {
+	text, err := f.read()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("failed to read the name servers: %w", err)
 	}
-	defer f.Close()
-	servers, err := parseResolvConf(f)
-	if err != nil {
-		return nil, fmt.Errorf("failed to read the name servers of %s: %w", path, err)
-	}
-	return servers, nil
+	return parseResolvConf(string(text)), nil
 }
 
 // parseResolvConf returns the addresses of the "nameserver" lines, each once.
@@ -40,11 +41,10 @@ func nameServers(path string) ([]netip.Addr, error) {
 // musl want the keyword at the start of the line and use three servers, Go's accepts
 // blanks before it, c-ares uses all servers. It skips the lines that all of them
 // skip.
-func parseResolvConf(r io.Reader) ([]netip.Addr, error) {
+func parseResolvConf(text string) []netip.Addr {
 	var servers []netip.Addr
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
 		if len(fields) < 2 || fields[0] != "nameserver" {
 			continue
 		}
@@ -59,32 +59,34 @@ func parseResolvConf(r io.Reader) ([]netip.Addr, error) {
 			servers = append(servers, addr)
 		}
 	}
-	return servers, lines.Err()
+	return servers
 }
 
-// FindResolvConf returns the path in procfs of [ResolvConf] as another process in the
-// network namespace sees it. ok is false if no such process has one.
-func FindResolvConf(ns *namespace.Namespace) (path string, ok bool) {
+// FindResolvConf returns the file with the name servers of another process in a network
+// namespace. ok is false if no such process has one.
+func FindResolvConf(ns *namespace.Namespace) (f File, ok bool) {
 	file, err := ns.File()
 	if err != nil {
-		return "", false
+		return File{}, false
 	}
 	here, err := file.Stat()
 	if err != nil {
-		return "", false
+		return File{}, false
 	}
 	processes, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
-		return "", false
+		return File{}, false
 	}
 	for _, p := range processes {
 		there, err := os.Stat(p + "/ns/net")
 		if err != nil || !os.SameFile(here, there) || p == fmt.Sprintf("/proc/%d", os.Getpid()) {
 			continue
 		}
-		if _, err := os.Stat(p + "/root" + ResolvConf); err == nil {
-			return p + "/root" + ResolvConf, true
+		f := resolvConfOf(p)
+		if found, err := f.find(); err == nil {
+			found.Close()
+			return f, true
 		}
 	}
-	return "", false
+	return File{}, false
 }

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
@@ -17,35 +17,62 @@ import (
 // the programs on a busy machine.
 const lockWait = 10 * time.Second
 
+// lockGroup is the NFLOG group that serves as the lock. Nothing logs to it: the number is
+// large because programs that log use small ones.
+const lockGroup = 28020
+
+// From linux/netfilter/nfnetlink_log.h.
+const (
+	messagePacket = unix.NFNL_SUBSYS_ULOG << 8 // NFULNL_MSG_PACKET
+	messageConfig = messagePacket + 1          // NFULNL_MSG_CONFIG
+	configCommand = 1                          // NFULA_CFG_CMD
+	commandBind   = 1                          // NFULNL_CFG_CMD_BIND
+)
+
 // lock lets only one copy at a time change a network namespace. Rules change in one
 // transaction, but rules and routing together do not, nor do the rules of several
 // backends.
 //
-// It locks the namespace itself (flock(2) on its file in /proc). So copies in different
-// containers need not share a file, and the kernel releases the lock when its holder
-// dies. Without /proc or the lock, as in some sandboxes, copies may overlap. They may
-// also overlap if the lock is held longer than any change takes: every process of the
-// namespace can hold it, and none may block changes for good.
+// The lock is an NFLOG group. The kernel gives a group to one socket of a network
+// namespace at a time, and only to a process with CAP_NET_ADMIN there
+// (nfulnl_recv_config in net/netfilter/nfnetlink_log.c, nfnetlink_rcv in nfnetlink.c). So
+// only those who can change the rules anyway can hold it. Copies in different containers
+// need not share a file, the rules and their generation stay as they are, and the kernel
+// releases the lock when its holder dies.
+//
+// Copies may overlap if the kernel has no NFLOG, or if the lock is held longer than any
+// change takes.
 func lock(ctx context.Context, ns *namespace.Namespace) (unlock func(), err error) {
-	file, err := ns.File()
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+	c, err := ns.DialNetfilter()
+	if err != nil {
 		return func() {}, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("failed to lock the network namespace: %w", err)
-	}
-	unlock = func() { _ = unix.Flock(int(file.Fd()), unix.LOCK_UN) }
+	unlock = func() { _ = c.Close() }
 	deadline := time.Now().Add(lockWait)
-	for {
-		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil || err != unix.EWOULDBLOCK && err != unix.EINTR || time.Now().After(deadline) {
-			return unlock, nil
-		}
+	for ctx.Err() == nil && held(ctx, c) && time.Now().Before(deadline) {
 		select {
 		case <-ctx.Done():
-			unlock()
-			return nil, fmt.Errorf("nothing was changed: %w", context.Cause(ctx))
 		case <-time.After(time.Millisecond + rand.N(4*time.Millisecond)):
 		}
 	}
+	if ctx.Err() != nil {
+		unlock()
+		return nil, fmt.Errorf("nothing was changed: %w", context.Cause(ctx))
+	}
+	return unlock, nil
+}
+
+// held takes the lock for a connection until that is closed. It returns true if another
+// connection has the lock.
+func held(ctx context.Context, c *netlink.Conn) bool {
+	err := c.Tell(ctx, netlink.Request{
+		Kind: messageConfig, Resource: lockGroup, Purpose: netlink.Purpose("take the lock"),
+		Attributes: func(b *netlink.Builder) { b.PutBytes(configCommand, []byte{commandBind}) },
+	})
+	if !errors.Is(err, unix.EPERM) {
+		return false
+	}
+	// Without the capability every message gets this answer.
+	err = c.Tell(ctx, netlink.Request{Kind: messagePacket, Purpose: netlink.Purpose("ask for the capability")})
+	return !errors.Is(err, unix.EPERM)
 }

@@ -21,7 +21,7 @@ type Plan struct {
 	Wanted capture.Wanted
 	Host   host.Host
 	// ResolvConf is the file that names the name servers.
-	ResolvConf string
+	ResolvConf host.File
 	// Capture has the rules, the routing and the warnings.
 	capture.Capture
 }
@@ -50,17 +50,17 @@ func NewPlan(ctx context.Context, ns *namespace.Namespace, policy capture.Policy
 // If only the network namespace is named and the name servers matter, it looks for a
 // process. If there is none, it returns this machine's file, and known is false: it may be
 // the wrong one.
-func resolvConf(ns *namespace.Namespace, matters bool) (path string, known bool) {
+func resolvConf(ns *namespace.Namespace, matters bool) (f host.File, known bool) {
 	switch {
 	case ns.PID() != 0:
-		return fmt.Sprintf("/proc/%d/root%s", ns.PID(), host.ResolvConf), true
+		return host.ResolvConfOf(ns.PID()), true
 	case ns.IsOwn() || !matters:
-		return host.ResolvConf, true
+		return host.ResolvConf(), true
 	}
-	if path, ok := host.FindResolvConf(ns); ok {
-		return path, true
+	if f, ok := host.FindResolvConf(ns); ok {
+		return f, true
 	}
-	return host.ResolvConf, false
+	return host.ResolvConf(), false
 }
 
 // Ruleset returns the rules in iptables' form.
@@ -84,4 +84,4 @@ func FamilyNames(families []iptables.Family) []string {
 }
 
 // Facts returns what else the plan depends on, besides the options, a line each.
-func (p *Plan) Facts() []string { return p.Wanted.Found(p.Host, p.ResolvConf) }
+func (p *Plan) Facts() []string { return p.Wanted.Found(p.Host, p.ResolvConf.String()) }

@@ -13,8 +13,8 @@ type Builder struct {
 
 func align4(n int) int { return (n + 3) &^ 3 }
 
-// message appends a message of the type kind to an nfnetlink subsystem. Only the
-// ends of a batch have a resource.
+// message appends a message of the type kind to an nfnetlink subsystem. In nf_tables only
+// the ends of a batch have a resource.
 func (b *Builder) message(kind, flags uint16, sequence uint32, family byte, resource uint16, attributes func(*Builder)) {
 	start := len(b.buf)
 	b.buf = binary.NativeEndian.AppendUint32(b.buf, 0)

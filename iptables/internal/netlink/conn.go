@@ -49,6 +49,7 @@ type Request struct {
 	Kind       uint16 // the type, with that of the subsystem; see [NFTables]
 	Flags      uint16 // NLM_F_*, except those that Ask, Dump or Commit adds
 	Family     byte   // NFPROTO_*
+	Resource   uint16 // nfgenmsg.res_id, such as the number of a log group
 	Attributes func(*Builder)
 	// Purpose is its purpose, in words that can follow "failed to". A [Refusal] returns
 	// it.
@@ -111,6 +112,31 @@ func (c *Conn) Ask(ctx context.Context, r Request) (Message, error) {
 	}
 }
 
+// Tell sends a request that the kernel answers with an acknowledgement.
+func (c *Conn) Tell(ctx context.Context, r Request) error {
+	if err := c.request(r, unix.NLM_F_ACK); err != nil {
+		return err
+	}
+	for {
+		b, err := c.receive(ctx)
+		if err != nil {
+			return err
+		}
+		for m, err := range Messages(b) {
+			if err != nil {
+				return c.malformed(err)
+			}
+			if m.Sequence != c.sequence || m.Kind != unix.NLMSG_ERROR {
+				continue
+			}
+			if refusal := m.refusal(r.Purpose); refusal.Errno != 0 {
+				return refusal
+			}
+			return nil
+		}
+	}
+}
+
 // Dump sends a request for a list and calls each for every element. The element is valid
 // during the call. The error is [ErrChanged] if the list changed meanwhile.
 func (c *Conn) Dump(ctx context.Context, r Request, each func(Message)) error {
@@ -151,6 +177,6 @@ func (c *Conn) Dump(ctx context.Context, r Request, each func(Message)) error {
 func (c *Conn) request(r Request, flags uint16) error {
 	c.sequence++
 	var b Builder
-	b.message(r.Kind, r.Flags|flags, c.sequence, r.Family, 0, r.Attributes)
+	b.message(r.Kind, r.Flags|flags, c.sequence, r.Family, r.Resource, r.Attributes)
 	return c.socket.Send(b.buf)
 }

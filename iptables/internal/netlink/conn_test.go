@@ -51,3 +51,22 @@ func TestAsk(t *testing.T) {
 		}
 	}
 }
+
+func TestTell(t *testing.T) {
+	t.Parallel()
+	kind := NFTables(unix.NFT_MSG_NEWGEN)
+	for name, tt := range map[string]struct {
+		answers answers
+		want    error
+	}{
+		"acknowledged":              {answers{answer(unix.NLMSG_ERROR, 0)}, nil},
+		"acknowledged after others": {answers{answer(kind, 0), answer(unix.NLMSG_ERROR, 0)}, nil},
+		"refused":                   {answers{answer(unix.NLMSG_ERROR, unix.EPERM)}, unix.EPERM},
+		"not answered":              {answers{answer(kind, 0)}, unix.EAGAIN},
+	} {
+		err := NewConn(&tt.answers).Tell(t.Context(), Request{Kind: kind, Purpose: AskGeneration})
+		if !errors.Is(err, tt.want) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}

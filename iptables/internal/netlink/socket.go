@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"syscall"
 	"time"
@@ -50,7 +51,7 @@ func Dial() (*KernelSocket, error) {
 		return nil, os.NewSyscallError("socket", err)
 	}
 	s := &KernelSocket{file: os.NewFile(uintptr(fd), "netlink"), timeout: receiveTimeout, buf: make([]byte, receiveSize)}
-	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	if err := bind(fd); err != nil {
 		return nil, errors.Join(os.NewSyscallError("bind", err), s.Close())
 	}
 	// Both only improve the answers: a kernel without them gives shorter
@@ -61,6 +62,22 @@ func Dial() (*KernelSocket, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// bind gives a socket a random port id. The kernel knows the owner of a table or a log
+// group by its port id, and takes both away after it has freed the id. By default the id
+// is that of the process, which is 1 in every container, so the next copy could have it by
+// then and lose what it just made (netlink_release in net/netlink/af_netlink.c).
+func bind(fd int) error {
+	const attempts = 10
+	var err error
+	for range attempts {
+		err = unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: max(1, rand.Uint32())})
+		if err != unix.EADDRINUSE {
+			break
+		}
+	}
+	return err
 }
 
 // SetTimeout changes how long Receive waits before it fails with EAGAIN.

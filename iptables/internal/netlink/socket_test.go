@@ -31,3 +31,30 @@ func TestReceiveEnds(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// No two processes of different containers, which may have the same id, use the same port
+// one after the other.
+func TestDialPort(t *testing.T) {
+	t.Parallel()
+	ports := make(map[uint32]bool)
+	const sockets = 8
+	for range sockets {
+		s, err := Dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.control(func(fd int) error {
+			address, err := unix.Getsockname(fd)
+			if err == nil {
+				ports[address.(*unix.SockaddrNetlink).Pid] = true
+			}
+			return err
+		})
+		if err := errors.Join(err, s.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(ports) != sockets {
+		t.Errorf("%d sockets had the ports %v", sockets, ports)
+	}
+}
