@@ -51,7 +51,7 @@ func (b *Backend) Trace(ctx context.Context, f iptables.Family, what iptables.Ru
 		}
 		defer reports.Close()
 		table := newTraceTable(f)
-		remove, err := table.mark(ctx, c, what)
+		remove, err := table.mark(ctx, b.namespace, c, what)
 		if err != nil {
 			return err
 		}

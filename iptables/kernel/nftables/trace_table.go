@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
-	"strconv"
+	"os"
 	"strings"
-	"time"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
+	"github.com/meshtables/meshtables/iptables/namespace"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,35 +21,60 @@ const (
 	tracePriority = -350
 	// traceTablePrefix begins the names of the tables that mark packets.
 	traceTablePrefix = "meshtables_trace_"
-	// traceLifetime is longer than any trace takes.
-	traceLifetime = time.Minute
 )
 
 // traceTable is the table that marks packets of its family for tracing.
 type traceTable struct{ tables.Key }
 
-// newTraceTable names a table after the time, and after chance, which keeps it from
-// being that of another trace, be it of another container in the pod: the number of a
-// process is only its own in a PID namespace.
+// newTraceTable names a table after chance, which keeps it from being that of another
+// trace, be it of another container in the pod: the number of a process is only its own in
+// a PID namespace.
 func newTraceTable(f iptables.Family) traceTable {
-	name := fmt.Sprintf("%s%x_%016x", traceTablePrefix, time.Now().Unix(), rand.Uint64())
-	return traceTable{tables.Key{Family: f, Name: name}}
+	return traceTable{tables.Key{Family: f, Name: fmt.Sprintf("%s%016x", traceTablePrefix, rand.Uint64())}}
 }
 
 // mark makes the table, whatever others do to theirs. The table belongs to the socket
 // and goes with it; before Linux 5.12, where no table belongs to a socket
 // (nf_tables_newtable in net/netfilter/nf_tables_api.c), remove deletes it.
-func (t traceTable) mark(ctx context.Context, c *netlink.Conn, what iptables.Rule) (remove func() error, err error) {
+func (t traceTable) mark(ctx context.Context, ns *namespace.Namespace, c *netlink.Conn, what iptables.Rule) (remove func() error, err error) {
 	nothing := func() error { return nil }
 	err = t.create(ctx, c, what, tables.FlagOwner)
 	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EOPNOTSUPP) {
 		return nothing, err
 	}
-	if err := removeLeftTraces(ctx, c); err != nil {
+	if err := removeLeftTraces(ctx, ns, c); err != nil {
 		return nothing, err
 	}
-	// It has to go also if the context has ended.
-	return func() error { return deleteTable(context.WithoutCancel(ctx), c, t.Key) }, t.create(ctx, c, what, 0)
+	held, err := hold(ns, t.Name)
+	if err != nil {
+		return nothing, fmt.Errorf("failed to hold table %s: %w", t.Key, err)
+	}
+	if err := t.create(ctx, c, what, 0); err != nil {
+		return nothing, errors.Join(err, held.Close())
+	}
+	return func() error {
+		// It has to go also if the context has ended.
+		return errors.Join(deleteTable(context.WithoutCancel(ctx), c, t.Key), held.Close())
+	}, nil
+}
+
+// hold tells other traces that the table of that name is in use, by a socket of the same
+// name: such names are those of the network namespace, and go with the process
+// (unix(7), abstract sockets). The error is EADDRINUSE if somebody holds it.
+func hold(ns *namespace.Namespace, table string) (held io.Closer, err error) {
+	err = ns.Do(func() error {
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return os.NewSyscallError("socket", err)
+		}
+		file := os.NewFile(uintptr(fd), table)
+		if err := unix.Bind(fd, &unix.SockaddrUnix{Name: "@" + table}); err != nil {
+			return errors.Join(os.NewSyscallError("bind", err), file.Close())
+		}
+		held = file
+		return nil
+	})
+	return held, err
 }
 
 func (t traceTable) create(ctx context.Context, c *netlink.Conn, what iptables.Rule, flags uint32) error {
@@ -68,32 +94,39 @@ func (t traceTable) create(ctx context.Context, c *netlink.Conn, what iptables.R
 	return c.Commit(ctx, b.Batch)
 }
 
-// removeLeftTraces deletes tables of programs that were killed. One that is still in
-// use is younger.
-func removeLeftTraces(ctx context.Context, c *netlink.Conn) error {
-	var left []tables.Key
+// removeLeftTraces deletes tables of programs that were killed, which nobody holds.
+func removeLeftTraces(ctx context.Context, ns *namespace.Namespace, c *netlink.Conn) error {
+	var found []tables.Key
 	err := list(ctx, c, unix.NFT_MSG_GETTABLE, "list the tables", func(m netlink.Message) {
-		if t, ok := tables.ReadTable(m); ok && isLeftTrace(t.Name, time.Now()) {
-			left = append(left, t.Key)
+		if t, ok := tables.ReadTable(m); ok && strings.HasPrefix(t.Name, traceTablePrefix) {
+			found = append(found, t.Key)
 		}
 	})
 	if err != nil {
 		return err
 	}
-	for _, t := range left {
-		// Another trace may have been quicker.
-		if err := deleteTable(ctx, c, t); err != nil && !errors.Is(err, unix.ENOENT) {
+	for _, t := range found {
+		if err := removeLeftTrace(ctx, ns, c, t); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func isLeftTrace(name string, now time.Time) bool {
-	rest, ok := strings.CutPrefix(name, traceTablePrefix)
-	made, _, _ := strings.Cut(rest, "_")
-	seconds, err := strconv.ParseInt(made, 16, 64)
-	return ok && err == nil && now.Sub(time.Unix(seconds, 0)) > traceLifetime
+func removeLeftTrace(ctx context.Context, ns *namespace.Namespace, c *netlink.Conn, t tables.Key) error {
+	held, err := hold(ns, t.Name)
+	if errors.Is(err, unix.EADDRINUSE) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("failed to see whether table %s is in use: %w", t, err)
+	}
+	err = deleteTable(ctx, c, t)
+	if errors.Is(err, unix.ENOENT) {
+		// Its trace ended meanwhile.
+		err = nil
+	}
+	return errors.Join(err, held.Close())
 }
 
 func deleteTable(ctx context.Context, c *netlink.Conn, t tables.Key) error {
