@@ -85,6 +85,24 @@ func (s *KernelSocket) Join(group int) error {
 	})
 }
 
+// Leave undoes Join. What has come is still received.
+func (s *KernelSocket) Leave(group int) error {
+	return s.control(func(fd int) error {
+		return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_DROP_MEMBERSHIP, group))
+	})
+}
+
+// SetBuffer changes how many bytes the kernel keeps until they are received, if it lets
+// us: of more than net.core.rmem_max, only root of the initial user namespace.
+func (s *KernelSocket) SetBuffer(size int) {
+	_ = s.control(func(fd int) error {
+		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size) != nil {
+			return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size)
+		}
+		return nil
+	})
+}
+
 // Send makes the send buffer as large as the messages: they have to go in one
 // piece, or they are not one transaction.
 func (s *KernelSocket) Send(messages []byte) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -17,8 +18,11 @@ import (
 )
 
 const (
-	// tracePriority is before raw, NF_IP_PRI_RAW in linux/netfilter_ipv4.h.
-	tracePriority = -350
+	// traceFirstPriority is before what others may drop the packet in, and
+	// traceLastPriority behind what may change it (NF_IP_PRI_FIRST and NF_IP_PRI_LAST
+	// in linux/netfilter_ipv4.h).
+	traceFirstPriority = math.MinInt32
+	traceLastPriority  = math.MaxInt32
 	// traceTablePrefix begins the names of the tables that mark packets.
 	traceTablePrefix = "meshtables_trace_"
 )
@@ -85,13 +89,21 @@ func (t traceTable) create(ctx context.Context, c *netlink.Conn, what iptables.R
 		b.PutUint32(unix.NFTA_TABLE_FLAGS, flags)
 	})
 	for _, chain := range []string{iptables.Prerouting, iptables.Output} {
-		b.NewBaseChain(t.Key, chain, tables.Attachment{Kind: "filter", Hook: tables.HookNumber(chain), Priority: tracePriority})
+		b.NewBaseChain(t.Key, chain, traceAttachment(chain, traceFirstPriority))
 		b.NewRule(t.Key, chain, &what, encodeTrace(t.Family, &what), nil)
 	}
+	// The kernel reports what the packet is like when it leaves, and so by what to know
+	// it when it comes in again by lo.
+	const leaving = "POSTROUTING"
+	b.NewBaseChain(t.Key, leaving, traceAttachment(leaving, traceLastPriority))
 	if err := b.Err(); err != nil {
 		return err
 	}
 	return c.Commit(ctx, b.Batch)
+}
+
+func traceAttachment(chain string, priority int32) tables.Attachment {
+	return tables.Attachment{Kind: "filter", Hook: tables.HookNumber(chain), Priority: priority}
 }
 
 // removeLeftTraces deletes tables of programs that were killed, which nobody holds.
