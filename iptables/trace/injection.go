@@ -17,9 +17,10 @@ import (
 // tunDevice makes TUN interfaces (Documentation/networking/tuntap.rst).
 const tunDevice = "/dev/net/tun"
 
-// interfaceName is that of the interface that packets come in by, unless the one
-// that is asked for is free.
-const interfaceName = "meshtables0"
+// interfaceName has the kernel number the interface that packets come in by, so that
+// traces at once have one each (dev_alloc_name in net/core/dev.c). The interface has the
+// name that is asked for where that is free.
+const interfaceName = "meshtables%d"
 
 // injection is a TUN interface, to which what is written comes in. It goes with
 // its file.
@@ -96,12 +97,13 @@ func cannotInject(err error) error {
 }
 
 func (i *injection) bringUp() error {
-	request, err := unix.NewIfreq(i.p.In)
-	if err != nil {
-		return fmt.Errorf("interface %s: %w", i.p.In, err)
+	err := i.makeInterface()
+	if errors.Is(err, unix.EBUSY) && i.p.In != interfaceName {
+		// Another trace has made it just now.
+		i.p.In = interfaceName
+		err = i.makeInterface()
 	}
-	request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
-	if err := unix.IoctlIfreq(i.fd, unix.TUNSETIFF, request); err != nil {
+	if err != nil {
 		return fmt.Errorf("failed to make interface %s: %w", i.p.In, err)
 	}
 	link, err := netlink.LinkByName(i.p.In)
@@ -115,6 +117,19 @@ func (i *injection) bringUp() error {
 	if err != nil {
 		return fmt.Errorf("failed to bring up interface %s: %w", i.p.In, err)
 	}
+	return nil
+}
+
+func (i *injection) makeInterface() error {
+	request, err := unix.NewIfreq(i.p.In)
+	if err != nil {
+		return err
+	}
+	request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
+	if err := unix.IoctlIfreq(i.fd, unix.TUNSETIFF, request); err != nil {
+		return err
+	}
+	i.p.In = request.Name()
 	return nil
 }
 
