@@ -13,13 +13,22 @@ import (
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
 )
 
+// Refused is the verdict on a packet that the kernel did not send: no rule that it reports
+// dropped it, and there is no route for it, or what reports nothing is in its way.
+const Refused explain.Verdict = "refused"
+
 // Verdict returns what the rules that the packet met came to: Unknown where one may have
 // done what nobody here knows, such as DNAT. The rules are those of the path.
 func (r *Report) Verdict(path *installed.Path) (v explain.Verdict, port uint16) {
-	v = explain.Bypassed
-	if len(r.Path) == 0 {
+	switch {
+	case r.Dropped():
+		return explain.Dropped, 0
+	case r.Refused != nil:
+		return Refused, 0
+	case len(r.Path) == 0:
 		return explain.Unknown, 0
 	}
+	v = explain.Bypassed
 	for _, step := range r.Path {
 		rule := r.Rule(path, step)
 		if rule == nil {
@@ -42,9 +51,6 @@ func (r *Report) Verdict(path *installed.Path) (v explain.Verdict, port uint16) 
 			}
 		}
 	}
-	if r.Dropped() {
-		return explain.Dropped, 0
-	}
 	return v, port
 }
 
@@ -66,6 +72,23 @@ func (r *Report) Rule(path *installed.Path, step nftables.TraceStep) *iptables.R
 		return nil
 	}
 	return &chain.Rules[step.Position-1]
+}
+
+// TargetFailed reports whether what dropped the packet is a target that hands packets on,
+// and could not.
+func (r *Report) TargetFailed(path *installed.Path) bool {
+	if !r.Dropped() {
+		return false
+	}
+	rule := r.Rule(path, r.Path[len(r.Path)-1])
+	if rule == nil {
+		return false
+	}
+	switch rule.Target.(type) {
+	case iptables.TProxy, iptables.Redirect:
+		return true
+	}
+	return false
 }
 
 // WhyDropped tells why the packet ended at the last rule that it met: targets that hand
