@@ -3,6 +3,7 @@ package tests
 import (
 	"encoding/json"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -102,6 +103,12 @@ func wantAnswer(t *testing.T, p pod, want string, args ...string) {
 func wantCaptured(t *testing.T, p pod, direction string, to lab.Addr) {
 	t.Helper()
 	for _, f := range lab.Families() {
+		// What TPROXY takes, and nobody listens for, the kernel drops.
+		stop, err := p.Pod.Listen(lab.Socket{Transparent: true}, anyAddr().Port(f, inboundPort), acceptAll)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stop()
 		args := []string{"explain", direction, to.Port(f, 80).String(), "--live", "-O", "json"}
 		if !isLegacy(p.backend) {
 			args = append(args, "--trace")
@@ -117,6 +124,16 @@ func wantCaptured(t *testing.T, p pod, direction string, to lab.Addr) {
 		if !captured || told.Trace == nil && !isLegacy(p.backend) || told.Trace != nil && !told.Trace.Agrees {
 			t.Errorf("%s: %q says %+v", f, args, told)
 		}
+	}
+}
+
+func acceptAll(l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		conn.Close()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/trace"
 )
 
 // explanation is the answer of explain about a connection.
@@ -15,6 +16,8 @@ type explanation struct {
 	Verdict explain.Verdict `json:"verdict"`
 	// Port is where the proxy gets the connection; 0 if it does not.
 	Port uint16 `json:"port"`
+	// ByRules is the rules' verdict if the kernel did something else.
+	ByRules *byRules `json:"byRules,omitempty"`
 	// Mark, CTMark and Zone are the values after the rules.
 	Mark   uint32 `json:"mark"`
 	CTMark uint32 `json:"ctmark"`
@@ -29,6 +32,12 @@ type explanation struct {
 	Also []explanation `json:"also,omitempty"`
 
 	before iptables.Packet
+}
+
+// byRules is a verdict as the rules have it.
+type byRules struct {
+	Verdict explain.Verdict `json:"verdict"`
+	Port    uint16          `json:"port"`
 }
 
 // askedPacket is the packet that was asked about, complete.
@@ -88,18 +97,27 @@ func newExplanation(p iptables.Packet, r explain.Result, reasons []explain.Reaso
 }
 
 func (e explanation) text(w io.Writer) {
-	fmt.Fprintf(w, "%s\n  %s\n", fate(e.Verdict, e.Port), e.Packet)
+	fmt.Fprintf(w, "%s\n", fate(e.Verdict, e.Port))
+	if e.ByRules != nil {
+		fmt.Fprintf(w, "  %s\n", e.Trace.contrast(e.ByRules))
+	}
+	fmt.Fprintf(w, "  %s\n", e.Packet)
 	for _, change := range e.changes() {
 		fmt.Fprintf(w, "  %s\n", change)
 	}
 	fmt.Fprintln(w)
 	e.writePath(w)
 	for i, r := range e.Reasons {
-		and := ""
-		if i > 0 {
-			and = "and then "
+		before := ""
+		switch {
+		case i > 0:
+			before = "and then "
+		case e.ByRules != nil && e.ByRules.Verdict == explain.Unknown:
+			before = "the rules do not say "
+		case e.ByRules != nil:
+			before = "the rules say so "
 		}
-		fmt.Fprintf(w, "\n%sbecause %s\n", and, r.Why)
+		fmt.Fprintf(w, "\n%sbecause %s\n", before, r.Why)
 		if r.Change != "" {
 			fmt.Fprintf(w, "  to capture it: %s\n", r.Change)
 		}
@@ -124,6 +142,8 @@ func fate(v explain.Verdict, port uint16) string {
 		return "bypasses the proxy"
 	case explain.Unknown:
 		return "cannot tell from the rules"
+	case trace.Refused:
+		return "not sent"
 	}
 	return string(v)
 }
@@ -170,7 +190,7 @@ const maxRuleWidth = 60
 // writePath prints the rules under a line for each table.
 func (e explanation) writePath(w io.Writer) {
 	if len(e.Path) == 0 {
-		if e.Verdict == explain.Unknown {
+		if e.Verdict == explain.Unknown || e.ByRules != nil && e.ByRules.Verdict == explain.Unknown {
 			fmt.Fprintln(w, "no earlier rule matches it")
 		} else {
 			fmt.Fprintln(w, "no rule matches it")

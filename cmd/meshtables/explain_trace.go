@@ -14,7 +14,8 @@ import (
 
 // traced is what the kernel did with a packet like the one in question.
 type traced struct {
-	// Verdict and Port are the result of the rules on the path; see explanation.
+	// Verdict and Port are the result of the rules on the path; see explanation. Verdict
+	// can also be [trace.Refused].
 	Verdict explain.Verdict `json:"verdict"`
 	Port    uint16          `json:"port"`
 	// Agrees says that the packet, as it was sent, matched the expected rules; if these
@@ -23,13 +24,16 @@ type traced struct {
 	// Dropped says that the last rule of the path dropped it; Why says why.
 	Dropped bool   `json:"dropped"`
 	Why     string `json:"why,omitempty"`
-	// Refused is the kernel's error for a packet that reached no rule.
+	// Refused is the kernel's error for a packet that it did not send.
 	Refused string      `json:"refused,omitempty"`
 	Packet  askedPacket `json:"packet"`
 	Path    []pathStep  `json:"path"`
 
-	// unexplained says that the expected rules are not all known.
-	unexplained bool
+	// unexplained says that the expected rules are not all known, and surprises that the
+	// kernel did something else than the rules say.
+	unexplained, surprises bool
+	// end is where the packet was dropped or, if one of our targets dropped it, why.
+	end string
 }
 
 // checkTrace refuses what cannot be traced.
@@ -56,9 +60,9 @@ func (c *command) traceAll(ctx context.Context, q *question, s *subject, answers
 			return exitFailed, fmt.Errorf("--trace: %w", err)
 		}
 		t := s.newTraced(&report)
-		answers[i].Trace = t
-		agree = agree && t.Agrees
-		told = told && (answers[i].Verdict != explain.Unknown || len(t.Path) > 0 || t.Refused != "")
+		answers[i].add(t)
+		agree = agree && t.Agrees && (!t.surprises || t.unexplained)
+		told = told && (answers[i].Verdict != explain.Unknown || len(t.Path) > 0)
 	}
 	switch {
 	case !told:
@@ -78,14 +82,63 @@ func (s *subject) newTraced(report *trace.Report) *traced {
 	t := &traced{Packet: want.Packet, Path: s.pathOf(report)}
 	t.Verdict, t.Port = report.Verdict(&s.path)
 	if report.Dropped() {
-		t.Dropped, t.Why = true, report.WhyDropped(&s.path)
+		t.Dropped, t.Why, t.end = true, report.WhyDropped(&s.path), t.Path[len(t.Path)-1].place()
+		if report.TargetFailed(&s.path) {
+			t.end = t.Why
+		}
 	}
-	if report.Refused != nil && len(report.Path) == 0 {
+	if t.Verdict == trace.Refused {
 		t.Refused = report.Refused.Error()
 	}
 	t.Agrees = t.Refused == "" && report.Agrees(expected)
 	t.unexplained = expected.Verdict == explain.Unknown
+	t.surprises = t.Verdict != explain.Unknown && (t.Verdict != expected.Verdict || t.Port != expected.Port)
 	return t
+}
+
+// add adds what the kernel did. That is the answer if the rules say something else.
+func (e *explanation) add(t *traced) {
+	e.Trace = t
+	if !t.surprises {
+		return
+	}
+	e.ByRules = &byRules{Verdict: e.Verdict, Port: e.Port}
+	e.Verdict, e.Port = t.Verdict, t.Port
+}
+
+// contrast returns what the rules say and what the kernel did instead.
+func (t *traced) contrast(by *byRules) string {
+	rules := "the rules say: " + fate(by.Verdict, by.Port)
+	if by.Verdict == explain.Unknown {
+		rules = "the rules do not say"
+	}
+	return rules + "; the kernel " + t.action()
+}
+
+// action returns what the kernel did, in words.
+func (t *traced) action() string {
+	switch t.Verdict {
+	case explain.Dropped:
+		return "dropped the packet: " + t.end
+	case trace.Refused:
+		return "did not send the packet: " + t.Refused
+	case explain.Redirected:
+		return fmt.Sprintf("redirected the packet to port %d", t.Port)
+	case explain.TProxied:
+		return fmt.Sprintf("handed the packet to port %d", t.Port)
+	}
+	return "let the packet bypass the proxy"
+}
+
+// place names a rule or policy on the path of a packet.
+func (s pathStep) place() string {
+	switch {
+	case s.Position > 0:
+		return fmt.Sprintf("rule %d of %s %s", s.Position, s.Table, s.Chain)
+	case s.Rule != "":
+		return fmt.Sprintf("%s of %s %s", s.Rule, s.Table, s.Chain)
+	}
+	return fmt.Sprintf("a rule of %s %s", s.Table, s.Chain)
 }
 
 // pathOf returns the rules that the kernel reports, with their origins.
@@ -106,8 +159,10 @@ func (s *subject) pathOf(report *trace.Report) []pathStep {
 // finding compares the trace with the explanation, in words.
 func (t *traced) finding() string {
 	switch {
-	case t.Refused != "":
+	case t.Refused != "" && len(t.Path) == 0:
 		return fmt.Sprintf("shows no rule: the kernel did not send the packet (%s)", t.Refused)
+	case t.Refused != "":
+		return fmt.Sprintf("shows these rules; the kernel did not send the packet (%s)", t.Refused)
 	case len(t.Path) == 0 && t.Agrees && !t.unexplained:
 		return "no rule matched, as explained"
 	case len(t.Path) == 0:

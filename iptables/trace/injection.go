@@ -18,8 +18,9 @@ import (
 const tunDevice = "/dev/net/tun"
 
 // interfaceName names the interface that packets come in by, unless the wanted name is
-// free.
-const interfaceName = "meshtables0"
+// free. The kernel numbers it, so that each of several traces has its own (dev_alloc_name
+// in net/core/dev.c).
+const interfaceName = "meshtables%d"
 
 // injection is a TUN interface: packets written to it come in. It goes with its file.
 type injection struct {
@@ -95,12 +96,13 @@ func cannotInject(err error) error {
 }
 
 func (i *injection) bringUp() error {
-	request, err := unix.NewIfreq(i.p.In)
-	if err != nil {
-		return fmt.Errorf("interface %s: %w", i.p.In, err)
+	err := i.makeInterface()
+	if errors.Is(err, unix.EBUSY) && i.p.In != interfaceName {
+		// Another trace has made it just now.
+		i.p.In = interfaceName
+		err = i.makeInterface()
 	}
-	request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
-	if err := unix.IoctlIfreq(i.fd, unix.TUNSETIFF, request); err != nil {
+	if err != nil {
 		return fmt.Errorf("failed to make interface %s: %w", i.p.In, err)
 	}
 	link, err := netlink.LinkByName(i.p.In)
@@ -114,6 +116,19 @@ func (i *injection) bringUp() error {
 	if err != nil {
 		return fmt.Errorf("failed to bring up interface %s: %w", i.p.In, err)
 	}
+	return nil
+}
+
+func (i *injection) makeInterface() error {
+	request, err := unix.NewIfreq(i.p.In)
+	if err != nil {
+		return err
+	}
+	request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
+	if err := unix.IoctlIfreq(i.fd, unix.TUNSETIFF, request); err != nil {
+		return err
+	}
+	i.p.In = request.Name()
 	return nil
 }
 

@@ -13,13 +13,22 @@ import (
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
 )
 
+// Refused is the verdict on a packet that the kernel did not send, if no reported rule
+// dropped it: it has no route, or something that reports nothing is in its way.
+const Refused explain.Verdict = "refused"
+
 // Verdict returns the verdict of the rules that the packet matched: Unknown if one may
 // have done something that this package does not know, such as DNAT. path has the rules.
 func (r *Report) Verdict(path *installed.Path) (v explain.Verdict, port uint16) {
-	v = explain.Bypassed
-	if len(r.Path) == 0 {
+	switch {
+	case r.Dropped():
+		return explain.Dropped, 0
+	case r.Refused != nil:
+		return Refused, 0
+	case len(r.Path) == 0:
 		return explain.Unknown, 0
 	}
+	v = explain.Bypassed
 	for _, step := range r.Path {
 		rule := r.Rule(path, step)
 		if rule == nil {
@@ -42,9 +51,6 @@ func (r *Report) Verdict(path *installed.Path) (v explain.Verdict, port uint16) 
 			}
 		}
 	}
-	if r.Dropped() {
-		return explain.Dropped, 0
-	}
 	return v, port
 }
 
@@ -66,6 +72,23 @@ func (r *Report) Rule(path *installed.Path, step nftables.TraceStep) *iptables.R
 		return nil
 	}
 	return &chain.Rules[step.Position-1]
+}
+
+// TargetFailed reports whether a target that hands packets on dropped the packet because
+// it could not.
+func (r *Report) TargetFailed(path *installed.Path) bool {
+	if !r.Dropped() {
+		return false
+	}
+	rule := r.Rule(path, r.Path[len(r.Path)-1])
+	if rule == nil {
+		return false
+	}
+	switch rule.Target.(type) {
+	case iptables.TProxy, iptables.Redirect:
+		return true
+	}
+	return false
 }
 
 // WhyDropped returns why the last rule that the packet matched dropped it: targets that

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/installed"
@@ -47,28 +49,60 @@ func TestVerdict(t *testing.T) {
 	type steps = []nftables.TraceStep
 	for name, test := range map[string]struct {
 		path    steps
+		refused error
 		verdict explain.Verdict
 		port    uint16
 	}{
-		"nothing":          {nil, explain.Unknown, 0},
-		"only tells":       {steps{nat(1)}, explain.Bypassed, 0},
-		"redirects":        {steps{nat(1), nat(2), filter}, explain.Redirected, 15001},
-		"without a port":   {steps{nat(3)}, explain.Redirected, 80},
-		"TPROXY":           {steps{mangle(1), nat(2)}, explain.TProxied, 15006},
-		"unknown":          {steps{nat(4)}, explain.Unknown, 0},
-		"unknown before":   {steps{mangle(2), nat(2)}, explain.Redirected, 15001},
-		"other table":      {steps{nat(1), other}, explain.Unknown, 0},
-		"dropped at last":  {steps{nat(2), policy}, explain.Dropped, 0},
-		"dropped, unknown": {steps{nat(4), policy}, explain.Dropped, 0},
+		"nothing":            {nil, nil, explain.Unknown, 0},
+		"only tells":         {steps{nat(1)}, nil, explain.Bypassed, 0},
+		"redirects":          {steps{nat(1), nat(2), filter}, nil, explain.Redirected, 15001},
+		"without a port":     {steps{nat(3)}, nil, explain.Redirected, 80},
+		"TPROXY":             {steps{mangle(1), nat(2)}, nil, explain.TProxied, 15006},
+		"unknown":            {steps{nat(4)}, nil, explain.Unknown, 0},
+		"unknown before":     {steps{mangle(2), nat(2)}, nil, explain.Redirected, 15001},
+		"other table":        {steps{nat(1), other}, nil, explain.Unknown, 0},
+		"dropped at last":    {steps{nat(2), policy}, nil, explain.Dropped, 0},
+		"dropped, unknown":   {steps{nat(4), policy}, nil, explain.Dropped, 0},
+		"no route":           {nil, unix.EHOSTUNREACH, Refused, 0},
+		"refused on its way": {steps{nat(2)}, unix.EPERM, Refused, 0},
+		"UDP is dropped":     {steps{nat(2), policy}, unix.EPERM, explain.Dropped, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			report := Report{
 				Sent: iptables.Packet{Destination: netip.MustParseAddr("10.244.1.7"), DestinationPort: 80},
-				Path: test.path,
+				Path: test.path, Refused: test.refused,
 			}
 			if v, port := report.Verdict(path); v != test.verdict || port != test.port {
 				t.Errorf("got %s, port %d, want %s, port %d", v, port, test.verdict, test.port)
 			}
 		})
+	}
+}
+
+// Only a target that hands packets on fails.
+func TestTargetFailed(t *testing.T) {
+	t.Parallel()
+	tables, err := iptables.ParseSave(iptables.IPv4, strings.NewReader(traceable))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := &installed.Path{Rules: iptables.Ruleset{Tables: tables}}
+	for _, test := range []struct {
+		step nftables.TraceStep
+		want bool
+	}{
+		{nftables.TraceStep{Table: iptables.Mangle, Chain: iptables.Prerouting, Position: 1, Dropped: true}, true},
+		{nftables.TraceStep{Table: iptables.Nat, Chain: iptables.Prerouting, Position: 2, Dropped: true}, true},
+		{nftables.TraceStep{Table: iptables.Nat, Chain: iptables.Prerouting, Position: 2}, false},
+		{nftables.TraceStep{Table: iptables.Nat, Chain: iptables.Prerouting, Position: 4, Dropped: true}, false},
+		{nftables.TraceStep{Table: "filter", Chain: "INPUT", Policy: true, Dropped: true}, false},
+	} {
+		report := Report{
+			Sent: iptables.Packet{Destination: netip.MustParseAddr("10.244.1.7")},
+			Path: []nftables.TraceStep{test.step},
+		}
+		if got := report.TargetFailed(path); got != test.want {
+			t.Errorf("%+v: got %t", test.step, got)
+		}
 	}
 }

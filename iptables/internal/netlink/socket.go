@@ -100,6 +100,24 @@ func (s *KernelSocket) Join(group int) error {
 	})
 }
 
+// Leave undoes Join. Receive still returns what has already arrived.
+func (s *KernelSocket) Leave(group int) error {
+	return s.control(func(fd int) error {
+		return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_DROP_MEMBERSHIP, group))
+	})
+}
+
+// SetBuffer changes how many bytes the kernel keeps until Receive reads them, as far as the
+// kernel permits. Only root of the initial user namespace may exceed net.core.rmem_max.
+func (s *KernelSocket) SetBuffer(size int) {
+	_ = s.control(func(fd int) error {
+		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size) != nil {
+			return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size)
+		}
+		return nil
+	})
+}
+
 // Send makes the send buffer as large as the messages: in pieces they would not be one
 // transaction.
 func (s *KernelSocket) Send(messages []byte) error {

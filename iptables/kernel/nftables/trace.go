@@ -50,8 +50,9 @@ func (b *Backend) Trace(ctx context.Context, f iptables.Family, what iptables.Ru
 			return fmt.Errorf("failed to listen to traces: %w", err)
 		}
 		defer reports.Close()
+		reports.SetBuffer(traceBuffer)
 		table := newTraceTable(f)
-		remove, err := table.mark(ctx, c, what)
+		remove, err := table.mark(ctx, b.namespace, c, what)
 		if err != nil {
 			return err
 		}

@@ -13,17 +13,15 @@ import (
 )
 
 const (
-	// traceFirst is how long to wait for the first report, traceQuiet how long after the
-	// last. A lost SYN is sent again after a second (RFC 6298, section 2.1): by then the
-	// rule has to be gone.
+	// traceFirst is how long to wait for the packet's first report, traceQuiet how long
+	// after its last, and traceLimit how long at most. A lost SYN is sent again after a
+	// second (RFC 6298, section 2.1): nobody may listen for it then.
 	traceFirst = 500 * time.Millisecond
 	traceQuiet = 100 * time.Millisecond
-)
-
-// nfDrop and nfAccept are NF_DROP and NF_ACCEPT (linux/netfilter.h).
-const (
-	nfDrop   = 0
-	nfAccept = 1
+	traceLimit = 900 * time.Millisecond
+	// traceBuffer is room for some thousand reports, which others may cause while
+	// nothing is read.
+	traceBuffer = 8 << 20
 )
 
 // tracer reads reports about a packet, with the rules in the backend's form.
@@ -33,88 +31,92 @@ type tracer struct {
 	inNative bool
 }
 
-// read reads reports until there are no more.
+// read reads reports until there are no more about the packet, whatever others trace.
 func (t tracer) read(ctx context.Context, reports *netlink.KernelSocket) ([]TraceStep, error) {
-	var steps []TraceStep
-	wait := traceFirst
-	for {
-		reports.SetTimeout(wait)
-		b, err := reports.Receive(ctx)
-		if errors.Is(err, unix.EAGAIN) {
-			return steps, nil
+	f := follower{table: t.table}
+	sent, listening := time.Now(), true
+	for end := sent.Add(traceFirst); ; {
+		if listening && !time.Now().Before(end) {
+			// Read what has arrived by now. Without new reports that ends.
+			if err := reports.Leave(unix.NFNLGRP_NFTRACE); err != nil {
+				return nil, fmt.Errorf("failed to stop listening to traces: %w", err)
+			}
+			listening = false
 		}
-		if err != nil {
+		reports.SetTimeout(max(0, time.Until(end)))
+		b, err := reports.Receive(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil, fmt.Errorf("failed to read a trace: %w", context.Cause(ctx))
+		case errors.Is(err, unix.EAGAIN) && listening:
+			continue
+		case errors.Is(err, unix.EAGAIN):
+			return t.steps(f.path), nil
+		case errors.Is(err, unix.ENOBUFS):
+			return nil, errors.New("failed to read a trace: others trace more packets than can be read, and reports are lost\n" +
+				"hint: end their traces, or try again when there is less traffic")
+		case err != nil:
 			return nil, fmt.Errorf("failed to read a trace: %w", err)
 		}
-		wait = traceQuiet
 		for m, err := range netlink.Messages(b) {
 			if err != nil {
 				return nil, err
 			}
-			if step, ok := t.step(m); ok {
-				steps = append(steps, step)
+			if m.Kind == netlink.NFTables(unix.NFT_MSG_TRACE) && f.follow(readTraceReport(m)) {
+				end = earlier(time.Now().Add(traceQuiet), sent.Add(traceLimit))
 			}
 		}
 	}
 }
 
-// step reads NFT_MSG_TRACE (enum nft_trace_attributes). It leaves out ends of chains and
-// policies that accept.
-func (t tracer) step(m netlink.Message) (step TraceStep, ok bool) {
-	var table string
-	var kind uint32
-	var handle uint64
-	for attribute, value := range m.Attributes() {
-		switch attribute {
-		case unix.NFTA_TRACE_TABLE:
-			table = netlink.ReadString(value)
-		case unix.NFTA_TRACE_CHAIN:
-			step.Chain = netlink.ReadString(value)
-		case unix.NFTA_TRACE_RULE_HANDLE:
-			handle = netlink.ReadUint64(value)
-		case unix.NFTA_TRACE_TYPE:
-			kind = netlink.ReadUint32(value)
-		case unix.NFTA_TRACE_POLICY:
-			step.Dropped = netlink.ReadUint32(value) != nfAccept
-		case unix.NFTA_TRACE_VERDICT:
-			for attribute, value := range netlink.Attributes(value) {
-				if attribute == unix.NFTA_VERDICT_CODE {
-					step.Dropped = netlink.ReadUint32(value) == nfDrop
-				}
-			}
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+func (t tracer) steps(path []traceReport) []TraceStep {
+	var steps []TraceStep
+	for _, r := range path {
+		if step, ok := t.step(&r); ok {
+			steps = append(steps, step)
 		}
 	}
-	// The kernel reports the end of a chain as a rule without a handle (nft_do_chain in
-	// net/netfilter/nf_tables_core.c). Older kernels report a rule that returns as such
-	// an end, with its handle.
-	rule := (kind == unix.NFT_TRACETYPE_RULE || kind == unix.NFT_TRACETYPE_RETURN) && handle != 0
-	step.Policy = kind == unix.NFT_TRACETYPE_POLICY && step.Dropped
-	if m.Kind != netlink.NFTables(unix.NFT_MSG_TRACE) || table == t.table.Name || !rule && !step.Policy {
+	return steps
+}
+
+// step returns a report's rule or policy. It leaves out ends of chains, policies that
+// accept, and the rules of our own table.
+func (t tracer) step(r *traceReport) (step TraceStep, ok bool) {
+	step = TraceStep{Chain: r.chain, Dropped: r.dropped}
+	step.Policy = r.kind == unix.NFT_TRACETYPE_POLICY && r.dropped
+	if r.table == t.table.Name || !r.isRule() && !step.Policy {
 		return step, false
 	}
-	t.locate(&step, m, table, handle)
+	t.locate(&step, r)
 	return step, true
 }
 
 // locate fills in the table of a step, the position and the rule.
-func (t tracer) locate(step *TraceStep, m netlink.Message, table string, handle uint64) {
-	family, known := tables.FamilyOf(m.Family())
+func (t tracer) locate(step *TraceStep, report *traceReport) {
+	family, known := tables.FamilyOf(report.family)
 	if !known {
-		step.Table = table
+		step.Table = report.table
 		return
 	}
-	key := tables.Key{Family: family, Name: table}
+	key := tables.Key{Family: family, Name: report.table}
 	step.Table = key.String()
 	var rule iptables.Rule
-	if found, ok := t.native.Find(key, t.table.Family, step.Chain, handle); ok {
+	if found, ok := t.native.Find(key, t.table.Family, step.Chain, report.handle); ok {
 		step.Position, rule = found.Position, found.Rule
 		if t.inNative {
 			step.Table, step.Chain = found.Table, found.Chain
 		}
-	} else if position, r, ok := t.compat.Find(key, step.Chain, handle); ok {
+	} else if position, r, ok := t.compat.Find(key, step.Chain, report.handle); ok {
 		step.Position, rule = position, r
 		if !t.inNative {
-			step.Table = table
+			step.Table = report.table
 		}
 	}
 	if step.Position > 0 {

@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -52,13 +53,18 @@ func TestTraceWithoutCompat(t *testing.T) {
 }
 
 // Before Linux 5.12 no table belongs to a socket. There a trace removes its table itself,
-// also where it fails, and those that others were killed over; not one that is in use.
+// also where it fails or is told to end, and those that others were killed over; not one
+// that is in use, however old it is.
 func TestTraceWithoutOwnedTables(t *testing.T) {
 	nstest.Enter(t)
 	nstest.Run(t, "ip", "link", "set", "lo", "up")
-	old := traceTablePrefix + "1_0123456789abcdef"
-	young := newTraceTable(iptables.IPv4).Name
-	nstest.Run(t, "nft", "add table ip "+old+"; add table ip "+young)
+	left, used := traceTablePrefix+"1_0123456789abcdef", traceTablePrefix+"0_0123456789abcdef"
+	nstest.Run(t, "nft", "add table ip "+left+"; add table ip "+used)
+	held, err := hold(nstest.Here(t), used)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
 	b := faultyBackend(withoutOwnedTables())
 	want := []TraceStep{{Table: "ip other", Chain: "c"}}
 	nstest.Run(t, "nft", "add table ip other; add chain ip other c { type filter hook output priority 0; }; add rule ip other c counter")
@@ -69,7 +75,15 @@ func TestTraceWithoutOwnedTables(t *testing.T) {
 	if _, err := b.Trace(t.Context(), iptables.IPv4, iptables.Rule{}, func() (io.Closer, error) { return nil, broken }); !errors.Is(err, broken) {
 		t.Errorf("got error %v", err)
 	}
-	if left, want := nstest.Run(t, "nft", "list", "tables"), "table ip "+young+"\ntable ip other\n"; left != want {
+	ctx, end := context.WithCancel(t.Context())
+	_, err = b.Trace(ctx, iptables.IPv4, iptables.Rule{}, func() (io.Closer, error) {
+		end()
+		return io.NopCloser(nil), nil
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got error %v", err)
+	}
+	if left, want := nstest.Run(t, "nft", "list", "tables"), "table ip "+used+"\ntable ip other\n"; left != want {
 		t.Errorf("left are\n%s", left)
 	}
 }
@@ -116,7 +130,26 @@ func TestTraceRefusesConditions(t *testing.T) {
 // port is sent before it.
 func traced(t testing.TB, b *Backend) []TraceStep {
 	t.Helper()
-	conn, err := net.Dial("udp4", "127.0.0.1:9")
+	steps, err := traceTo(t.Context(), t, b, iptables.IPv4, func() error {
+		stray, err := net.Dial("udp4", "127.0.0.1:10")
+		if err != nil {
+			return err
+		}
+		defer stray.Close()
+		_, err = stray.Write([]byte("x"))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return steps
+}
+
+// traceTo traces a packet of UDP to port 9 of the loopback address. Others do what they
+// do before it is sent.
+func traceTo(ctx context.Context, t testing.TB, b *Backend, f iptables.Family, others func() error) ([]TraceStep, error) {
+	t.Helper()
+	conn, err := net.Dial("udp", net.JoinHostPort(loopbackOf(f), "9"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,18 +160,16 @@ func traced(t testing.TB, b *Backend) []TraceStep {
 			Protocol: iptables.UDP, Source: port(conn.LocalAddr().(*net.UDPAddr).Port), Destination: port(9),
 		}},
 	}
-	steps, err := b.Trace(t.Context(), iptables.IPv4, what, func() (io.Closer, error) {
-		stray, err := net.Dial("udp4", "127.0.0.1:10")
-		if err != nil {
-			return nil, err
-		}
-		defer stray.Close()
-		_, strayErr := stray.Write([]byte("x"))
+	return b.Trace(ctx, f, what, func() (io.Closer, error) {
+		othersErr := others()
 		_, err = conn.Write([]byte("x"))
-		return conn, errors.Join(strayErr, err)
+		return conn, errors.Join(othersErr, err)
 	})
-	if err != nil {
-		t.Fatal(err)
+}
+
+func loopbackOf(f iptables.Family) string {
+	if f == iptables.IPv6 {
+		return "::1"
 	}
-	return steps
+	return "127.0.0.1"
 }
