@@ -40,7 +40,7 @@ type holding struct {
 // there before the rules that send them to it, and goes after them. An error
 // means that everything is as it was before, or says that it is not.
 func Install(ctx context.Context, ns *namespace.Namespace, choice Choice, routing iptables.Routing) (Report, error) {
-	unlock, err := lock(ctx, ns)
+	unlock, err := lock(ctx, ns, lockWait)
 	if err != nil {
 		return Report{}, err
 	}

@@ -13,9 +13,13 @@ import (
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
-// lockWait bounds waiting for other copies; a change takes milliseconds, and by the
-// programs on a busy machine a second.
-const lockWait = 10 * time.Second
+// lockWait bounds waiting for other copies. A change takes milliseconds, and by the
+// programs on a busy machine seconds; and there may be some before us.
+const lockWait = time.Minute
+
+// maxPause is how often those who wait ask again: more often they would keep the holder from
+// its work.
+const maxPause = 30 * time.Millisecond
 
 // lockGroup is the group of NFLOG that is the lock. Nobody logs to it: a small number
 // would be somebody's.
@@ -41,19 +45,21 @@ const (
 // and goes with the socket when its holder dies.
 //
 // Where the kernel has no NFLOG, copies are not kept apart. Nor are they where the lock is
-// held for longer than any change takes.
-func lock(ctx context.Context, ns *namespace.Namespace) (unlock func(), err error) {
+// held for longer than wait.
+func lock(ctx context.Context, ns *namespace.Namespace, wait time.Duration) (unlock func(), err error) {
 	c, err := ns.DialNetfilter()
 	if err != nil {
 		return func() {}, nil
 	}
 	unlock = func() { _ = c.Close() }
-	deadline := time.Now().Add(lockWait)
+	deadline := time.Now().Add(wait)
+	pause := time.Millisecond
 	for ctx.Err() == nil && held(ctx, c) && time.Now().Before(deadline) {
 		select {
 		case <-ctx.Done():
-		case <-time.After(time.Millisecond + rand.N(4*time.Millisecond)):
+		case <-time.After(pause/2 + rand.N(pause)):
 		}
+		pause = min(2*pause, maxPause)
 	}
 	if ctx.Err() != nil {
 		unlock()

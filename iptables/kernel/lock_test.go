@@ -27,7 +27,7 @@ import (
 func TestInstallWaitsForOtherCopies(t *testing.T) {
 	nstest.Enter(t)
 	choice := choose(t, string(xtables.NFT))
-	unlock, err := lock(t.Context(), nstest.Here(t))
+	unlock, err := lock(t.Context(), nstest.Here(t), lockWait)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,19 +51,21 @@ func TestInstallWaitsForOtherCopies(t *testing.T) {
 }
 
 // Whoever holds the lock and does nothing cannot keep the rules from changing.
-func TestInstallDoesNotWaitForever(t *testing.T) {
+func TestLockDoesNotWaitForever(t *testing.T) {
 	t.Parallel()
 	nstest.Enter(t)
-	choice := choose(t, string(xtables.NFT))
-	unlock, err := lock(t.Context(), nstest.Here(t))
+	unlock, err := lock(t.Context(), nstest.Here(t), lockWait)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unlock()
-	report, err := Install(t.Context(), nstest.Here(t), wanting(choice, natRules(iptables.Return)), routing())
-	if err != nil || !report.Changed {
-		t.Errorf("beside a lock that is not given back: %v, %v", report.Changed, err)
+	const wait = 50 * time.Millisecond
+	start := time.Now()
+	goOn, err := lock(t.Context(), nstest.Here(t), wait)
+	if took := time.Since(start); err != nil || took < wait || took > lockWait/2 {
+		t.Fatalf("beside a lock that is not given back: %v, after %v", err, took)
 	}
+	goOn()
 }
 
 // None can hold the lock but who may change rules, and who may not does not wait for it:
@@ -74,7 +76,7 @@ func TestLockTakesTheCapability(t *testing.T) {
 	takes := func(who string) (unlock func()) {
 		t.Helper()
 		start := time.Now()
-		unlock, err := lock(t.Context(), nstest.Here(t))
+		unlock, err := lock(t.Context(), nstest.Here(t), lockWait)
 		if err != nil {
 			t.Fatalf("%s: %v", who, err)
 		}
@@ -157,12 +159,12 @@ func TestLockGoesWithItsHolder(t *testing.T) {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := lock(ctx, ns); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > lockWait/2 {
+	if _, err := lock(ctx, ns, lockWait); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > lockWait/2 {
 		t.Errorf("beside its holder it returns %v after %v, want %v", err, time.Since(start), context.DeadlineExceeded)
 	}
 	ended()
 	start = time.Now()
-	unlock, err := lock(t.Context(), ns)
+	unlock, err := lock(t.Context(), ns, lockWait)
 	if err != nil || time.Since(start) > lockWait/2 {
 		t.Fatalf("without its holder it returns %v, after %v", err, time.Since(start))
 	}
@@ -176,7 +178,7 @@ func TestHoldLock(t *testing.T) {
 	if os.Getenv(holdLock) == "" {
 		t.Skip("for TestLockGoesWithItsHolder")
 	}
-	unlock, err := lock(t.Context(), nstest.Here(t))
+	unlock, err := lock(t.Context(), nstest.Here(t), lockWait)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +198,7 @@ func TestLockWithoutNFLOG(t *testing.T) {
 		defer ns.Close()
 		ns.SetDial(dial)
 		start := time.Now()
-		unlock, err := lock(t.Context(), ns)
+		unlock, err := lock(t.Context(), ns, lockWait)
 		if err != nil || time.Since(start) > lockWait/2 {
 			t.Errorf("%s: %v, after %v", name, err, time.Since(start))
 			continue
