@@ -38,7 +38,7 @@ type holding struct {
 // before the rules that send them to it, and goes after those rules. After an error
 // everything is as before, unless the error says otherwise.
 func Install(ctx context.Context, ns *namespace.Namespace, choice Choice, routing iptables.Routing) (Report, error) {
-	unlock, err := lock(ctx, ns)
+	unlock, err := lock(ctx, ns, lockWait)
 	if err != nil {
 		return Report{}, err
 	}

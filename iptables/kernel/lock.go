@@ -13,9 +13,12 @@ import (
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
-// lockWait limits waiting for other copies. A change takes milliseconds, or a second by
-// the programs on a busy machine.
-const lockWait = 10 * time.Second
+// lockWait limits waiting for other copies. A change takes milliseconds, or seconds by the
+// programs on a busy machine, and several copies may wait.
+const lockWait = time.Minute
+
+// maxPause limits the pause between attempts. More frequent ones would slow the holder.
+const maxPause = 30 * time.Millisecond
 
 // lockGroup is the NFLOG group that serves as the lock. Nothing logs to it: the number is
 // large because programs that log use small ones.
@@ -40,20 +43,22 @@ const (
 // need not share a file, the rules and their generation stay as they are, and the kernel
 // releases the lock when its holder dies.
 //
-// Copies may overlap if the kernel has no NFLOG, or if the lock is held longer than any
-// change takes.
-func lock(ctx context.Context, ns *namespace.Namespace) (unlock func(), err error) {
+// Copies may overlap if the kernel has no NFLOG, or if another holds the lock for longer
+// than wait.
+func lock(ctx context.Context, ns *namespace.Namespace, wait time.Duration) (unlock func(), err error) {
 	c, err := ns.DialNetfilter()
 	if err != nil {
 		return func() {}, nil
 	}
 	unlock = func() { _ = c.Close() }
-	deadline := time.Now().Add(lockWait)
+	deadline := time.Now().Add(wait)
+	pause := time.Millisecond
 	for ctx.Err() == nil && held(ctx, c) && time.Now().Before(deadline) {
 		select {
 		case <-ctx.Done():
-		case <-time.After(time.Millisecond + rand.N(4*time.Millisecond)):
+		case <-time.After(pause/2 + rand.N(pause)):
 		}
+		pause = min(2*pause, maxPause)
 	}
 	if ctx.Err() != nil {
 		unlock()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"os/exec"
 	"strconv"
@@ -27,7 +28,7 @@ import (
 func TestInstallWaitsForOtherCopies(t *testing.T) {
 	nstest.Enter(t)
 	choice := choose(t, string(xtables.NFT))
-	unlock, err := lock(t.Context(), nstest.Here(t))
+	unlock, err := lock(t.Context(), nstest.Here(t), lockWait)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,19 +52,21 @@ func TestInstallWaitsForOtherCopies(t *testing.T) {
 }
 
 // Whoever holds the lock and does nothing cannot keep the rules from changing.
-func TestInstallDoesNotWaitForever(t *testing.T) {
+func TestLockDoesNotWaitForever(t *testing.T) {
 	t.Parallel()
 	nstest.Enter(t)
-	choice := choose(t, string(xtables.NFT))
-	unlock, err := lock(t.Context(), nstest.Here(t))
+	unlock, err := lock(t.Context(), nstest.Here(t), lockWait)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unlock()
-	report, err := Install(t.Context(), nstest.Here(t), wanting(choice, natRules(iptables.Return)), routing())
-	if err != nil || !report.Changed {
-		t.Errorf("beside a lock that is not given back: %v, %v", report.Changed, err)
+	const wait = 50 * time.Millisecond
+	start := time.Now()
+	goOn, err := lock(t.Context(), nstest.Here(t), wait)
+	if took := time.Since(start); err != nil || took < wait || took > lockWait/2 {
+		t.Fatalf("beside a lock that is not given back: %v, after %v", err, took)
 	}
+	goOn()
 }
 
 // None can hold the lock but who may change rules, and who may not does not wait for it:
@@ -74,7 +77,7 @@ func TestLockTakesTheCapability(t *testing.T) {
 	takes := func(who string) (unlock func()) {
 		t.Helper()
 		start := time.Now()
-		unlock, err := lock(t.Context(), nstest.Here(t))
+		unlock, err := lock(t.Context(), nstest.Here(t), lockWait)
 		if err != nil {
 			t.Fatalf("%s: %v", who, err)
 		}
@@ -115,13 +118,12 @@ func withoutCapabilities(t *testing.T) (restore func()) {
 // and users of its own, and one on the node take turns. It goes with its holder.
 func TestLockGoesWithItsHolder(t *testing.T) {
 	t.Parallel()
-	holder := exec.Command(os.Args[0], "-test.run=^TestHoldLock$", "-test.v")
+	holder := exec.Command(os.Args[0])
 	holder.Env = append(os.Environ(), holdLock+"=1")
 	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}}
 	holder.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNET | unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWIPC,
 		UidMappings: ids, GidMappings: ids,
-		Pdeathsig: syscall.SIGKILL,
 	}
 	stdin, err := holder.StdinPipe()
 	if err != nil {
@@ -157,28 +159,33 @@ func TestLockGoesWithItsHolder(t *testing.T) {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := lock(ctx, ns); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > lockWait/2 {
+	if _, err := lock(ctx, ns, lockWait); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > lockWait/2 {
 		t.Errorf("beside its holder it returns %v after %v, want %v", err, time.Since(start), context.DeadlineExceeded)
 	}
 	ended()
 	start = time.Now()
-	unlock, err := lock(t.Context(), ns)
+	unlock, err := lock(t.Context(), ns, lockWait)
 	if err != nil || time.Since(start) > lockWait/2 {
 		t.Fatalf("without its holder it returns %v, after %v", err, time.Since(start))
 	}
 	unlock()
 }
 
-// holdLock is the environment variable that makes [TestHoldLock] what it says.
+// holdLock is the environment variable that has this program take the lock, print the
+// variable's name, and hold the lock to the end of its input.
 const holdLock = "MESHTABLES_TEST_HOLD_LOCK"
 
-func TestHoldLock(t *testing.T) {
+func TestMain(m *testing.M) {
 	if os.Getenv(holdLock) == "" {
-		t.Skip("for TestLockGoesWithItsHolder")
+		os.Exit(m.Run())
 	}
-	if _, err := lock(t.Context(), nstest.Here(t)); err != nil {
-		t.Fatal(err)
+	ns := namespace.Own()
+	defer ns.Close()
+	unlock, err := lock(context.Background(), ns, lockWait)
+	if err != nil {
+		log.Fatal(err)
 	}
+	defer unlock()
 	fmt.Println(holdLock)
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
@@ -194,7 +201,7 @@ func TestLockWithoutNFLOG(t *testing.T) {
 		defer ns.Close()
 		ns.SetDial(dial)
 		start := time.Now()
-		unlock, err := lock(t.Context(), ns)
+		unlock, err := lock(t.Context(), ns, lockWait)
 		if err != nil || time.Since(start) > lockWait/2 {
 			t.Errorf("%s: %v, after %v", name, err, time.Since(start))
 			continue

@@ -25,13 +25,20 @@ func another(t *testing.T, name string) string {
 		// The thread ends with the goroutine.
 		runtime.LockOSThread()
 		var err error
-		if handle, err = netns.New(); err == nil {
-			err = netlink.LinkAdd(netlink.NewVeth(netlink.LinkAttrs{Name: name}))
+		if handle, err = netns.New(); err != nil {
+			made <- fmt.Errorf("a network namespace needs root: %w", err)
+			return
 		}
-		made <- err
+		pair := netlink.NewVeth(netlink.LinkAttrs{Name: name, TxQLen: -1})
+		pair.PeerName = name + "-peer"
+		if err := netlink.LinkAdd(pair); err != nil {
+			made <- fmt.Errorf("interface %s: %w", name, err)
+			return
+		}
+		made <- nil
 	}()
 	if err := <-made; err != nil {
-		nstest.Missing(t, "a network namespace needs root: %v", err)
+		nstest.Missing(t, "%v", err)
 	}
 	t.Cleanup(func() { handle.Close() })
 	return fmt.Sprintf("/proc/self/fd/%d", handle)
