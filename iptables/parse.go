@@ -254,7 +254,7 @@ func parseRule(family Family, words []string) (Rule, error) {
 		not = false
 	}
 	if not {
-		return r, errors.New("the rule ends in !")
+		return r, errors.New("the rule ends in ! with nothing after it")
 	}
 	return r, nil
 }

@@ -109,7 +109,7 @@ func TestParseErrors(t *testing.T) {
 		"missing value":     {"*nat\n:A -\n-A A -s\n", "line 3: nothing follows -s"},
 		"double negation":   {"*nat\n:A -\n-A A ! ! -s 1.2.3.4\n", "line 3: there are two ! in a row"},
 		"negated target":    {"*nat\n:A -\n-A A ! -j DROP\n", "line 3: ! cannot negate -j"},
-		"dangling negation": {"*nat\n:A -\n-A A !\n", "line 3: the rule ends in !"},
+		"dangling negation": {"*nat\n:A -\n-A A !\n", "line 3: the rule ends in ! with nothing after it"},
 		"no counters":       {"*nat\n:A - [x]\n", `line 2: "[x]" is not a pair of counters`},
 		"not save text":     {"*nat\nhello\n", `line 2: "hello" is neither a chain nor a rule`},
 	} {
