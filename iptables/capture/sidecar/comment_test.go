@@ -103,7 +103,7 @@ func TestRecogniseCommentedGroups(t *testing.T) {
 	if !found.Complete {
 		t.Error("not recognised as complete")
 	}
-	if diff := cmp.Diff(cfg.IncludedGroups, found.Config.IncludedGroups); diff != "" {
+	if diff := cmp.Diff(cfg.IncludedGroups, found.Wanted.(sidecar.Config).IncludedGroups); diff != "" {
 		t.Errorf("groups given (-), recognised (+):\n%s", diff)
 	}
 }
@@ -119,8 +119,8 @@ func TestRecogniseCommented(t *testing.T) {
 			if diff := cmp.Diff(describe(plain.Rules), describe(commented.Rules)); diff != "" {
 				t.Errorf("recognised without comments (-), with (+):\n%s", diff)
 			}
-			if !slices.Equal(plain.Config.Args(), commented.Config.Args()) || plain.Complete != commented.Complete {
-				t.Errorf("options %q, with comments %q", plain.Config.Args(), commented.Config.Args())
+			if !slices.Equal(plain.Wanted.(sidecar.Config).Args(), commented.Wanted.(sidecar.Config).Args()) || plain.Complete != commented.Complete {
+				t.Errorf("options %q, with comments %q", plain.Wanted.(sidecar.Config).Args(), commented.Wanted.(sidecar.Config).Args())
 			}
 		})
 	}

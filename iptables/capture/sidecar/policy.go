@@ -19,8 +19,7 @@ func (Policy) Options() capture.Options { return new(policyOptions) }
 
 // Recognise implements [capture.Policy]; see [Recognise].
 func (Policy) Recognise(rs iptables.Ruleset, form func(iptables.Plan) iptables.Ruleset) capture.Recognised {
-	r := Recognise(rs, form)
-	return capture.Recognised{Wanted: r.Config, Refused: r.Refused, Host: r.Host, Rules: r.Rules, Complete: r.Complete}
+	return Recognise(rs, form)
 }
 
 // policyOptions are [Options] as [capture.Options].

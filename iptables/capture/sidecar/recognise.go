@@ -5,35 +5,18 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
 )
 
-// Recognised is what rules say about the options that they come from; see
-// [capture.Recognised].
-type Recognised struct {
-	// Config are the options. If a list is too long to be stored with a rule, Config has
-	// one that makes the same rules.
-	Config Config
-	// Refused are the options, such as "--proxy-uid", whose values in the rules are not
-	// valid: somebody changed the rules. Config has none of these values. It is sorted.
-	Refused []string
-	// Host has the captured name servers, and nothing else.
-	Host host.Host
-	// Rules are the given rules, foreign ones included, without our comments. A rule that
-	// is as [Config.Plan] would write it, in the same chain, has its origin.
-	Rules iptables.Ruleset
-	// Complete reports whether the options make exactly our rules, in the same order.
-	Complete bool
-}
-
 // Recognise reads the options back from rules, whether this program or the reference
 // wrote them: from the origins stored with the rules, or else from what the rules look
 // like. Options that make no rule have their default, such as the routing table, or
-// ports excluded beside a list of included ones.
+// ports excluded beside a list of included ones. Wanted of the result is a [Config].
 //
 // form returns a plan as it reads back from the kernel, in the form of the rules.
-func Recognise(rs iptables.Ruleset, form func(plan iptables.Plan) iptables.Ruleset) Recognised {
+func Recognise(rs iptables.Ruleset, form func(iptables.Plan) iptables.Ruleset) capture.Recognised {
 	rs = Ownership().ReadComments(rs)
 	var r recogniser
 	for _, f := range iptables.Families() {
@@ -41,22 +24,23 @@ func Recognise(rs iptables.Ruleset, form func(plan iptables.Plan) iptables.Rules
 		one.family(&rs, f)
 		r.merge(one)
 	}
-	byShape := Recognised{Config: r.config(), Host: host.Host{NameServers: r.nameServers()}}
+	cfg := r.config()
+	byShape := capture.Recognised{Wanted: cfg, Host: host.Host{NameServers: r.nameServers()}}
 	told, ok := originsOf(rs)
 	if !ok {
-		byShape.compare(rs, form)
+		compare(&byShape, rs, form)
 		return byShape
 	}
-	found := byShape
-	found.Config, found.Refused = told.config(found.Config)
-	found.Host.NameServers = told.nameServers()
+	var found capture.Recognised
+	cfg, found.Refused = told.config(cfg)
 	if !leavesLoopback(rs) {
-		includeLoopback(&found.Config)
+		includeLoopback(&cfg)
 	}
-	if found.compare(rs, form); !found.Complete {
+	found.Wanted, found.Host.NameServers = cfg, told.nameServers()
+	if compare(&found, rs, form); !found.Complete {
 		// A group of ports is stored with its ports joined. Its rules show that there were
 		// enough for groups.
-		if byShape.compare(rs, form); byShape.Complete {
+		if compare(&byShape, rs, form); byShape.Complete {
 			return byShape
 		}
 	}
@@ -89,8 +73,8 @@ func includeLoopback(cfg *Config) {
 }
 
 // compare compares the rules with the ones that the options found would make.
-func (found *Recognised) compare(rs iptables.Ruleset, form func(iptables.Plan) iptables.Ruleset) {
-	planned := form(found.Config.Plan(found.Host).Rules)
+func compare(found *capture.Recognised, rs iptables.Ruleset, form func(iptables.Plan) iptables.Ruleset) {
+	planned := form(found.Wanted.Plan(found.Host).Rules)
 	own, plannedOwn := Ownership().Of(rs), Ownership().Of(planned)
 	found.Complete = len(found.Refused) == 0 && own.Equal(&plannedOwn)
 	found.Rules = withOrigins(rs, &planned)
@@ -124,7 +108,8 @@ func withOrigins(rs iptables.Ruleset, planned *iptables.Ruleset) iptables.Rulese
 func copyOrigins(to, from []iptables.Rule) {
 	origins := make(map[string][]iptables.Origin)
 	for _, r := range from {
-		origins[r.String()] = append(origins[r.String()], r.Origin)
+		text := r.String()
+		origins[text] = append(origins[text], r.Origin)
 	}
 	for i := range to {
 		text := to[i].String()

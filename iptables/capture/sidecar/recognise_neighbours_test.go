@@ -63,7 +63,7 @@ func TestRecogniseNativeNeighbours(t *testing.T) {
 			if !found.Complete {
 				t.Error("not recognised as complete")
 			}
-			if diff := cmp.Diff(given(want).Args(), found.Config.Args()); diff != "" {
+			if diff := cmp.Diff(given(want).Args(), found.Wanted.(sidecar.Config).Args()); diff != "" {
 				t.Errorf("options wanted (-), recognised (+):\n%s", diff)
 			}
 		})

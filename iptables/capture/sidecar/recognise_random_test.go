@@ -73,10 +73,10 @@ func recognisedInEveryForm(t *testing.T, cfg sidecar.Config, h host.Host) {
 	} {
 		found := sidecar.Recognise(test.written, test.form)
 		if !found.Complete {
-			again := test.form(found.Config.Plan(found.Host).Rules)
+			again := test.form(found.Wanted.(sidecar.Config).Plan(found.Host).Rules)
 			plain := sidecar.Ownership().ReadComments(test.written)
 			t.Errorf("%s: not recognised as complete\ngiven %q\nfound %q\nwritten (-), of the options found (+):\n%s", name,
-				cfg.Args(), found.Config.Args(), cmp.Diff(describe(withoutOrigins(t, sidecar.Ownership().Of(plain))), describe(withoutOrigins(t, sidecar.Ownership().Of(again)))))
+				cfg.Args(), found.Wanted.(sidecar.Config).Args(), cmp.Diff(describe(withoutOrigins(t, sidecar.Ownership().Of(plain))), describe(withoutOrigins(t, sidecar.Ownership().Of(again)))))
 		}
 	}
 }

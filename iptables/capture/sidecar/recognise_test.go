@@ -26,7 +26,7 @@ func TestRecognisePlanned(t *testing.T) {
 				t.Errorf("planned (-), recognised (+):\n%s", diff)
 			}
 			if !found.Complete {
-				t.Errorf("not recognised as complete; options found: %q", found.Config.Args())
+				t.Errorf("not recognised as complete; options found: %q", found.Wanted.(sidecar.Config).Args())
 			}
 		})
 	}
@@ -62,9 +62,9 @@ func TestRecogniseNative(t *testing.T) {
 				t.Errorf("planned (-), recognised (+):\n%s", diff)
 			}
 			if !found.Complete {
-				again := form.Native(found.Config.Plan(found.Host).Rules)
+				again := form.Native(found.Wanted.(sidecar.Config).Plan(found.Host).Rules)
 				t.Errorf("not recognised as complete; options found: %q\nplanned (-), again (+):\n%s",
-					found.Config.Args(), cmp.Diff(describe(native), describe(again)))
+					found.Wanted.(sidecar.Config).Args(), cmp.Diff(describe(native), describe(again)))
 			}
 		})
 	}
@@ -111,7 +111,7 @@ func TestRecogniseGrouped(t *testing.T) {
 	if diff := cmp.Diff(describe(grouped), describe(found.Rules)); diff != "" {
 		t.Errorf("planned (-), recognised (+):\n%s", diff)
 	}
-	if diff := cmp.Diff(cfg.Args(), found.Config.Args()); diff != "" {
+	if diff := cmp.Diff(cfg.Args(), found.Wanted.(sidecar.Config).Args()); diff != "" {
 		t.Errorf("options given (-), recognised (+):\n%s", diff)
 	}
 }
@@ -138,7 +138,7 @@ func TestRecogniseNativeLongLists(t *testing.T) {
 	if !found.Complete {
 		t.Error("not recognised as complete")
 	}
-	if diff := cmp.Diff(cfg.Args(), found.Config.Args()); diff != "" {
+	if diff := cmp.Diff(cfg.Args(), found.Wanted.(sidecar.Config).Args()); diff != "" {
 		t.Errorf("options given (-), recognised (+):\n%s", diff)
 	}
 }
@@ -159,7 +159,7 @@ func TestRecogniseExemptions(t *testing.T) {
 		if !found.Complete {
 			t.Errorf("%s: not recognised as complete", mode)
 		}
-		if diff := cmp.Diff(cfg.Args(), found.Config.Args()); diff != "" {
+		if diff := cmp.Diff(cfg.Args(), found.Wanted.(sidecar.Config).Args()); diff != "" {
 			t.Errorf("%s: options given (-), recognised (+):\n%s", mode, diff)
 		}
 	}
@@ -173,7 +173,7 @@ func TestRecogniseInterfaces(t *testing.T) {
 		if !found.Complete {
 			t.Errorf("%s: not recognised as complete", ports)
 		}
-		if got := fmt.Sprint(found.Config.ExcludedInterfaces, found.Config.VirtualInterfaces); got != "[net1 tap0] [tap0 tap1]" {
+		if got := fmt.Sprint(found.Wanted.(sidecar.Config).ExcludedInterfaces, found.Wanted.(sidecar.Config).VirtualInterfaces); got != "[net1 tap0] [tap0 tap1]" {
 			t.Errorf("%s: recognised %s", ports, got)
 		}
 	}
@@ -184,8 +184,8 @@ func TestRecogniseOrderOfUsers(t *testing.T) {
 	cfg := recorded.Parse(t, nil, "--redirect-dns", "--capture-all-dns", "--excluded-uids=tcp:80:1000,1000-1001,udp:7:1000")
 	for form, of := range map[string]func(iptables.Plan) iptables.Ruleset{"sets": form.Native, "multiport": form.IPTables} {
 		found := sidecar.Recognise(of(cfg.Plan(host.Host{}).Rules), of)
-		if !found.Complete || !slices.Equal(found.Config.ExcludedUIDs, cfg.ExcludedUIDs) {
-			t.Errorf("%s: complete %v, recognised %v", form, found.Complete, found.Config.ExcludedUIDs)
+		if !found.Complete || !slices.Equal(found.Wanted.(sidecar.Config).ExcludedUIDs, cfg.ExcludedUIDs) {
+			t.Errorf("%s: complete %v, recognised %v", form, found.Complete, found.Wanted.(sidecar.Config).ExcludedUIDs)
 		}
 	}
 }
@@ -218,14 +218,14 @@ func TestRecogniseEveryAddress(t *testing.T) {
 			if !found.Complete {
 				t.Error("not recognised as complete")
 			}
-			if diff := cmp.Diff(recorded.Parse(t, nil, strings.Fields(want)...).Args(), found.Config.Args()); diff != "" {
+			if diff := cmp.Diff(recorded.Parse(t, nil, strings.Fields(want)...).Args(), found.Wanted.(sidecar.Config).Args()); diff != "" {
 				t.Errorf("options wanted (-), recognised (+):\n%s", diff)
 			}
 			native := sidecar.Recognise(form.Native(planned), form.Native)
 			if !native.Complete {
 				t.Error("not recognised as complete in the native form")
 			}
-			if diff := cmp.Diff(cfg.Args(), native.Config.Args()); diff != "" {
+			if diff := cmp.Diff(cfg.Args(), native.Wanted.(sidecar.Config).Args()); diff != "" {
 				t.Errorf("options given (-), recognised in the native form (+):\n%s", diff)
 			}
 		})
@@ -248,13 +248,13 @@ func TestRecogniseEveryAddressOfBothFamilies(t *testing.T) {
 	})
 	found := sidecar.Recognise(stored, form.Native)
 	if !found.Complete {
-		t.Errorf("not recognised as complete; options found: %q", found.Config.Args())
+		t.Errorf("not recognised as complete; options found: %q", found.Wanted.(sidecar.Config).Args())
 	}
 	every := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
 	for option, list := range map[string][]netip.Prefix{
-		"--excluded-source-cidrs": found.Config.ExcludedSourceCIDRs,
-		"--excluded-cidrs":        found.Config.ExcludedCIDRs,
-		"--included-cidrs":        found.Config.IncludedCIDRs.CIDRs,
+		"--excluded-source-cidrs": found.Wanted.(sidecar.Config).ExcludedSourceCIDRs,
+		"--excluded-cidrs":        found.Wanted.(sidecar.Config).ExcludedCIDRs,
+		"--included-cidrs":        found.Wanted.(sidecar.Config).IncludedCIDRs.CIDRs,
 	} {
 		if !slices.Equal(list, every) {
 			t.Errorf("%s: recognised %v", option, list)
