@@ -23,8 +23,8 @@ func IPTables(plan iptables.Plan) iptables.Ruleset {
 	var rs iptables.Ruleset
 	for _, f := range plan.Families {
 		for i := range plan.Tables {
-			if t := tableFor(&plan.Tables[i], f); plan.Tables[i].Has(f) {
-				rs.Tables = append(rs.Tables, t)
+			if planned := &plan.Tables[i]; planned.Has(f) {
+				rs.Tables = append(rs.Tables, tableFor(planned, f))
 			}
 		}
 	}

@@ -104,11 +104,8 @@ func (r *reading) applyDualStack() {
 	r.IPv6 = IPv6On
 }
 
-// proxyMark marks what the proxy itself sends in TPROXY mode.
-const proxyMark = 1338
-
 func (r *reading) checkMark() {
-	if g := r.Given("tproxy-mark"); g.IsExplicit() && r.Mode == ModeTProxy && r.TProxyMark == proxyMark {
-		r.Fail(g.Refuse(fmt.Errorf("must not be %d in mode %s: the proxy's own traffic has that mark", proxyMark, ModeTProxy)))
+	if g := r.Given("tproxy-mark"); g.IsExplicit() && r.Mode == ModeTProxy && r.TProxyMark == outboundMark {
+		r.Fail(g.Refuse(fmt.Errorf("must not be %d in mode %s: the proxy's own traffic has that mark", outboundMark, ModeTProxy)))
 	}
 }

@@ -70,12 +70,7 @@ func (p *planner) whereCaptured(r iptables.PlannedRule) []iptables.PlannedRule {
 	if len(captured) == len(p.families) {
 		return []iptables.PlannedRule{r}
 	}
-	var rules []iptables.PlannedRule
-	for _, f := range captured {
-		r.Family = f
-		rules = append(rules, r)
-	}
-	return rules
+	return capture.PerFamily(captured, func(iptables.Family) iptables.PlannedRule { return r })
 }
 
 // dnsRedirect sends queries to the proxy's resolver.

@@ -3,7 +3,6 @@ package sidecar
 import (
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
@@ -139,12 +138,4 @@ func (p *planner) outboundDestinations(nat *iptables.PlannedTable) {
 	nat.Append(chainOutput, p.perFamily(func(f iptables.Family) iptables.PlannedRule {
 		return capture.FromList("--included-cidrs").Rule(jump, capture.AnyOf(iptables.DestinationAddress, capture.Prefixes(f, p.cfg.IncludedCIDRs.CIDRs)))
 	})...)
-}
-
-func joinPorts(ranges []iptables.PortRange) string {
-	words := make([]string, len(ranges))
-	for i, r := range ranges {
-		words[i] = r.String()
-	}
-	return strings.Join(words, ",")
 }

@@ -20,10 +20,7 @@ import (
 // Plan returns what the options ask for, in a namespace with the addresses and name
 // servers of h.
 func (c Config) Plan(h host.Host) capture.Capture {
-	families := []iptables.Family{iptables.IPv4}
-	if capturesIPv6(c, h) {
-		families = append(families, iptables.IPv6)
-	}
+	families := capturedFamilies(c, h)
 	dns := planDNS(c, h)
 	return capture.Capture{
 		Rules: iptables.Plan{
@@ -35,6 +32,13 @@ func (c Config) Plan(h host.Host) capture.Capture {
 		Routing:  planRouting(c, families),
 		Warnings: warnings(c, dns, families),
 	}
+}
+
+func capturedFamilies(c Config, h host.Host) []iptables.Family {
+	if capturesIPv6(c, h) {
+		return []iptables.Family{iptables.IPv4, iptables.IPv6}
+	}
+	return []iptables.Family{iptables.IPv4}
 }
 
 // capturesIPv6 reports whether to write rules for IPv6. Auto does if any interface has

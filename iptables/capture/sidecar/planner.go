@@ -81,7 +81,7 @@ func (p *planner) perFamily(rule func(iptables.Family) iptables.PlannedRule) []i
 // loopback is what counts as the pod itself.
 func (p *planner) loopback(f iptables.Family) netip.Prefix {
 	if f == iptables.IPv6 {
-		return netip.MustParsePrefix("::1/128")
+		return wholeLoopback(f)
 	}
 	return p.cfg.LoopbackCIDR
 }

@@ -2,7 +2,6 @@ package sidecar
 
 import (
 	"net/netip"
-	"strconv"
 
 	"github.com/meshtables/meshtables/iptables"
 )
@@ -34,7 +33,7 @@ func idsOf(i iptables.Interval) (ids []string, ok bool) {
 		return nil, false
 	}
 	for n := range last - first + 1 {
-		ids = append(ids, strconv.FormatUint(uint64(first+n), 10))
+		ids = append(ids, number(first+n))
 	}
 	return ids, true
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
@@ -14,10 +15,7 @@ import (
 
 // Summarise implements [capture.Wanted].
 func (c Config) Summarise(h host.Host, listed int) capture.Summary {
-	s := summariser{cfg: c, dns: planDNS(c, h), families: []iptables.Family{iptables.IPv4}, listed: listed}
-	if capturesIPv6(c, h) {
-		s.families = append(s.families, iptables.IPv6)
-	}
+	s := summariser{cfg: c, dns: planDNS(c, h), families: capturedFamilies(c, h), listed: listed}
 	return capture.Summary{Families: s.families, Mode: string(c.Mode), Inbound: s.inbound(), Outbound: s.outbound()}
 }
 
@@ -70,9 +68,10 @@ func texts[T any](items []T, print func(T) string) []string {
 	return all
 }
 
-func same(s string) string             { return s }
-func number(n uint32) string           { return fmt.Sprint(n) }
-func prefixes(p []netip.Prefix) string { return join(p, netip.Prefix.String) }
+func same(s string) string                    { return s }
+func number(n uint32) string                  { return strconv.FormatUint(uint64(n), 10) }
+func prefixes(p []netip.Prefix) string        { return join(p, netip.Prefix.String) }
+func joinPorts(p []iptables.PortRange) string { return join(p, iptables.PortRange.String) }
 
 func (s *summariser) inbound() []capture.Line {
 	c := s.cfg
@@ -190,7 +189,7 @@ func (s *summariser) excludedUsers() {
 	all := s.cfg.ExcludedUIDs
 	for len(all) > 0 {
 		n := 1
-		for n < len(all) && all[n].Protocol == all[0].Protocol && all[n].Ports == all[0].Ports {
+		for n < len(all) && sameTraffic(all[n], all[0]) {
 			n++
 		}
 		users := join(all[:n], func(t UserTraffic) string {
