@@ -56,9 +56,9 @@ func NewNative(ns *namespace.Namespace, own iptables.Ownership) *Backend {
 // Name returns "iptables-nft" or, for the native form, "nftables".
 func (b *Backend) Name() string {
 	if b.native {
-		return "nftables"
+		return string(installed.Native)
 	}
-	return "iptables-nft"
+	return string(installed.NFT)
 }
 
 // Ownership says which of the rules are ours.
