@@ -108,11 +108,11 @@ func (c *Conn) send(ctx context.Context, b *Batch) error {
 			if m.Kind != unix.NLMSG_ERROR || !b.has(m.Sequence) {
 				continue
 			}
-			if refusal := m.refusal(b.purpose(m.Sequence)); refusal.Errno != 0 {
+			if err := m.failure(b.purpose(m.Sequence)); err != nil {
 				// The refusals of later changes are still to come, and may fill the
 				// buffer.
 				c.broken = true
-				return refusal
+				return err
 			}
 			if m.Sequence == b.last {
 				return nil

@@ -9,6 +9,7 @@ package netlink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -86,30 +87,18 @@ func (c *Conn) Generation(ctx context.Context) (uint32, error) {
 
 // Ask sends a request and returns the first message that answers it. An acknowledgement
 // is no answer.
-func (c *Conn) Ask(ctx context.Context, r Request) (Message, error) {
+func (c *Conn) Ask(ctx context.Context, r Request) (answer Message, err error) {
 	if err := c.request(r, 0); err != nil {
 		return Message{}, err
 	}
-	for {
-		b, err := c.receive(ctx)
-		if err != nil {
-			return Message{}, err
+	err = c.answers(ctx, func(m Message) (done bool, err error) {
+		if m.Kind == unix.NLMSG_ERROR {
+			return false, m.failure(r.Purpose)
 		}
-		for m, err := range Messages(b) {
-			if err != nil {
-				return Message{}, c.malformed(err)
-			}
-			if m.Sequence != c.sequence {
-				continue
-			}
-			if m.Kind != unix.NLMSG_ERROR {
-				return m, nil
-			}
-			if refusal := m.refusal(r.Purpose); refusal.Errno != 0 {
-				return Message{}, refusal
-			}
-		}
-	}
+		answer = m
+		return true, nil
+	})
+	return answer, err
 }
 
 // Tell sends a request that the kernel answers with an acknowledgement.
@@ -117,24 +106,12 @@ func (c *Conn) Tell(ctx context.Context, r Request) error {
 	if err := c.request(r, unix.NLM_F_ACK); err != nil {
 		return err
 	}
-	for {
-		b, err := c.receive(ctx)
-		if err != nil {
-			return err
+	return c.answers(ctx, func(m Message) (done bool, err error) {
+		if m.Kind != unix.NLMSG_ERROR {
+			return false, nil
 		}
-		for m, err := range Messages(b) {
-			if err != nil {
-				return c.malformed(err)
-			}
-			if m.Sequence != c.sequence || m.Kind != unix.NLMSG_ERROR {
-				continue
-			}
-			if refusal := m.refusal(r.Purpose); refusal.Errno != 0 {
-				return refusal
-			}
-			return nil
-		}
-	}
+		return true, m.failure(r.Purpose)
+	})
 }
 
 // Dump sends a request for a list and calls each for every element. The element is valid
@@ -144,6 +121,23 @@ func (c *Conn) Dump(ctx context.Context, r Request, each func(Message)) error {
 		return err
 	}
 	interrupted := false
+	return c.answers(ctx, func(m Message) (done bool, err error) {
+		interrupted = interrupted || m.flags&unix.NLM_F_DUMP_INTR != 0
+		if m.Kind != unix.NLMSG_DONE && m.Kind != unix.NLMSG_ERROR {
+			each(m)
+			return false, nil
+		}
+		err = m.failure(r.Purpose)
+		if interrupted || errors.Is(err, unix.EINTR) {
+			return true, ErrChanged
+		}
+		return true, err
+	})
+}
+
+// answers calls each for the messages that answer the latest request, until it is done or
+// returns an error.
+func (c *Conn) answers(ctx context.Context, each func(Message) (done bool, err error)) error {
 	for {
 		b, err := c.receive(ctx)
 		if err != nil {
@@ -156,19 +150,8 @@ func (c *Conn) Dump(ctx context.Context, r Request, each func(Message)) error {
 			if m.Sequence != c.sequence {
 				continue
 			}
-			interrupted = interrupted || m.flags&unix.NLM_F_DUMP_INTR != 0
-			switch m.Kind {
-			case unix.NLMSG_DONE, unix.NLMSG_ERROR:
-				refusal := m.refusal(r.Purpose)
-				if interrupted || refusal.Errno == unix.EINTR {
-					return ErrChanged
-				}
-				if refusal.Errno != 0 {
-					return refusal
-				}
-				return nil
-			default:
-				each(m)
+			if done, err := each(m); done || err != nil {
+				return err
 			}
 		}
 	}

@@ -48,6 +48,15 @@ func (e *TooLargeError) Error() string {
 // Unwrap returns EMSGSIZE.
 func (e *TooLargeError) Unwrap() error { return unix.EMSGSIZE }
 
+// failure returns the *[Refusal] in a message with a result, or nil if the result is
+// success.
+func (m Message) failure(purpose fmt.Stringer) error {
+	if refusal := m.refusal(purpose); refusal.Errno != 0 {
+		return refusal
+	}
+	return nil
+}
+
 // refusal reads struct nlmsgerr, or the number that NLMSG_DONE carries, and the extended
 // acknowledgement after it (linux/netlink.h). An errno of 0 is no refusal.
 func (m Message) refusal(purpose fmt.Stringer) *Refusal {
