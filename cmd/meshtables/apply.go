@@ -50,9 +50,11 @@ func (c *command) apply(ctx context.Context) int {
 	if status != exitDone {
 		return status
 	}
-	planned := p.Ruleset()
-	answer := outcome{Result: "not applied", Families: pod.FamilyNames(p.Rules.Families), Rules: planned.Len()}
-	if !c.skipRuleApply {
+	answer := outcome{Result: "not applied", Families: pod.FamilyNames(p.Rules.Families)}
+	if c.skipRuleApply {
+		planned := p.Ruleset()
+		answer.Rules = planned.Len()
+	} else {
 		if err := c.checkIDs(p.Wanted.IDs()); err != nil {
 			return c.usageError(err)
 		}
@@ -62,7 +64,7 @@ func (c *command) apply(ctx context.Context) int {
 	}
 	if c.runValidation {
 		var err error
-		if answer.Validation, err = c.try(ctx, planned, p.Host.Addresses); err != nil {
+		if answer.Validation, err = c.try(ctx, p.Ruleset(), p.Host.Addresses); err != nil {
 			return c.failed(err)
 		}
 	}
