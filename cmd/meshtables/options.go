@@ -160,7 +160,7 @@ func (o *applyOptions) rows() []config.Row {
 	return []config.Row{
 		{Option: config.Option{
 			Name: "dry-run", Shared: true, Letter: "n",
-			Usage: "print what iptables-save would print after applying with iptables-nft; change nothing",
+			Usage: "print what iptables-save would print after applying with iptables-nft, or with --cleanup-only what would be removed; change nothing",
 		}, Value: config.Bool(&o.dryRun)},
 		{Option: config.Option{
 			Name: "cleanup-only", Shared: true,
@@ -255,9 +255,6 @@ func (c *commandLine) readOptions(env []string) (options, error) {
 	}
 	if o.logJSON {
 		o.logs = logJSON
-	}
-	if o.dryRun && o.cleanupOnly {
-		errs = append(errs, errors.New("--dry-run and --cleanup-only: must not both be set"))
 	}
 	return o, errors.Join(errs...)
 }
