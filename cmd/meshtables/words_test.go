@@ -1,0 +1,40 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A verb is understood wherever it stands, but the value of an option is none.
+func TestSplitVerb(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]struct{ verb, rest string }{
+		"":                              {"", ""},
+		"verify -p 15001":               {"verify", "-p 15001"},
+		"-p 15001 verify":               {"verify", "-p 15001"},
+		"-p15001 verify --ipv6=off":     {"verify", "-p15001 --ipv6=off"},
+		"--backend=nftables show":       {"show", "--backend=nftables"},
+		"--envoy-port 15001 show":       {"show", "--envoy-port 15001"},
+		"--probe-timeout 5s verify":     {"verify", "--probe-timeout 5s"},
+		"--live explain in :80":         {"explain", "--live in :80"},
+		"-vO json show":                 {"show", "-vO json"},
+		"--log_target x istio-iptables": {"istio-iptables", "--log_target x"},
+		"-v verify show":                {"verify", "-v show"},
+		"-u verify":                     {"", "-u verify"},
+		"-vu verify -d 80":              {"", "-vu verify -d 80"},
+		"--proxy-uid verify":            {"", "--proxy-uid verify"},
+		"--proxy-uid verify verify":     {"verify", "--proxy-uid verify"},
+		"-d 80 443 verify":              {"", "-d 80 443 verify"},
+		"-p 15001 -- verify":            {"", "-p 15001 -- verify"},
+		"--unknown verify":              {"verify", "--unknown"},
+	} {
+		v, rest := splitVerb(strings.Fields(line))
+		if v.name != want.verb || !slices.Equal(rest, strings.Fields(want.rest)) {
+			t.Errorf("%s: verb %q, rest %q", line, v.name, rest)
+		}
+	}
+	if v, rest := splitVerb([]string{"-x", "", "show"}); v.name != "show" || len(rest) != 2 {
+		t.Errorf("after an empty value: verb %q, rest %q", v.name, rest)
+	}
+}
