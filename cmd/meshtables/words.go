@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"iter"
 	"strings"
 
@@ -80,4 +82,38 @@ func (k knownFlags) last(option string) *pflag.Flag {
 		}
 	}
 	return f
+}
+
+// switchValues are the words that people write after a switch, and what they mean.
+var switchValues = map[string]bool{
+	"true": true, "yes": true, "on": true, "1": true,
+	"false": false, "no": false, "off": false, "0": false,
+}
+
+// checkSwitches refuses values that are words of their own after a switch. A switch takes
+// none: the word would mean nothing, and false would turn it on.
+func checkSwitches(args []string) error {
+	known, at := newKnownFlags(), -1
+	var errs []error
+	for i, isOption := range known.walk(args) {
+		if isOption {
+			at = i
+			continue
+		}
+		value, ok := switchValues[args[i]]
+		if at < 0 || at != i-1 || !ok {
+			continue
+		}
+		option := args[at]
+		f := known.last(option)
+		if f == nil {
+			continue
+		}
+		long := option
+		if !strings.HasPrefix(long, "--") {
+			long = "--" + f.Name
+		}
+		errs = append(errs, fmt.Errorf("%s takes no separate value\n%sa switch and its value are one word: %s=%t", option, hintPrefix, long, value))
+	}
+	return errors.Join(errs...)
 }

@@ -38,3 +38,32 @@ func TestSplitVerb(t *testing.T) {
 		t.Errorf("after an empty value: verb %q, rest %q", v.name, rest)
 	}
 }
+
+// A value after a switch is found only where the switch has none.
+func TestCheckSwitches(t *testing.T) {
+	t.Parallel()
+	const hint = " takes no separate value\nhint: a switch and its value are one word: "
+	for line, want := range map[string]string{
+		"--redirect-dns yes":         "--redirect-dns" + hint + "--redirect-dns=true",
+		"--redirect-dns 1":           "--redirect-dns" + hint + "--redirect-dns=true",
+		"--log_as_json on":           "--log_as_json" + hint + "--log_as_json=true",
+		"-vn off":                    "-vn" + hint + "--dry-run=false",
+		"--live no in :80":           "--live" + hint + "--live=false",
+		"-d 1 --comments 0 -n false": "--comments" + hint + "--comments=false\n-n" + hint + "--dry-run=false",
+		"--redirect-dns":             "",
+		"--redirect-dns=true yes":    "",
+		"--redirect-dns maybe":       "",
+		"--proxy-uid 1 0":            "",
+		"-u -n yes":                  "",
+		"in :80 yes":                 "",
+		"--redirect-dns -- yes":      "",
+	} {
+		got := ""
+		if err := checkSwitches(strings.Fields(line)); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", line, got, want)
+		}
+	}
+}
