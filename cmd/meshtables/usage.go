@@ -16,12 +16,13 @@ import (
 // parse reads the words of the command line. After an unknown flag it reads the rest too,
 // to know the format of messages and to find other errors.
 func (c *commandLine) parse(v verb, args []string) error {
+	args, oneDash := addDashes(args)
 	if err := c.set.Parse(args); err != nil {
 		c.set.ParseErrorsAllowlist.UnknownFlags = true
 		_ = c.set.Parse(args)
-		return c.withHint(v, err)
+		return errors.Join(oneDash, c.withHint(v, err))
 	}
-	return c.checkWords(v, args)
+	return errors.Join(oneDash, c.checkWords(v, args))
 }
 
 // checkWords refuses words of the command line that are not options and that the verb does

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -69,6 +70,9 @@ func (k knownFlags) takesNext(option string) bool {
 // last returns the flag that a word without a value ends in: of letters that share a word
 // the last. It returns nil if there is none, or if the word has a value.
 func (k knownFlags) last(option string) *pflag.Flag {
+	if k.lacksDash(option) {
+		option = "-" + option
+	}
 	if name, long := strings.CutPrefix(option, "--"); long {
 		return k.named(name)
 	}
@@ -82,6 +86,39 @@ func (k knownFlags) last(option string) *pflag.Flag {
 		}
 	}
 	return f
+}
+
+// lacksDash reports whether an option is one dash and a long name, with or without a value.
+// By its letters -help asks for help too.
+func (k knownFlags) lacksDash(option string) bool {
+	name, _, _ := strings.Cut(option[1:], "=")
+	return len(name) > 1 && name[0] != '-' && name != "help" && k.named(name) != nil
+}
+
+// mayLackDash reports whether a word begins with one dash and letters.
+func mayLackDash(word string) bool {
+	return len(word) > 2 && word[0] == '-' && isLetter(word[1]) && isLetter(word[2])
+}
+
+func isLetter(c byte) bool { return 'a' <= c && c <= 'z' }
+
+// addDashes returns the command line with two dashes before each long name, and an error
+// for each that had one. Read by its letters, -config excludes the interface onfig.
+func addDashes(args []string) ([]string, error) {
+	if !slices.ContainsFunc(args, mayLackDash) {
+		return args, nil
+	}
+	known, fixed := newKnownFlags(), slices.Clone(args)
+	var errs []error
+	for i, isOption := range known.walk(args) {
+		if !isOption || !known.lacksDash(args[i]) {
+			continue
+		}
+		fixed[i] = "-" + args[i]
+		name, _, _ := strings.Cut(args[i], "=")
+		errs = append(errs, fmt.Errorf("%s: long options take two dashes\n%swrite -%[1]s", name, hintPrefix))
+	}
+	return fixed, errors.Join(errs...)
 }
 
 // switchValues are the words that people write after a switch, and what they mean.

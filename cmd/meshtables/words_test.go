@@ -20,6 +20,7 @@ func TestSplitVerb(t *testing.T) {
 		"--live explain in :80":         {"explain", "--live in :80"},
 		"-vO json show":                 {"show", "-vO json"},
 		"--log_target x istio-iptables": {"istio-iptables", "--log_target x"},
+		"-envoy-port 15001 show":        {"show", "-envoy-port 15001"},
 		"-v verify show":                {"verify", "-v show"},
 		"-u verify":                     {"", "-u verify"},
 		"-vu verify -d 80":              {"", "-vu verify -d 80"},
@@ -64,6 +65,32 @@ func TestCheckSwitches(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%s: got %q, want %q", line, got, want)
+		}
+	}
+}
+
+// One dash before a long name is told, and read as two. Letters with a value are left.
+func TestAddDashes(t *testing.T) {
+	t.Parallel()
+	const hint = ": long options take two dashes\nhint: write "
+	for line, test := range map[string]struct{ fixed, err string }{
+		"-outbound-port 15001":                   {"--outbound-port 15001", "-outbound-port" + hint + "--outbound-port"},
+		"-envoy-port=1 -live":                    {"--envoy-port=1 --live", "-envoy-port" + hint + "--envoy-port\n-live" + hint + "--live"},
+		"-config x -version":                     {"--config x --version", "-config" + hint + "--config\n-version" + hint + "--version"},
+		"in :80 -uid 5":                          {"in :80 --uid 5", "-uid" + hint + "--uid"},
+		"-help":                                  {"-help", ""},
+		"-p15001 -vOjson -uroot -ceth0 -mTPROXY": {"-p15001 -vOjson -uroot -ceth0 -mTPROXY", ""},
+		"-u -outbound-port":                      {"-u -outbound-port", ""},
+		"--proxy-uid -mode -- -mode":             {"--proxy-uid -mode -- -mode", ""},
+		"-banana -y -":                           {"-banana -y -", ""},
+	} {
+		fixed, err := addDashes(strings.Fields(line))
+		message := ""
+		if err != nil {
+			message = err.Error()
+		}
+		if got := strings.Join(fixed, " "); got != test.fixed || message != test.err {
+			t.Errorf("%s: got %q, %q", line, got, message)
 		}
 	}
 }
