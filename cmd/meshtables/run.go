@@ -64,6 +64,7 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	if ignored := line.ignored(); ignored != "" {
 		c.log.Info(ignored)
 	}
+	c.warn(line.flags.Replaced())
 	if c.namespace, err = c.openNamespace(); err != nil {
 		return c.usageError(errors.Join(err, c.checkConfig()))
 	}

@@ -59,7 +59,7 @@ func (r *Reading) read(f *flag, file file) {
 
 // warnRepeated warns of duplicates in a list.
 func (r *Reading) warnRepeated(value pflag.Value, all []Given) {
-	l, ok := value.(interface{ repeated(text string) string })
+	l, ok := value.(lister)
 	if !ok {
 		return
 	}
