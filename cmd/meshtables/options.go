@@ -267,6 +267,12 @@ func (o *options) setBackend(option string, backend string) error {
 	return nil
 }
 
+// misspelt returns warnings about variables that are nearly those of options.
+func (c *commandLine) misspelt(env []string) []string {
+	reference, foreign := c.capture.Variables()
+	return c.flags.Misspelt(env, reference, foreign)
+}
+
 // ignored returns a sentence about the meaningless flags that were given, or "".
 func (c *commandLine) ignored() string {
 	var given []string

@@ -65,6 +65,7 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 		c.log.Info(ignored)
 	}
 	c.warn(line.flags.Replaced())
+	c.warn(line.misspelt(env))
 	if c.namespace, err = c.openNamespace(); err != nil {
 		return c.usageError(errors.Join(err, c.checkConfig()))
 	}

@@ -35,6 +35,9 @@ type Policy interface {
 type Options interface {
 	// Rows are the options from which to make flags.
 	Rows() []config.Row
+	// Variables returns how the names of environment variables begin: those that the
+	// reference has for options, and those among them that are not about options.
+	Variables() (reference, foreign []string)
 	// Read returns what the flags and the other sources ask for, and warnings, a sentence
 	// each. The flags must be made from Rows, and parsed. The error has all errors of all
 	// sources; see [errors.Join].

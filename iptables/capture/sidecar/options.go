@@ -15,6 +15,12 @@ type Options struct {
 	sources   config.Sources
 }
 
+// Variables returns how Istio's variables begin, and those of its agent, which the injector
+// and the users set for the proxy.
+func (o *Options) Variables() (reference, foreign []string) {
+	return []string{"ISTIO_"}, []string{"ISTIO_META_", "ISTIO_AGENT"}
+}
+
 // Read returns what the flags and the other sources ask for; see [config.Flags.Read]. The
 // flags must be made from Rows.
 //
