@@ -39,7 +39,7 @@ type Options interface {
 	// reference has for options, and those among them that are not about options.
 	Variables() (reference, foreign []string)
 	// Read returns what the flags and the other sources ask for, and warnings, a sentence
-	// each. The flags must be made from Rows, and parsed. The error has all errors of all
+	// each, some with a hint on a line of its own. The flags must be made from Rows, and parsed. The error has all errors of all
 	// sources; see [errors.Join].
 	Read(flags *config.Flags, src config.Sources) (Wanted, []string, error)
 }

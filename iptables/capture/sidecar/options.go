@@ -24,7 +24,8 @@ func (o *Options) Variables() (reference, foreign []string) {
 // Read returns what the flags and the other sources ask for; see [config.Flags.Read]. The
 // flags must be made from Rows.
 //
-// The warnings, a sentence each, are about values that have no effect. The error has all
+// The warnings, a sentence each, are about values that have no effect or are likely a
+// mistake. A hint is on a line of its own. The error has all
 // errors of all sources, one a line (see [errors.Join]).
 func (o *Options) Read(flags *config.Flags, src config.Sources) (Config, []string, error) {
 	*o = Options{sources: src}
