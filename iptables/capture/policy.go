@@ -51,6 +51,8 @@ type Wanted interface {
 	// NeedsNameServers reports whether the plan depends on the namespace's name servers.
 	// If so, instead is the end of a hint: how to avoid that.
 	NeedsNameServers() (needs bool, instead string)
+	// NeedsInterfaces reports whether the plan depends on which interfaces there are.
+	NeedsInterfaces() bool
 	// Found returns what else the plan depends on, besides the options, a line each.
 	Found(h host.Host, resolvConf string) []string
 	// IDs returns the users and groups that the rules name, by option.

@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"fmt"
 	"math"
 	"net/netip"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/host"
 )
 
 // Values that are valid, but exempt more or include less than anybody is likely to mean.
@@ -195,4 +197,39 @@ func networkLength(a netip.Addr) (bits int, ok bool) {
 		}
 	}
 	return 0, false
+}
+
+// extentWarnings is about what the namespace makes of valid values: they exempt all that
+// there is, or one family.
+func extentWarnings(cfg Config, h host.Host, families []iptables.Family) []string {
+	var w []string
+	if len(h.Interfaces) > 0 && !slices.ContainsFunc(h.Interfaces, func(name string) bool { return !excludesInterface(cfg, name) }) {
+		w = append(w, fmt.Sprintf("--excluded-interfaces has every interface that is up (%s): nothing from or to other machines is captured",
+			strings.Join(h.Interfaces, ", ")))
+	}
+	for _, f := range families {
+		if other, ok := onlyOther(cfg, f); ok {
+			w = append(w, fmt.Sprintf("--included-cidrs has %s and nothing of %s: nothing outbound in %[2]s is captured\n"+
+				"hint: * has every address of both families", everyAddress(other), f))
+		}
+	}
+	return w
+}
+
+func excludesInterface(cfg Config, name string) bool {
+	return slices.ContainsFunc(cfg.ExcludedInterfaces, func(excluded string) bool {
+		return iptables.InterfaceInterval(excluded).Contains(iptables.InterfaceInterval(name).First)
+	})
+}
+
+// onlyOther reports whether the list of destinations has every address of the other family,
+// and none of this one. Whoever lists some networks knows that the rest is left alone;
+// whoever lists all means all.
+func onlyOther(cfg Config, f iptables.Family) (other iptables.Family, ok bool) {
+	other = iptables.IPv4
+	if f == iptables.IPv4 {
+		other = iptables.IPv6
+	}
+	included := cfg.IncludedCIDRs.CIDRs
+	return other, slices.Contains(included, everyAddress(other)) && len(capture.Prefixes(f, included)) == 0 && len(cfg.IncludedOutboundPorts) == 0
 }

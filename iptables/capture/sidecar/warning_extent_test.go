@@ -1,6 +1,15 @@
 package sidecar
 
-import "testing"
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/host"
+)
 
 func extentTests() map[string]warningTest {
 	const (
@@ -74,4 +83,46 @@ func extentTests() map[string]warningTest {
 func TestExtentWarnings(t *testing.T) {
 	t.Parallel()
 	wantWarnings(t, extentTests())
+}
+
+// Whether an interface, or a family, is all that there is depends on the namespace.
+func TestExtentOfNamespace(t *testing.T) {
+	t.Parallel()
+	const (
+		every = "--excluded-interfaces has every interface that is up (%): nothing from or to other machines is captured"
+		lacks = "--included-cidrs has %: nothing outbound in & is captured\nhint: * has every address of both families"
+	)
+	both := []netip.Prefix{netip.MustParsePrefix("10.244.1.7/24"), netip.MustParsePrefix("fd00::7/64")}
+	for _, test := range []struct {
+		args, interfaces string
+		addresses        []netip.Prefix
+		want             string
+	}{
+		{args: "-c eth0", interfaces: "eth0", want: strings.ReplaceAll(every, "%", "eth0")},
+		{args: "-c eth+", interfaces: "eth0 eth1", want: strings.ReplaceAll(every, "%", "eth0, eth1")},
+		{args: "-c net1,e+", interfaces: "net1 eth0", want: strings.ReplaceAll(every, "%", "net1, eth0")},
+		{args: "-c eth0", interfaces: "eth0 net1"},
+		{args: "-c eth", interfaces: "eth0"},
+		{args: "-c eth0", interfaces: "eth"},
+		{args: "-c eth0"},
+		{args: "-c lo", interfaces: "eth0"},
+		{args: "-i 0.0.0.0/0", addresses: both, want: strings.NewReplacer("%", "0.0.0.0/0 and nothing of IPv6", "&", "IPv6").Replace(lacks)},
+		{args: "-i ::/0", addresses: both, want: strings.NewReplacer("%", "::/0 and nothing of IPv4", "&", "IPv4").Replace(lacks)},
+		{args: "-i ::/0", addresses: both[:1], want: strings.NewReplacer("%", "::/0 and nothing of IPv4", "&", "IPv4").Replace(lacks) +
+			"|::/0 has no effect: the namespace has no global IPv6 address, so IPv6 is not captured (--ipv6=on captures it anyway)"},
+		{args: "-i 0.0.0.0/0", addresses: both[:1]},
+		{args: "-i 0.0.0.0/0 --ipv6=off", addresses: both},
+		{args: "-i 0.0.0.0/0,fd00::/8", addresses: both},
+		{args: "-i 0.0.0.0/0 -q 80", addresses: both},
+		{args: "-i 10.0.0.0/8", addresses: both},
+	} {
+		c, _, err := read(t, strings.Fields(test.args), config.Sources{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan := c.Plan(host.Host{Addresses: test.addresses, Interfaces: strings.Fields(test.interfaces)})
+		if diff := cmp.Diff(test.want, strings.Join(plan.Warnings, "|")); diff != "" {
+			t.Errorf("%s, interfaces %q: %s", test.args, test.interfaces, diff)
+		}
+	}
 }
