@@ -90,9 +90,12 @@ func jsonRuns() []commands {
 			meshtables --backend=nftables -O json
 			meshtables --backend=iptables-legacy -O json
 			meshtables --backend=iptables -O json
+			meshtables --cleanup-only --dry-run --backend=iptables -O json
 			meshtables --backend=iptables-legacy -O json
+			meshtables --cleanup-only --dry-run -O json
 			meshtables --backend=nftables -O json
 			meshtables --ipv6=off -O json
+			meshtables --cleanup-only --dry-run -O json
 			meshtables --run-validation --skip-rule-apply -O json
 			meshtables --cleanup-only -O json
 			meshtables --cleanup-only -O json
@@ -130,8 +133,10 @@ func jsonRuns() []commands {
 			meshtables verify --excluded-ports=80 -O json
 			meshtables verify --backend=iptables-nft -O json
 			meshtables show -O json
+			meshtables --cleanup-only --dry-run -O json
 			meshtables --cleanup-only
 			nft add table inet meshtables '{ flags dormant; }'
+			meshtables --cleanup-only --dry-run -O json
 			meshtables verify -O json
 			meshtables show -O json
 		`},

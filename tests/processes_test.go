@@ -32,7 +32,7 @@ func TestRunsNothing(t *testing.T) {
 				{[]string{"verify", "--mode=TPROXY"}, "as wanted"},
 				{[]string{"show"}, ""},
 				{[]string{"explain", "out", "203.0.113.10:443", "--live"}, "redirected"},
-				{[]string{"--redirect-dns", "--ipv6=off"}, "applied"},
+				{[]string{"--redirect-dns", "--ipv6=off", "--excluded-interfaces=net1"}, "applied"},
 				{[]string{"--cleanup-only"}, "removed"},
 				{[]string{"--cleanup-only"}, "nothing to remove"},
 			} {

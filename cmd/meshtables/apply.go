@@ -16,6 +16,8 @@ import (
 // change runs the program without a verb.
 func (c *command) change(ctx context.Context) int {
 	switch {
+	case c.cleanupOnly && c.dryRun:
+		return c.printRemoval(ctx)
 	case c.cleanupOnly:
 		return c.cleanup(ctx)
 	case c.dryRun:

@@ -38,6 +38,8 @@ type plannedRules struct {
 }
 
 type plannedRule struct {
+	// Backend is where a rule is that would be removed.
+	Backend  string `json:"backend,omitempty"`
 	Family   string `json:"family"`
 	Table    string `json:"table"`
 	Chain    string `json:"chain"`
@@ -59,7 +61,7 @@ func (a plannedRules) listed() plannedRules {
 		for _, c := range t.Chains {
 			for i, r := range c.Rules {
 				a.Rules = append(a.Rules, plannedRule{
-					t.Family.String(), t.Name, c.Name, i + 1, r.String(), r.Origin.String(),
+					Family: t.Family.String(), Table: t.Name, Chain: c.Name, Position: i + 1, Rule: r.String(), Origin: r.Origin.String(),
 				})
 			}
 		}

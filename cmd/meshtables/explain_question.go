@@ -73,7 +73,8 @@ func (q *question) readPlace(words []string) error {
 	}
 	q.inbound = words[0] == "in"
 	place := words[1]
-	if port, own := strings.CutPrefix(place, ":"); own && q.inbound {
+	port, isPort := portAlone(place)
+	if isPort && q.inbound {
 		n, err := strconv.ParseUint(port, 10, 16)
 		if err != nil || n == 0 {
 			return fmt.Errorf("address %q: the port must be from 1 to 65535", place)
@@ -82,10 +83,20 @@ func (q *question) readPlace(words []string) error {
 		return nil
 	}
 	var err error
-	if q.to, err = parsePlace(place); err != nil {
-		return fmt.Errorf("address %q: %w", place, err)
+	if q.to, err = parsePlace(place); err == nil {
+		return nil
 	}
-	return nil
+	err = fmt.Errorf("address %q: %w", place, err)
+	if isPort {
+		err = fmt.Errorf("%w\n"+hintPrefix+"an outbound connection goes to an address, such as explain out 203.0.113.10:%s", err, port)
+	}
+	return err
+}
+
+// portAlone returns the port of a place without an address, with or without a colon.
+func portAlone(place string) (port string, ok bool) {
+	port, ok = strings.CutPrefix(place, ":")
+	return port, ok || place != "" && strings.Trim(place, "0123456789") == ""
 }
 
 // parsePlace reads the address and port of one end of a connection.

@@ -16,15 +16,18 @@ func newLogger(w io.Writer, format logFormat, level slog.Level) *slog.Logger {
 	if format == logJSON {
 		return slog.New(hintHandler{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})})
 	}
-	return slog.New(&lineHandler{w: w, level: level, mu: new(sync.Mutex)})
+	return slog.New(&lineHandler{w: w, level: level, mu: new(sync.Mutex), hinted: make(map[string]bool)})
 }
 
-// lineHandler writes records as lines that start with "meshtables: ".
+// lineHandler writes records as lines that start with "meshtables: ". It leaves out a hint
+// that it has written before: many messages with one hint read better with one.
 type lineHandler struct {
 	w     io.Writer
 	level slog.Level
 	attrs string
 	mu    *sync.Mutex
+	// hinted are the hints that are written. Copies of the handler share it and mu.
+	hinted map[string]bool
 }
 
 func (h *lineHandler) Enabled(_ context.Context, level slog.Level) bool { return level >= h.level }
@@ -35,12 +38,19 @@ func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
 		text += formatAttr(a)
 		return true
 	})
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	var b strings.Builder
 	for line := range strings.SplitSeq(text+h.attrs, "\n") {
+		isHint := strings.HasPrefix(line, hintPrefix)
+		if isHint && h.hinted[line] {
+			continue
+		}
 		b.WriteString("meshtables: ")
 		switch {
-		case strings.HasPrefix(line, hintPrefix):
+		case isHint:
 			// A hint belongs to the line before, whatever its level.
+			h.hinted[line] = true
 		case r.Level >= slog.LevelError:
 			b.WriteString("error: ")
 		case r.Level >= slog.LevelWarn:
@@ -48,8 +58,6 @@ func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
 		}
 		b.WriteString(line + "\n")
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	_, err := io.WriteString(h.w, b.String())
 	return err
 }

@@ -160,7 +160,7 @@ func (o *applyOptions) rows() []config.Row {
 	return []config.Row{
 		{Option: config.Option{
 			Name: "dry-run", Shared: true, Letter: "n",
-			Usage: "print what iptables-save would print after applying with iptables-nft; change nothing",
+			Usage: "print what iptables-save would print after applying with iptables-nft, or with --cleanup-only what would be removed; change nothing",
 		}, Value: config.Bool(&o.dryRun)},
 		{Option: config.Option{
 			Name: "cleanup-only", Shared: true,
@@ -256,9 +256,6 @@ func (c *commandLine) readOptions(env []string) (options, error) {
 	if o.logJSON {
 		o.logs = logJSON
 	}
-	if o.dryRun && o.cleanupOnly {
-		errs = append(errs, errors.New("--dry-run and --cleanup-only: must not both be set"))
-	}
 	return o, errors.Join(errs...)
 }
 
@@ -268,6 +265,12 @@ func (o *options) setBackend(option string, backend string) error {
 	}
 	o.backend = backend
 	return nil
+}
+
+// misspelt returns warnings about variables that are nearly those of options.
+func (c *commandLine) misspelt(env []string) []string {
+	reference, foreign := c.capture.Variables()
+	return c.flags.Misspelt(env, reference, foreign)
 }
 
 // ignored returns a sentence about the meaningless flags that were given, or "".

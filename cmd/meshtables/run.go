@@ -64,6 +64,8 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	if ignored := line.ignored(); ignored != "" {
 		c.log.Info(ignored)
 	}
+	c.warn(line.flags.Replaced())
+	c.warn(line.misspelt(env))
 	if c.namespace, err = c.openNamespace(); err != nil {
 		return c.usageError(errors.Join(err, c.checkConfig()))
 	}

@@ -16,14 +16,23 @@ import (
 // parse reads the words of the command line. After an unknown flag it reads the rest too,
 // to know the format of messages and to find other errors.
 func (c *commandLine) parse(v verb, args []string) error {
-	err := c.set.Parse(args)
-	if err != nil {
+	args, oneDash := addDashes(args)
+	if err := c.set.Parse(args); err != nil {
 		c.set.ParseErrorsAllowlist.UnknownFlags = true
 		_ = c.set.Parse(args)
-		return c.withHint(v, err)
+		return errors.Join(oneDash, c.withHint(v, err))
 	}
-	if v.arguments {
+	return errors.Join(oneDash, c.checkWords(v, args))
+}
+
+// checkWords refuses words of the command line that are not options and that the verb does
+// not take.
+func (c *commandLine) checkWords(v verb, args []string) error {
+	if c.set.NArg() == 0 {
 		return nil
+	}
+	if err := checkSwitches(args); err != nil || v.arguments {
+		return err
 	}
 	return checkArguments(c.set.Args(), args)
 }
@@ -40,8 +49,6 @@ func checkArguments(words, line []string) error {
 	switch at := slices.Index(line, word); {
 	case isVerb:
 		hint = "the verb comes first: meshtables " + word + " [options]"
-	case at > 0 && strings.HasPrefix(line[at-1], "--") && (word == "true" || word == "false"):
-		hint = "a switch and its value are one word: " + line[at-1] + "=" + word
 	case at == 0 && near != "":
 		hint = "did you mean " + near + "?"
 	case at == 0:

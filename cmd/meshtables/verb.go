@@ -8,8 +8,8 @@ import (
 	"github.com/meshtables/meshtables/iptables/config"
 )
 
-// verb is the first word of the command line: what to do. Without a verb the program
-// applies.
+// verb is the first word of the command line that is no option and no value: what to do.
+// Without a verb the program applies.
 type verb struct {
 	name string
 	// usage and summary are the verb's line in the list of verbs.
@@ -96,5 +96,31 @@ func splitVerb(args []string) (verb, []string) {
 			return v, args[1:]
 		}
 	}
+	if at := verbAmong(args); at >= 0 {
+		v, _ := verbNamed(args[at])
+		return v, slices.Delete(slices.Clone(args), at, at+1)
+	}
 	return verbs()[0], args
+}
+
+// verbAmong returns the place of a verb after options, or -1. The value of an option is no
+// verb, and a word before it that is neither makes it none.
+func verbAmong(args []string) int {
+	isVerb := func(word string) bool {
+		v, ok := verbNamed(word)
+		return ok && v.name != ""
+	}
+	if !slices.ContainsFunc(args, isVerb) {
+		return -1
+	}
+	for i, isOption := range newKnownFlags().walk(args) {
+		if isOption {
+			continue
+		}
+		if isVerb(args[i]) {
+			return i
+		}
+		break
+	}
+	return -1
 }

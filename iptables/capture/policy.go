@@ -35,8 +35,11 @@ type Policy interface {
 type Options interface {
 	// Rows are the options from which to make flags.
 	Rows() []config.Row
+	// Variables returns how the names of environment variables begin: those that the
+	// reference has for options, and those among them that are not about options.
+	Variables() (reference, foreign []string)
 	// Read returns what the flags and the other sources ask for, and warnings, a sentence
-	// each. The flags must be made from Rows, and parsed. The error has all errors of all
+	// each, some with a hint on a line of its own. The flags must be made from Rows, and parsed. The error has all errors of all
 	// sources; see [errors.Join].
 	Read(flags *config.Flags, src config.Sources) (Wanted, []string, error)
 }
@@ -48,6 +51,8 @@ type Wanted interface {
 	// NeedsNameServers reports whether the plan depends on the namespace's name servers.
 	// If so, instead is the end of a hint: how to avoid that.
 	NeedsNameServers() (needs bool, instead string)
+	// NeedsInterfaces reports whether the plan depends on which interfaces there are.
+	NeedsInterfaces() bool
 	// Found returns what else the plan depends on, besides the options, a line each.
 	Found(h host.Host, resolvConf string) []string
 	// IDs returns the users and groups that the rules name, by option.

@@ -13,7 +13,8 @@ import (
 //
 // While the command line is parsed, a flag takes any text. [Flags.Apply] and
 // [Flags.Read] read it later, so that all bad values are reported, not only the
-// first. If a flag is given several times, or by several names, the last counts.
+// first. If a flag is given several times, or by several names, the last counts;
+// [Flags.Replaced] tells of the others.
 type Flags struct {
 	set             *pflag.FlagSet
 	policy, program []*flag
@@ -134,6 +135,8 @@ type flag struct {
 	text  string
 	isSet bool
 	name  string
+	// earlier are the values that were set before.
+	earlier []Given
 	// alias is the name under which the flag was looked up, until it is set.
 	alias string
 	// from is what some source gave; the zero value if none did.
@@ -162,6 +165,7 @@ func (f *flag) find(env environment, file file, notes annotations) (all []Given,
 }
 
 func (f *flag) Set(text string) error {
+	f.earlier = append(f.earlier, f.given()...)
 	f.text, f.isSet = text, true
 	f.name, f.alias = cmp.Or(f.alias, f.Name), ""
 	return nil

@@ -59,7 +59,7 @@ func (r *Reading) read(f *flag, file file) {
 
 // warnRepeated warns of duplicates in a list.
 func (r *Reading) warnRepeated(value pflag.Value, all []Given) {
-	l, ok := value.(interface{ repeated(text string) string })
+	l, ok := value.(lister)
 	if !ok {
 		return
 	}
@@ -97,7 +97,8 @@ func (r *Reading) Variable(name string) (Given, bool) { return r.env.get(name) }
 // Fail adds an error of one line.
 func (r *Reading) Fail(err error) { r.errs = append(r.errs, err) }
 
-// Warn adds a sentence about values that have no effect or are likely a mistake.
+// Warn adds a sentence about values that have no effect or are likely a mistake, with or
+// without a hint on a line of its own.
 func (r *Reading) Warn(format string, args ...any) {
 	r.warnings = append(r.warnings, fmt.Sprintf(format, args...))
 }

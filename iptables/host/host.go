@@ -7,6 +7,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
@@ -20,6 +21,8 @@ type Host struct {
 	Addresses []netip.Prefix
 	// NameServers are the servers of resolv.conf, in its order.
 	NameServers []netip.Addr
+	// Interfaces are those that [Interfaces] returns, if the plan depends on them.
+	Interfaces []string
 }
 
 // Discover returns the addresses of all interfaces of a network namespace, in the
@@ -55,4 +58,21 @@ func Addresses(ctx context.Context, ns *namespace.Namespace) ([]netip.Prefix, er
 		}
 	}
 	return prefixes, nil
+}
+
+// Interfaces returns the names of the interfaces of a network namespace that are up, without
+// loopback, in the kernel's order. Those that are down have no traffic: some tunnels exist in
+// every namespace (fb_tunnels_only_for_init_net in Documentation/admin-guide/sysctl/net.rst).
+func Interfaces(ctx context.Context, ns *namespace.Namespace) ([]string, error) {
+	links, err := namespace.List(ctx, ns, (*netlink.Handle).LinkList)
+	if err != nil {
+		return nil, fmt.Errorf("failed to list the interfaces of the network namespace: %w", err)
+	}
+	var names []string
+	for _, l := range links {
+		if flags := l.Attrs().Flags; flags&net.FlagUp != 0 && flags&net.FlagLoopback == 0 {
+			names = append(names, l.Attrs().Name)
+		}
+	}
+	return names, nil
 }

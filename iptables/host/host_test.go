@@ -36,6 +36,10 @@ func TestDiscoverOwnNamespace(t *testing.T) {
 	if len(h.NameServers) != 0 {
 		t.Errorf("got name servers %v from a missing file", h.NameServers)
 	}
+	nstest.Run(t, "ip", "link", "set", "eth0", "up")
+	if names, err := Interfaces(t.Context(), nstest.Here(t)); err != nil || !slices.Equal(names, []string{"eth0"}) {
+		t.Errorf("got interfaces %q, %v, want the one that is up", names, err)
+	}
 }
 
 func TestDiscoverReportsUnreadableResolvConf(t *testing.T) {

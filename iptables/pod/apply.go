@@ -7,6 +7,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
@@ -65,6 +66,40 @@ func Remove(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership
 	removed.Changed, removed.MovedFrom = report.Changed, report.RemovedFrom
 	removed.Warnings = unread(&report.Before)
 	return removed, nil
+}
+
+// Removable is what [Remove] would remove.
+type Removable struct {
+	// Backends are those that have something of ours.
+	Backends []installed.Backend
+	// Routing are the commands of ip(8) that would remove our routing.
+	Routing []string
+	// Warnings are about rules that could not be read.
+	Warnings []string
+	// Candidates are the candidates of [Found].
+	Candidates []kernel.Candidate
+}
+
+// FindRemovable reads what [Remove] would remove. It changes nothing.
+func FindRemovable(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, backend string) (Removable, error) {
+	f, err := Find(ctx, ns, own, backend)
+	r := Removable{Candidates: f.Candidates}
+	if err != nil {
+		return r, err
+	}
+	there, err := f.Routing()
+	if err != nil {
+		return r, err
+	}
+	changes, err := there.Diff(iptables.Routing{})
+	if err != nil {
+		return r, err
+	}
+	for _, change := range changes {
+		r.Routing = append(r.Routing, change.String())
+	}
+	r.Backends, r.Warnings = f.Ours, unread(&f.Installed)
+	return r, nil
 }
 
 // RefuseHost returns an error if the namespace looks like a whole machine's, so that a slip

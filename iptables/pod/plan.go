@@ -37,6 +37,11 @@ func NewPlan(ctx context.Context, ns *namespace.Namespace, policy capture.Policy
 	if p.Host, err = host.Discover(ctx, ns, p.ResolvConf); err != nil {
 		return p, err
 	}
+	if wanted.NeedsInterfaces() {
+		if p.Host.Interfaces, err = host.Interfaces(ctx, ns); err != nil {
+			return p, err
+		}
+	}
 	p.Capture = wanted.Plan(p.Host)
 	if !known {
 		warning := fmt.Sprintf("the captured name servers are this machine's (%s), because no process in the network namespace has a resolv.conf\n"+

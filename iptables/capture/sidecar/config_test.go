@@ -32,7 +32,7 @@ func find(ids map[string]uint32, kind, name string) (uint32, error) {
 
 func testUsers() usersMap {
 	return usersMap{
-		users:  map[string]uint32{"envoy": 101, "proxy": 202},
+		users:  map[string]uint32{"envoy": 101, "proxy": 202, "root": 0},
 		groups: map[string]uint32{"mesh": 303, "ops": 404},
 	}
 }

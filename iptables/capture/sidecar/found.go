@@ -14,6 +14,9 @@ func (c Config) NeedsNameServers() (needs bool, instead string) {
 	return c.RedirectDNS && !c.CaptureAllDNS, "capture queries to all servers with --capture-all-dns"
 }
 
+// NeedsInterfaces reports whether the warnings of the plan depend on the interfaces.
+func (c Config) NeedsInterfaces() bool { return len(c.ExcludedInterfaces) > 0 }
+
 // Found returns what else the plan depends on, besides the options, a line each, for
 // --verbose. The name servers of h are those of the file resolvConf.
 func (c Config) Found(h host.Host, resolvConf string) []string {

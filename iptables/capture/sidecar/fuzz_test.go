@@ -19,8 +19,10 @@ func FuzzFlags(f *testing.F) {
 	for _, test := range errorTests() {
 		f.Add(strings.Join(test.args, "\n"))
 	}
-	for _, test := range warningTests() {
-		f.Add(strings.Join(test.args, "\n"))
+	for _, tests := range []map[string]warningTest{warningTests(), extentTests()} {
+		for _, test := range tests {
+			f.Add(strings.Join(test.args, "\n"))
+		}
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		fs, flags := newFlags()
@@ -29,8 +31,9 @@ func FuzzFlags(f *testing.F) {
 		}
 		c, warnings, err := flags.Config(config.Sources{Users: testUsers()})
 		for _, line := range append(warnings, errorLines(err)...) {
-			if line == "" || strings.Contains(line, "\n") {
-				t.Errorf("message %q is not one line", line)
+			text, _, _ := strings.Cut(line, "\nhint: ")
+			if text == "" || strings.Contains(text, "\n") {
+				t.Errorf("message %q is not one line with a hint", line)
 			}
 		}
 		if err != nil {

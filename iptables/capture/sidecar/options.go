@@ -15,10 +15,17 @@ type Options struct {
 	sources   config.Sources
 }
 
+// Variables returns how Istio's variables begin, and those of its agent, which the injector
+// and the users set for the proxy.
+func (o *Options) Variables() (reference, foreign []string) {
+	return []string{"ISTIO_"}, []string{"ISTIO_META_", "ISTIO_AGENT"}
+}
+
 // Read returns what the flags and the other sources ask for; see [config.Flags.Read]. The
 // flags must be made from Rows.
 //
-// The warnings, a sentence each, are about values that have no effect. The error has all
+// The warnings, a sentence each, are about values that have no effect or are likely a
+// mistake. A hint is on a line of its own. The error has all
 // errors of all sources, one a line (see [errors.Join]).
 func (o *Options) Read(flags *config.Flags, src config.Sources) (Config, []string, error) {
 	*o = Options{sources: src}

@@ -30,7 +30,7 @@ func (c Config) Plan(h host.Host) capture.Capture {
 			Doubled:  doubled,
 		},
 		Routing:  planRouting(c, families),
-		Warnings: warnings(c, dns, families),
+		Warnings: warnings(c, h, dns, families),
 	}
 }
 
@@ -76,8 +76,8 @@ func capturesInbound(cfg Config) bool {
 	return cfg.IncludedPorts.All || len(cfg.IncludedPorts.Ports) > 0
 }
 
-func warnings(cfg Config, dns dnsPlan, families []iptables.Family) []string {
-	var w []string
+func warnings(cfg Config, h host.Host, dns dnsPlan, families []iptables.Family) []string {
+	w := extentWarnings(cfg, h, families)
 	if cfg.RedirectDNS && !dns.enabled {
 		w = append(w, "--redirect-dns has no effect: resolv.conf names no server, and --capture-all-dns is not set")
 	}

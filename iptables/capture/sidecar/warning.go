@@ -14,6 +14,7 @@ func (r *reading) warn() {
 	r.warnSelections()
 	r.warnOutboundPorts()
 	r.warnOwners()
+	r.warnExtent()
 	r.warnIPv6()
 	r.warnTProxy()
 	r.warnTunnel()

@@ -83,12 +83,12 @@ func warningTests() map[string]warningTest {
 			want: []string{`--capture-all-dns "true"` + noDNS, `--dns-port "53"` + noDNS}},
 
 		"repeated items": {
-			args: []string{"-u", "1337,0,01337", "-o", "80,90-99,80,90:99,90-99", "-i", "10.0.0.1/8,10.2.3.4/8", "--excluded-uids=tcp:53:7,tcp:53:7-7",
+			args: []string{"-u", "1337,5,01337", "-o", "80,90-99,80,90:99,90-99", "-i", "10.0.0.1/8,10.2.3.4/8", "--excluded-uids=tcp:53:7,tcp:53:7-7",
 				"--included-groups=5,5"},
 			env:  []string{"KUBE_VIRT_INTERFACES=tap0,tap1,tap0"},
 			file: trafficPrefix + `excludeInboundPorts="22,22,15020"`,
 			want: []string{
-				`--proxy-uid "1337,0,01337" repeats 1337` + twice,
+				`--proxy-uid "1337,5,01337" repeats 1337` + twice,
 				`annotation traffic.sidecar.istio.io/excludeInboundPorts "22,22,15020" repeats 22` + twice,
 				`--excluded-outbound-ports "80,90-99,80,90:99,90-99" repeats 80,90:99` + twice,
 				`--included-cidrs "10.0.0.1/8,10.2.3.4/8" repeats 10.0.0.0/8` + twice,
@@ -116,7 +116,12 @@ func warningTests() map[string]warningTest {
 
 func TestWarnings(t *testing.T) {
 	t.Parallel()
-	for name, test := range warningTests() {
+	wantWarnings(t, warningTests())
+}
+
+func wantWarnings(t *testing.T, tests map[string]warningTest) {
+	t.Helper()
+	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, got, err := read(t, test.args, config.Sources{Env: test.env, Annotations: []byte(test.file)})
