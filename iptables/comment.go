@@ -21,7 +21,7 @@ const MaxComment = 255
 const commentName = "comment"
 
 func (m Comment) appendSave(words []string) []string {
-	return append(words, "-m", commentName, "--comment", quote(m.Text))
+	return append(words, "-m", commentName, "--comment", Quote(m.Text))
 }
 
 // MetBy returns true.
@@ -98,9 +98,9 @@ func (rs *Ruleset) HasComments() bool {
 	})
 }
 
-// quote writes a string as iptables-save does (xtables_save_string in
+// Quote writes a string as iptables-save does (xtables_save_string in
 // libxtables/xtables.c).
-func quote(s string) string {
+func Quote(s string) string {
 	plain := func(r rune) bool {
 		return r == '_' || r == '-' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
 	}
@@ -110,7 +110,7 @@ func quote(s string) string {
 	return `"` + strings.NewReplacer(`"`, `\"`, `\`, `\\`, `'`, `\'`).Replace(s) + `"`
 }
 
-// unquote undoes quote.
+// unquote undoes Quote.
 func unquote(s string) string {
 	if len(s) < 2 || s[0] != '"' {
 		return s

@@ -26,10 +26,10 @@ func parseMatch(name string, words []string) Match {
 	var m Match
 	args, ok := splitArgs(words)
 	switch {
+	case name == "tcp" || name == "udp":
+		m = parsePorts(Protocol(name), words)
 	case !ok:
 		// Known matches have a value with every option.
-	case name == "tcp" || name == "udp":
-		m = parsePorts(Protocol(name), args)
 	case name == "multiport":
 		m = parseMultiport(args)
 	case name == "owner":

@@ -45,7 +45,7 @@ func (m Conntrack) appendSave(words []string) []string {
 // net/netfilter/xt_conntrack.c, and nft_ct_get_eval in nft_ct.c).
 func (m Conntrack) MetBy(p *Packet) (bool, error) {
 	state := p.State
-	if !p.HasConnection() {
+	if state != StateUntracked && !p.HasConnection() {
 		state = StateInvalid
 	}
 	return (m.States&state != 0) != m.Not, nil

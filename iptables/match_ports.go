@@ -1,12 +1,16 @@
 package iptables
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
-// Ports is the match "tcp" or "udp": the source and destination port. The rule has to
-// match the protocol too.
+// Ports is the match "tcp" or "udp": the source and destination port, and flags of TCP.
+// The rule has to match the protocol too.
 type Ports struct {
 	Protocol            Protocol
 	Source, Destination PortMatch
+	Flags               TCPFlags
 }
 
 // PortMatch is one side of [Ports]. Without Set it matches every port.
@@ -19,7 +23,8 @@ type PortMatch struct {
 func (m Ports) appendSave(words []string) []string {
 	words = append(words, "-m", string(m.Protocol))
 	words = m.Source.appendSave(words, "--sport")
-	return m.Destination.appendSave(words, "--dport")
+	words = m.Destination.appendSave(words, "--dport")
+	return m.Flags.appendSave(words)
 }
 
 func (p PortMatch) appendSave(words []string, option string) []string {
@@ -33,12 +38,18 @@ func (m Ports) validate(r *Rule) error {
 	if r.Protocol != (ProtocolMatch{Protocol: m.Protocol}) {
 		return fmt.Errorf("the match %s needs -p %s", m.Protocol, m.Protocol)
 	}
+	if m.Flags != (TCPFlags{}) && m.Protocol != TCP {
+		return errors.New("only tcp has flags")
+	}
 	return nil
 }
 
-// MetBy compares protocol and ports.
+// MetBy compares protocol, ports and flags.
 func (m Ports) MetBy(p *Packet) (bool, error) {
-	return p.Protocol == m.Protocol && m.Source.metBy(p.SourcePort) && m.Destination.metBy(p.DestinationPort), nil
+	if p.Protocol != m.Protocol || !m.Source.metBy(p.SourcePort) || !m.Destination.metBy(p.DestinationPort) {
+		return false, nil
+	}
+	return m.Flags.metBy(p)
 }
 
 func (p PortMatch) metBy(port uint16) bool { return !p.Set || p.Range.Contains(port) != p.Not }
@@ -61,8 +72,15 @@ func (p PortMatch) values() (values []Interval, not, ok bool) {
 	return []Interval{PortInterval(p.Range)}, p.Not, true
 }
 
-func parsePorts(protocol Protocol, args []arg) Match {
+// parsePorts reads the arguments of "-m tcp" and "-m udp".
+func parsePorts(protocol Protocol, words []string) Match {
 	m := Ports{Protocol: protocol}
+	rest, flags, ok := parseTCPFlags(words)
+	args, isOptions := splitArgs(rest)
+	if !ok || !isOptions || flags != (TCPFlags{}) && protocol != TCP {
+		return nil
+	}
+	m.Flags = flags
 	for _, a := range args {
 		ports, err := ParsePortRange(a.value)
 		if err != nil {

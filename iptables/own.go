@@ -9,6 +9,9 @@ import (
 // Ownership says what in a network namespace is ours. Each policy has its own, and a
 // namespace can have rules of several policies. The zero value owns nothing.
 type Ownership struct {
+	// Policy is the policy's name, under which its options are recorded beside its rules. If
+	// it is empty, they are not.
+	Policy string
 	// Chains are the prefixes of the names of our chains, such as "MESH_".
 	Chains []string
 	// Addresses are those that only we add to the loopback interface.

@@ -16,6 +16,11 @@ type Packet struct {
 	// is empty.
 	In, Out string
 
+	// SourceType and DestinationType are the types of the addresses in the routing of this
+	// machine (RTN_* in linux/rtnetlink.h), as iptables names them: "LOCAL" for its own.
+	// Empty is unknown.
+	SourceType, DestinationType string
+
 	// Owner is nil for a packet that no socket of this machine sends.
 	Owner *SocketOwner
 
@@ -23,6 +28,8 @@ type Packet struct {
 	// ConnMark is the mark of its connection, State the connection's state.
 	ConnMark uint32
 	State    CTState
+	// Translated says that nat has given its connection another destination.
+	Translated bool
 	// Zone is the conntrack zone, 0 if no rule assigned one.
 	Zone uint16
 	// BeforeTracking says that the packet has not reached connection tracking, which
@@ -40,21 +47,28 @@ func (p *Packet) Family() Family { return FamilyOf(p.Destination) }
 
 // HasConnection reports whether the packet has a connection, or the template of one,
 // which carries a zone.
-func (p *Packet) HasConnection() bool { return !p.BeforeTracking || p.Zone != 0 }
+func (p *Packet) HasConnection() bool {
+	return p.State != StateUntracked && (!p.BeforeTracking || p.Zone != 0)
+}
 
 // Matches reports whether the packet matches all conditions of a rule. It returns an
-// error if that depends on a match that this package does not know.
+// error if that depends on a match that the packet does not decide.
 func (p *Packet) Matches(r *Rule) (bool, error) {
 	if !r.Source.MetBy(p.Source) || !r.Destination.MetBy(p.Destination) ||
 		!r.In.MetBy(p.In) || !r.Out.MetBy(p.Out) || !r.Protocol.MetBy(p.Protocol) {
 		return false, nil
 	}
+	var doubt error
 	for _, m := range r.Matches {
-		if met, err := m.MetBy(p); err != nil || !met {
-			return false, err
+		met, err := m.MetBy(p)
+		switch {
+		case err == nil && !met:
+			return false, nil
+		case doubt == nil:
+			doubt = err
 		}
 	}
-	return true, nil
+	return doubt == nil, doubt
 }
 
 // Value returns the packet's value of a field. It is not ok if there is none: a packet

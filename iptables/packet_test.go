@@ -41,7 +41,7 @@ func TestPacketMatches(t *testing.T) {
 		{"before tracking", early, "-m conntrack --ctstate INVALID|-m mark --mark 0x112", "-m conntrack --ctstate NEW|-m connmark --mark 0x7|-m connmark ! --mark 0x7"},
 		{"in a zone", zoned, "-m conntrack --ctstate NEW|-m connmark --mark 0x7", "-m conntrack --ctstate INVALID"},
 		{"comments", sent, `-m comment --comment word|-m comment --comment "not as iptables writes it" --more`, `-p udp -m comment --comment word`},
-		{"unknown", sent, "", "-p udp -m string --algo bm|=-m string --algo bm|=--fragment"},
+		{"unknown", sent, "", "-p udp -m string --algo bm|=-m string --algo bm|=--unheard"},
 	} {
 		for want, rules := range map[bool]string{true: test.meets, false: test.fail} {
 			for text := range strings.SplitSeq(rules, "|") {

@@ -15,8 +15,11 @@ const (
 
 // The built-in chains that meshtables attaches to.
 const (
-	Prerouting = "PREROUTING"
-	Output     = "OUTPUT"
+	Prerouting  = "PREROUTING"
+	Input       = "INPUT"
+	Forward     = "FORWARD"
+	Output      = "OUTPUT"
+	Postrouting = "POSTROUTING"
 )
 
 // Ruleset is the iptables content of one network namespace.
@@ -58,14 +61,17 @@ func BuiltinChains(table string) []string {
 	case Raw:
 		return []string{Prerouting, Output}
 	case Mangle:
-		return []string{Prerouting, "INPUT", "FORWARD", Output, "POSTROUTING"}
+		return []string{Prerouting, Input, Forward, Output, Postrouting}
 	case Nat:
-		return []string{Prerouting, "INPUT", Output, "POSTROUTING"}
+		return []string{Prerouting, Input, Output, Postrouting}
 	case "filter", "security":
-		return []string{"INPUT", "FORWARD", Output}
+		return []string{Input, Forward, Output}
 	}
 	return nil
 }
+
+// IsBuiltin reports whether a table of iptables always has the chain.
+func IsBuiltin(table, chain string) bool { return slices.Contains(BuiltinChains(table), chain) }
 
 // NewTable returns a table with its built-in chains, empty and accepting.
 func NewTable(family Family, name string) Table {

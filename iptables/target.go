@@ -50,16 +50,9 @@ func (t Goto) appendSave(words []string) []string { return append(words, "-g", t
 type UnknownTarget struct {
 	Name string
 	Args []string
-}
-
-// OnlyTells reports whether the target only logs or reports packets and leaves them alone
-// (iptables-extensions(8)).
-func (t UnknownTarget) OnlyTells() bool {
-	switch t.Name {
-	case "LOG", "NFLOG", "TRACE", "AUDIT":
-		return true
-	}
-	return false
+	// Kept is what the reader needs to write the target again; nil if the words are
+	// enough. Nobody else looks at it.
+	Kept any
 }
 
 func (t UnknownTarget) appendSave(words []string) []string {
@@ -88,7 +81,7 @@ func parseTarget(family Family, name string, words []string) Target {
 		t = Jump{name}
 	}
 	if name == "CONNMARK" {
-		t = parseCopyMark(words)
+		t = parseConnMark(words)
 	}
 	if t == nil || !slices.Equal(t.appendSave(nil)[2:], words) {
 		return UnknownTarget{Name: name, Args: words}

@@ -17,6 +17,23 @@ func (t SetMark) appendSave(words []string) []string {
 // Alter sets the packet's mark.
 func (t SetMark) Alter(p *Packet) { p.Mark = p.Mark&^t.Mask ^ t.Value }
 
+// SetConnMark clears the bits of Mask in the mark of the packet's connection, then flips
+// those of Value.
+type SetConnMark struct {
+	Value, Mask uint32
+}
+
+func (t SetConnMark) appendSave(words []string) []string {
+	return append(words, "-j", "CONNMARK", "--set-xmark", fmt.Sprintf("%#x/%#x", t.Value, t.Mask))
+}
+
+// Alter sets the mark of the packet's connection, if it has one.
+func (t SetConnMark) Alter(p *Packet) {
+	if p.HasConnection() {
+		p.ConnMark = p.ConnMark&^t.Mask ^ t.Value
+	}
+}
+
 // SaveMark copies the packet's mark to its connection, each through its mask.
 type SaveMark struct {
 	PacketMask, ConnectionMask uint32
@@ -66,9 +83,15 @@ func parseSetMark(args []arg) Target {
 	return SetMark{value, mask}
 }
 
-// parseCopyMark reads "--save-mark --nfmask M --ctmask M" and the same with
-// --restore-mark.
-func parseCopyMark(words []string) Target {
+// parseConnMark reads "--set-xmark V/M", "--save-mark --nfmask M --ctmask M" and the same
+// with --restore-mark.
+func parseConnMark(words []string) Target {
+	if len(words) == 2 && words[0] == "--set-xmark" {
+		if value, mask, ok := parseMaskedMark(words[1]); ok {
+			return SetConnMark{value, mask}
+		}
+		return nil
+	}
 	if len(words) != 5 || words[1] != "--nfmask" || words[3] != "--ctmask" {
 		return nil
 	}

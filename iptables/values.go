@@ -15,7 +15,7 @@ type FieldMatch interface {
 // or more than one.
 func (r Rule) Values(f SetField) (values []Interval, not, ok bool) {
 	conditions := 0
-	for v, n := range r.conditions(f) {
+	for v, n := range r.Conditions(f) {
 		values, not = v, n
 		conditions++
 	}
@@ -28,7 +28,7 @@ func (r Rule) Values(f SetField) (values []Interval, not, ok bool) {
 // Named returns the values in the rule's conditions on a field, negated ones included.
 func (r Rule) Named(f SetField) []Interval {
 	var all []Interval
-	for values := range r.conditions(f) {
+	for values := range r.Conditions(f) {
 		all = append(all, values...)
 	}
 	return all
@@ -51,8 +51,8 @@ func (rs *Ruleset) Named(family Family, f SetField) []Interval {
 	return all
 }
 
-// conditions returns the values of each condition on a field, and whether it is negated.
-func (r Rule) conditions(f SetField) iter.Seq2[[]Interval, bool] {
+// Conditions returns the values of each condition on a field, and whether it is negated.
+func (r Rule) Conditions(f SetField) iter.Seq2[[]Interval, bool] {
 	return func(yield func([]Interval, bool) bool) {
 		if a := r.Address(f); a != nil && *a != (Address{}) && !yield([]Interval{PrefixInterval(a.Prefix)}, a.Not) {
 			return

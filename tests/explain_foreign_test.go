@@ -40,7 +40,7 @@ type foreignRules struct {
 
 func behindForeignRules() []foreignRules {
 	outbound, inbound := explained{explain.Redirected, outboundPort}, explained{explain.Redirected, inboundPort}
-	elsewhere, bypassed, dropped := explained{explain.Redirected, 9}, explained{explain.Bypassed, 0}, explained{explain.Dropped, 0}
+	elsewhere, bypassed, dropped := explained{explain.Taken, 9}, explained{explain.Bypassed, 0}, explained{explain.Dropped, 0}
 	return []foreignRules{
 		{"redirects", "-t nat -I OUTPUT -p tcp -j REDIRECT --to-ports 9", false, elsewhere, nil},
 		{"redirects inbound", "-t nat -I PREROUTING -p tcp -j REDIRECT --to-ports 9", true, elsewhere, nil},

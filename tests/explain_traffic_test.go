@@ -158,7 +158,7 @@ func (w *witness) see(t *testing.T, a attempt, told explained) error {
 	w.verdicts[told.Verdict]++
 	server, local := a.owner(), a.to
 	switch told.Verdict {
-	case explain.Redirected:
+	case explain.Redirected, explain.Taken:
 		server, local = "pod", netip.AddrPort{}
 	case explain.TProxied:
 		server = "pod"

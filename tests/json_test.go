@@ -109,6 +109,7 @@ func jsonRuns() []commands {
 			meshtables --mode=TPROXY --redirect-dns --drop-invalid
 			meshtables verify --mode=TPROXY --redirect-dns --drop-invalid -O json
 			meshtables verify -O json
+			meshtables verify --mode=REDIRECT -O json
 			meshtables show -O json
 			iptables -t nat -I OUTPUT -p tcp -j ACCEPT
 			iptables -t mangle -P OUTPUT DROP
@@ -117,7 +118,7 @@ func jsonRuns() []commands {
 			iptables -t mangle -P OUTPUT ACCEPT
 			iptables -t nat -D OUTPUT 1
 			meshtables --comments
-			meshtables verify -O json
+			meshtables verify --comments=false -O json
 			meshtables --backend=iptables
 			meshtables verify --backend=iptables --excluded-ports=80 -O json
 			meshtables show --backend=iptables -O json
@@ -139,6 +140,42 @@ func jsonRuns() []commands {
 			meshtables --cleanup-only --dry-run -O json
 			meshtables verify -O json
 			meshtables show -O json
+		`},
+		{name: "foreign rules", commands: `
+			meshtables --redirect-dns
+			iptables -t nat -I OUTPUT -p tcp --dport 81 -j REDIRECT --to-ports 9
+			iptables -t nat -I OUTPUT -p tcp -m statistic --mode random --probability 0.5 -j ACCEPT
+			iptables -A INPUT -p tcp --dport 15006 -j DROP
+			iptables -t raw -I OUTPUT -p udp --dport 53 -j CT --notrack
+			meshtables verify -O json
+			meshtables explain out 203.0.113.10:81 --live -O json
+			meshtables explain --live -O json
+			iptables -F
+			iptables -A OUTPUT -p tcp --sport 15006 -j DROP
+			iptables-legacy -t nat -A OUTPUT -p tcp --dport 83 -j REDIRECT --to-ports 9
+			ip6tables -t nat -I OUTPUT -p tcp -j ACCEPT
+			meshtables verify -O json
+			meshtables explain --live -O json
+			meshtables explain out 203.0.113.10:83 --trace -O json
+			iptables -F
+			iptables -A INPUT -p tcp --dport 15006 -m conntrack --ctstate ESTABLISHED -j DROP
+			meshtables verify -O json
+			iptables -F
+			iptables -t nat -F OUTPUT
+			ip6tables -t nat -F OUTPUT
+			iptables -t raw -F
+			iptables-legacy -t nat -F
+			meshtables
+			iptables -t nat -I OUTPUT -p tcp -j REDIRECT --to-ports 9
+			meshtables explain out 203.0.113.10:84 --trace -O json
+			iptables -t nat -F OUTPUT
+			meshtables --mode=TPROXY
+			ip rule add pref 1 fwmark 1337 lookup main
+			meshtables verify -O json
+			meshtables explain in 192.0.2.77:80 --live -O json
+			meshtables --backend=nftables
+			nft insert rule inet meshtables OUTPUT tcp dport 25 accept
+			meshtables verify -O json
 		`},
 		{name: "explain", commands: `
 			meshtables explain --live -O json

@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/installed"
+	"github.com/meshtables/meshtables/iptables/pod"
 )
 
 // explain says what happens to a connection or, without an address, what is captured.
@@ -29,15 +29,17 @@ func (c *command) explain(ctx context.Context) int {
 	}
 	var answers []explanation
 	for _, p := range q.packets(s.addresses, &s.path) {
-		answer, err := c.answerTo(&s, p)
-		if err != nil {
-			return c.failed(err)
-		}
+		answer := c.answerTo(&s, p)
 		answer.Packet.Assumed = q.assumed(&p, s.addresses, &s.path)
 		answers = append(answers, answer)
 	}
 	if c.trace {
 		if status, err = c.traceAll(ctx, &q, &s, answers); err != nil {
+			return c.failed(err)
+		}
+	}
+	for i := range answers {
+		if err := c.look(ctx, &s, &answers[i]); err != nil {
 			return c.failed(err)
 		}
 	}
@@ -48,19 +50,15 @@ func (c *command) explain(ctx context.Context) int {
 	return status
 }
 
-// answerTo says what the rules do to a packet. With --trace "unknown" is an answer too,
-// because the kernel is asked next.
-func (c *command) answerTo(s *subject, p iptables.Packet) (explanation, error) {
-	result, err := explain.WalkPath(&s.path, p)
-	switch {
-	case err == nil:
-		return newExplanation(p, result, explain.Reasons(&s.path, p, result, c.line.policy)), nil
-	case c.trace:
-		return newExplanation(p, result, []explain.Reason{{Why: err.Error()}}), nil
+// answerTo says what the rules do to a packet.
+func (c *command) answerTo(s *subject, p iptables.Packet) explanation {
+	result := explain.WalkPath(&s.path, p)
+	e := newExplanation(p, result, explain.Reasons(explain.Question{
+		Path: &s.path, Packet: p, Result: result, Policy: c.line.policy, Intended: s.intended,
+		Proxy: pod.ProxyOf(c.line.policy, &s.path, p.Family()),
+	}))
+	if result.Verdict == explain.Unknown && c.live && !c.trace && s.form != installed.Legacy {
+		c.log.Info("the rules do not say what happens\n" + hintPrefix + "ask the kernel with --trace, which sends one real packet")
 	}
-	err = fmt.Errorf("cannot explain this connection: %w", err)
-	if c.live && s.form != installed.Legacy {
-		err = fmt.Errorf("%w\n"+hintPrefix+"ask the kernel with --trace, which sends one real packet", err)
-	}
-	return explanation{}, err
+	return e
 }

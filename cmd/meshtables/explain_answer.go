@@ -8,6 +8,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/trace"
 )
 
@@ -18,6 +19,11 @@ type explanation struct {
 	Port uint16 `json:"port"`
 	// ByRules is the rules' verdict if the kernel did something else.
 	ByRules *byRules `json:"byRules,omitempty"`
+	// Listening says whether a socket takes the connection at the port. It is there if the
+	// answer is about installed rules and names a port.
+	Listening *bool `json:"listening,omitempty"`
+	// Undelivered says why the routing does not deliver what TPROXY has marked.
+	Undelivered string `json:"undelivered,omitempty"`
 	// Mark, CTMark and Zone are the values after the rules.
 	Mark   uint32 `json:"mark"`
 	CTMark uint32 `json:"ctmark"`
@@ -102,6 +108,9 @@ func (e explanation) text(w io.Writer) {
 		fmt.Fprintf(w, "  %s\n", e.Trace.contrast(e.ByRules))
 	}
 	fmt.Fprintf(w, "  %s\n", e.Packet)
+	for _, note := range e.notes() {
+		fmt.Fprintf(w, "  %s\n", note)
+	}
 	for _, change := range e.changes() {
 		fmt.Fprintf(w, "  %s\n", change)
 	}
@@ -138,6 +147,11 @@ func fate(v explain.Verdict, port uint16) string {
 		return fmt.Sprintf("redirected to port %d", port)
 	case explain.TProxied:
 		return fmt.Sprintf("handed to port %d by TPROXY", port)
+	case explain.Taken:
+		if port == 0 {
+			return "sent elsewhere by a foreign rule"
+		}
+		return fmt.Sprintf("sent to port %d by a foreign rule", port)
 	case explain.Bypassed:
 		return "bypasses the proxy"
 	case explain.Unknown:
@@ -222,7 +236,8 @@ func (e explanation) writePath(w io.Writer) {
 
 // heading names the table of a step.
 func (e explanation) heading(s pathStep) string {
-	if s.Hook != e.before.Hook {
+	comesIn := s.Hook == iptables.Prerouting || s.Hook == iptables.Input || s.Hook == installed.Ingress
+	if e.before.Hook == iptables.Output && comesIn {
 		return s.Table + ", as it comes in again via lo"
 	}
 	return s.Table

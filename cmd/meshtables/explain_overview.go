@@ -4,11 +4,15 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/foreign"
+	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/pod"
 )
 
 // explainAll prints what is captured and what is not.
@@ -18,14 +22,23 @@ func (c *command) explainAll(ctx context.Context) int {
 		return status
 	}
 	if c.live || c.trace {
-		if len(s.path.Own().Tables) == 0 || s.path.Disabled() {
+		if s.intended == nil {
 			return c.print(overview{Inbound: []overviewLine{}, Outbound: []overviewLine{}})
 		}
-		c.warnForeign(&s.path)
-		c.warnInexact(&s.Recognised)
+		if s.intended.Guessed {
+			c.warnInexact(&s.Recognised)
+		}
 	}
 	full, short := s.Wanted.Summarise(s.Host, 0), s.Wanted.Summarise(s.Host, iptables.MaxListed)
+	var breaches []foreign.Breach
+	if c.live || c.trace {
+		var err error
+		if breaches, err = c.breaches(ctx, &s); err != nil {
+			return c.failed(err)
+		}
+	}
 	a := overview{
+		Broken:   brokenLines(breaches),
 		Mode:     full.Mode,
 		Inbound:  overviewLines(full.Inbound, short.Inbound),
 		Outbound: overviewLines(full.Outbound, short.Outbound),
@@ -56,6 +69,45 @@ type overview struct {
 	Mode     string         `json:"mode,omitempty"`
 	Inbound  []overviewLine `json:"inbound"`
 	Outbound []overviewLine `json:"outbound"`
+	// Broken is ordinary traffic that these options capture and that goes elsewhere.
+	Broken []brokenLine `json:"broken,omitempty"`
+}
+
+// brokenLine is a kind of traffic of a direction, and why it goes elsewhere.
+type brokenLine struct {
+	Family string `json:"family"`
+	// Direction is "in" or "out".
+	Direction string `json:"direction"`
+	Traffic   string `json:"traffic"`
+	Why       string `json:"why"`
+}
+
+func brokenLines(breaches []foreign.Breach) []brokenLine {
+	var all []brokenLine
+	for _, b := range breaches {
+		all = append(all, brokenLine{b.Family.String(), b.Direction, b.Traffic, b.Why})
+	}
+	return all
+}
+
+// breaches compares what happens to ordinary traffic with what the table says, and warns of
+// what foreign rules do to other traffic.
+func (c *command) breaches(ctx context.Context, s *subject) ([]foreign.Breach, error) {
+	situation, err := pod.SituationOf(ctx, c.namespace, c.line.policy, &s.path, host.Host{Addresses: s.addresses, NameServers: s.Host.NameServers})
+	if err != nil {
+		return nil, err
+	}
+	breaches := foreign.Breaches(situation, s.intended, c.line.policy)
+	var others []foreign.Finding
+	for _, f := range foreign.Judge(situation) {
+		if !slices.ContainsFunc(breaches, func(b foreign.Breach) bool {
+			return b.Family == f.Family && b.Direction == f.Direction && strings.HasSuffix(b.Why, f.Interference.String())
+		}) {
+			others = append(others, f)
+		}
+	}
+	c.warn(pod.WarningsOf(others))
+	return breaches, nil
 }
 
 type overviewLine struct {
@@ -91,6 +143,14 @@ func overviewLines(lines, short []capture.Line) []overviewLine {
 	return all
 }
 
+// mark marks a direction in which ordinary traffic goes elsewhere.
+func (o overview) mark(direction string) string {
+	if slices.ContainsFunc(o.Broken, func(b brokenLine) bool { return b.Direction == direction }) {
+		return " (broken)"
+	}
+	return ""
+}
+
 func (o overview) text(w io.Writer) {
 	if len(o.Families) == 0 {
 		fmt.Fprintln(w, "nothing is captured")
@@ -102,10 +162,15 @@ func (o overview) text(w io.Writer) {
 	}
 	fmt.Fprintf(w, "%s, %s%s; in each direction the first matching line decides\n", o.Mode, strings.Join(o.Families, " and "), note)
 	for _, d := range []struct {
-		name  string
-		lines []overviewLine
-	}{{"inbound", o.Inbound}, {"outbound", o.Outbound}} {
-		fmt.Fprintf(w, "\n%s\n", d.name)
+		name, short string
+		lines       []overviewLine
+	}{{"inbound", "in", o.Inbound}, {"outbound", "out", o.Outbound}} {
+		fmt.Fprintf(w, "\n%s%s\n", d.name, o.mark(d.short))
+		for _, b := range o.Broken {
+			if b.Direction == d.short {
+				fmt.Fprintf(w, "  ! %s %s: %s\n", b.Family, b.Traffic, b.Why)
+			}
+		}
 		what, fate := make([]string, len(d.lines)), make([]string, len(d.lines))
 		for i, l := range d.lines {
 			what[i], fate[i] = l.shortWhat, l.fate

@@ -228,7 +228,17 @@ func (q *question) packet(f iptables.Family, addresses []netip.Prefix, path *ins
 	if q.from.Port() != 0 {
 		p.SourcePort = q.from.Port()
 	}
+	p.SourceType, p.DestinationType = addressType(p.Source, own, addresses), addressType(p.Destination, own, addresses)
 	return p
+}
+
+// addressType returns the type of an address in the routing of the pod, whose own address
+// own may be a substitute.
+func addressType(a, own netip.Addr, addresses []netip.Prefix) string {
+	if a == own || isLocal(a, addresses) {
+		return "LOCAL"
+	}
+	return "UNICAST"
 }
 
 // defaultInterface is the usual name of a pod's interface.

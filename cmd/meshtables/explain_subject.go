@@ -8,11 +8,12 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
-	"github.com/meshtables/meshtables/iptables/foreign"
+	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/pod"
+	"github.com/meshtables/meshtables/iptables/routes"
 )
 
 // subject is the rules to explain: the installed ones, or those of the options.
@@ -20,6 +21,11 @@ type subject struct {
 	capture.Recognised
 	path      installed.Path
 	addresses []netip.Prefix
+	// intended are the installed rules as they should be; nil for planned ones.
+	intended *explain.Intended
+	// listeners are the listening sockets, once they are read. routing is what was read.
+	listeners *host.Listeners
+	routing   *routes.State
 	// backend and form are those of the installed rules.
 	backend string
 	form    installed.Form
@@ -51,14 +57,33 @@ func (c *command) subject(ctx context.Context) (s subject, status int) {
 	s.backend, s.form = live.Name, live.Form
 	s.path = f.Path(live.Form)
 	s.Recognised = c.line.policy.Recognise(live.Rules, func(plan iptables.Plan) iptables.Ruleset { return kernel.InForm(live.Form, plan) })
+	if s.routing, err = f.Routing(); err != nil {
+		return s, c.failed(err)
+	}
+	s.path.Rules, s.addresses = s.Rules, addresses
+	if err := c.compareSubject(ctx, &s, &f); err != nil {
+		return s, c.failed(err)
+	}
 	if c.trace {
 		if err := s.checkTrace(); err != nil {
 			return s, c.failed(err)
 		}
 	}
-	s.path.Rules, s.addresses = s.Rules, addresses
-	c.warnLive(&s, &f.Installed)
+	c.warnLive(&s)
 	return s, exitDone
+}
+
+// compareSubject compares the installed rules with what was asked for.
+func (c *command) compareSubject(ctx context.Context, s *subject, f *pod.Found) error {
+	p, source, ok, err := f.AskedPlan(ctx, c.namespace, c.line.policy)
+	if err != nil || !ok {
+		return err
+	}
+	meant := s.path.Ownership.ReadComments(kernel.InForm(s.form, p.Rules))
+	s.intended = explain.NewIntended(&s.path, meant, source != pod.Recorded)
+	s.intended.Disown(&s.path.Rules)
+	s.Wanted, s.Host, s.Complete = p.Wanted, p.Host, !s.intended.IsDamaged()
+	return nil
 }
 
 // warnUnused warns of options about what to capture: the installed rules are explained.
@@ -75,7 +100,7 @@ func (c *command) warnUnused() {
 }
 
 // warnLive warns of what --live does not take into account.
-func (c *command) warnLive(s *subject, found *kernel.Installed) {
+func (c *command) warnLive(s *subject) {
 	for _, fault := range installed.Texts(s.path.Faults) {
 		c.log.Warn(fault + "\n" + hintPrefix + "apply again to repair it")
 	}
@@ -83,34 +108,11 @@ func (c *command) warnLive(s *subject, found *kernel.Installed) {
 	if len(ours.Tables) == 0 {
 		c.log.Warn("meshtables has no rules here")
 	} else if !s.Complete {
-		c.log.Warn("some rules are not recognised as rules that meshtables writes, so their options are unknown")
-	}
-	for _, ignored := range foreign.IgnoredOn(&s.path) {
-		c.log.Warn(ignored.String() + ", which may drop or change packets too")
-	}
-	c.warn(pod.ChainsFirst(&found.Namespace, s.form, &ours))
-	for _, chain := range found.Chains {
-		if !foreign.ComesFirst(chain, s.form, &ours) {
-			c.log.Warn(chain.String() + " is not checked; it may drop or change packets too")
+		text := "the rules are damaged: they are not what was asked for"
+		if s.intended.Guessed {
+			text = "no options give exactly these rules, so some of them are damaged or not from meshtables"
 		}
-	}
-}
-
-// warnForeign warns of foreign rules before ours: the table shows only our options.
-func (c *command) warnForeign(path *installed.Path) {
-	var places []string
-	for _, f := range iptables.Families() {
-		if first, ok := foreign.First(path, f); ok {
-			what := fmt.Sprintf("rule %d", first.Position)
-			if first.Position == 0 {
-				what = "policy DROP"
-			}
-			places = append(places, fmt.Sprintf("%s %s %s, %s", f, first.Table, first.Chain, what))
-		}
-	}
-	if places != nil {
-		c.log.Warn(fmt.Sprintf("foreign rules come before these (%s), and this table leaves them out\n"+
-			hintPrefix+"ask about one connection, such as explain out 203.0.113.10:443 --live", strings.Join(places, "; ")))
+		c.log.Warn(text + "\n" + hintPrefix + "meshtables verify shows what differs, and applying again mends it")
 	}
 }
 

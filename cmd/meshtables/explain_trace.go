@@ -32,6 +32,8 @@ type traced struct {
 	// unexplained says that the expected rules are not all known, and surprises that the
 	// kernel did something else than the rules say.
 	unexplained, surprises bool
+	// hidden says that a legacy rule decides, which nf_tables does not report.
+	hidden bool
 	// end is where the packet was dropped or, if one of our targets dropped it, why.
 	end string
 }
@@ -77,10 +79,13 @@ func (c *command) traceAll(ctx context.Context, q *question, s *subject, answers
 func (s *subject) newTraced(report *trace.Report) *traced {
 	// The packet may have come in via another interface than the one in the question.
 	// If the walk fails, the answer says where; the path up to there is known.
-	expected, _ := explain.WalkPath(&s.path, report.Sent)
+	expected := explain.WalkPath(&s.path, report.Sent)
 	want := newExplanation(report.Sent, expected, nil)
 	t := &traced{Packet: want.Packet, Path: s.pathOf(report)}
 	t.Verdict, t.Port = report.Verdict(&s.path)
+	if t.hidden = trace.Hides(expected); t.hidden && !report.Dropped() && t.Verdict != trace.Refused {
+		t.Verdict, t.Port = explain.Unknown, 0
+	}
 	if report.Dropped() {
 		t.Dropped, t.Why, t.end = true, report.WhyDropped(&s.path), t.Path[len(t.Path)-1].place()
 		if report.TargetFailed(&s.path) {
@@ -90,7 +95,7 @@ func (s *subject) newTraced(report *trace.Report) *traced {
 	if t.Verdict == trace.Refused {
 		t.Refused = report.Refused.Error()
 	}
-	t.Agrees = t.Refused == "" && report.Agrees(expected)
+	t.Agrees = t.Refused == "" && report.Agrees(&s.path, expected)
 	t.unexplained = expected.Verdict == explain.Unknown
 	t.surprises = t.Verdict != explain.Unknown && (t.Verdict != expected.Verdict || t.Port != expected.Port)
 	return t
@@ -163,6 +168,8 @@ func (t *traced) finding() string {
 		return fmt.Sprintf("shows no rule: the kernel did not send the packet (%s)", t.Refused)
 	case t.Refused != "":
 		return fmt.Sprintf("shows these rules; the kernel did not send the packet (%s)", t.Refused)
+	case t.hidden && t.Agrees:
+		return "matched the same rules as far as nf_tables reports them; it does not report legacy ones"
 	case len(t.Path) == 0 && t.Agrees && !t.unexplained:
 		return "no rule matched, as explained"
 	case len(t.Path) == 0:

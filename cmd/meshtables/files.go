@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/config"
@@ -55,6 +57,24 @@ func (c *commandLine) readConfig(o options, env []string, log *slog.Logger) (cap
 		log.Warn(w)
 	}
 	return cfg, nil
+}
+
+// asksForCapture reports whether any option says what to capture, even if it gives the
+// default.
+func (c *command) asksForCapture() bool {
+	for _, o := range c.line.flags.Policy() {
+		if c.line.set.Changed(o.Name) || slices.ContainsFunc(o.Variables(), c.isGiven) {
+			return true
+		}
+	}
+	return c.config != "" || c.annotations != ""
+}
+
+// isGiven reports whether a variable is set. Kubernetes sets some that only look like
+// options, to addresses of services.
+func (c *command) isGiven(variable string) bool {
+	value := c.variable(variable)
+	return value != "" && !strings.Contains(value, "://")
 }
 
 // readFile reads the file that an option names. The error names the source of the

@@ -7,12 +7,14 @@ import (
 	"io"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/kernel"
+	"github.com/meshtables/meshtables/iptables/pod"
 	"github.com/meshtables/meshtables/iptables/probe"
 )
 
@@ -54,45 +56,67 @@ func (c *command) probe(ctx context.Context) int {
 	if err != nil {
 		return c.failed(err)
 	}
-	steps, err := c.try(ctx, rules, addresses)
-	if err != nil {
+	if about.Steps, err = c.try(ctx, rules, addresses); err != nil {
 		return c.failed(err)
 	}
-	return c.printSteps(probed{Result: resultOf(steps), Rules: about, Steps: steps}, steps)
+	if about.Result = resultOf(about.Steps); about.Result != "passed" {
+		c.warnStrangers(ctx)
+	}
+	if about.incomplete != "" && about.Result != "failed" {
+		about.Result = "incomplete"
+	}
+	status = c.printSteps(about, about.Steps)
+	if about.incomplete == "" {
+		return status
+	}
+	c.log.Warn("the rules are not whole: " + about.incomplete + "\n" + hintPrefix + "meshtables verify shows what differs")
+	return max(status, exitDifferent)
 }
 
-// probed returns the rules to try, and says which they are.
-func (c *command) probed(ctx context.Context) (rules iptables.Ruleset, about string, status int) {
+// probed returns the rules to try, and says which they are. The installed rules may be
+// damaged, so they only say which options to try if nothing else does.
+func (c *command) probed(ctx context.Context) (rules iptables.Ruleset, about probed, status int) {
 	if c.asksForCapture() {
 		p, status := c.plan(ctx)
-		return p.Ruleset(), "what these options ask for", status
+		return p.Ruleset(), probed{Rules: "what these options ask for"}, status
 	}
 	f, err := c.find(ctx)
 	if err != nil {
-		return rules, "", c.failed(err)
+		return rules, about, c.failed(err)
 	}
-	if len(f.Ours) == 0 {
-		return rules, "no rules are installed", exitDone
+	p, source, ok, err := f.AskedPlan(ctx, c.namespace, c.line.policy)
+	switch {
+	case err != nil:
+		return rules, about, c.failed(err)
+	case !ok:
+		return rules, probed{Rules: "no rules are installed"}, exitDone
+	case source == pod.Recorded:
+		about.Rules = "what was asked for: " + brief(p.Wanted.Arguments())
+	default:
+		about.Rules = fmt.Sprintf("the options found in the rules (%s): %s", f.Live().Name, brief(p.Wanted.Arguments()))
 	}
-	return f.Ours[0].Rules, "the installed rules (" + f.Ours[0].Name + ")", exitDone
+	about.incomplete = c.damage(&f, &p)
+	return p.Ruleset(), about, exitDone
 }
 
-// asksForCapture reports whether any option says what to capture, even if it gives the
-// default.
-func (c *command) asksForCapture() bool {
-	for _, o := range c.line.flags.Policy() {
-		if c.line.set.Changed(o.Name) || slices.ContainsFunc(o.Variables(), c.isGiven) {
-			return true
-		}
+// warnStrangers warns of what foreign rules do to the traffic that the installed rules
+// capture.
+func (c *command) warnStrangers(ctx context.Context) {
+	f, err := pod.Find(ctx, c.namespace, c.line.policy.Ownership(), c.backend)
+	if err != nil {
+		return
 	}
-	return c.config != "" || c.annotations != ""
+	if findings, err := pod.JudgeFound(ctx, c.namespace, c.line.policy, &f); err == nil {
+		c.warn(pod.WarningsOf(findings))
+	}
 }
 
-// isGiven reports whether a variable is set. Kubernetes sets some that only look like
-// options, to addresses of services.
-func (c *command) isGiven(variable string) bool {
-	value := c.variable(variable)
-	return value != "" && !strings.Contains(value, "://")
+// damage returns how the installed rules differ from a plan, in a few words, or "".
+func (c *command) damage(f *pod.Found, p *pod.Plan) string {
+	live := f.Live()
+	path := f.Path(live.Form)
+	path.Rules = path.Ownership.ReadComments(path.Rules)
+	return explain.NewIntended(&path, path.Ownership.ReadComments(kernel.InForm(live.Form, p.Rules)), true).Summary()
 }
 
 // try opens the connections that follow from rules.
@@ -123,12 +147,16 @@ func (c *command) printSteps(a answer, steps []probe.Step) int {
 
 // probed is the answer of probe.
 type probed struct {
-	// Result is "passed", "failed", "cannot tell" if nothing failed but something could
-	// not be tried, or "nothing is captured".
+	// Result is "passed", "failed", "incomplete" if nothing failed but the installed rules
+	// are not whole, "cannot tell" if nothing failed but something could not be tried, or
+	// "nothing is captured".
 	Result string `json:"result"`
 	// Rules says which rules were tried.
 	Rules string       `json:"rules"`
 	Steps []probe.Step `json:"steps"`
+
+	// incomplete says how the installed rules differ from those that were tried.
+	incomplete string
 }
 
 func resultOf(steps []probe.Step) string {

@@ -42,6 +42,11 @@ func (c *command) show(ctx context.Context) int {
 	if err != nil {
 		return c.failed(err)
 	}
+	findings, err := pod.JudgeFound(ctx, c.namespace, c.line.policy, &found)
+	if err != nil {
+		return c.failed(err)
+	}
+	c.warn(pod.WarningsOf(findings))
 	a := shown{Result: "installed", Backends: []shownBackend{}, Routing: []shownRouting{}, colour: c.colour()}
 	for _, have := range found.Ours {
 		form := func(plan iptables.Plan) iptables.Ruleset { return kernel.InForm(have.Form, plan) }

@@ -30,7 +30,7 @@ func verbs() []verb {
 		{"", "[options]", "apply the rules; change only what differs", applying, (*command).change, nil, false},
 		// In Istio's manifests this is the subcommand of another program.
 		{"istio-iptables", "", "", applying, (*command).change, nil, false},
-		{"verify", "verify [options]", "compare what is installed with what these options ask for", nil, (*command).verify, nil, false},
+		{"verify", "verify [options]", "compare what is installed with these options or, without any, with what was asked for", nil, (*command).verify, nil, false},
 		{"show", "show", "show what is installed, with counters; draw it with -O dot or -O mermaid", (*options).showRows, (*command).show, nil, false},
 		{"probe", "probe [options]", "open connections and check where they arrive; without options, by the installed rules", (*options).probeRows, (*command).probe, nil, false},
 		{"explain", "explain in|out ADDR:PORT", "explain a connection by rules and options; without an address, what is captured", (*options).explainRows, (*command).explain, nil, true},

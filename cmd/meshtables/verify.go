@@ -6,24 +6,26 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode"
 
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/pod"
 	"github.com/meshtables/meshtables/iptables/verify"
 )
 
-// verify compares what is installed with what the options ask for.
+// verify compares what is installed with what the options ask for or, without options, with
+// what was asked for when the rules were applied.
 func (c *command) verify(ctx context.Context) int {
-	p, status := c.plan(ctx)
+	v, status := c.compare(ctx)
 	if status != exitDone {
 		return status
 	}
-	v, err := pod.Verify(ctx, c.namespace, &p, c.backend)
-	c.debug(v.Candidates)
-	if err != nil {
-		return c.failed(err)
+	answer := verification{Verification: v}
+	if v.IsMendable() {
+		answer.Apply = c.applying(&v)
 	}
-	c.warn(v.Warnings)
-	if failed := c.print(verification{v}); failed != exitDone {
+	if failed := c.print(answer); failed != exitDone {
 		return failed
 	}
 	if !v.IsAsWanted() {
@@ -32,8 +34,56 @@ func (c *command) verify(ctx context.Context) int {
 	return exitDone
 }
 
+// compare returns the result of comparing. If it fails, the exit status is not exitDone.
+func (c *command) compare(ctx context.Context) (v pod.Verification, status int) {
+	var err error
+	if c.asksForCapture() {
+		p, status := c.plan(ctx)
+		if status != exitDone {
+			return v, status
+		}
+		v, err = pod.Verify(ctx, c.namespace, &p, c.backend)
+	} else {
+		defaults, invalid := c.line.readConfig(c.options, c.env, c.log)
+		if invalid != nil {
+			return v, c.usageError(invalid)
+		}
+		v, err = pod.VerifyAsked(ctx, c.namespace, c.line.policy, defaults, c.backend)
+	}
+	c.debug(v.Candidates)
+	if err != nil {
+		return v, c.failed(err)
+	}
+	c.warn(v.Warnings)
+	for _, line := range v.Facts {
+		c.log.Debug(line)
+	}
+	return v, exitDone
+}
+
+// applying returns the words of the command that makes everything as it is compared with.
+// It leaves the rules in the native form if they are there.
+func (c *command) applying(v *pod.Verification) []string {
+	words := append([]string{"meshtables"}, v.Options...)
+	switch {
+	case c.backend != kernel.Auto:
+		words = append(words, "--backend="+c.backend)
+	case v.Backend == kernel.Native:
+		words = append(words, "--backend="+v.Backend)
+	}
+	if c.networkNamespace != "" {
+		words = append(words, "--"+namespaceOption+"="+c.networkNamespace)
+	}
+	return words
+}
+
 // verification is the answer of verify.
-type verification struct{ pod.Verification }
+type verification struct {
+	pod.Verification
+	// Apply is the command that makes everything as it is compared with; nil if it would
+	// change nothing, or if nobody knows the options.
+	Apply []string `json:"apply,omitempty"`
+}
 
 func (v verification) text(w io.Writer) {
 	switch v.Only {
@@ -41,21 +91,79 @@ func (v verification) text(w io.Writer) {
 		// The list would have every rule twice and say no more than this.
 		there := v.Elsewhere[0].Backend
 		fmt.Fprintf(w, "%s: the rules are in %s, not in %s\n", v.Result, there, v.Backend)
-		fmt.Fprintf(w, "%sverify with --backend=%s, or apply again to move them\n", hintPrefix, there)
+		v.writeSource(w)
+		fmt.Fprintf(w, "%sverify with --backend=%s, or move them with: %s\n", hintPrefix, there, shellWords(v.Apply))
 		return
 	case pod.OnlyComments:
 		fmt.Fprintf(w, "%s in comments only (%s)\n", v.Result, v.Backend)
 	default:
 		fmt.Fprintf(w, "%s (%s)\n", v.Result, v.Backend)
 	}
+	v.writeSource(w)
 	v.writeFaults(w)
 	v.writeRules(w)
+	v.writeForeign(w)
+	for _, why := range v.Undelivered {
+		fmt.Fprintln(w, why)
+	}
 	if len(v.Routing) > 0 {
 		fmt.Fprintln(w, "routing needs")
 		for _, command := range v.Routing {
 			fmt.Fprintf(w, "  %s\n", command)
 		}
 	}
+	v.writeHint(w)
+}
+
+// writeSource prints what is compared with, unless the caller gave it.
+func (v verification) writeSource(w io.Writer) {
+	switch v.Source {
+	case pod.Recorded:
+		fmt.Fprintf(w, "compared with what was asked for: %s\n", brief(v.Options))
+	case pod.InRules:
+		fmt.Fprintf(w, "compared with the options found in the rules: %s\n", brief(v.Options))
+	case pod.Defaults:
+		fmt.Fprintln(w, "compared with the defaults, because there are no rules")
+	}
+}
+
+// brief returns arguments as text, with long lists cut.
+func brief(args []string) string {
+	short := make([]string, len(args))
+	for i, arg := range args {
+		short[i] = iptables.ShortList(strings.Split(arg, ","), iptables.MaxListed)
+	}
+	return strings.Join(short, " ")
+}
+
+// writeHint prints what to do about differences.
+func (v verification) writeHint(w io.Writer) {
+	switch {
+	case v.Forgotten:
+		fmt.Fprintf(w, "%sapply again with the options that were asked for: they were too long to be recorded\n", hintPrefix)
+	case len(v.Apply) > 0 && v.Source == pod.InRules:
+		// What is wrong with the rules may be in these options.
+		fmt.Fprintf(w, "%sapply again with the options that were asked for or, if these are the ones, with: %s\n", hintPrefix, shellWords(v.Apply))
+	case len(v.Apply) > 0:
+		fmt.Fprintf(w, "%sapply again with: %s\n", hintPrefix, shellWords(v.Apply))
+	}
+}
+
+// shellWords returns words as a shell reads them.
+func shellWords(words []string) string {
+	quoted := make([]string, len(words))
+	for i, word := range words {
+		quoted[i] = word
+		if strings.ContainsFunc(word, isSpecial) {
+			quoted[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
+}
+
+// isSpecial reports whether a character may mean something to a shell.
+func isSpecial(r rune) bool {
+	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-=,./:_+", r)
 }
 
 func (v verification) writeFaults(w io.Writer) {
@@ -69,6 +177,20 @@ func (v verification) writeFaults(w io.Writer) {
 	}
 }
 
+// writeForeign prints what foreign rules do, with a command for each that takes it away.
+func (v verification) writeForeign(w io.Writer) {
+	if len(v.Foreign) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "foreign rules keep traffic from the proxy")
+	for _, i := range v.Foreign {
+		fmt.Fprintf(w, "  %s\n", i.Text)
+		if i.Mend != "" {
+			fmt.Fprintf(w, "    %s%s\n", hintPrefix+"to take it away: ", i.Mend)
+		}
+	}
+}
+
 // writeRules prints the differences of rules, after a line that explains their marks.
 func (v verification) writeRules(w io.Writer) {
 	all := v.Rules
@@ -76,7 +198,7 @@ func (v verification) writeRules(w io.Writer) {
 		all = slices.Concat(all, m.Rules)
 	}
 	if len(all) > 0 {
-		fmt.Fprintln(w, verify.Legend(all))
+		fmt.Fprintln(w, verify.Legend)
 	}
 	writeDifferences(w, "", v.Rules)
 	for _, m := range v.Elsewhere {

@@ -29,6 +29,10 @@ type Policy interface {
 	// Recognise reads the options back from rules of the policy, whoever wrote them. form
 	// returns a plan as it reads back from the kernel, in the form of the rules.
 	Recognise(rules iptables.Ruleset, form func(iptables.Plan) iptables.Ruleset) Recognised
+	// Presume returns the options that recognised rules were presumably asked for with, if
+	// nothing but the namespace says so. lookups are our policy rules there. What the rules
+	// leave out although it is there by default, such as IPv6, is left to the namespace.
+	Presume(found Recognised, lookups []iptables.Lookup) Wanted
 }
 
 // Options are a policy's options, to be read once.
@@ -46,6 +50,10 @@ type Options interface {
 
 // Wanted is a complete and valid set of a policy's options.
 type Wanted interface {
+	// Arguments returns the options that differ from their defaults, as arguments such as
+	// "--excluded-ports=8080", in a fixed order. [Parse] makes the same of them, wherever
+	// it runs: users and groups are numbers.
+	Arguments() []string
 	// Plan returns the plan for a namespace.
 	Plan(host.Host) Capture
 	// NeedsNameServers reports whether the plan depends on the namespace's name servers.
@@ -87,6 +95,8 @@ type Recognised struct {
 	Rules iptables.Ruleset
 	// Complete reports whether the options make exactly our rules, in the same order.
 	Complete bool
+	// Commented reports whether rules have our comments.
+	Commented bool
 }
 
 // Summary says in words what a plan captures. In each direction the first line that

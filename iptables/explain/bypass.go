@@ -34,21 +34,12 @@ func (b *Bypass) Covered() bool {
 	return t != nil && slices.ContainsFunc(t.Chains, func(c iptables.Chain) bool { return b.own.Owns(c.Name) })
 }
 
-// decider returns the rule that exempts the packet: the last one on its way that
-// ended a chain in a table that captures. If there is none, nothing matched.
+// decider returns the rule that exempts the packet: the last one on its way that ended a
+// chain in a table that captures. If there is none, nothing matched.
 func (b *Bypass) decider() (Step, bool) {
-	var wentOn string // the table whose built-in chain is known to have gone on
 	for _, s := range slices.Backward(b.path) {
-		if !b.mayCapture(s) {
-			continue
-		}
-		// When a foreign chain ends, the chain that jumped there goes on.
-		ofOthers := s.Chain != s.Hook && !b.own.Owns(s.Chain)
-		if b.endsChain(s) && !(ofOthers && s.Table == wentOn) {
+		if b.mayCapture(s) && (s.Rule.Target == iptables.Return || s.Rule.Target == iptables.Accept) {
 			return s, true
-		}
-		if s.Chain == s.Hook {
-			wentOn = s.Table
 		}
 	}
 	return Step{}, false
@@ -58,14 +49,6 @@ func (b *Bypass) decider() (Step, bool) {
 // packet in question.
 func (b *Bypass) mayCapture(s Step) bool {
 	return s.Hook == b.Packet.Hook && (s.Table == iptables.Nat || b.takesIn(s.Table, s.Hook))
-}
-
-// endsChain reports whether a rule takes the packet past the rest of its chain. From a
-// goto in a built-in chain to a foreign chain, nothing leads back.
-func (b *Bypass) endsChain(s Step) bool {
-	to, isGoto := s.Rule.Target.(iptables.Goto)
-	return s.Rule.Target == iptables.Return || s.Rule.Target == iptables.Accept ||
-		isGoto && s.Chain == s.Hook && !b.own.Owns(to.Chain)
 }
 
 // takesIn reports whether a table captures packets of a hook by TPROXY.
@@ -124,9 +107,7 @@ func (b *Bypass) Altered(option string) Reason {
 	return Final(fmt.Sprintf("somebody changed the rules of %s: as meshtables writes them, they capture it", o), "apply again")
 }
 
-// Foreign is the reason if a foreign rule exempts the packet.
-func (b *Bypass) Foreign() Reason {
-	s := b.Step
-	return Final(fmt.Sprintf("foreign rule %d of %s %s comes first: %s", s.Position, s.Table, s.Chain, s.Rule),
-		"remove that rule, or have its author exempt less")
+// Unplanned is the reason if a rule exempts the packet that no option makes.
+func (b *Bypass) Unplanned() Reason {
+	return Final("it is exempted by "+b.Step.String(), "apply again")
 }

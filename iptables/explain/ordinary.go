@@ -1,8 +1,6 @@
 package explain
 
 import (
-	"slices"
-
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/installed"
 )
@@ -14,11 +12,13 @@ const firstOrdinaryID = 1000
 // it.
 func OrdinaryID(path *installed.Path) uint32 {
 	var named []iptables.Interval
-	for _, t := range slices.Concat(path.Rules.Tables, path.Before.Tables) {
-		for _, c := range t.Chains {
-			for _, r := range c.Rules {
-				named = append(named, r.Named(iptables.OwnerUID)...)
-				named = append(named, r.Named(iptables.OwnerGID)...)
+	for _, f := range iptables.Families() {
+		for _, t := range path.Tables(f) {
+			for _, c := range t.Chains {
+				for _, r := range c.Rules {
+					named = append(named, r.Named(iptables.OwnerUID)...)
+					named = append(named, r.Named(iptables.OwnerGID)...)
+				}
 			}
 		}
 	}

@@ -1,13 +1,15 @@
 package explain
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/installed"
 )
 
-// Reason is why a connection bypasses the proxy.
+// Reason is why a connection does not go to the proxy, or not as our rules alone would have
+// it.
 type Reason struct {
 	// Why says what exempts it, such as "port 8080 is excluded by
 	// --excluded-ports=8080".
@@ -29,21 +31,83 @@ type Policy interface {
 	Reason(*Bypass) Reason
 }
 
+// Question is a packet, and what is known about its way.
+type Question struct {
+	// Path has our rules with origins. A rule of ours without one is not planned.
+	Path   *installed.Path
+	Packet iptables.Packet
+	// Result is that of [WalkPath].
+	Result Result
+	Policy Policy
+	// Intended are the rules as they should be; nil for rules that are only planned.
+	Intended *Intended
+	// Proxy owns the proxy's sockets; nil if it is not known.
+	Proxy *iptables.SocketOwner
+}
+
+// Reasons returns why a packet does not get to the proxy, or why it does although our rules
+// should do something else: foreign rules first, then damage, then every exemption on its
+// way, in rule order.
+func Reasons(q Question) []Reason {
+	alone := AloneOf(q.Path)
+	if i := Interfere(q.Path, q.Packet, WalkPath(alone, q.Packet), q.Result, q.Proxy); i != nil {
+		return []Reason{q.foreign(i)}
+	}
+	path, result := q.Path, q.Result
+	if fault, disabled := installed.Disabling(path.Faults); disabled && result.Verdict == Bypassed {
+		return []Reason{Final(fault.Text, "apply again")}
+	}
+	if q.Intended.IsDamaged() {
+		meant := installed.Alone(q.Intended.Rules, path.Ownership)
+		intended := WalkPath(meant, q.Packet)
+		unlike := !isLike(result, intended) || q.losesAnswer()
+		if unlike || q.Intended.Guessed && result.Verdict == Bypassed {
+			return []Reason{q.Intended.damage(q.Packet, result, intended)}
+		}
+		path = meant
+	}
+	return exemptions(AloneOf(path), q.Packet, q.Policy)
+}
+
+// losesAnswer reports whether our rules themselves keep the proxy's answer from nat.
+func (q *Question) losesAnswer() bool {
+	if !q.Result.Verdict.IsCaptured() {
+		return false
+	}
+	answer := Answer(q.Path, q.Packet, q.Result, q.Proxy)
+	_, strays := strayZone(q.Result, answer)
+	// TPROXY drops answers to a socket that is not transparent, as the application's is
+	// (tproxy_tg4 in net/netfilter/xt_TPROXY.c).
+	return strays || answer.Verdict == Dropped || answer.Verdict == TProxied
+}
+
+// foreign is the reason if foreign rules make the difference.
+func (q *Question) foreign(i *Interference) Reason {
+	if i.Effect == Unclear {
+		return Final(i.String(), "")
+	}
+	change := "apply again"
+	if command := i.Mend(q.Path, q.Packet.Family()); command != "" {
+		change = fmt.Sprintf("take it away (%s), or have its author exempt less", command)
+	}
+	return Final(i.sentence(), change)
+}
+
 // maxReasons bounds how many reasons an answer has. If there are more, the user can ask
 // again.
 const maxReasons = 8
 
-// Reasons returns why a packet bypasses the proxy, by the result of [WalkPath]: every
-// exemption on its way, in rule order. Without the first, the next may decide. Reasons
-// relies on the origins of the rules; a rule without one is foreign.
-func Reasons(path *installed.Path, p iptables.Packet, result Result, policy Policy) []Reason {
+// exemptions returns every exemption on the way of a packet. Without the first, the next may
+// decide.
+func exemptions(path *installed.Path, p iptables.Packet, policy Policy) []Reason {
 	var all []Reason
+	result := WalkPath(path, p)
 	for range maxReasons {
 		if result.Verdict != Bypassed {
 			break
 		}
 		b := newBypass(path, &p, result.Path)
-		reason := b.reason(path.Faults, policy)
+		reason := b.reason(policy)
 		if !slices.Contains(all, reason) {
 			all = append(all, reason)
 		}
@@ -51,22 +115,15 @@ func Reasons(path *installed.Path, p iptables.Packet, result Result, policy Poli
 			break
 		}
 		path = without(path, p.Family(), b.Step)
-		var err error
-		if result, err = WalkPath(path, p); err != nil {
-			break
-		}
+		result = WalkPath(path, p)
 	}
 	return all
 }
 
 // reason returns a reason that any policy has, or asks the policy.
-func (b *Bypass) reason(faults []installed.Fault, policy Policy) Reason {
-	fault, disabled := installed.Disabling(faults)
-	switch {
-	case b.Packet.State != iptables.StateNew:
+func (b *Bypass) reason(policy Policy) Reason {
+	if b.Packet.State != iptables.StateNew {
 		return Final("it is not the first packet of a connection, and nat sees no others (--ctstate=NEW)", "")
-	case disabled:
-		return Final(fault.Text, "apply again")
 	}
 	return policy.Reason(b)
 }

@@ -1,40 +1,75 @@
-// Package foreign judges the rules of others around ours: which of them come before ours,
-// which keep packets from ours, and which meshtables does not look at. Foreign rules are
+// Package foreign judges what the rules of others do to the traffic that ours capture. It
+// makes up packets that our rules alone give to the proxy, ordinary ones and those that
+// foreign rules name, and walks them through everything that they meet. Foreign rules are
 // not ours to change or reorder; callers only report them.
 package foreign
 
 import (
-	"slices"
+	"fmt"
+	"net/netip"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/installed"
 )
 
-// IsMet reports whether packets that could be captured pass a built-in chain of a table,
-// and meshtables looks at its rules.
-func IsMet(table, chain string) bool {
-	return slices.Contains([]string{iptables.Raw, iptables.Mangle, iptables.Nat}, table) &&
-		(chain == iptables.Prerouting || chain == iptables.Output)
+// Situation is where rules are judged.
+type Situation struct {
+	Path *installed.Path
+	// Addresses are the namespace's, with the lengths of their prefixes.
+	Addresses []netip.Prefix
+	// Interfaces are the namespace's, apart from lo. If there are none, any may come.
+	Interfaces []string
+	// NameServers are those that the pod asks.
+	NameServers []netip.Addr
+	// Proxy returns the owner of the proxy's sockets, or nil if it is not known.
+	Proxy func(iptables.Family) *iptables.SocketOwner
 }
 
-// IsOn reports whether others have a rule or a policy on a path that can keep packets
-// from our rules.
+// Finding is what foreign rules do to a kind of traffic that our rules alone capture.
+type Finding struct {
+	explain.Interference
+	Family iptables.Family
+	// Direction is "in" or "out".
+	Direction string
+	// Traffic is the kind of traffic, such as "all tcp", or "tcp to 10.96.0.1:443".
+	Traffic string
+	// Packet is one of it.
+	Packet iptables.Packet
+	// Command takes the foreign rule away.
+	Command string
+}
+
+// IsHarm reports whether packets that should be captured are not, or do not arrive. It is
+// false where nobody can tell.
+func (f Finding) IsHarm() bool { return f.Effect != explain.Unclear }
+
+// String returns a sentence such as "IPv4 out, all tcp: dropped by foreign rule 1 of filter
+// OUTPUT: -p tcp -j DROP".
+func (f Finding) String() string {
+	return fmt.Sprintf("%s %s, %s: %s", f.Family, f.Direction, f.Traffic, f.Interference)
+}
+
+// Judge returns a finding for each foreign rule, or policy, and kind of traffic that it
+// keeps from the proxy, or may. There are none if foreign rules make no difference to the
+// packets that our rules capture.
+func Judge(s Situation) []Finding {
+	var all []Finding
+	for _, f := range iptables.Families() {
+		j := judge{Situation: s, family: f}
+		j.run()
+		all = append(all, j.all...)
+	}
+	return all
+}
+
+// IsOn reports whether packets on a path meet anything foreign that could matter.
 func IsOn(path *installed.Path) bool {
-	drops := func(c iptables.Chain) bool { return c.Policy == iptables.Policy(iptables.Drop) }
-	return slices.ContainsFunc([]iptables.Ruleset{path.Rules, path.Before}, func(rs iptables.Ruleset) bool {
-		own := path.Ownership.Of(rs)
-		return own.Len() < rs.Len() || slices.ContainsFunc(rs.Tables, func(t iptables.Table) bool {
-			return slices.ContainsFunc(t.Chains, drops)
-		})
-	})
-}
-
-// Rule is the place of a rule, or of the policy of a chain.
-type Rule struct {
-	// Table is the name of the table; see [installed.Table.Title].
-	Table, Chain string
-	// Position counts the rules of the chain from 1, as iptables --line-numbers does. 0
-	// is the chain's policy DROP.
-	Position int
-	Rule     iptables.Rule
+	for _, f := range iptables.Families() {
+		j := judge{Situation: Situation{Path: path}, family: f}
+		if j.hasForeign() {
+			return true
+		}
+	}
+	return false
 }

@@ -4,8 +4,6 @@
 package installed
 
 import (
-	"fmt"
-
 	"github.com/meshtables/meshtables/iptables"
 )
 
@@ -18,6 +16,9 @@ const (
 	Native Form = "nftables"        // nf_tables' own form
 	Legacy Form = "iptables-legacy" // the form of the older ip_tables
 )
+
+// Other is no form of ours: tables of nf_tables that only nft lists.
+const Other Form = "nft"
 
 // Backend is the content of one form.
 type Backend struct {
@@ -50,43 +51,21 @@ func (b *Backend) Has(want *iptables.Ruleset) bool {
 	return len(b.Faults) == 0 && own.Equal(&wanted)
 }
 
-// Chain is a base chain of nf_tables at one of iptables' hooks, with rules that
-// meshtables does not read or the policy DROP.
-type Chain struct {
-	// Table is the table as nft names it, such as "inet filter".
-	Table, Name string
-	// Hook is iptables' built-in chain at the hook, Priority the place there (enum
-	// nf_ip_hook_priorities in linux/netfilter_ipv4.h).
-	Hook     string
-	Priority int32
-	Rules    int
-	Policy   iptables.Policy
-	// Before are the tables whose built-in chain at the hook comes after this one, or
-	// may.
-	Before []Place
-}
-
-// Place is a table of a family in a form.
-type Place struct {
-	Form   Form
-	Family iptables.Family
-	Table  string
-}
-
-// String returns text such as "chain o of table inet filter (OUTPUT, priority 0, rules:
-// 2, policy ACCEPT)".
-func (c Chain) String() string {
-	return fmt.Sprintf("chain %s of table %s (%s, priority %d, rules: %d, policy %s)", c.Name, c.Table, c.Hook, c.Priority, c.Rules, c.Policy)
-}
-
 // Namespace is the content of a network namespace at one moment.
 type Namespace struct {
 	// Ownership says what is ours.
 	Ownership iptables.Ownership
 	// Backends are those with content, in the order of their forms.
 	Backends []Backend
-	// Chains are the base chains of nf_tables that belong to none of them.
-	Chains []Chain
+	// Record is what was asked for, if the rules were written in nf_tables over netlink.
+	Record Record
+	// Others are the tables of nf_tables in none of the forms. Their names are nft's, such
+	// as "inet filter". A table for packets of several families is there once for each.
+	Others []iptables.Table
+	// Bases are the base chains of nf_tables, those of [NFT] included, if HasBases.
+	// Otherwise those of [NFT] are where iptables attaches them.
+	Bases    []Base
+	HasBases bool
 	// Token is the token of nf_tables' forms without content.
 	Token any
 }
@@ -110,15 +89,4 @@ func (n *Namespace) Own() []Backend {
 		}
 	}
 	return own
-}
-
-// Path returns the path through the rules of a form. Before the native form come
-// iptables' tables in nf_tables.
-func (n *Namespace) Path(f Form) Path {
-	b := n.Backend(f)
-	p := Path{Rules: b.Rules, Ownership: n.Ownership, Faults: b.Faults}
-	if f == Native {
-		p.Before = n.Backend(NFT).Rules
-	}
-	return p
 }

@@ -1,26 +1,60 @@
 package installed
 
-import "github.com/meshtables/meshtables/iptables"
+import (
+	"cmp"
+	"slices"
 
-// Path is what packets pass: the rules in question, and the tables before them.
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// Path is what packets pass: the rules in question, and everything around them.
 type Path struct {
+	// Rules are all rules of a form, foreign ones included.
 	Rules iptables.Ruleset
-	// Before are the tables before them, each right before the table of the same family
-	// and name.
-	Before iptables.Ruleset
-	// Ownership says what is ours in both.
+	Form  Form
+	// Ownership says what is ours.
 	Ownership iptables.Ownership
 	// Faults are those of the rules' backend.
 	Faults []Fault
+
+	// around is the namespace that the rules are in; nil if there is nothing around them.
+	around *Namespace
+	// met is what Met has returned.
+	met *metOf
 }
 
-// Alone returns the path through rules with nothing before them, such as wanted ones.
+// metOf are the chains that packets of each family meet at each hook, for certain rules.
+type metOf struct {
+	rules *iptables.Table // the first
+	at    map[metAt][]Met
+	// chains are those of a table by name: there can be thousands.
+	chains map[*iptables.Table]map[string]*iptables.Chain
+}
+
+type metAt struct {
+	family iptables.Family
+	hook   string
+}
+
+// Alone returns the path through rules with nothing around them, such as wanted ones.
 func Alone(rules iptables.Ruleset, own iptables.Ownership) *Path {
-	return &Path{Rules: rules, Ownership: own}
+	return &Path{Rules: rules, Form: NFT, Ownership: own}
+}
+
+// Path returns the path through the rules of a form.
+func (n *Namespace) Path(f Form) Path {
+	b := n.Backend(f)
+	return Path{Rules: b.Rules, Form: f, Ownership: n.Ownership, Faults: b.Faults, around: n}
 }
 
 // Own returns the rules that are ours.
 func (p *Path) Own() iptables.Ruleset { return p.Ownership.Of(p.Rules) }
+
+// Owns reports whether a rule of a chain is ours. own says that the chain is one of the form in
+// question. If nothing says what is ours, everything is.
+func (p *Path) Owns(own bool, chain string, r iptables.Rule) bool {
+	return len(p.Ownership.Chains) == 0 || own && p.Ownership.OwnsRule(chain, r)
+}
 
 // Disabled reports whether a fault keeps every packet from the rules.
 func (p *Path) Disabled() bool {
@@ -28,37 +62,177 @@ func (p *Path) Disabled() bool {
 	return disabled
 }
 
-// Table is a table that packets pass.
-type Table struct {
-	*iptables.Table
-	// Before says that it is one of [Path.Before].
-	Before bool
+// Met is a base chain that packets meet.
+type Met struct {
+	// Table is the chain's table, Chain the chain in it.
+	Table *iptables.Table
+	Chain *iptables.Chain
+	// Title is a name that no other table on the path has: the table's own name in the
+	// form in question, and otherwise as its program names it, such as "ip nat", "legacy
+	// nat" or "inet filter".
+	Title string
+	// Own says that the chain is one of the form in question. Our rules are only there.
+	Own bool
+	// Doubtful says that a chain of ours has the same place. The kernel asks first the one
+	// that was made last. Only the order of their tables can be read, if both are in nf_tables;
+	// otherwise this one is the first.
+	Doubtful bool
+	Attachment
 }
 
-// Met returns the tables that packets of a family pass at a hook, in the kernel's order
-// (enum nf_ip_hook_priorities in linux/netfilter_ipv4.h): raw, mangle and nat, each after
-// its table in Before. Other tables have no rules of ours.
-func (p *Path) Met(f iptables.Family) []Table {
-	var met []Table
-	for _, name := range []string{iptables.Raw, iptables.Mangle, iptables.Nat} {
-		if t := p.Before.Table(f, name); t != nil {
-			met = append(met, Table{t, true})
+// Met returns the base chains that packets of a family pass at a hook, in the kernel's
+// order. It leaves out those of the form in question if they are disabled. Walks ask again and
+// again, so it remembers the answer as long as Rules has the same tables.
+func (p *Path) Met(f iptables.Family, hook string) []Met {
+	met, at := p.remembered(), metAt{f, hook}
+	all, known := met.at[at]
+	if !known {
+		all = p.findMet(f, hook)
+		met.at[at] = all
+	}
+	return all
+}
+
+func (p *Path) remembered() *metOf {
+	var first *iptables.Table
+	if len(p.Rules.Tables) > 0 {
+		first = &p.Rules.Tables[0]
+	}
+	if p.met == nil || p.met.rules != first {
+		p.met = &metOf{first, make(map[metAt][]Met), make(map[*iptables.Table]map[string]*iptables.Chain)}
+	}
+	return p.met
+}
+
+// ChainOf returns a chain of a table that packets meet, or nil.
+func (p *Path) ChainOf(t *iptables.Table, name string) *iptables.Chain {
+	met := p.remembered()
+	chains, known := met.chains[t]
+	if !known {
+		chains = make(map[string]*iptables.Chain, len(t.Chains))
+		for i := range t.Chains {
+			chains[t.Chains[i].Name] = &t.Chains[i]
 		}
-		if t := p.Rules.Table(f, name); t != nil {
-			met = append(met, Table{t, false})
+		met.chains[t] = chains
+	}
+	return chains[name]
+}
+
+func (p *Path) findMet(f iptables.Family, hook string) []Met {
+	var all []Met
+	for _, t := range p.tables(f) {
+		all = append(all, p.bases(t, hook)...)
+	}
+	slices.SortStableFunc(all, func(a, b Met) int {
+		return cmp.Or(a.compare(b.Attachment), a.tieWith(b))
+	})
+	for i := range all {
+		all[i].Doubtful = !all[i].Own && slices.ContainsFunc(all, func(m Met) bool {
+			return m.Own && m.compare(all[i].Attachment) == 0
+		})
+	}
+	return all
+}
+
+// tieWith orders chains with the same place: the one that was made later comes first. If
+// nobody knows, that may be one of others.
+func (m Met) tieWith(other Met) int {
+	switch {
+	case m.Own == other.Own:
+		return 0
+	case m.Made != 0 && other.Made != 0:
+		return cmp.Compare(other.Made, m.Made)
+	case m.Own:
+		return 1
+	}
+	return -1
+}
+
+// placed is a table and the form that it is in.
+type placed struct {
+	*iptables.Table
+	form Form
+}
+
+// tables returns the tables of a family in every form.
+func (p *Path) tables(f iptables.Family) []placed {
+	var all []placed
+	add := func(form Form, tables []iptables.Table) {
+		for i := range tables {
+			if tables[i].Family == f {
+				all = append(all, placed{&tables[i], form})
+			}
 		}
 	}
-	return met
+	if !p.Disabled() {
+		add(p.Form, p.Rules.Tables)
+	}
+	if p.around == nil {
+		return all
+	}
+	for i := range p.around.Backends {
+		b := &p.around.Backends[i]
+		if _, disabled := Disabling(b.Faults); b.Form != p.Form && !disabled {
+			add(b.Form, b.Rules.Tables)
+		}
+	}
+	add(Other, p.around.Others)
+	return all
 }
 
-// Title returns a name that no other table on the path has: the table's name or, for one
-// of Before, nft's name, such as "ip nat".
-func (t Table) Title() string {
+// bases returns the base chains of a table at a hook.
+func (p *Path) bases(t placed, hook string) []Met {
+	var all []Met
+	for i := range t.Chains {
+		c := &t.Chains[i]
+		at, ok := p.attachment(t, c.Name)
+		if !ok || at.Hook != hook {
+			continue
+		}
+		all = append(all, Met{Table: t.Table, Chain: c, Title: p.title(t), Own: t.form == p.Form, Attachment: at})
+	}
+	return all
+}
+
+// attachment returns where a chain is attached. Only nf_tables lets chains be anywhere.
+func (p *Path) attachment(t placed, chain string) (a Attachment, ok bool) {
+	if p.around == nil || !p.around.HasBases || t.form == Native || t.form == Legacy {
+		return conventional(t.form, t.Name, chain)
+	}
+	for _, b := range p.around.Bases {
+		if b.Form == t.form && b.Family == t.Family && b.Table == t.Name && b.Chain == chain {
+			return b.Attachment, true
+		}
+	}
+	return a, false
+}
+
+func (p *Path) title(t placed) string {
 	switch {
-	case !t.Before:
+	case t.form == p.Form, t.form == Other:
 		return t.Name
+	case t.form == Legacy:
+		return "legacy " + t.Name
+	case t.form == Native:
+		return "inet meshtables " + t.Name
 	case t.Family == iptables.IPv6:
 		return "ip6 " + t.Name
 	}
 	return "ip " + t.Name
+}
+
+// Tables returns the tables of a family that packets can meet, with their titles.
+func (p *Path) Tables(f iptables.Family) []Titled {
+	var all []Titled
+	for _, t := range p.tables(f) {
+		all = append(all, Titled{t.Table, p.title(t), t.form == p.Form})
+	}
+	return all
+}
+
+// Titled is a table with a name that no other table on the path has; see [Met].
+type Titled struct {
+	*iptables.Table
+	Title string
+	Own   bool
 }

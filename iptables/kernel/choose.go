@@ -34,6 +34,9 @@ type Choice struct {
 	Backend Backend
 	// Rules are the wanted rules, in the backend's form.
 	Rules iptables.Ruleset
+	// Record is what was asked for, stored with the rules if the backend is over netlink. An
+	// empty one is not stored.
+	Record installed.Record
 	// Doubled is the plan's.
 	Doubled func(iptables.Ruleset) iptables.Ruleset
 	// Candidates are the backends considered, in order.

@@ -26,12 +26,22 @@ type Report struct {
 
 // holding is a backend with its content.
 type holding struct {
+	// Backend writes rules, and undo writes those of have again. They leave different
+	// records, if any.
 	Backend
+	undo Backend
 	have installed.Backend
 }
 
+// newHolding returns a backend that leaves the record alone.
+func newHolding(b Backend, have installed.Backend) holding { return holding{b, b, have} }
+
 // Install writes the choice's rules and the routing, and removes everything else of ours,
 // in every backend. The choice's rules have only what is ours.
+//
+// The record goes with the rules: what is stored in the end is the choice's record, or none
+// if the backend uses programs. But if the rules are right already and nothing is recorded,
+// that stays so: nobody knows what these rules were asked for with.
 //
 // Copies that run at the same time take turns, so one of them wins as a whole. Traffic
 // that is captured before and after is captured all the time: what packets need is there
@@ -66,7 +76,8 @@ func Install(ctx context.Context, ns *namespace.Namespace, choice Choice, routin
 	if additions := changes.Additions(); len(additions) > 0 {
 		steps = append(steps, route(ns, additions))
 	}
-	steps = append(steps, change(&choice, found.Backend(chosen), others)...)
+	steps = append(steps, change(&choice, recording(&choice, &found), others)...)
+	steps = append(steps, record(&choice, &found)...)
 	if removals := changes.Removals(); len(removals) > 0 {
 		steps = append(steps, route(ns, removals))
 	}
@@ -79,15 +90,15 @@ func (i *Installed) others(chosen installed.Form) []holding {
 	var others []holding
 	for _, b := range i.Own() {
 		if b.Form != chosen {
-			others = append(others, holding{i.backend(b.Form), b})
+			others = append(others, newHolding(i.backend(b.Form), b))
 		}
 	}
 	return others
 }
 
 // change returns the steps that leave the rules in the chosen backend only.
-func change(choice *Choice, have installed.Backend, others []holding) []step {
-	chosen, rules := holding{choice.Backend, have}, choice.Rules
+func change(choice *Choice, chosen holding, others []holding) []step {
+	rules := choice.Rules
 	if chosen.have.Has(&rules) {
 		return remove(others)
 	}
@@ -97,7 +108,7 @@ func change(choice *Choice, have installed.Backend, others []holding) []step {
 	var steps []step
 	first := choice.beside(rules)
 	if from, native, ok := movable(chosen.Backend, others, rules); ok {
-		steps = append(steps, move(from, native, chosen.have, first))
+		steps = append(steps, move(from, native, chosen, first))
 		others = slices.DeleteFunc(others, func(o holding) bool { return o.have.Form == from.have.Form })
 	} else {
 		for i := range others {
@@ -116,7 +127,7 @@ func change(choice *Choice, have installed.Backend, others []holding) []step {
 // after returns the backend's content after its rules were replaced, as the next change
 // needs it.
 func (h holding) after(rules iptables.Ruleset) holding {
-	return holding{h.Backend, installed.Backend{Rules: rules, Ownership: h.have.Ownership}}
+	return newHolding(h.Backend, installed.Backend{Rules: rules, Ownership: h.have.Ownership})
 }
 
 // rewrite returns the steps from a backend's content to the wanted rules.
@@ -143,9 +154,9 @@ func remove(all []holding) []step {
 	return steps
 }
 
-// Remove removes everything that is ours, from every backend.
+// Remove removes everything that is ours, from every backend, and the record.
 func Remove(ctx context.Context, ns *namespace.Namespace, choice Choice) (Report, error) {
-	choice.Rules = iptables.Ruleset{}
+	choice.Rules, choice.Record = iptables.Ruleset{}, nil
 	return Install(ctx, ns, choice, iptables.Routing{})
 }
 
@@ -198,7 +209,7 @@ func replace(h holding, want iptables.Ruleset) step {
 			if err != nil {
 				return err
 			}
-			return h.Replace(ctx, now, h.have.Own())
+			return h.undo.Replace(ctx, now, h.have.Own())
 		},
 	}
 }

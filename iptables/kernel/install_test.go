@@ -127,7 +127,7 @@ func TestFailureChangesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = take(t.Context(), []step{
-		replace(holding{choice.Backend, have}, choice.Backend.Form(natRules(iptables.Accept))),
+		replace(newHolding(choice.Backend, have), choice.Backend.Form(natRules(iptables.Accept))),
 		{do: func(context.Context) error { return errBusy }},
 	})
 	if !errors.Is(err, errBusy) {
@@ -200,7 +200,7 @@ func TestRulesMoveBetweenForms(t *testing.T) {
 	}
 	errBusy := errors.New("busy")
 	err = take(t.Context(), []step{
-		move(from, native, installed.Backend{}, want),
+		move(from, native, newHolding(native, installed.Backend{}), want),
 		{do: func(context.Context) error { return errBusy }},
 	})
 	if !errors.Is(err, errBusy) {

@@ -27,15 +27,15 @@ func movable(chosen Backend, others []holding, want iptables.Ruleset) (from hold
 	return from, nil, false
 }
 
-func move(from holding, native *nftables.Backend, have installed.Backend, want iptables.Ruleset) step {
+func move(from holding, native *nftables.Backend, to holding, want iptables.Ruleset) step {
 	return step{
-		do: func(ctx context.Context) error { return native.Take(ctx, have, want) },
+		do: func(ctx context.Context) error { return native.Take(ctx, to.have, want) },
 		undo: func(ctx context.Context) error {
 			// The new rules go only when the old ones are back.
 			if err := from.Replace(ctx, installed.Backend{}, from.have.Own()); err != nil {
 				return err
 			}
-			return native.Replace(ctx, installed.Backend{}, have.Own())
+			return to.undo.Replace(ctx, installed.Backend{}, to.have.Own())
 		},
 	}
 }

@@ -113,16 +113,16 @@ func (i *Installed) put(theirs installed.Backend) {
 	}
 }
 
-// readLegacy reads the legacy tables, if any.
+// readLegacy reads the legacy tables, if any, whatever is in them.
 func (i *Installed) readLegacy(ctx context.Context) error {
-	var tables []string
+	tables := make(map[iptables.Family][]string)
 	for _, family := range iptables.Families() {
 		names, err := xtables.LegacyTables(i.namespace, family)
 		if err != nil {
 			return err
 		}
-		for _, name := range names {
-			tables = append(tables, family.String()+" "+name)
+		if len(names) > 0 {
+			tables[family] = names
 		}
 	}
 	if len(tables) == 0 {
@@ -130,7 +130,7 @@ func (i *Installed) readLegacy(ctx context.Context) error {
 	}
 	programs, err := xtables.Find(ctx, i.namespace, i.Ownership, xtables.Legacy, xtables.Options{})
 	if err != nil {
-		return fmt.Errorf("there are legacy tables (%s): %w", strings.Join(tables, ", "), err)
+		return unreadLegacy(tables, err)
 	}
 	have, err := programs.Load(ctx)
 	if err != nil {
@@ -138,7 +138,21 @@ func (i *Installed) readLegacy(ctx context.Context) error {
 	}
 	i.legacy = programs
 	i.Backends = append(i.Backends, have)
+	if err := programs.Missing(iptables.IPv6); err != nil && tables[iptables.IPv6] != nil {
+		return unreadLegacy(map[iptables.Family][]string{iptables.IPv6: tables[iptables.IPv6]}, err)
+	}
 	return nil
+}
+
+// unreadLegacy names the tables that could not be read.
+func unreadLegacy(tables map[iptables.Family][]string, err error) error {
+	var names []string
+	for _, family := range iptables.Families() {
+		for _, name := range tables[family] {
+			names = append(names, family.String()+" "+name)
+		}
+	}
+	return fmt.Errorf("there are legacy tables (%s): %w", strings.Join(names, ", "), err)
 }
 
 // Routing returns the routing that was read.

@@ -3,7 +3,10 @@ package kernel
 import (
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -22,7 +25,7 @@ func TestRead(t *testing.T) {
 	t.Parallel()
 	nstest.Enter(t)
 	found, err := Read(t.Context(), nstest.Here(t), sidecar.Ownership())
-	if err != nil || len(found.Backends)+len(found.Chains) > 0 || found.Unread != nil || !found.HasNFTables {
+	if err != nil || len(found.Backends)+len(found.Others) > 0 || found.Unread != nil || !found.HasNFTables {
 		t.Fatalf("in an empty namespace: got %v, %v", found, err)
 	}
 	if found.Default() != installed.NFT {
@@ -62,11 +65,55 @@ func TestRead(t *testing.T) {
 	if b := found.Backend(installed.Native); !b.Has(&want) {
 		t.Errorf("got\n%s", b.Rules.Save(iptables.IPv4))
 	}
-	if !slices.ContainsFunc(found.Chains, func(c installed.Chain) bool { return c.Table == "inet other" }) {
-		t.Errorf("got the chains %v", found.Chains)
+	if !slices.ContainsFunc(found.Others, func(t iptables.Table) bool { return t.Name == "inet other" }) {
+		t.Errorf("got the tables %v", found.Others)
 	}
 	state, err := found.Routing()
 	if err != nil || len(state.Own()) != 5 {
 		t.Errorf("got the routing %v, %v", state, err)
+	}
+}
+
+// Legacy tables are read with only rules of others, and those of a family without programs
+// are named.
+func TestReadLegacy(t *testing.T) {
+	nstest.Enter(t)
+	for _, f := range iptables.Families() {
+		for _, table := range []string{"raw", "mangle", "nat", "filter", "security"} {
+			nstest.Run(t, f.Command()+"-legacy", "-t", table, "-A", "OUTPUT", "-m", "addrtype", "--dst-type", "LOCAL", "-m", "limit", "--limit", "5/min", "-j", "ACCEPT")
+		}
+	}
+	found, err := Read(t.Context(), nstest.Here(t), sidecar.Ownership())
+	if err != nil || found.Unread != nil || len(found.Backends) != 1 || found.Backends[0].Form != installed.Legacy {
+		t.Fatalf("got %v, %v, %v", found.Backends, found.Unread, err)
+	}
+	rules := found.Backends[0].Rules
+	for _, f := range iptables.Families() {
+		for _, name := range []string{"raw", "mangle", "nat", "filter", "security"} {
+			table := rules.Table(f, name)
+			if table == nil || len(table.Chain("OUTPUT").Rules) != 1 {
+				t.Errorf("%s %s: got %v", f, name, table)
+				continue
+			}
+			if got := table.Chain("OUTPUT").Rules[0].String(); got != "-m addrtype --dst-type LOCAL -m limit --limit 5/min -j ACCEPT" {
+				t.Errorf("%s %s: got %s", f, name, got)
+			}
+		}
+	}
+
+	only := t.TempDir()
+	for _, program := range []string{"iptables-legacy", "iptables-legacy-save", "iptables-legacy-restore"} {
+		path, err := exec.LookPath(program)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(path, filepath.Join(only, program)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", only)
+	found, err = Read(t.Context(), nstest.Here(t), sidecar.Ownership())
+	if err != nil || found.Unread == nil || !strings.Contains(found.Unread.Error(), "there are legacy tables (IPv6 security, IPv6 filter") {
+		t.Errorf("without programs for IPv6: got %v, %v", found.Unread, err)
 	}
 }

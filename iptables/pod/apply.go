@@ -28,7 +28,8 @@ type Applied struct {
 	Warnings []string
 }
 
-// Apply installs the plan in the namespace and removes everything else of ours. backend is
+// Apply installs the plan in the namespace and removes everything else of ours. With the
+// rules it stores what was asked for, where the backend can; see [installed.Record]. backend is
 // one of [kernel.Names]. On an error everything is as it was before, unless the error says
 // otherwise.
 func Apply(ctx context.Context, ns *namespace.Namespace, p *Plan, backend string) (Applied, error) {
@@ -37,22 +38,23 @@ func Apply(ctx context.Context, ns *namespace.Namespace, p *Plan, backend string
 	if err != nil {
 		return applied, fmt.Errorf("nothing was changed: %w", err)
 	}
+	choice.Record = installed.NewRecord(p.Wanted.Arguments(), p.Policy.Ownership().Of(choice.Rules))
 	report, err := kernel.Install(ctx, ns, choice, p.Routing)
 	if err != nil {
 		return applied, err
 	}
 	applied.Backend, applied.Rules = choice.Backend.Name(), choice.Rules.Len()
 	applied.Changed, applied.MovedFrom = report.Changed, report.RemovedFrom
-	shadowed, err := afterwards(ctx, ns, choice, report)
-	applied.Warnings = append(unread(&report.Before), shadowed...)
+	judged, err := afterwards(ctx, ns, p, choice, report)
+	applied.Warnings = append(unread(&report.Before), judged...)
 	if err != nil {
 		// The rules are installed.
-		applied.Warnings = append(applied.Warnings, "cannot tell whether foreign rules come first: "+err.Error())
+		applied.Warnings = append(applied.Warnings, "cannot tell what foreign rules do: "+err.Error())
 	}
 	return applied, nil
 }
 
-// Remove removes everything that is ours, from every backend.
+// Remove removes everything that is ours, from every backend, and the record.
 func Remove(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, backend string) (Applied, error) {
 	choice, err := kernel.Choose(ctx, ns, own, backend, iptables.Plan{})
 	removed := Applied{Candidates: choice.Candidates}

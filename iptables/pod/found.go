@@ -43,6 +43,15 @@ func Find(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, 
 	return f, nil
 }
 
+// findAll is Find for whoever needs to know of everything that is ours.
+func findAll(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, backend string) (Found, error) {
+	f, err := Find(ctx, ns, own, backend)
+	if err == nil {
+		err = f.Unread
+	}
+	return f, err
+}
+
 func (f *Found) findBy(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, backend string) error {
 	choice, err := kernel.Choose(ctx, ns, own, backend, iptables.Plan{})
 	f.Candidates = choice.Candidates

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/foreign"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/namespace"
@@ -15,6 +17,10 @@ type Verification struct {
 	// Result is "as wanted" or "different".
 	Result  string `json:"result"`
 	Backend string `json:"backend"`
+	// Source says where the options come from, and Options are those that differ from their
+	// defaults; see [capture.Wanted].
+	Source  string   `json:"source"`
+	Options []string `json:"options"`
 	// Only is set if one thing alone differs: "backend" if all wanted rules are in
 	// another backend, "comments" if packets notice no difference.
 	Only string `json:"only,omitempty"`
@@ -25,11 +31,21 @@ type Verification struct {
 	Elsewhere []Misplaced `json:"elsewhere,omitempty"`
 	// Routing are the commands of ip(8) that would make the routing as wanted.
 	Routing []string `json:"routing,omitempty"`
+	// Undelivered says which routing rules of others keep packets of TPROXY from the proxy, a
+	// sentence each.
+	Undelivered []string `json:"undelivered,omitempty"`
+	// Foreign is what foreign rules do to traffic that should be captured.
+	Foreign []Interference `json:"foreign,omitempty"`
 
-	// Warnings are about what may keep packets from the rules.
+	// Warnings are about foreign rules of which nobody can tell what they do.
 	Warnings []string `json:"-"`
 	// Candidates are the candidates of [Found].
 	Candidates []kernel.Candidate `json:"-"`
+	// Facts are those of the [Plan] that [VerifyAsked] makes.
+	Facts []string `json:"-"`
+	// Forgotten says that nobody knows the options that were asked for: there is a digest
+	// only, and it is not that of these rules.
+	Forgotten bool `json:"-"`
 }
 
 // Misplaced is what a backend has of ours although it should have nothing.
@@ -37,6 +53,36 @@ type Misplaced struct {
 	Backend string              `json:"backend"`
 	Faults  []string            `json:"faults,omitempty"`
 	Rules   []verify.Difference `json:"rules"`
+}
+
+// Interference is what a foreign rule does to traffic that should be captured.
+type Interference struct {
+	Family string `json:"family"`
+	// Direction is "in" or "out", Traffic the kind of traffic, such as "tcp".
+	Direction string         `json:"direction"`
+	Traffic   string         `json:"traffic"`
+	Effect    explain.Effect `json:"effect"`
+	// Sometimes says that chance decides for each connection.
+	Sometimes bool `json:"sometimes,omitempty"`
+	// Table, Chain, Position and Rule are the foreign rule; position 0 is the policy DROP.
+	Table    string `json:"table"`
+	Chain    string `json:"chain"`
+	Position int    `json:"position"`
+	Rule     string `json:"rule"`
+	// Doubtful says that the rule may come after ours instead.
+	Doubtful bool `json:"doubtful,omitempty"`
+	// Mend is a command that takes the rule away.
+	Mend string `json:"mend,omitempty"`
+	// Text says all this in a sentence.
+	Text string `json:"text"`
+}
+
+func newInterference(f foreign.Finding) Interference {
+	return Interference{
+		Family: f.Family.String(), Direction: f.Direction, Traffic: f.Traffic, Effect: f.Effect, Sometimes: f.Sometimes,
+		Table: f.By.Table, Chain: f.By.Chain, Position: f.By.Position, Rule: f.By.Rule.String(), Doubtful: f.By.Doubtful,
+		Mend: f.Command, Text: f.String(),
+	}
 }
 
 // The values of [Verification.Only].
@@ -47,20 +93,23 @@ const (
 
 // IsAsWanted reports whether nothing differs.
 func (v *Verification) IsAsWanted() bool {
-	return len(v.Faults) == 0 && len(v.Rules) == 0 && len(v.Elsewhere) == 0 && len(v.Routing) == 0
+	return len(v.Faults) == 0 && len(v.Rules) == 0 && len(v.Elsewhere) == 0 && len(v.Routing) == 0 &&
+		len(v.Undelivered) == 0 && len(v.Foreign) == 0
 }
 
 // Verify compares what is installed with a plan, in the form of [Found.Compared]. It fails
 // if it cannot read something that may have rules of ours.
 func Verify(ctx context.Context, ns *namespace.Namespace, p *Plan, backend string) (Verification, error) {
-	f, err := Find(ctx, ns, p.Policy.Ownership(), backend)
-	v := Verification{Candidates: f.Candidates}
-	if err == nil {
-		err = f.Unread
-	}
+	f, err := findAll(ctx, ns, p.Policy.Ownership(), backend)
 	if err != nil {
-		return v, err
+		return Verification{Candidates: f.Candidates}, err
 	}
+	return f.verify(ctx, ns, p, Given)
+}
+
+// verify compares with a plan whose options come from a source.
+func (f *Found) verify(ctx context.Context, ns *namespace.Namespace, p *Plan, source string) (Verification, error) {
+	v := Verification{Candidates: f.Candidates, Source: source, Options: append([]string{}, p.Wanted.Arguments()...)}
 	there, err := f.Routing()
 	if err != nil {
 		return v, err
@@ -72,8 +121,11 @@ func Verify(ctx context.Context, ns *namespace.Namespace, p *Plan, backend strin
 	at := f.Compared()
 	want, path := kernel.InForm(at.Form, p.Rules), f.Path(at.Form)
 	v.Backend, v.Faults, v.Rules = at.Name, installed.Texts(path.Faults), verify.Rules(&want, &path)
-	ours := path.Own()
-	v.Warnings = ChainsFirst(&f.Namespace, at.Form, &ours)
+	findings, err := Judge(ctx, ns, p.Policy, &path, p.Host)
+	if err != nil {
+		return v, err
+	}
+	v.addFindings(findings)
 	var others []installed.Backend
 	for _, other := range f.Ours {
 		if other.Form != at.Form {
@@ -85,17 +137,36 @@ func Verify(ctx context.Context, ns *namespace.Namespace, p *Plan, backend strin
 			})
 		}
 	}
+	if len(changes) == 0 {
+		v.Undelivered = undelivered(there, p.Routing)
+	}
 	for _, change := range changes {
 		v.Routing = append(v.Routing, change.String())
 	}
+	v.conclude()
+	if len(changes)+len(v.Undelivered)+len(v.Foreign) == 0 {
+		v.Only = onlyDifference(p, &want, &path, others)
+	}
+	return v, nil
+}
+
+// addFindings adds what foreign rules do. Where nobody can tell, that is a warning.
+func (v *Verification) addFindings(all []foreign.Finding) {
+	for _, f := range all {
+		if f.IsHarm() {
+			v.Foreign = append(v.Foreign, newInterference(f))
+		} else {
+			v.Warnings = append(v.Warnings, WarningsOf([]foreign.Finding{f})...)
+		}
+	}
+}
+
+// conclude sets the result.
+func (v *Verification) conclude() {
 	v.Result = "different"
 	if v.IsAsWanted() {
 		v.Result = "as wanted"
 	}
-	if len(changes) == 0 {
-		v.Only = onlyDifference(p, &want, &path, others)
-	}
-	return v, nil
 }
 
 // onlyDifference returns the one thing that differs from the plan, as [Verification.Only],

@@ -2,11 +2,8 @@ package pod
 
 import (
 	"context"
-	"fmt"
 
-	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/foreign"
-	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
@@ -29,41 +26,25 @@ func unread(found *kernel.Installed) []string {
 	return []string{"there may be more rules: " + found.Unread.Error()}
 }
 
-// ChainsFirst warns of chains that packets meet before our rules of a form. Their rules are
-// not read, so they may do anything.
-func ChainsFirst(found *installed.Namespace, f installed.Form, ours *iptables.Ruleset) []string {
-	var warnings []string
-	for _, chain := range found.Chains {
-		if foreign.ComesFirst(chain, f, ours) {
-			warnings = append(warnings, chain.String()+" comes before rules of meshtables and is not checked; it may take or drop packets\n"+
-				"hint: ask the kernel about one connection, such as explain out 203.0.113.10:443 --trace")
-		}
-	}
-	return warnings
-}
-
-// afterwards warns, after a change, of what may keep packets from the rules, and of rules
-// that see no packet for the proxy. It does not reorder foreign rules.
-func afterwards(ctx context.Context, ns *namespace.Namespace, choice kernel.Choice, report kernel.Report) ([]string, error) {
+// afterwards warns, after a change, of what foreign rules do to the traffic that ours should
+// capture. It does not reorder them.
+func afterwards(ctx context.Context, ns *namespace.Namespace, p *Plan, choice kernel.Choice, report kernel.Report) ([]string, error) {
 	found, form := report.Before, kernel.FormOf(choice.Backend)
-	warnings := ChainsFirst(&found.Namespace, form, &choice.Rules)
-	path := found.Path(form)
-	if !foreign.IsOn(&path) {
-		return warnings, nil
+	before := found.Path(form)
+	if !foreign.IsOn(&before) && len(p.Routing.Families) == 0 {
+		return nil, nil
 	}
 	if report.Changed {
 		var err error
 		if found, err = kernel.ReadBy(ctx, ns, choice.Backend); err != nil {
-			return warnings, err
-		}
-		path = found.Path(form)
-	}
-	for i := range path.Rules.Tables {
-		t := &path.Rules.Tables[i]
-		for _, s := range foreign.Shadows(&path, t) {
-			warnings = append(warnings, fmt.Sprintf("%s %s %s, rule %d (%s) gets no packets for the proxy, because of the foreign %s",
-				t.Family, s.Table, s.Chain, s.Position, s.Rule.Rule, s.By))
+			return nil, err
 		}
 	}
-	return warnings, nil
+	path := found.Path(form)
+	findings, err := Judge(ctx, ns, p.Policy, &path, p.Host)
+	warnings := WarningsOf(findings)
+	if there, err := found.Routing(); err == nil {
+		warnings = append(warnings, undelivered(there, p.Routing)...)
+	}
+	return warnings, err
 }

@@ -171,8 +171,8 @@ func (p *planner) walk(packet iptables.Packet) explain.Result {
 		packet.Protocol = iptables.TCP
 	}
 	packet.State = iptables.StateNew
-	r, err := explain.Walk(p.rules, packet)
-	if err != nil {
+	r := explain.Walk(p.rules, packet)
+	if r.Verdict == explain.Unknown {
 		return explain.Result{Verdict: explain.Bypassed}
 	}
 	return r

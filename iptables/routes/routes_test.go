@@ -264,6 +264,42 @@ func TestNoIPv6(t *testing.T) {
 	}
 }
 
+// Whatever comes before our policy rule and leads elsewhere keeps marked packets from us.
+func TestUndelivered(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		commands []string
+		want     string
+	}{
+		"ours":           {nil, ""},
+		"no rule":        {[]string{"ip rule del fwmark 1337 lookup 133"}, `no IPv4 routing rule delivers packets with the mark 0x539 to this machine`},
+		"no route":       {[]string{"ip route flush table 133"}, `no IPv4 routing rule delivers packets with the mark 0x539 to this machine`},
+		"another first":  {[]string{"ip rule add pref 2 fwmark 1337 lookup 200", "ip route add blackhole default table 200"}, `the IPv4 routing rule "priority 2 fwmark 0x539 lookup 200" takes packets with the mark 0x539 elsewhere`},
+		"by a mask":      {[]string{"ip rule add pref 2 fwmark 0x1/0x1 lookup 200", "ip route add unreachable default table 200"}, `the IPv4 routing rule "priority 2 fwmark 0x1/0x1 lookup 200" takes packets with the mark 0x539 elsewhere`},
+		"an end":         {[]string{"ip rule add pref 2 fwmark 1337 blackhole"}, `the IPv4 routing rule "priority 2 fwmark 0x539" takes packets with the mark 0x539 elsewhere`},
+		"another mark":   {[]string{"ip rule add pref 2 fwmark 7 lookup 200", "ip route add blackhole default table 200"}, ""},
+		"an empty table": {[]string{"ip rule add pref 2 fwmark 1337 lookup 200"}, ""},
+		"here too":       {[]string{"ip rule add pref 2 fwmark 1337 lookup 200", "ip route add local default dev lo table 200"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			nstest.Enter(t)
+			apply(t, tproxy, true)
+			run(t, test.commands...)
+			there, err := routes.Read(t.Context(), nstest.Here(t), sidecar.Ownership())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := there.Undelivered(iptables.IPv4, 1337); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+			if got := there.Undelivered(iptables.IPv6, 1337); got != "" {
+				t.Errorf("of IPv6: got %q", got)
+			}
+		})
+	}
+}
+
 // Numbers that would catch unmarked packets or break the kernel's tables, and
 // what cleanup could not find, are refused.
 func TestInvalidRouting(t *testing.T) {

@@ -22,6 +22,8 @@ type State struct {
 	// objects are those of the kind that we make, whoever made them: addresses, routes,
 	// then rules, each in the kernel's order.
 	objects []Object
+	// lookups are all policy rules, in the kernel's order.
+	lookups []lookup
 	// foreign are the tables that rules of others look up.
 	foreign map[table]bool
 	// defaults are the other default routes.
@@ -119,6 +121,7 @@ func (s *State) readRules(ctx context.Context, ns *namespace.Namespace, family i
 		return nil
 	}
 	for _, r := range rules {
+		s.lookups = append(s.lookups, newLookup(family, r))
 		rule := Object{
 			Kind: Rule, Family: family, Mark: r.Mark, Table: uint32(r.Table), Protocol: r.Protocol, Priority: uint32(r.Priority),
 		}

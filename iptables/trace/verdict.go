@@ -8,7 +8,6 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
-	"github.com/meshtables/meshtables/iptables/foreign"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
 )
@@ -30,25 +29,44 @@ func (r *Report) Verdict(path *installed.Path) (v explain.Verdict, port uint16) 
 	}
 	v = explain.Bypassed
 	for _, step := range r.Path {
-		rule := r.Rule(path, step)
+		rule, ours := r.find(path, step)
 		if rule == nil {
-			if step.Position == 0 {
+			if step.Position == 0 && !step.Policy {
 				v, port = explain.Unknown, 0
 			}
 			continue
 		}
-		switch t := rule.Target.(type) {
-		case iptables.TProxy:
-			v, port = explain.TProxied, r.portOf(t.Port)
-		case iptables.Redirect:
-			// The socket that TPROXY gave the packet to keeps it.
-			if v != explain.TProxied {
-				v, port = explain.Redirected, r.portOf(t.Ports.First)
-			}
-		case iptables.UnknownTarget:
-			if !t.OnlyTells() {
-				v, port = explain.Unknown, 0
-			}
+		v, port = r.after(v, port, rule, ours)
+	}
+	return v, port
+}
+
+// after returns the verdict after another rule.
+func (r *Report) after(v explain.Verdict, port uint16, rule *iptables.Rule, ours bool) (explain.Verdict, uint16) {
+	by := func(captured explain.Verdict, port uint16) (explain.Verdict, uint16) {
+		// The socket that TPROXY gave the packet to keeps it.
+		if v == explain.TProxied {
+			return v, port
+		}
+		if !ours {
+			captured = explain.Taken
+		}
+		return captured, r.portOf(port)
+	}
+	switch t := rule.Target.(type) {
+	case iptables.TProxy:
+		return by(explain.TProxied, t.Port)
+	case iptables.Redirect:
+		if v == explain.TProxied {
+			return v, port
+		}
+		return by(explain.Redirected, t.Ports.First)
+	case iptables.UnknownTarget:
+		switch t.Effect() {
+		case iptables.Rewrites:
+			return explain.Taken, 0
+		case iptables.Unclear:
+			return explain.Unknown, 0
 		}
 	}
 	return v, port
@@ -62,16 +80,23 @@ func (r *Report) portOf(port uint16) uint16 { return cmp.Or(port, r.Sent.Destina
 
 // Rule returns the rule of a step, or nil for a policy or a rule in no table of the path.
 func (r *Report) Rule(path *installed.Path, step nftables.TraceStep) *iptables.Rule {
-	met := path.Met(r.Sent.Family())
-	i := slices.IndexFunc(met, func(t installed.Table) bool { return t.Title() == step.Table })
+	rule, _ := r.find(path, step)
+	return rule
+}
+
+// find returns the rule of a step as Rule does, and whether it is ours.
+func (r *Report) find(path *installed.Path, step nftables.TraceStep) (rule *iptables.Rule, ours bool) {
+	all := path.Tables(r.Sent.Family())
+	i := slices.IndexFunc(all, func(t installed.Titled) bool { return t.Title == step.Table })
 	if i < 0 {
-		return nil
+		return nil, false
 	}
-	chain := met[i].Chain(step.Chain)
+	chain := all[i].Chain(step.Chain)
 	if chain == nil || step.Position < 1 || step.Position > len(chain.Rules) {
-		return nil
+		return nil, false
 	}
-	return &chain.Rules[step.Position-1]
+	rule = &chain.Rules[step.Position-1]
+	return rule, path.Owns(all[i].Own, step.Chain, *rule)
 }
 
 // TargetFailed reports whether a target that hands packets on dropped the packet because
@@ -110,40 +135,53 @@ func (r *Report) WhyDropped(path *installed.Path) string {
 	return "by " + rule.Origin.String()
 }
 
-// Agrees reports whether the packet matched the same rules as in a walk. The kernel
-// reports others too. Packets end early if TPROXY has no socket for them, and may go on
-// after a rule that the walk cannot judge.
-func (r *Report) Agrees(walk explain.Result) bool {
-	want, walked := walk.Path, walkedPart(r.Path)
+// Agrees reports whether the packet matched the same rules as in a walk, apart from those of
+// others that do nothing to it. nf_tables does not report legacy rules. Packets end early if
+// TPROXY has no socket for them, and may go on after a rule that the walk cannot judge.
+func (r *Report) Agrees(path *installed.Path, walk explain.Result) bool {
+	want := make([]place, 0, len(walk.Path))
+	for _, s := range walk.Path {
+		if !strings.HasPrefix(s.Table, legacyPrefix) && !(s.Foreign && isIdle(&s.Rule)) {
+			want = append(want, place{s.Table, s.Chain, s.Position})
+		}
+	}
+	var reported []place
+	for _, s := range r.Path {
+		if rule, ours := r.find(path, s); rule == nil || ours || !isIdle(rule) {
+			reported = append(reported, place{s.Table, s.Chain, s.Position})
+		}
+	}
 	if r.Dropped() && (walk.Verdict == explain.TProxied || walk.Verdict == explain.Unknown) {
-		want = want[:min(len(want), len(walked))]
+		want = want[:min(len(want), len(reported))]
 	}
 	if walk.Verdict == explain.Unknown {
-		walked = walked[:min(len(want), len(walked))]
+		reported = reported[:min(len(want), len(reported))]
 	}
-	return slices.EqualFunc(want, walked, func(a explain.Step, b nftables.TraceStep) bool {
-		return a.Table == b.Table && a.Chain == b.Chain && a.Position == b.Position
-	})
+	return slices.Equal(want, reported)
 }
 
-// walkedPart returns the steps that explain walks too. That depends on the built-in chain
-// or, for other chains, on the built-in one before them in the path. In a walked table, a
-// chain before any built-in one is not from iptables, and explain does not know it: it
-// counts as walked, so that the paths differ.
-func walkedPart(path []nftables.TraceStep) []nftables.TraceStep {
-	var walked []nftables.TraceStep
-	table, builtin := "", ""
-	for _, s := range path {
-		if s.Table != table {
-			table, builtin = s.Table, iptables.Output
-		}
-		name := strings.TrimPrefix(strings.TrimPrefix(table, "ip "), "ip6 ")
-		if slices.Contains(iptables.BuiltinChains(name), s.Chain) {
-			builtin = s.Chain
-		}
-		if foreign.IsMet(name, builtin) {
-			walked = append(walked, s)
-		}
+// Hides reports whether a legacy rule decides in a walk: nf_tables does not report what such
+// a rule does, so the report does not show where the packet went.
+func Hides(walk explain.Result) bool {
+	return walk.By != nil && strings.HasPrefix(walk.By.Table, legacyPrefix)
+}
+
+// legacyPrefix begins the titles of legacy tables; see [installed.Titled].
+const legacyPrefix = "legacy "
+
+// place is where a rule is.
+type place struct {
+	table, chain string
+	position     int
+}
+
+// isIdle reports whether a rule itself does nothing to packets.
+func isIdle(r *iptables.Rule) bool {
+	switch t := r.Target.(type) {
+	case nil, iptables.Jump:
+		return true
+	case iptables.UnknownTarget:
+		return t.Effect() == iptables.Passes
 	}
-	return walked
+	return false
 }

@@ -58,7 +58,7 @@ func TestVerdict(t *testing.T) {
 		"redirects":          {steps{nat(1), nat(2), filter}, nil, explain.Redirected, 15001},
 		"without a port":     {steps{nat(3)}, nil, explain.Redirected, 80},
 		"TPROXY":             {steps{mangle(1), nat(2)}, nil, explain.TProxied, 15006},
-		"unknown":            {steps{nat(4)}, nil, explain.Unknown, 0},
+		"rewritten":          {steps{nat(4)}, nil, explain.Taken, 0},
 		"unknown before":     {steps{mangle(2), nat(2)}, nil, explain.Redirected, 15001},
 		"other table":        {steps{nat(1), other}, nil, explain.Unknown, 0},
 		"dropped at last":    {steps{nat(2), policy}, nil, explain.Dropped, 0},

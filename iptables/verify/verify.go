@@ -4,14 +4,12 @@ package verify
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/aymanbagabas/go-udiff/lcs"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/diff"
-	"github.com/meshtables/meshtables/iptables/foreign"
 	"github.com/meshtables/meshtables/iptables/installed"
 )
 
@@ -22,7 +20,6 @@ type Kind string
 const (
 	Missing    Kind = "missing"    // wanted, not installed
 	Unexpected Kind = "unexpected" // ours and installed, not wanted
-	Shadowed   Kind = "shadowed"   // installed, but a foreign rule before it takes all packets for the proxy
 )
 
 // Difference is one deviation from what is wanted.
@@ -39,12 +36,12 @@ type Difference struct {
 	Rule string `json:"rule,omitempty"`
 	// Origin is the option that makes a wanted rule.
 	Origin string `json:"origin,omitempty"`
-	// By is the foreign rule, or policy, that shadows this one; see [foreign.Shadow].
-	By string `json:"by,omitempty"`
 
 	// changed says in which values of long lists the rule differs from the installed one
 	// in its place.
 	changed []string
+	// instead is the wanted rule in the place of a changed one; see [Pair].
+	instead string
 }
 
 // String returns the difference without its family, table and chain: "+" is before
@@ -60,8 +57,6 @@ func (d Difference) String() string {
 		what = "+ " + what
 	case Unexpected:
 		what = "- " + what
-	case Shadowed:
-		return fmt.Sprintf("! %s\n    gets no packets for the proxy, because of the foreign %s", what, d.By)
 	}
 	if d.Origin != "" {
 		what += "  # " + d.Origin
@@ -70,21 +65,7 @@ func (d Difference) String() string {
 }
 
 // Legend explains the marks of [Difference.String] in one line.
-func Legend(all []Difference) string {
-	marks := "- installed, + wanted"
-	is := func(shadowed bool) bool {
-		return slices.ContainsFunc(all, func(d Difference) bool { return (d.Kind == Shadowed) == shadowed })
-	}
-	switch {
-	case !is(true):
-		return marks
-	case !is(false):
-		return shadowedMark
-	}
-	return marks + ", " + shadowedMark
-}
-
-const shadowedMark = "! installed behind a foreign rule"
+const Legend = "- installed, + wanted"
 
 // Rules returns the differences between our installed rules and the wanted ones, which
 // are all ours. There are none if and only if packets pass the wanted rules in rule
@@ -120,13 +101,6 @@ func (c *comparison) differences(t diff.Table) []Difference {
 	var all []Difference
 	for _, change := range t.Changes {
 		all = append(all, c.chain(change)...)
-	}
-	if c.have != nil {
-		for _, s := range foreign.Shadows(c.path, c.have) {
-			d := c.difference(Shadowed, s.Chain, s.Position, s.Rule.Rule)
-			d.By = s.By
-			all = append(all, d)
-		}
 	}
 	return all
 }

@@ -1,4 +1,4 @@
-package verify
+package verify_test
 
 import (
 	"strings"
@@ -9,6 +9,7 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/installed"
+	"github.com/meshtables/meshtables/iptables/verify"
 )
 
 // owned tells what is ours in these tests.
@@ -71,30 +72,9 @@ func TestRules(t *testing.T) {
 		"another table": {[]string{"*nat", "*raw\n:ISTIO_X - [0:0]\nCOMMIT\n*nat"}, "raw ISTIO_X - the chain itself"},
 		"foreign": {[]string{":ISTIO_INBOUND", ":ISTIOLOGY - [0:0]\n:ISTIO_INBOUND",
 			"-A PREROUTING", "-A PREROUTING -p tcp -m tcp --dport 9 -j ISTIOLOGY\n-A ISTIOLOGY -j ACCEPT\n-A PREROUTING"}, ""},
-		"shadowed": {[]string{"-A PREROUTING", "-A PREROUTING -p udp -j DROP\n-A PREROUTING -j ACCEPT\n-A PREROUTING"},
-			"nat PREROUTING ! 3: -p tcp -j ISTIO_INBOUND\n    gets no packets for the proxy, because of the foreign rule 2: -j ACCEPT"},
-		"shadowed for TCP": {[]string{"-A PREROUTING -p tcp -j ISTIO_INBOUND", "-A PREROUTING -p tcp -j ACCEPT\n-A PREROUTING -j ISTIO_INBOUND"},
-			"nat PREROUTING - 2: -j ISTIO_INBOUND\nnat PREROUTING + 1: -p tcp -j ISTIO_INBOUND\n" +
-				"nat PREROUTING ! 2: -j ISTIO_INBOUND\n    gets no packets for the proxy, because of the foreign rule 1: -p tcp -j ACCEPT"},
 		"commented": {[]string{"--dport 2 -j", "--dport 2 -m comment --comment \"--excluded-ports=2\" -j"},
 			"nat ISTIO_INBOUND - 2: -p tcp -m tcp --dport 2 -m comment --comment \"--excluded-ports=2\" -j RETURN\n" +
 				"nat ISTIO_INBOUND + 2: -p tcp -m tcp --dport 2 -j RETURN"},
-		"shadowed, with a comment": {[]string{"-A PREROUTING", "-A PREROUTING -m comment --comment \"all of it\" -j ACCEPT\n-A PREROUTING"},
-			"nat PREROUTING ! 2: -p tcp -j ISTIO_INBOUND\n    gets no packets for the proxy, because of the foreign rule 1: -m comment --comment \"all of it\" -j ACCEPT"},
-		"shadowed by DNAT": {[]string{"-A PREROUTING -p tcp", "-A PREROUTING -j DNAT --to-destination 10.0.0.1\n-A PREROUTING -p tcp"},
-			"nat PREROUTING ! 2: -p tcp -j ISTIO_INBOUND\n    gets no packets for the proxy, because of the foreign rule 1: -j DNAT --to-destination 10.0.0.1"},
-		"not shadowed by UDP": {[]string{"-A PREROUTING -p tcp", "-A PREROUTING -p udp -j ACCEPT\n-A PREROUTING -p tcp"}, ""},
-		"shadowed by a chain": {[]string{":ISTIO_INBOUND", ":OTHER - [0:0]\n:ISTIO_INBOUND",
-			"-A PREROUTING", "-A PREROUTING -p tcp -j OTHER\n-A OTHER -p tcp\n-A OTHER -j REDIRECT --to-ports 1\n-A PREROUTING"},
-			"nat PREROUTING ! 2: -p tcp -j ISTIO_INBOUND\n    gets no packets for the proxy, because of the foreign rule 1: -p tcp -j OTHER"},
-		"shadowed by the name of a protocol": {[]string{"-A PREROUTING -p tcp", "-A PREROUTING -p tcp -m tcp -j ACCEPT\n-A PREROUTING -p tcp"},
-			"nat PREROUTING ! 2: -p tcp -j ISTIO_INBOUND\n    gets no packets for the proxy, because of the foreign rule 1: -p tcp -m tcp -j ACCEPT"},
-		"shadowed by going elsewhere": {[]string{":ISTIO_INBOUND", ":OTHER - [0:0]\n:ISTIO_INBOUND",
-			"-A PREROUTING -p tcp", "-A OTHER -p udp -j ACCEPT\n-A PREROUTING -p tcp -g OTHER\n-A PREROUTING -p tcp"},
-			"nat PREROUTING ! 2: -p tcp -j ISTIO_INBOUND\n    gets no packets for the proxy, because of the foreign rule 1: -p tcp -g OTHER"},
-		"not shadowed": {[]string{":ISTIO_INBOUND", ":OTHER - [0:0]\n:ISTIO_INBOUND",
-			"-A PREROUTING", "-A PREROUTING -p tcp -j OTHER\n-A OTHER -s 10.0.0.0/8 -j RETURN\n-A OTHER -j DROP\n-A PREROUTING"}, ""},
-		"behind what only counts": {[]string{"-A PREROUTING", "-A PREROUTING -j LOG\n-A PREROUTING -p tcp\n-A PREROUTING"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			text := wanted
@@ -105,7 +85,7 @@ func TestRules(t *testing.T) {
 				text = strings.Replace(text, test.change[i], test.change[i+1], 1)
 			}
 			var got []string
-			for _, d := range Rules(parse(t, wanted), installed.Alone(*parse(t, text), owned)) {
+			for _, d := range verify.Rules(parse(t, wanted), installed.Alone(*parse(t, text), owned)) {
 				got = append(got, d.Table+" "+d.Chain+" "+d.String())
 			}
 			if diff := cmp.Diff(test.want, strings.Join(got, "\n")); diff != "" {
@@ -119,7 +99,7 @@ func TestOriginIsTold(t *testing.T) {
 	want := parse(t, wanted)
 	chain := want.Tables[0].Chain("ISTIO_INBOUND")
 	chain.Rules[1].Origin = iptables.Origin{Option: "--excluded-ports", Value: "2"}
-	got := Rules(want, installed.Alone(*parse(t, strings.Replace(wanted, "--dport 2", "--dport 4", 1)), owned))
+	got := verify.Rules(want, installed.Alone(*parse(t, strings.Replace(wanted, "--dport 2", "--dport 4", 1)), owned))
 	if len(got) != 2 || got[1].String() != "+ 2: -p tcp -m tcp --dport 2 -j RETURN  # --excluded-ports=2" {
 		t.Errorf("got %v", got)
 	}
@@ -149,7 +129,7 @@ func TestLongSets(t *testing.T) {
 		"the other values": {with(true, ten...), []string{"- 2: -p tcp ! --dport {1,3,5,7,9,11,13,15,... (10 values)} -j RETURN", "+ 2: " + listed}},
 	} {
 		var got []string
-		for _, d := range Rules(with(false, ten...), installed.Alone(*test.installed, owned)) {
+		for _, d := range verify.Rules(with(false, ten...), installed.Alone(*test.installed, owned)) {
 			got = append(got, d.String())
 		}
 		if diff := cmp.Diff(test.want, got); diff != "" {
@@ -158,19 +138,22 @@ func TestLongSets(t *testing.T) {
 	}
 }
 
-func TestLegend(t *testing.T) {
+// A rule in the place of another is told as one change.
+func TestWords(t *testing.T) {
 	t.Parallel()
-	for want, kinds := range map[string][]Kind{
-		"- installed, + wanted": {Missing},
-		"- installed, + wanted, ! installed behind a foreign rule": {Shadowed, Unexpected},
-		"! installed behind a foreign rule":                        {Shadowed},
+	for change, want := range map[string]string{
+		"--dport 2 -j RETURN|--dport 2 -j ACCEPT":         "rule 2 of nat ISTIO_INBOUND is changed: -p tcp -m tcp --dport 2 -j ACCEPT instead of -p tcp -m tcp --dport 2 -j RETURN",
+		"-A PREROUTING -p tcp -j ISTIO_INBOUND\n|":        "rule 1 of nat PREROUTING is missing: -p tcp -j ISTIO_INBOUND",
+		"COMMIT|-A OUTPUT -j ISTIO_INBOUND\nCOMMIT":       "rule 1 of nat OUTPUT is too much: -j ISTIO_INBOUND",
+		":ISTIO_INBOUND|:ISTIO_X - [0:0]\n:ISTIO_INBOUND": "chain ISTIO_X of table nat is too much",
 	} {
-		var all []Difference
-		for _, kind := range kinds {
-			all = append(all, Difference{Kind: kind})
+		from, to, _ := strings.Cut(change, "|")
+		var got []string
+		for _, d := range verify.Pair(verify.Rules(parse(t, wanted), installed.Alone(*parse(t, strings.Replace(wanted, from, to, 1)), owned))) {
+			got = append(got, d.Words())
 		}
-		if got := Legend(all); got != want {
-			t.Errorf("of %v got %q, want %q", kinds, got, want)
+		if diff := cmp.Diff(want, strings.Join(got, "\n")); diff != "" {
+			t.Errorf("%q: %s", change, diff)
 		}
 	}
 }
@@ -186,11 +169,11 @@ func TestCommentsOnly(t *testing.T) {
 		"a comment":          {strings.Replace(wanted, rule, commented, 1), true},
 		"a comment and more": {strings.Replace(wanted, rule, commented+" ACCEPT\n-A ISTIO_INBOUND -j", 1), false},
 		"a rule":             {strings.Replace(wanted, rule, "--dport 4 -j", 1), false},
-		"a foreign rule first": {
-			strings.NewReplacer(rule, commented, "-A PREROUTING", "-A PREROUTING -j ACCEPT\n-A PREROUTING").Replace(wanted), false},
+		"a foreign rule too": {
+			strings.NewReplacer(rule, commented, "-A PREROUTING", "-A PREROUTING -j ACCEPT\n-A PREROUTING").Replace(wanted), true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := CommentsOnly(parse(t, wanted), installed.Alone(*parse(t, test.installed), owned)); got != test.want {
+			if got := verify.CommentsOnly(parse(t, wanted), installed.Alone(*parse(t, test.installed), owned)); got != test.want {
 				t.Errorf("got %v", got)
 			}
 		})

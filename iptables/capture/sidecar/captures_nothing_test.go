@@ -76,9 +76,5 @@ func isNewConnection(p iptables.Packet, inbound bool) bool {
 
 func isCaptured(t *testing.T, rules *iptables.Ruleset, p iptables.Packet) bool {
 	t.Helper()
-	r, err := explain.Walk(rules, p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r.Verdict == explain.Redirected || r.Verdict == explain.TProxied
+	return explain.Walk(rules, p).Verdict.IsCaptured()
 }

@@ -3,6 +3,7 @@ package sidecar
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
@@ -130,6 +131,15 @@ func (c Config) Args() []string {
 		}
 	}
 	return args
+}
+
+// Arguments implements [capture.Wanted]. The users that the proxy runs as are always
+// named: their default depends on the system. Its groups have the same numbers by default.
+func (c Config) Arguments() []string {
+	byDefault := Default()
+	byDefault.ProxyUIDs, byDefault.ProxyGIDs = nil, c.ProxyUIDs
+	defaults := byDefault.Args()
+	return slices.DeleteFunc(c.Args(), func(arg string) bool { return slices.Contains(defaults, arg) })
 }
 
 // Set sets an option, by its name without dashes, to a value as Args prints it: numbers

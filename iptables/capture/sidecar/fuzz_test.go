@@ -49,6 +49,7 @@ func FuzzFlags(f *testing.F) {
 		if diff := cmp.Diff(c.Args(), again.Args()); diff != "" {
 			t.Errorf("arguments change (-first +second):\n%s", diff)
 		}
+		wantParsed(t, c)
 	})
 }
 

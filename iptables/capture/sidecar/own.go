@@ -20,6 +20,7 @@ const (
 // the reference made it.
 func Ownership() iptables.Ownership {
 	return iptables.Ownership{
+		Policy: "sidecar",
 		Chains: []string{chainPrefix},
 		// In IPv4 lo has all of 127.0.0.0/8.
 		Addresses: []netip.Prefix{passthrough(iptables.IPv6)},

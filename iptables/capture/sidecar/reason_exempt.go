@@ -45,7 +45,7 @@ func (q inquiry) exempt() explain.Reason {
 	case iptables.BuiltIn:
 		return q.builtIn()
 	}
-	return q.Foreign()
+	return q.Unplanned()
 }
 
 // builtIn is about exemptions that do not come from an option.

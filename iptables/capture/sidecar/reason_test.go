@@ -106,8 +106,8 @@ func TestReasons(t *testing.T) {
 				return
 			}
 			changed := form.IPTables(plan(t, strings.Fields(test.changed)...))
-			if result, err := explain.Walk(&changed, test.packet); err != nil || result.Verdict == explain.Bypassed {
-				t.Errorf("after the change: %s, %v", result.Verdict, err)
+			if result := explain.Walk(&changed, test.packet); result.Verdict == explain.Bypassed {
+				t.Errorf("after the change: %s", result.Verdict)
 			}
 		})
 	}
@@ -116,15 +116,16 @@ func TestReasons(t *testing.T) {
 // reasons returns the reasons and changes as one line.
 func reasons(t *testing.T, rules iptables.Ruleset, p iptables.Packet) string {
 	t.Helper()
-	result, err := explain.Walk(&rules, p)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var all []string
-	for _, r := range explain.Reasons(installed.Alone(rules, sidecar.Ownership()), p, result, sidecar.Policy{}) {
+	for _, r := range explain.Reasons(question(rules, p)) {
 		all = append(all, r.Why+" / "+r.Change)
 	}
 	return strings.Join(all, "; ")
+}
+
+func question(rules iptables.Ruleset, p iptables.Packet) explain.Question {
+	path := installed.Alone(rules, sidecar.Ownership())
+	return explain.Question{Path: path, Packet: p, Result: explain.WalkPath(path, p), Policy: sidecar.Policy{}}
 }
 
 // A rule for a list names the items that the packet is about, of those that are
@@ -152,11 +153,8 @@ func TestReasonsOfEveryBypass(t *testing.T) {
 	for _, p := range []iptables.Packet{inbound(), packet(), query("10.96.0.10")} {
 		for _, state := range []iptables.CTState{iptables.StateNew, iptables.StateEstablished, iptables.StateInvalid} {
 			p.State = state
-			result, err := explain.Walk(&rules, p)
-			if err != nil {
-				t.Fatal(err)
-			}
-			reasons := explain.Reasons(installed.Alone(rules, sidecar.Ownership()), p, result, sidecar.Policy{})
+			q := question(rules, p)
+			result, reasons := q.Result, explain.Reasons(q)
 			if (result.Verdict == explain.Bypassed) != (len(reasons) > 0) {
 				t.Errorf("%+v: %s for %d reasons", p, result.Verdict, len(reasons))
 			}

@@ -97,11 +97,10 @@ func TestReasonsOfRulesAsApplied(t *testing.T) {
 	}
 }
 
-// Rules of others let a packet go where they lead it away for good, and not where its
-// built-in chain goes on after them.
+// Rules of others are to blame only if ours alone would capture the packet.
 func TestReasonsOfForeignChains(t *testing.T) {
-	output := func(rule iptables.Rule, other ...iptables.Rule) iptables.Ruleset {
-		rules := form.IPTables(plan(t, "-i 10.1.0.0/16"))
+	output := func(args string, rule iptables.Rule, other ...iptables.Rule) iptables.Ruleset {
+		rules := form.IPTables(plan(t, strings.Fields(args)...))
 		nat := rules.Table(iptables.IPv4, iptables.Nat)
 		c := nat.Chain(iptables.Output)
 		c.Rules = slices.Insert(c.Rules, 0, rule)
@@ -109,14 +108,17 @@ func TestReasonsOfForeignChains(t *testing.T) {
 		return rules
 	}
 	tcp := iptables.ProtocolMatch{Protocol: iptables.TCP}
-	const others = "foreign rule 1 of nat OUTPUT comes first: -p tcp -g OTHER / remove that rule, or have its author exempt less"
+	away := iptables.Rule{Protocol: tcp, Target: iptables.Goto{Chain: "OTHER"}}
+	back := iptables.Rule{Target: iptables.Jump{Chain: "OTHER"}}
+	const others = "it is exempted by foreign rule 1 of nat OUTPUT: -p tcp -g OTHER / take it away (iptables -t nat -D OUTPUT 1), or have its author exempt less"
 	const ours = "destination 10.0.0.2 is not in --included-cidrs=10.1.0.0/16 / add 10.0.0.2 to --included-cidrs, or 80 to --included-outbound-ports"
 	for name, test := range map[string]struct {
 		rules iptables.Ruleset
 		want  string
 	}{
-		"goes away":  {output(iptables.Rule{Protocol: tcp, Target: iptables.Goto{Chain: "OTHER"}}), others},
-		"comes back": {output(iptables.Rule{Target: iptables.Jump{Chain: "OTHER"}}, iptables.Rule{Target: iptables.Return}), ours},
+		"goes away":           {output("", away), others},
+		"goes away, excluded": {output("-i 10.1.0.0/16", away), ours},
+		"comes back":          {output("-i 10.1.0.0/16", back, iptables.Rule{Target: iptables.Return}), ours},
 	} {
 		if diff := cmp.Diff(test.want, reasons(t, test.rules, packet())); diff != "" {
 			t.Errorf("%s: %s", name, diff)

@@ -17,7 +17,24 @@ import (
 //
 // form returns a plan as it reads back from the kernel, in the form of the rules.
 func Recognise(rs iptables.Ruleset, form func(iptables.Plan) iptables.Ruleset) capture.Recognised {
-	rs = Ownership().ReadComments(rs)
+	found := recognise(Ownership().ReadComments(rs), form)
+	found.Commented = isCommented(rs)
+	return found
+}
+
+// isCommented reports whether any rule has a comment of ours.
+func isCommented(rs iptables.Ruleset) bool {
+	return slices.ContainsFunc(Ownership().Of(rs).Tables, func(t iptables.Table) bool {
+		return slices.ContainsFunc(t.Chains, func(c iptables.Chain) bool {
+			return slices.ContainsFunc(c.Rules, func(r iptables.Rule) bool {
+				return len(Ownership().ReadComment(c.Name, r).Matches) < len(r.Matches)
+			})
+		})
+	})
+}
+
+// recognise is Recognise for rules without comments.
+func recognise(rs iptables.Ruleset, form func(iptables.Plan) iptables.Ruleset) capture.Recognised {
 	var r recogniser
 	for _, f := range iptables.Families() {
 		var one recogniser

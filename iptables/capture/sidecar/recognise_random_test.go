@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
@@ -18,13 +19,20 @@ import (
 )
 
 // Rules that this program wrote are recognised, whatever the options: those that are
-// found make the same rules.
+// found make the same rules. Their arguments say the same.
 func TestRecogniseEveryRule(t *testing.T) {
 	for seed := range uint64(soak.Times(800, 4000)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			cfg, h := plantest.Options(seed)
 			recognisedInEveryForm(t, cfg, h)
+			again, err := capture.Parse(sidecar.Policy{}, cfg.Arguments())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(cfg.Args(), again.(sidecar.Config).Args()); diff != "" {
+				t.Errorf("%q are other options:\n%s", cfg.Arguments(), diff)
+			}
 		})
 	}
 }

@@ -13,7 +13,9 @@
 //
 //   - expression: the expressions of a rule that both forms share;
 //   - tables: tables, chains and rules around the expressions;
-//   - compat: the form of iptables-nft, and native: nf_tables' own.
+//   - compat: the form of iptables-nft, and native: nf_tables' own;
+//   - others: what other programs have in neither;
+//   - record: what was asked for, beside the rules.
 //
 // This package reads both forms and what is around them at one generation, changes both
 // in one transaction, and says what a refusal of the kernel means. nft --debug=netlink
@@ -41,6 +43,8 @@ type Backend struct {
 	own       iptables.Ownership
 	// native selects the form.
 	native bool
+	// record is what Replace leaves as the record; nil leaves it alone.
+	record *installed.Record
 }
 
 // New returns the backend for the form that iptables lists. It touches nothing.
@@ -72,31 +76,44 @@ func (b *Backend) Form(plan iptables.Plan) iptables.Ruleset {
 	return form.IPTables(plan)
 }
 
-// Read returns the forms with content, and the base chains of others, as they were at one
-// moment. It changes nothing: it creates no table or chain and loads no module. Refusals
+// Read returns the forms with content, the record of what was asked for, and what others
+// have around them, as they were at one moment. It changes nothing: it creates no table or
+// chain and loads no module. Refusals
 // of the kernel are an *[Error], which is [ErrMissing] if it has no nf_tables.
 //
 // The native form's one table is returned as tables of the model. The other form has the
 // tables that iptables uses, of both families, in the order and with the built-in chains
 // that iptables-nft-save prints, and with counters.
 //
-// A match or target of xtables or nf_tables that the model does not have is an
-// [iptables.UnknownMatch] or [iptables.UnknownTarget] with its bytes as words.
+// A match or target of xtables that the model does not have is an [iptables.UnknownMatch]
+// or [iptables.UnknownTarget] in iptables' words, or without any. What other programs write
+// in nf_tables' own expressions is told as package others does.
 func Read(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership) (have installed.Namespace, err error) {
 	err = connected(ctx, ns, func(c *netlink.Conn) error {
 		s, err := takeSnapshot(ctx, c, own)
 		if err != nil {
 			return err
 		}
+		s.complete(ctx, ns)
 		for _, b := range []*Backend{New(ns, own), NewNative(ns, own)} {
 			if of := b.of(s); len(of.Rules.Tables) > 0 || len(of.Faults) > 0 {
 				have.Backends = append(have.Backends, of)
 			}
 		}
-		have.Ownership, have.Chains, have.Token = own, s.chains(), s
+		have.Ownership, have.Record, have.Token = own, s.record.Record(), s
+		have.Others = s.others.Rules(&s.reader)
+		have.Bases, have.HasBases = s.bases(), true
 		return nil
 	})
 	return have, err
+}
+
+// Recording returns the backend as one whose Replace and Take leave that record too, in the
+// same transaction as the rules. If it is empty, they remove the one that is there.
+func (b *Backend) Recording(r installed.Record) *Backend {
+	recording := *b
+	recording.record = &r
+	return &recording
 }
 
 // Load returns the part of [Read] in the backend's form, which may be empty.
@@ -106,6 +123,7 @@ func (b *Backend) Load(ctx context.Context) (have installed.Backend, err error) 
 		if err != nil {
 			return err
 		}
+		s.complete(ctx, b.namespace)
 		have = b.of(s)
 		return nil
 	})
@@ -141,10 +159,40 @@ func (b *Backend) replace(ctx context.Context, have installed.Backend, want ipta
 	if err := b.onlyOurs(want); err != nil {
 		return err
 	}
+	return b.change(ctx, have, b.rules(want, alone))
+}
+
+// rules returns what appends the changes to the wanted rules, and to the record.
+func (b *Backend) rules(want iptables.Ruleset, alone bool) func(*snapshot, *tables.Changes) error {
+	return func(s *snapshot, changes *tables.Changes) error {
+		own, other := b.forms(s)
+		if err := own.Changes(changes, want); err != nil {
+			return err
+		}
+		if b.record != nil {
+			s.record.Changes(changes, *b.record)
+		}
+		if alone {
+			return other.Changes(changes, iptables.Ruleset{})
+		}
+		return changes.Err()
+	}
+}
+
+// Record replaces the record alone, as Replace replaces the rules. An empty one removes it.
+func (b *Backend) Record(ctx context.Context, have installed.Backend, r installed.Record) error {
+	return b.change(ctx, have, func(s *snapshot, changes *tables.Changes) error {
+		s.record.Changes(changes, r)
+		return changes.Err()
+	})
+}
+
+// change makes the changes that add appends, in one transaction.
+func (b *Backend) change(ctx context.Context, have installed.Backend, add func(*snapshot, *tables.Changes) error) error {
 	s, _ := have.Token.(*snapshot)
 	lost := 0
 	for attempt := 1; ; attempt++ {
-		err := b.replaceOnce(ctx, s, want, alone)
+		err := b.changeOnce(ctx, s, add)
 		if err == nil {
 			return nil
 		}
@@ -175,9 +223,9 @@ func pause(ctx context.Context, attempt int) bool {
 	}
 }
 
-// replaceOnce changes the kernel from the snapshot's state, or from the present one if
-// the snapshot is nil or outdated.
-func (b *Backend) replaceOnce(ctx context.Context, s *snapshot, want iptables.Ruleset, alone bool) error {
+// changeOnce changes the kernel from the snapshot's state, or from the present one if the
+// snapshot is nil or outdated.
+func (b *Backend) changeOnce(ctx context.Context, s *snapshot, add func(*snapshot, *tables.Changes) error) error {
 	return connected(ctx, b.namespace, func(c *netlink.Conn) (err error) {
 		if s == nil || s.written {
 			if s, err = takeSnapshot(ctx, c, b.own); err != nil {
@@ -185,14 +233,8 @@ func (b *Backend) replaceOnce(ctx context.Context, s *snapshot, want iptables.Ru
 			}
 		}
 		changes := tables.NewChanges(c, s.generation)
-		own, other := b.forms(s)
-		if err := own.Changes(changes, want); err != nil {
+		if err := add(s, changes); err != nil {
 			return err
-		}
-		if alone {
-			if err := other.Changes(changes, iptables.Ruleset{}); err != nil {
-				return err
-			}
 		}
 		if changes.Empty() {
 			return nil

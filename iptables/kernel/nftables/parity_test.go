@@ -64,7 +64,7 @@ func sameInKernel(t *testing.T, want iptables.Ruleset) {
 // refuses: those that the reference leaves in built-in chains.
 func write(t testing.TB, b *Backend, want iptables.Ruleset) {
 	t.Helper()
-	if err := b.replaceOnce(t.Context(), nil, want, false); err != nil {
+	if err := b.changeOnce(t.Context(), nil, b.rules(want, false)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -3,18 +3,23 @@ package nftables
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/compat"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/native"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/others"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/record"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
+	"github.com/meshtables/meshtables/iptables/namespace"
 	"golang.org/x/sys/unix"
 )
 
-// snapshot is the kernel's state at one moment: the tables of both forms, and the base
-// chains of others.
+// snapshot is the kernel's state at one moment: the tables of both forms, the record of
+// what was asked for, and the tables of others.
 type snapshot struct {
 	generation uint32
 	// written says that a change started from it, so the kernel's state differs by now.
@@ -22,9 +27,9 @@ type snapshot struct {
 
 	compat compat.Tables
 	native native.Table
-	// dormant are the tables whose base chains no packet reaches.
-	dormant map[tables.Key]bool
-	others  []baseChain
+	others others.Tables
+	reader others.Reader
+	record record.Table
 }
 
 // written is a snapshot's content in one form.
@@ -79,7 +84,10 @@ func readOnce(ctx context.Context, c *netlink.Conn, own iptables.Ownership) (*sn
 	if err != nil {
 		return nil, err
 	}
-	s := &snapshot{generation: generation, compat: compat.Tables{Ownership: own}, native: native.Table{Ownership: own}}
+	s := &snapshot{
+		generation: generation, compat: compat.Tables{Ownership: own}, native: native.Table{Ownership: own},
+		record: record.Table{Policy: own.Policy},
+	}
 	if err := s.read(ctx, c); err != nil {
 		return nil, err
 	}
@@ -100,13 +108,24 @@ func (s *snapshot) read(ctx context.Context, c *netlink.Conn) error {
 	if err != nil || !found {
 		return err
 	}
-	if err := list(ctx, c, unix.NFT_MSG_GETCHAIN, "list the chains", s.addChain); err != nil || !known {
+	if err := list(ctx, c, unix.NFT_MSG_GETCHAIN, "list the chains", s.addChain); err != nil || !known && !s.others.Any() {
 		return err
 	}
 	if err := list(ctx, c, unix.NFT_MSG_GETRULE, "list the rules", s.addRule); err != nil {
 		return err
 	}
-	return s.native.LoadSets(ctx, c)
+	if err := s.native.LoadSets(ctx, c); err != nil {
+		return err
+	}
+	return s.reader.LoadSets(ctx, c, append(s.others.Sets(), s.compat.Sets()...))
+}
+
+// complete reads the foreign rules in iptables' tables that iptables did not write.
+func (s *snapshot) complete(ctx context.Context, ns *namespace.Namespace) {
+	s.reader.Links = func() map[uint32]string { return links(ctx, ns) }
+	s.compat.Complete(func(key tables.Key, exprs []expression.Expression) iptables.Rule {
+		return s.reader.Rule(key, key.Family, exprs)
+	})
 }
 
 // list reads everything of a kind in all tables.
@@ -114,32 +133,39 @@ func list(ctx context.Context, c *netlink.Conn, kind uint16, purpose netlink.Pur
 	return c.Dump(ctx, netlink.Request{Kind: netlink.NFTables(kind), Family: unix.NFPROTO_UNSPEC, Purpose: purpose}, each)
 }
 
-// addTable reports whether the table belongs to a form.
+// addTable reports whether the table belongs to a form, or is that of the record.
 func (s *snapshot) addTable(m netlink.Message) bool {
 	t, ok := tables.ReadTable(m)
 	if !ok {
 		return false
 	}
-	if t.Flags&unix.NFT_TABLE_F_DORMANT != 0 {
-		if s.dormant == nil {
-			s.dormant = make(map[tables.Key]bool)
-		}
-		s.dormant[t.Key] = true
+	if s.compat.AddTable(t) || s.native.AddTable(t) {
+		return true
 	}
-	return s.compat.AddTable(t) || s.native.AddTable(t)
+	if s.record.AddTable(t) {
+		return true
+	}
+	if !strings.HasPrefix(t.Name, traceTablePrefix) {
+		s.others.AddTable(t)
+	}
+	return false
 }
 
 func (s *snapshot) addChain(m netlink.Message) {
 	place, c := tables.ReadChain(m)
 	s.compat.AddChain(place, c)
 	s.native.AddChain(place, c)
-	if key, ok := place.Key(); ok && c.Base {
-		s.others = append(s.others, baseChain{key, c})
-	}
+	s.others.AddChain(place, c)
+	s.record.AddChain(place, c)
 }
 
 func (s *snapshot) addRule(m netlink.Message) {
 	place, r := tables.ReadRule(m)
 	s.compat.AddRule(place, r)
 	s.native.AddRule(place, r)
+	s.others.AddRule(place, r)
+	s.record.AddRule(place, r)
 }
+
+// bases returns the base chains of iptables' form and of others.
+func (s *snapshot) bases() []installed.Base { return append(s.compat.Bases(), s.others.Bases()...) }

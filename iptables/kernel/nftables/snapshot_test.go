@@ -9,6 +9,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/internal/plantest"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/compat"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/native"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 	"golang.org/x/sys/unix"
@@ -38,16 +39,40 @@ func FuzzRead(f *testing.F) {
 				s.addRule(m)
 			case netlink.NFTables(unix.NFT_MSG_NEWSET):
 				s.native.AddSet(m)
+				s.reader.AddSet(m)
 			case netlink.NFTables(unix.NFT_MSG_NEWSETELEM):
 				s.native.AddElements(m)
+				s.reader.AddElements(m)
 			}
 		}
 		s.native.DecodeRules()
+		s.compat.Complete(func(key tables.Key, exprs []expression.Expression) iptables.Rule {
+			return s.reader.Rule(key, key.Family, exprs)
+		})
+		others := iptables.Ruleset{Tables: s.others.Rules(&s.reader)}
+		_ = text(others)
+		meetAll(others)
 		for _, f := range []written{&s.compat, &s.native} {
 			rs := f.Ruleset()
 			_ = text(rs)
 		}
 	})
+}
+
+// meetAll asks whether packets meet the rules.
+func meetAll(rs iptables.Ruleset) {
+	for _, table := range rs.Tables {
+		for _, p := range meeting(table.Family, iptables.TCP) {
+			for _, c := range table.Chains {
+				for i := range c.Rules {
+					_, _ = p.Matches(&c.Rules[i])
+					if t, ok := c.Rules[i].Target.(iptables.Choice); ok {
+						_ = t.Cases(&p)
+					}
+				}
+			}
+		}
+	}
 }
 
 // addSeeds adds each rule of a batch that makes everything, after all tables and chains

@@ -81,11 +81,11 @@ func TestTraceAmongOthers(t *testing.T) {
 			sendOthers(t, f)
 			to := map[iptables.Family]string{iptables.IPv4: "ip to", iptables.IPv6: "ip6 to"}[f]
 			want := []TraceStep{
-				{Table: "inet others", Chain: "out"},
-				{Table: to, Chain: "out"},
-				{Table: "inet others", Chain: "leaving"},
-				{Table: "inet others", Chain: "in"},
-				{Table: "inet others", Chain: "arriving", Dropped: true},
+				{Table: "inet others", Chain: "out", Position: 1, Rule: "-j TRACE"},
+				{Table: to, Chain: "out", Position: 1, Rule: "-p udp -m udp --dport 9 -j REDIRECT --to-ports 11"},
+				{Table: "inet others", Chain: "leaving", Position: 1, Rule: "-p udp -m udp --dport 11"},
+				{Table: "inet others", Chain: "in", Position: 1, Rule: "-j TRACE"},
+				{Table: "inet others", Chain: "arriving", Position: 1, Rule: "-p udp -m udp --dport 11 -j DROP", Dropped: true},
 			}
 			began := time.Now()
 			steps, err := traceTo(t.Context(), t, New(nstest.Here(t), owned), f, nothing)

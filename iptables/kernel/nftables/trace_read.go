@@ -118,6 +118,8 @@ func (t tracer) locate(step *TraceStep, report *traceReport) {
 		if !t.inNative {
 			step.Table = report.table
 		}
+	} else if position, r, ok := t.others.Find(key, t.table.Family, step.Chain, report.handle, &t.reader); ok {
+		step.Position, rule = position, r
 	}
 	if step.Position > 0 {
 		step.Rule = rule.String()

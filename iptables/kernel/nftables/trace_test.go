@@ -45,7 +45,7 @@ func TestTraceWithoutCompat(t *testing.T) {
 	nstest.Run(t, "nft", "add table ip other; add chain ip other c { type filter hook output priority 0; }; add rule ip other c counter")
 	b := faultyBackend(withoutCompat())
 	for _, b.native = range []bool{true, false} {
-		want := []TraceStep{{Table: "ip other", Chain: "c"}}
+		want := []TraceStep{{Table: "ip other", Chain: "c", Position: 1}}
 		if steps := traced(t, b); !slices.Equal(steps, want) {
 			t.Errorf("%s: got %v", b.Name(), steps)
 		}
@@ -66,7 +66,7 @@ func TestTraceWithoutOwnedTables(t *testing.T) {
 	}
 	defer held.Close()
 	b := faultyBackend(withoutOwnedTables())
-	want := []TraceStep{{Table: "ip other", Chain: "c"}}
+	want := []TraceStep{{Table: "ip other", Chain: "c", Position: 1}}
 	nstest.Run(t, "nft", "add table ip other; add chain ip other c { type filter hook output priority 0; }; add rule ip other c counter")
 	if steps := traced(t, b); !slices.Equal(steps, want) {
 		t.Errorf("got %v", steps)

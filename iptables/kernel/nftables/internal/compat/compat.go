@@ -4,9 +4,14 @@
 package compat
 
 import (
+	"bytes"
+	"slices"
+
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
+	"golang.org/x/sys/unix"
 )
 
 // Tables are iptables' tables as the kernel has them. The zero value has none. What the
@@ -33,6 +38,8 @@ type installedChain struct {
 type installedRule struct {
 	handle uint64
 	rule   iptables.Rule
+	// exprs are those of a foreign rule that iptables did not write.
+	exprs []expression.Expression
 }
 
 // AddTable adds a table, and reports whether iptables uses it.
@@ -64,7 +71,46 @@ func (s *Tables) AddRule(p tables.Place, r tables.Rule) {
 		return
 	}
 	s.exprs = expression.Append(s.exprs[:0], r.Expressions)
-	c.rules = append(c.rules, installedRule{r.Handle, decodeRule(t.Family, s.exprs)})
+	added := installedRule{handle: r.Handle, rule: decodeRule(t.Family, s.exprs)}
+	if isOfNFT(added.rule) && !s.Ownership.OwnsRule(c.Name, added.rule) {
+		added.exprs = expression.Append(nil, bytes.Clone(r.Expressions))
+	}
+	c.rules = append(c.rules, added)
+}
+
+// isOfNFT reports whether a rule has expressions that iptables does not write.
+func isOfNFT(r iptables.Rule) bool {
+	t, _ := r.Target.(iptables.UnknownTarget)
+	return t.Name == expression.Unknown || slices.ContainsFunc(r.Matches, func(m iptables.Match) bool {
+		unknown, ok := m.(iptables.UnknownMatch)
+		return ok && unknown.Name == expression.Unknown
+	})
+}
+
+// Complete reads foreign rules that iptables did not write.
+func (s *Tables) Complete(read func(tables.Key, []expression.Expression) iptables.Rule) {
+	for _, t := range s.list {
+		for _, c := range t.chains {
+			for i := range c.rules {
+				if r := &c.rules[i]; r.exprs != nil {
+					r.rule = read(t.Key, r.exprs)
+				}
+			}
+		}
+	}
+}
+
+// Sets returns the sets that such rules look up.
+func (s *Tables) Sets() []tables.SetKey {
+	var all []tables.SetKey
+	for _, t := range s.list {
+		for _, c := range t.chains {
+			for _, r := range c.rules {
+				all = append(all, tables.SetsOf(t.Key, r.exprs)...)
+			}
+		}
+	}
+	return all
 }
 
 func (s *Tables) at(p tables.Place) *installedTable {
@@ -110,6 +156,24 @@ func (s *Tables) Ruleset() iptables.Ruleset {
 	}
 	rs.Sort()
 	return rs
+}
+
+// Bases returns the base chains, wherever they are attached. No packet meets those of a
+// dormant table.
+func (s *Tables) Bases() []installed.Base {
+	var all []installed.Base
+	for _, t := range s.list {
+		if t.Flags&unix.NFT_TABLE_F_DORMANT != 0 {
+			continue
+		}
+		for _, c := range t.chains {
+			if b, ok := tables.Base(installed.NFT, &t.Table, t.Name, &c.Chain); ok {
+				b.Family = t.Family
+				all = append(all, b)
+			}
+		}
+	}
+	return all
 }
 
 // Find returns the rule with a handle and its position, counted from 1, or 0 if there is

@@ -11,8 +11,7 @@ import (
 type ruleDecoder struct{ expression.Decoder }
 
 // decodeRule reads a rule that any iptables-nft, or this package, wrote. What it cannot
-// read becomes an UnknownMatch or UnknownTarget with the bytes, so that different rules
-// never read alike.
+// read becomes an UnknownMatch or UnknownTarget, which keeps the bytes.
 func decodeRule(family iptables.Family, exprs []expression.Expression) iptables.Rule {
 	d := ruleDecoder{expression.Decoder{Family: family, Rest: exprs}}
 	for len(d.Rest) > 0 {
@@ -29,30 +28,49 @@ func decodeRule(family iptables.Family, exprs []expression.Expression) iptables.
 	return d.Rule
 }
 
+// ReadMatch reads a match of xtables.
+func ReadMatch(f iptables.Family, e expression.Expression) (m iptables.Match, ok bool) {
+	x, ok := readExtension(e, "match")
+	if !ok {
+		return nil, false
+	}
+	if m, ok := decodeMatch(x); ok {
+		return m, true
+	}
+	return unknownMatch(f, x), true
+}
+
+// ReadTarget reads a target of xtables.
+func ReadTarget(f iptables.Family, e expression.Expression) (t iptables.Target, ok bool) {
+	x, ok := readExtension(e, "target")
+	if !ok {
+		return nil, false
+	}
+	if t, ok := decodeTarget(f, x); ok {
+		return t, true
+	}
+	return unknownTarget(f, x), true
+}
+
 func (d *ruleDecoder) match() bool {
-	x, ok := readExtension(d.Rest[0], "match")
+	m, ok := ReadMatch(d.Family, d.Rest[0])
 	if !ok {
 		return false
 	}
-	m, ok := decodeMatch(x)
 	if ports, isPorts := m.(iptables.Ports); isPorts && d.Rule.Protocol != (iptables.ProtocolMatch{Protocol: ports.Protocol}) {
-		ok = false
-	}
-	if !ok {
-		m = iptables.UnknownMatch{Name: x.name, Args: unknownArgs(x)}
+		x, _ := readExtension(d.Rest[0], "match")
+		m = unknownMatch(d.Family, x)
 	}
 	d.AddMatch(m)
 	return d.Take(1)
 }
 
 func (d *ruleDecoder) target() bool {
-	x, ok := readExtension(d.Rest[0], "target")
+	t, ok := ReadTarget(d.Family, d.Rest[0])
 	if !ok {
 		return false
 	}
-	if d.Rule.Target, ok = decodeTarget(d.Family, x); !ok {
-		d.Rule.Target = iptables.UnknownTarget{Name: x.name, Args: unknownArgs(x)}
-	}
+	d.Rule.Target = t
 	return d.Take(1)
 }
 

@@ -32,7 +32,7 @@ func encodeRule(e *expression.Encoder, family iptables.Family, r *iptables.Rule)
 }
 
 func addMatch(e *expression.Encoder, m iptables.Match) {
-	if m, ok := m.(iptables.UnknownMatch); ok && e.Unknown(m.Name, m.Args) {
+	if m, ok := m.(iptables.UnknownMatch); ok && e.Unknown(m.Kept) {
 		return
 	}
 	x, err := encodeMatch(m)

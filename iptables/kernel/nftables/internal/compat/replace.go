@@ -177,7 +177,7 @@ func (p *planner) removeTable() bool {
 // nothing without us.
 func (p *planner) holdsForeign(c *installedChain) bool {
 	return !p.own.Owns(c.Name) &&
-		(!tables.IsBuiltin(p.have.Name, c.Name) || c.Policy != "ACCEPT" || slices.ContainsFunc(c.rules, p.isForeign))
+		(!iptables.IsBuiltin(p.have.Name, c.Name) || c.Policy != "ACCEPT" || slices.ContainsFunc(c.rules, p.isForeign))
 }
 
 // removeChains deletes our chains that are not wanted, and built-in chains that we made

@@ -81,6 +81,13 @@ func (f fields) u32(offset int) uint32 {
 	return binary.NativeEndian.Uint32(f[offset:])
 }
 
+func (f fields) u64(offset int) uint64 {
+	if offset+8 > len(f) {
+		return 0
+	}
+	return binary.NativeEndian.Uint64(f[offset:])
+}
+
 func (f fields) be16(offset int) uint16 {
 	if offset+2 > len(f) {
 		return 0
@@ -136,7 +143,7 @@ func encodeMatch(m iptables.Match) (extension, error) {
 	case iptables.Comment:
 		return encodeComment(m)
 	case iptables.UnknownMatch:
-		return unknownExtension(m.Name, m.Args)
+		return keptExtension(m.Name, m.Kept)
 	default:
 		return extension{}, fmt.Errorf("the match %T cannot be written", m)
 	}
@@ -153,7 +160,7 @@ func decodeTarget(family iptables.Family, e extension) (t iptables.Target, ok bo
 	case e.is("MARK", 2):
 		t = iptables.SetMark{Value: f.u32(0), Mask: f.u32(4)}
 	case e.is("CONNMARK", 1), e.is("CONNMARK", 2):
-		t = decodeCopyMark(e.revision, f)
+		t = decodeConnmark(e.revision, f)
 	case e.is("CT", 1), e.is("CT", 2):
 		t = iptables.CTZone{Zone: f.u16(2)}
 	}
@@ -165,7 +172,7 @@ func decodeTarget(family iptables.Family, e extension) (t iptables.Target, ok bo
 		return nil, false
 	}
 	if e.is("CONNMARK", 1) {
-		again = encodeCopyMark1(f)
+		again = encodeConnmark1(f)
 	}
 	return t, bytes.Equal(again.info, e.info)
 }
@@ -181,14 +188,16 @@ func encodeTarget(family iptables.Family, t iptables.Target) (extension, error) 
 	case iptables.SetMark:
 		// struct xt_mark_tginfo2, linux/netfilter/xt_mark.h
 		return newExtension("MARK", 2, structure{}.u32(t.Value, t.Mask)), nil
+	case iptables.SetConnMark:
+		return encodeConnmark(connmarkSet, t.Value, iptables.FullMask, t.Mask), nil
 	case iptables.SaveMark:
-		return encodeCopyMark(connmarkSave, t.PacketMask, t.ConnectionMask), nil
+		return encodeConnmark(connmarkSave, 0, t.PacketMask, t.ConnectionMask), nil
 	case iptables.RestoreMark:
-		return encodeCopyMark(connmarkRestore, t.PacketMask, t.ConnectionMask), nil
+		return encodeConnmark(connmarkRestore, 0, t.PacketMask, t.ConnectionMask), nil
 	case iptables.CTZone:
 		return encodeCTZone(t), nil
 	case iptables.UnknownTarget:
-		return unknownExtension(t.Name, t.Args)
+		return keptExtension(t.Name, t.Kept)
 	default:
 		return extension{}, fmt.Errorf("the target %T cannot be written", t)
 	}

@@ -10,6 +10,7 @@ import (
 const (
 	portsNotSource      = 1 << 0
 	portsNotDestination = 1 << 1
+	tcpNotFlags         = 1 << 2
 )
 
 var anyPort = iptables.PortRange{First: 0, Last: 0xffff}
@@ -39,7 +40,10 @@ func encodePorts(m iptables.Ports) (extension, error) {
 	s := structure{}.u16(source.First, source.Last, destination.First, destination.Last)
 	switch m.Protocol {
 	case iptables.TCP:
-		return newExtension("tcp", 0, s.u8(0, 0, 0, not)), nil
+		if m.Flags.Not {
+			not |= tcpNotFlags
+		}
+		return newExtension("tcp", 0, s.u8(0, m.Flags.Mask, m.Flags.Value, not)), nil
 	case iptables.UDP:
 		return newExtension("udp", 0, s.u8(not)), nil
 	default:
@@ -49,10 +53,13 @@ func encodePorts(m iptables.Ports) (extension, error) {
 
 func decodePorts(protocol iptables.Protocol, f fields) iptables.Match {
 	not := f.u8(8)
+	var flags iptables.TCPFlags
 	if protocol == iptables.TCP {
 		not = f.u8(11)
+		flags = iptables.TCPFlags{Mask: f.u8(9), Value: f.u8(10), Not: not&tcpNotFlags != 0}
 	}
 	return iptables.Ports{
+		Flags:       flags,
 		Protocol:    protocol,
 		Source:      portMatch(f.u16(0), f.u16(2), not&portsNotSource != 0),
 		Destination: portMatch(f.u16(4), f.u16(6), not&portsNotDestination != 0),

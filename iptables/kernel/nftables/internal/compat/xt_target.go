@@ -71,30 +71,33 @@ func decodeTProxy(family iptables.Family, f fields) iptables.Target {
 
 // Modes of CONNMARK (linux/netfilter/xt_connmark.h).
 const (
+	connmarkSet     = 0
 	connmarkSave    = 1
 	connmarkRestore = 2
 )
 
-// encodeCopyMark writes, from linux/netfilter/xt_connmark.h,
+// encodeConnmark writes, from linux/netfilter/xt_connmark.h,
 //
 //	struct xt_connmark_tginfo2 { __u32 ctmark, ctmask, nfmask; __u8 shift_dir, shift_bits, mode; }
 //
 // Revision 1, which iptables wrote before 1.8.1, differs in having no shifts.
-func encodeCopyMark(mode byte, packetMask, connectionMask uint32) extension {
-	s := structure{}.u32(0, connectionMask, packetMask).u8(0, 0, mode)
+func encodeConnmark(mode byte, value, packetMask, connectionMask uint32) extension {
+	s := structure{}.u32(value, connectionMask, packetMask).u8(0, 0, mode)
 	return newExtension("CONNMARK", 2, s)
 }
 
-func encodeCopyMark1(f fields) extension {
-	return newExtension("CONNMARK", 1, structure{}.u32(0, f.u32(4), f.u32(8)).u8(f.u8(12)))
+func encodeConnmark1(f fields) extension {
+	return newExtension("CONNMARK", 1, structure{}.u32(f.u32(0), f.u32(4), f.u32(8)).u8(f.u8(12)))
 }
 
-func decodeCopyMark(revision uint32, f fields) iptables.Target {
+func decodeConnmark(revision uint32, f fields) iptables.Target {
 	mode := f.u8(14)
 	if revision == 1 {
 		mode = f.u8(12)
 	}
 	switch mode {
+	case connmarkSet:
+		return iptables.SetConnMark{Value: f.u32(0), Mask: f.u32(4)}
 	case connmarkSave:
 		return iptables.SaveMark{PacketMask: f.u32(8), ConnectionMask: f.u32(4)}
 	case connmarkRestore:

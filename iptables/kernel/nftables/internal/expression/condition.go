@@ -33,7 +33,7 @@ func (d *Decoder) meta(key expr.MetaKey, register uint32) bool {
 		if !compared || c.Mask != nil || len(c.Data) != 1 || d.Rule.Protocol != (iptables.ProtocolMatch{}) {
 			return false
 		}
-		d.Rule.Protocol = iptables.ProtocolMatch{Protocol: protocolName(c.Data[0]), Not: c.Not}
+		d.Rule.Protocol = iptables.ProtocolMatch{Protocol: iptables.ProtocolOf(c.Data[0]), Not: c.Not}
 		return d.Take(c.Length)
 	case expr.MetaKeyMARK:
 		if !compared || len(c.Data) != 4 {

@@ -66,7 +66,9 @@ func (d *Decoder) Verdict() bool {
 
 // Unknown keeps one expression as it is.
 func (d *Decoder) Unknown() {
-	d.AddMatch(iptables.UnknownMatch{Name: Unknown, Args: d.Rest[0].words()})
+	e := d.Rest[0]
+	kept := Expression{e.Name, bytes.Clone(e.Data)}
+	d.AddMatch(iptables.UnknownMatch{Name: Unknown, Args: e.words(), Kept: kept})
 	d.Take(1)
 }
 

@@ -41,8 +41,8 @@ func (e *Encoder) Add(exprs ...expr.Any) {
 
 // Unknown appends what was read as an unknown match or target, if it is an
 // expression.
-func (e *Encoder) Unknown(name string, args []string) (ok bool) {
-	x, ok := fromWords(name, args)
+func (e *Encoder) Unknown(kept any) (ok bool) {
+	x, ok := kept.(Expression)
 	if !ok {
 		return false
 	}
@@ -177,7 +177,7 @@ func (e *Encoder) Target(t iptables.Target) (ok bool) {
 			e.Fail(fmt.Errorf("there is no verdict %q", t))
 		}
 	case iptables.UnknownTarget:
-		return e.Unknown(t.Name, t.Args)
+		return e.Unknown(t.Kept)
 	default:
 		return false
 	}

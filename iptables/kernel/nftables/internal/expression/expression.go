@@ -9,9 +9,6 @@
 package expression
 
 import (
-	"encoding/hex"
-	"strings"
-
 	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -52,48 +49,30 @@ func ReadData(b []byte) (data []byte) {
 	return data
 }
 
-// What the model has no type for is kept as words with all of its bytes: two such matches
-// are equal only if they are the same, and a rule of ours that another tool changed can
-// be written again if a change has to be undone. iptables would not take these words.
-
-// Unknown is the name of an unknown match or target that is an expression.
+// Unknown is the name of an unknown match or target that is an expression. iptables would
+// not take it.
 const Unknown = "nft"
 
-// words are the arguments of the expression as an unknown match or target.
-func (e Expression) words() []string { return []string{e.Name, HexWord(e.Data)} }
+// words are the arguments of the expression as an unknown match or target. The expression
+// is kept beside them: a rule of ours that another tool changed can be written again if a
+// change has to be undone.
+func (e Expression) words() []string { return []string{e.Name, NotUnderstood} }
 
-// fromWords undoes words.
-func fromWords(name string, args []string) (e Expression, ok bool) {
-	if name != Unknown || len(args) != 2 {
-		return e, false
-	}
-	e.Name = args[0]
-	e.Data, ok = UnhexWord(args[1])
-	return e, ok
-}
+// NotUnderstood stands for the arguments of what the model has no words for.
+const NotUnderstood = "(not understood)"
 
-// IsPartial reports whether the words of an unknown match or target cannot be written
-// again: they only describe it, or the expression refers to something else in its table,
-// such as an anonymous set, which goes with the rule that looks it up.
-func IsPartial(name string, args []string) bool {
+// IsPartial reports whether an unknown match or target cannot be written again: it only
+// describes something, or the expression refers to something else in its table, such as an
+// anonymous set, which goes with the rule that looks it up.
+func IsPartial(name string, kept any) bool {
 	if name != Unknown {
 		return false
 	}
-	x, ok := fromWords(name, args)
+	x, ok := kept.(Expression)
 	switch x.Name {
 	case "lookup", "dynset", "objref", "flow_offload":
 		return true
 	}
 	v, _ := x.Verdict()
 	return !ok || v.Chain != ""
-}
-
-// HexWord returns bytes as one word, such as "0x0102".
-func HexWord(b []byte) string { return "0x" + hex.EncodeToString(b) }
-
-// UnhexWord undoes HexWord.
-func UnhexWord(s string) (b []byte, ok bool) {
-	digits, ok := strings.CutPrefix(s, "0x")
-	b, err := hex.DecodeString(digits)
-	return b, ok && err == nil
 }

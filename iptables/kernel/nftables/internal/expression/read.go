@@ -164,7 +164,7 @@ func (e Expression) Verdict() (v expr.Verdict, ok bool) {
 		case unix.NFTA_IMMEDIATE_DREG:
 			register = netlink.ReadUint32(value)
 		case unix.NFTA_IMMEDIATE_DATA:
-			v, ok = readVerdict(value)
+			v, ok = ReadVerdict(value)
 		default:
 			return v, false
 		}
@@ -172,8 +172,8 @@ func (e Expression) Verdict() (v expr.Verdict, ok bool) {
 	return v, ok && register == unix.NFT_REG_VERDICT
 }
 
-// readVerdict reads NFTA_DATA_VERDICT (enum nft_verdict_attributes).
-func readVerdict(b []byte) (v expr.Verdict, ok bool) {
+// ReadVerdict reads NFTA_DATA_VERDICT (enum nft_verdict_attributes).
+func ReadVerdict(b []byte) (v expr.Verdict, ok bool) {
 	for kind, value := range netlink.Attributes(b) {
 		if kind != unix.NFTA_DATA_VERDICT {
 			return v, false

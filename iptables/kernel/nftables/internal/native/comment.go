@@ -4,7 +4,7 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 )
 
 // maxComment is the longest comment that nft itself takes
@@ -26,18 +26,9 @@ func commentOf(r *iptables.Rule) string {
 // beforeReason is not in any option's value.
 const beforeReason = ": "
 
-// commentTLV writes a comment as libnftnl does: type 0, length, text
-// (NFTNL_UDATA_RULE_COMMENT).
-func commentTLV(s string) []byte {
-	return append(append([]byte{0, byte(len(s) + 1)}, s...), 0)
-}
-
-// readComment undoes commentTLV of commentOf. It ignores comments that are not ours.
+// readComment undoes commentOf. It ignores comments that are not ours.
 func readComment(userdata []byte) (o iptables.Origin, reason string) {
-	if len(userdata) < 3 || userdata[0] != 0 {
-		return o, ""
-	}
-	option, reason, _ := strings.Cut(netlink.ReadString(userdata[2:]), beforeReason)
+	option, reason, _ := strings.Cut(tables.ReadComment(userdata), beforeReason)
 	o, ok := iptables.ParseOrigin(option)
 	if !ok {
 		return o, ""

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 )
 
 func TestComment(t *testing.T) {
@@ -23,13 +24,13 @@ func TestComment(t *testing.T) {
 		if len(comment) >= maxComment {
 			t.Errorf("%q has %d bytes", comment, len(comment))
 		}
-		origin, reason := readComment(commentTLV(comment))
+		origin, reason := readComment(tables.Comment(comment))
 		if origin != r.Origin && !origin.IsShortened() || origin.Option != r.Origin.Option || reason != r.Reason {
 			t.Errorf("%q is read as %s because %q", comment, origin, reason)
 		}
 	}
 	for _, foreign := range []string{"", "mine: really", "the proxy does not listen"} {
-		if origin, reason := readComment(commentTLV(foreign)); reason != "" || origin != (iptables.Origin{}) {
+		if origin, reason := readComment(tables.Comment(foreign)); reason != "" || origin != (iptables.Origin{}) {
 			t.Errorf("%q is read as %s because %q", foreign, origin, reason)
 		}
 	}

@@ -61,6 +61,9 @@ func (e *encoder) match(m iptables.Match) {
 		e.lookup(m)
 		return
 	case iptables.Ports:
+		if m.Flags != (iptables.TCPFlags{}) {
+			break
+		}
 		e.Ports(m)
 		return
 	case iptables.Owner:
@@ -78,7 +81,7 @@ func (e *encoder) match(m iptables.Match) {
 		e.masked(m.Value, m.Mask, m.Not)
 		return
 	case iptables.UnknownMatch:
-		if e.Unknown(m.Name, m.Args) {
+		if e.Unknown(m.Kept) {
 			return
 		}
 	}

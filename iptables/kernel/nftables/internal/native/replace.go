@@ -113,7 +113,7 @@ func (p *planner) addRule(chain string, r rule, comment string) {
 	})
 	p.b.NewRule(p.key, chain, &r.rule, &e, func(b *netlink.Builder) {
 		if comment != "" {
-			b.PutBytes(unix.NFTA_RULE_USERDATA, commentTLV(comment))
+			b.PutBytes(unix.NFTA_RULE_USERDATA, tables.Comment(comment))
 		}
 	})
 }

@@ -5,7 +5,6 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 )
 
 // writable returns the wanted rules that can be written.
@@ -19,7 +18,7 @@ func writable(own iptables.Ownership, want iptables.Ruleset) iptables.Ruleset {
 	for i := range rs.Tables {
 		t := &rs.Tables[i]
 		t.Chains = slices.DeleteFunc(slices.Clone(t.Chains), func(c iptables.Chain) bool {
-			return !own.Owns(c.Name) && !tables.IsBuiltin(t.Name, c.Name)
+			return !own.Owns(c.Name) && !iptables.IsBuiltin(t.Name, c.Name)
 		})
 		for j := range t.Chains {
 			c := &t.Chains[j]
@@ -35,11 +34,11 @@ func needsForeign(own iptables.Ownership, r iptables.Rule) bool {
 	if to, ok := r.JumpsTo(); ok && !own.Owns(to) {
 		return true
 	}
-	if t, ok := r.Target.(iptables.UnknownTarget); ok && expression.IsPartial(t.Name, t.Args) {
+	if t, ok := r.Target.(iptables.UnknownTarget); ok && expression.IsPartial(t.Name, t.Kept) {
 		return true
 	}
 	return slices.ContainsFunc(r.Matches, func(m iptables.Match) bool {
 		unknown, ok := m.(iptables.UnknownMatch)
-		return ok && expression.IsPartial(unknown.Name, unknown.Args)
+		return ok && expression.IsPartial(unknown.Name, unknown.Kept)
 	})
 }

@@ -12,8 +12,11 @@ import (
 // Attributes and values of linux/netfilter/nf_tables.h and linux/netfilter.h
 // that golang.org/x/sys/unix does not have.
 const (
+	tableHandle   = 4  // NFTA_TABLE_HANDLE
 	tableUserdata = 6  // NFTA_TABLE_USERDATA
 	chainUserdata = 12 // NFTA_CHAIN_USERDATA
+	hookDevices   = 4  // NFTA_HOOK_DEVS
+	devicePrefix  = 2  // NFTA_DEVICE_PREFIX
 	accept        = 1  // NF_ACCEPT; NF_DROP is 0
 )
 
@@ -23,6 +26,8 @@ type Table struct {
 	Flags uint32 // NFT_TABLE_F_*
 	Use   int    // number of chains, named sets and objects
 	Ours  bool   // has our mark
+	// Handle numbers the tables of the namespace in the order in which they were made.
+	Handle uint64
 }
 
 // ReadTable reads NFT_MSG_NEWTABLE (enum nft_table_attributes). It is not ok for
@@ -37,6 +42,8 @@ func ReadTable(m netlink.Message) (t Table, ok bool) {
 			t.Flags = netlink.ReadUint32(value)
 		case unix.NFTA_TABLE_USE:
 			t.Use = int(netlink.ReadUint32(value))
+		case tableHandle:
+			t.Handle = netlink.ReadUint64(value)
 		case tableUserdata:
 			t.Ours = bytes.Equal(value, []byte(mark))
 		}
@@ -69,14 +76,12 @@ type Chain struct {
 	Name     string
 	Base     bool
 	Attached Attachment // of a base chain
+	Devices  []string   // of a base chain for packets of interfaces
 	Policy   iptables.Policy
 	Counters iptables.Counters
 	Use      int  // number of rules and, except for base chains, of references
 	Ours     bool // has our mark
 }
-
-// IsIdle reports whether a base chain has no effect on packets.
-func (c *Chain) IsIdle() bool { return c.Use == 0 && c.Policy != iptables.Policy(iptables.Drop) }
 
 // ReadChain reads NFT_MSG_NEWCHAIN (enum nft_chain_attributes).
 func ReadChain(m netlink.Message) (p Place, c Chain) {
@@ -90,7 +95,7 @@ func ReadChain(m netlink.Message) (p Place, c Chain) {
 			c.Name = string(p.chain)
 		case unix.NFTA_CHAIN_HOOK:
 			c.Base = true
-			c.Attached.readHook(value)
+			c.readHook(value)
 		case unix.NFTA_CHAIN_TYPE:
 			c.Attached.Kind = netlink.ReadString(value)
 		case unix.NFTA_CHAIN_POLICY:
@@ -107,15 +112,34 @@ func ReadChain(m netlink.Message) (p Place, c Chain) {
 }
 
 // readHook reads NFTA_CHAIN_HOOK (enum nft_hook_attributes).
-func (a *Attachment) readHook(b []byte) {
+func (c *Chain) readHook(b []byte) {
 	for kind, value := range netlink.Attributes(b) {
 		switch kind {
 		case unix.NFTA_HOOK_HOOKNUM:
-			a.Hook = netlink.ReadUint32(value)
+			c.Attached.Hook = netlink.ReadUint32(value)
 		case unix.NFTA_HOOK_PRIORITY:
-			a.Priority = int32(netlink.ReadUint32(value))
+			c.Attached.Priority = int32(netlink.ReadUint32(value))
+		case unix.NFTA_HOOK_DEV:
+			c.Devices = []string{netlink.ReadString(value)}
+		case hookDevices:
+			c.Devices = readDevices(value)
 		}
 	}
+}
+
+// readDevices reads NFTA_HOOK_DEVS, which a chain of one device has beside NFTA_HOOK_DEV
+// (enum nft_devices_attributes). The beginning of names, which chains can have since Linux
+// 6.16, ends in "+" as for iptables.
+func readDevices(b []byte) []string {
+	var devices []string
+	for kind, value := range netlink.Attributes(b) {
+		name := netlink.ReadString(value)
+		if kind == devicePrefix {
+			name += "+"
+		}
+		devices = append(devices, name)
+	}
+	return devices
 }
 
 func policyOf(verdict uint32) iptables.Policy {

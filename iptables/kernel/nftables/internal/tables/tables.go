@@ -6,17 +6,24 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"golang.org/x/sys/unix"
 )
 
-// Inet is the family of tables for packets of both families.
-const Inet iptables.Family = 0
+// Families of tables that are not those of packets. Both are for packets of IPv4 and IPv6.
+const (
+	Inet iptables.Family = 0
+	// Netdev is for packets as an interface receives and sends them.
+	Netdev iptables.Family = 1
+)
 
 // Number returns the nf_tables family (NFPROTO_*, linux/netfilter.h).
 func Number(f iptables.Family) byte {
 	switch f {
 	case Inet:
 		return unix.NFPROTO_INET
+	case Netdev:
+		return unix.NFPROTO_NETDEV
 	case iptables.IPv6:
 		return unix.NFPROTO_IPV6
 	}
@@ -25,7 +32,7 @@ func Number(f iptables.Family) byte {
 
 // FamilyOf undoes Number. It is not ok for other families, such as bridge.
 func FamilyOf(number byte) (f iptables.Family, ok bool) {
-	for _, f := range []iptables.Family{Inet, iptables.IPv4, iptables.IPv6} {
+	for _, f := range []iptables.Family{Inet, Netdev, iptables.IPv4, iptables.IPv6} {
 		if Number(f) == number {
 			return f, true
 		}
@@ -35,8 +42,16 @@ func FamilyOf(number byte) (f iptables.Family, ok bool) {
 
 // Key names a table.
 type Key struct {
-	Family iptables.Family // or Inet
+	Family iptables.Family // or Inet or Netdev
 	Name   string
+}
+
+// Families returns the families whose packets meet the table.
+func (k Key) Families() []iptables.Family {
+	if k.Family == Inet || k.Family == Netdev {
+		return iptables.Families()
+	}
+	return []iptables.Family{k.Family}
 }
 
 // String returns nft's name of the table, such as "ip nat".
@@ -44,6 +59,8 @@ func (k Key) String() string {
 	switch k.Family {
 	case Inet:
 		return "inet " + k.Name
+	case Netdev:
+		return "netdev " + k.Name
 	case iptables.IPv6:
 		return "ip6 " + k.Name
 	}
@@ -74,10 +91,23 @@ var hookNames = [...]string{
 // HookNumber returns the number of a built-in chain's hook.
 func HookNumber(builtin string) uint32 { return uint32(slices.Index(hookNames[:], builtin)) }
 
-// HookName undoes HookNumber. It is not ok for hooks without a chain of iptables, such as
-// ingress.
-func HookName(number uint32) (builtin string, ok bool) {
-	if number >= uint32(len(hookNames)) {
+// Hooks without a chain of iptables: NF_INET_INGRESS in tables of [Inet], and enum
+// nf_dev_hooks in those of [Netdev] (linux/netfilter.h).
+const (
+	inetIngress   = 5
+	netdevIngress = 0
+	netdevEgress  = 1
+)
+
+// HookName returns the name of a hook of tables of a family: that of iptables' built-in
+// chain, [installed.Ingress] or [installed.Egress].
+func HookName(f iptables.Family, number uint32) (hook string, ok bool) {
+	switch {
+	case f == Netdev && number == netdevIngress, f == Inet && number == inetIngress:
+		return installed.Ingress, true
+	case f == Netdev && number == netdevEgress:
+		return installed.Egress, true
+	case f == Netdev || number >= uint32(len(hookNames)):
 		return "", false
 	}
 	return hookNames[number], true
@@ -86,7 +116,7 @@ func HookName(number uint32) (builtin string, ok bool) {
 // AttachmentOf returns where iptables-nft attaches a built-in chain of a table
 // that meshtables writes to (xtables_ipv4 in iptables/nft.c).
 func AttachmentOf(table, chain string) (a Attachment, ok bool) {
-	if !IsBuiltin(table, chain) {
+	if !iptables.IsBuiltin(table, chain) {
 		return a, false
 	}
 	a.Hook = HookNumber(chain)
@@ -108,9 +138,4 @@ func AttachmentOf(table, chain string) (a Attachment, ok bool) {
 		return a, false
 	}
 	return a, true
-}
-
-// IsBuiltin reports whether a table of iptables always has the chain.
-func IsBuiltin(table, chain string) bool {
-	return slices.Contains(iptables.BuiltinChains(table), chain)
 }

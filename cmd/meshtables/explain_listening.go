@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/host"
+)
+
+// look adds to an answer about installed rules what the kernel needs besides them: a socket
+// that takes the connection, and the routing of TPROXY.
+func (c *command) look(ctx context.Context, s *subject, e *explanation) error {
+	if !c.live && !c.trace || e.Port == 0 {
+		return nil
+	}
+	if s.listeners == nil {
+		l, err := host.ReadListeners(c.namespace)
+		if err != nil {
+			return err
+		}
+		s.listeners = &l
+	}
+	e.Listening = new(bool)
+	*e.Listening = s.isListening(e)
+	if e.Verdict == explain.TProxied && s.routing != nil && !s.hasAddress(e.before.Destination) {
+		e.Undelivered = s.routing.Undelivered(e.before.Family(), e.Mark)
+	}
+	return nil
+}
+
+// hasAddress reports whether an address is the namespace's own: packets to it are delivered
+// there by table local, which comes first.
+func (s *subject) hasAddress(a netip.Addr) bool {
+	return slices.ContainsFunc(s.addresses, func(p netip.Prefix) bool { return p.Addr() == a })
+}
+
+// isListening reports whether a socket takes the connection where it arrives: what goes out
+// at the loopback address, what comes in at the address that it came to. TPROXY finds a
+// socket of any address.
+func (s *subject) isListening(e *explanation) bool {
+	p := e.before
+	to := p.Destination
+	switch {
+	case e.Verdict == explain.TProxied:
+		return s.listeners.HasPort(p.Protocol, p.Family(), e.Port)
+	case p.Hook == iptables.Output:
+		to = p.Family().Loopback()
+	}
+	return s.listeners.Has(p.Protocol, netip.AddrPortFrom(to, e.Port))
+}
+
+// notes returns what keeps the connection from being answered, a sentence each.
+func (e explanation) notes() []string {
+	var all []string
+	if e.Listening != nil && !*e.Listening {
+		what := "connections are refused"
+		switch {
+		case e.Verdict == explain.TProxied:
+			what = "packets are dropped"
+		case e.before.Protocol == iptables.UDP:
+			what = "datagrams get no answer"
+		}
+		all = append(all, fmt.Sprintf("nobody listens at port %d: %s", e.Port, what))
+	}
+	if e.Undelivered != "" {
+		all = append(all, e.Undelivered)
+	}
+	return all
+}

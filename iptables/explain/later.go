@@ -1,0 +1,58 @@
+package explain
+
+import (
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
+)
+
+// Answer sends the proxy's answer to a captured packet back: a packet of the same
+// connection, by the proxy's owner. The verdict is [Bypassed] if it arrives as the answer.
+// If nat does not see it, it arrives as something else: then Untracked is set.
+func Answer(path *installed.Path, p iptables.Packet, captured Result, proxy *iptables.SocketOwner) Result {
+	return tryAll(func(o *oracle) Result {
+		w := newWalker(path, answerTo(p, captured), o)
+		w.packet.Owner = proxy
+		w.journey()
+		return w.end()
+	})
+}
+
+// Next sends the second packet of a captured connection after the first: its state is
+// ESTABLISHED, and nat translates it without asking its chains.
+func Next(path *installed.Path, p iptables.Packet, captured Result) Result {
+	p.State, p.ConnMark, p.Translated = iptables.StateEstablished, captured.ConnMark, captured.isTranslated()
+	return tryAll(func(o *oracle) Result {
+		w := newWalker(path, p, o)
+		if captured.isTranslated() {
+			port := captured.Port
+			w.known = &translation{captured.By.Hook, func(p *iptables.Packet) {
+				if p.Hook == iptables.Output {
+					p.Destination = p.Family().Loopback()
+				}
+				p.DestinationPort, p.DestinationType = port, localType
+			}}
+		}
+		w.journey()
+		return w.end()
+	})
+}
+
+// isTranslated reports whether nat gave a packet that arrives its port.
+func (r Result) isTranslated() bool { return r.Verdict == Redirected || r.Verdict == Taken }
+
+// answerTo returns the proxy's answer as its socket sends it.
+func answerTo(p iptables.Packet, captured Result) iptables.Packet {
+	a := iptables.Packet{
+		Hook: iptables.Output, Protocol: p.Protocol, State: iptables.StateEstablished, ConnMark: captured.ConnMark,
+		Translated: captured.isTranslated(),
+		Source:     p.Destination, SourcePort: p.DestinationPort, Destination: p.Source, DestinationPort: p.SourcePort,
+		SourceType: localType, DestinationType: p.SourceType, Out: p.In,
+	}
+	if captured.isTranslated() {
+		a.SourcePort = captured.Port
+	}
+	if p.Hook == iptables.Output && captured.isTranslated() {
+		a.Source, a.Out, a.DestinationType = p.Family().Loopback(), Loopback, localType
+	}
+	return a
+}

@@ -1,0 +1,102 @@
+package host
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/namespace"
+)
+
+// Listeners are the sockets of a network namespace that take connections or datagrams.
+type Listeners struct {
+	sockets map[iptables.Protocol][]netip.AddrPort
+}
+
+// States of sockets (include/net/tcp_states.h). A UDP socket that is not connected has the
+// one of a closed TCP socket.
+const (
+	stateListen = "0A"
+	stateClosed = "07"
+)
+
+// ReadListeners reads the listening sockets of a network namespace from procfs
+// (Documentation/networking/proc_net_tcp.rst).
+func ReadListeners(ns *namespace.Namespace) (Listeners, error) {
+	l := Listeners{make(map[iptables.Protocol][]netip.AddrPort)}
+	for _, file := range []struct {
+		protocol    iptables.Protocol
+		name, state string
+		needed      bool
+	}{
+		{iptables.TCP, "tcp", stateListen, true}, {iptables.TCP, "tcp6", stateListen, false},
+		{iptables.UDP, "udp", stateClosed, true}, {iptables.UDP, "udp6", stateClosed, false},
+	} {
+		text, err := ns.ReadFile("/proc/thread-self/net/" + file.name)
+		if err != nil && file.needed {
+			return Listeners{}, fmt.Errorf("failed to list the listening sockets: %w", err)
+		}
+		l.sockets[file.protocol] = append(l.sockets[file.protocol], parseSockets(text, file.state)...)
+	}
+	return l, nil
+}
+
+// parseSockets returns the local addresses of the sockets in a state.
+func parseSockets(text []byte, state string) []netip.AddrPort {
+	var all []netip.AddrPort
+	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 4 || fields[3] != state {
+			continue
+		}
+		if a, ok := parseSocket(fields[1]); ok {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+// parseSocket reads "0100007F:1F90": the address as 32-bit words in the byte order of the
+// machine, and the port.
+func parseSocket(text string) (a netip.AddrPort, ok bool) {
+	address, port, _ := strings.Cut(text, ":")
+	b, err := hex.DecodeString(address)
+	n, portErr := strconv.ParseUint(port, 16, 16)
+	if err != nil || portErr != nil || len(b)%4 != 0 {
+		return a, false
+	}
+	for i := 0; i < len(b); i += 4 {
+		binary.NativeEndian.PutUint32(b[i:], binary.BigEndian.Uint32(b[i:]))
+	}
+	addr, ok := netip.AddrFromSlice(b)
+	return netip.AddrPortFrom(addr, uint16(n)), ok
+}
+
+// Has reports whether a socket takes what comes to a port of an address. A socket of every
+// IPv6 address counts for IPv4 too: procfs does not say whether it is for IPv6 only.
+func (l Listeners) Has(p iptables.Protocol, to netip.AddrPort) bool {
+	for _, s := range l.sockets[p] {
+		a := s.Addr().Unmap()
+		if s.Port() == to.Port() && (a == to.Addr() || a.IsUnspecified() && (a.Is6() || to.Addr().Is4())) {
+			return true
+		}
+	}
+	return false
+}
+
+// HasPort reports whether a socket takes what comes to a port of any address of a family.
+func (l Listeners) HasPort(p iptables.Protocol, f iptables.Family, port uint16) bool {
+	for _, s := range l.sockets[p] {
+		a := s.Addr().Unmap()
+		if s.Port() == port && (iptables.FamilyOf(a) == f || a.IsUnspecified() && a.Is6()) {
+			return true
+		}
+	}
+	return false
+}

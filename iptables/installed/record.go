@@ -1,0 +1,124 @@
+package installed
+
+import (
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strings"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// Record is what rules were asked for with, as apply stores it beside them: lines of text,
+// none if there is no record. The first line has a digest, so that a changed record is not
+// taken for another one. Then comes a line for each argument, such as
+// "--excluded-ports=8080", or several if it is long.
+//
+// If the arguments are too long to be stored, there is a digest of the rules instead: it
+// tells whether they are still those that were written.
+type Record []string
+
+const (
+	// maxLine is the longest comment that nft itself takes (NFTNL_UDATA_COMMENT_MAXLEN in
+	// libnftnl/udata.h), without its NUL.
+	maxLine = 127
+	// maxArguments limits what is stored to a few dozen lines, which take no time.
+	maxArguments = 4096
+	// continued begins the further lines of an argument. Arguments begin with dashes.
+	continued = "+"
+
+	digestOfOptions = "digest of these options: "
+	digestOfRules   = "the options are too long; digest of the rules: "
+)
+
+// NewRecord returns the record of arguments and of the rules, all ours, that follow.
+func NewRecord(args []string, rules iptables.Ruleset) Record {
+	size := 0
+	for _, arg := range args {
+		size += len(arg)
+	}
+	if size > maxArguments {
+		return Record{digestOfRules + DigestOf(rules)}
+	}
+	r := Record{digestOfOptions + digest(args)}
+	for _, arg := range args {
+		r = append(r, linesOf(arg)...)
+	}
+	return r
+}
+
+// linesOf divides an argument, after a comma if possible.
+func linesOf(arg string) []string {
+	var lines []string
+	for len(arg) > maxLine {
+		end := maxLine
+		if comma := strings.LastIndexByte(arg[:maxLine], ','); comma > 0 {
+			end = comma + 1
+		}
+		lines = append(lines, arg[:end])
+		arg = continued + arg[end:]
+	}
+	return append(lines, arg)
+}
+
+// Arguments returns the recorded arguments. It is not ok if there are none: see
+// [Record.Digest].
+func (r Record) Arguments() (args []string, ok bool) {
+	want, ok := r.first(digestOfOptions)
+	if !ok {
+		return nil, false
+	}
+	for _, line := range r[1:] {
+		rest, further := strings.CutPrefix(line, continued)
+		if last := len(args) - 1; further && last >= 0 {
+			args[last] += rest
+			continue
+		}
+		args = append(args, line)
+	}
+	return args, digest(args) == want
+}
+
+// Digest returns the recorded digest of rules, if the arguments were too long; see
+// [DigestOf]. If there are neither, somebody has changed the record.
+func (r Record) Digest() (digest string, ok bool) {
+	digest, ok = r.first(digestOfRules)
+	return digest, ok && len(r) == 1
+}
+
+// first returns what follows a prefix in the first line.
+func (r Record) first(prefix string) (rest string, ok bool) {
+	if len(r) == 0 {
+		return "", false
+	}
+	return strings.CutPrefix(r[0], prefix)
+}
+
+// DigestOf returns a digest of rules. Rules with the same are the same.
+func DigestOf(rules iptables.Ruleset) string {
+	rules.Tables = slices.Clone(rules.Tables)
+	for i := range rules.Tables {
+		rules.Tables[i].Chains = slices.Clone(rules.Tables[i].Chains)
+	}
+	rules.Sort()
+	var lines []string
+	for _, t := range rules.Tables {
+		for _, c := range t.Chains {
+			lines = append(lines, fmt.Sprintf("%s %s %s", t.Family, t.Name, c.Name))
+			for _, r := range c.Rules {
+				lines = append(lines, r.String())
+			}
+		}
+	}
+	return digest(lines)
+}
+
+// digest is not for secrets: who can change the record can change the rules.
+func digest(lines []string) string {
+	h := fnv.New64a()
+	for _, line := range lines {
+		// A hash returns no error.
+		_, _ = h.Write([]byte(line + "\n"))
+	}
+	return fmt.Sprintf("%016x", h.Sum64())
+}
