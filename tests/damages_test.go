@@ -24,7 +24,7 @@ func TestDamages(t *testing.T) {
 func meant() []string {
 	return []string{
 		"redirected to another port", "redirected in to another port", "redirected to nobody", "nat is empty in IPv6", "nat is empty",
-		"nat is gone", "everything is gone", "the table is empty", "the table is gone", "nothing of IPv6", "raw is empty",
+		"nat is gone", "everything is gone", "the table is empty", "the table is gone", "nothing of IPv6", "raw is empty", "raw ISTIO_OUTPUT_DNS is empty",
 		"nat ISTIO_INBOUND is empty", "nat ISTIO_OUTPUT is empty", "nat ISTIO_OUTPUT_DNS is empty", "nat ISTIO_REDIRECT is empty",
 		"nat PREROUTING lacks the jump", "nat OUTPUT lacks the jump", "exempts an application's user", "exempts a port",
 		"mangle ISTIO_INBOUND is empty", "mangle lacks a jump", "TPROXY to another port", "the jump is for one port",
@@ -75,7 +75,7 @@ func damages() []harm {
 	}
 	add("the jump is for one port", "ipt -t nat -R PREROUTING 1 -p tcp --dport 22 -j ISTIO_INBOUND")
 	add("the jump goes to another chain", "ipt -t nat -R PREROUTING 1 -p tcp -j ISTIO_REDIRECT")
-	add("the jump's chain has another name", "ipt -t nat -N OTHERS\nipt -t nat -R OUTPUT 1 -j OTHERS")
+	add("the jump's chain has another name", "ipt -t nat -N STRANGERS\nipt -t nat -R OUTPUT 1 -j STRANGERS")
 	add("redirected to another port", "ipt -t nat -R ISTIO_REDIRECT 1 -p tcp -j REDIRECT --to-ports 9999")
 	add("redirected in to another port", "ipt -t nat -R ISTIO_IN_REDIRECT 1 -p tcp -j REDIRECT --to-ports 9999")
 	add("redirected to nobody", "ipt -t nat -R ISTIO_REDIRECT 1 -p tcp -j REDIRECT --to-ports 9")
@@ -103,7 +103,7 @@ func damages() []harm {
 	rows = append(rows,
 		harm{name: "TPROXY's rule is gone", options: "--mode=TPROXY", commands: "ip rule del fwmark 1337 lookup 133", beyond: true},
 		harm{name: "TPROXY's route is gone", options: "--mode=TPROXY", commands: "ip route flush table 133", beyond: true},
-		harm{name: "rules in legacy tables too", commands: "iptables-nft-save -t nat | iptables-legacy-restore\nip6tables-nft-save -t nat | ip6tables-legacy-restore", in: "iptables-nft iptables"},
+		harm{name: "rules in legacy tables too", commands: "iptables-nft-save -t nat | iptables-legacy-restore\nip6tables-nft-save -t nat | ip6tables-legacy-restore", in: "iptables-nft iptables", twice: true},
 	)
 	return rows
 }
@@ -133,7 +133,7 @@ func nativeDamages() []harm {
 	add("the table is dormant", "add table inet meshtables { flags dormant; }")
 	add("the table is empty", "flush table inet meshtables")
 	add("the table is gone", "delete table inet meshtables")
-	add("the jump's chain has another name", "rename chain inet meshtables ISTIO_OUTPUT OTHERS")
+	add("the jump's chain has another name", "rename chain inet meshtables ISTIO_OUTPUT STRANGERS")
 	add("redirected to another port", "flush chain inet meshtables ISTIO_REDIRECT\nadd rule inet meshtables ISTIO_REDIRECT meta l4proto tcp redirect to :9999")
 	add("redirected to nobody", "flush chain inet meshtables ISTIO_IN_REDIRECT\nadd rule inet meshtables ISTIO_IN_REDIRECT meta l4proto tcp redirect to :9")
 	rows = append(rows, harm{
@@ -141,9 +141,12 @@ func nativeDamages() []harm {
 		about: []func(lab.Family) attempt{outBy(6000, 6000)}, unlikeProbe: true,
 	})
 	add("nothing of IPv6", "insert rule inet meshtables OUTPUT meta nfproto ipv6 return\ninsert rule inet meshtables PREROUTING meta nfproto ipv6 return")
-	add("one set is empty", "insert rule inet meshtables ISTIO_INBOUND tcp dport { 8080, 8443 } return")
 	rows = append(rows, harm{
-		name: "rules in the tables of iptables too", in: native,
+		name: "exempts ports", nft: "insert rule inet meshtables ISTIO_INBOUND tcp dport { 8442, 8443 } return", in: native,
+		about: []func(lab.Family) attempt{inTo(8443)}, unlikeProbe: true,
+	})
+	rows = append(rows, harm{
+		name: "rules in the tables of iptables too", in: native, twice: true,
 		commands: "ipt -t nat -N ISTIO_OUTPUT\nipt -t nat -A ISTIO_OUTPUT -p tcp -j RETURN\nipt -t nat -A ISTIO_OUTPUT -p udp -j ACCEPT\nipt -t nat -I OUTPUT -j ISTIO_OUTPUT",
 	})
 	return rows

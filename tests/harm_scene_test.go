@@ -47,7 +47,7 @@ func newScene(t *testing.T, backend string) *scene {
 	s := &scene{pod: newPod(t, backend)}
 	s.fixNeighbours(t)
 	for _, f := range lab.Families() {
-		for _, port := range []uint16{appPort, strayPort} {
+		for _, port := range []uint16{appPort, 8443, strayPort} {
 			s.listen(t, "pod", lab.Socket{As: app().as}, anyAddr().Port(f, port))
 		}
 		s.answer(t, "pod", lab.Socket{}, lab.Loopback.Port(f, strayPort))
@@ -164,13 +164,6 @@ func (s *scene) answer(t *testing.T, at string, how lab.Socket, addr netip.AddrP
 	stop = sync.OnceFunc(func() { conn.Close(); <-done })
 	t.Cleanup(stop)
 	return stop
-}
-
-// ordinary are the connections that every pod has and that its rules capture.
-func ordinary(f lab.Family) []attempt {
-	query := outTo(lab.Resolver, 53)(f)
-	query.udp = true
-	return []attempt{inTo(appPort)(f), outTo(lab.Outside, 80)(f), outTo(lab.Resolver, 53)(f), query}
 }
 
 // inTo returns a connection to a port of the pod.

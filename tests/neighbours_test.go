@@ -176,13 +176,19 @@ func neighbours() []harm {
 	for i := range rows {
 		rows[i].harmless = "all"
 	}
-	// Docker's name server in the pod: whoever is first in nat gets its queries.
-	return append(rows, harm{
-		name: "Docker's name server", nameServers: []netip.Addr{netip.MustParseAddr("127.0.0.11")}, harmless: "all",
-		before: `
+	// Docker has a name server in the container, and sends its queries to another port of it.
+	// Whoever is first in nat gets them.
+	const first, last = "iptables-nft -t nat -I OUTPUT", "iptables-nft -t nat -A OUTPUT"
+	docker := func(jump string) string {
+		return `
 			iptables-nft -t nat -N DOCKER_OUTPUT
-			iptables-nft -t nat -A DOCKER_OUTPUT -d 127.0.0.11/32 -p tcp --dport 53 -j DNAT --to-destination 127.0.0.11:38121
-			iptables-nft -t nat -A DOCKER_OUTPUT -d 127.0.0.11/32 -p udp --dport 53 -j DNAT --to-destination 127.0.0.11:40415
-			iptables-nft -t nat -A OUTPUT -d 127.0.0.11/32 -j DOCKER_OUTPUT`, in: "iptables-nft",
-	})
+			iptables-nft -t nat -A DOCKER_OUTPUT -d 127.0.0.11/32 -p tcp --dport 53 -j DNAT --to-destination 127.0.0.11:9999
+			iptables-nft -t nat -A DOCKER_OUTPUT -d 127.0.0.11/32 -p udp --dport 53 -j DNAT --to-destination 127.0.0.11:9999
+			` + jump + " -d 127.0.0.11/32 -j DOCKER_OUTPUT"
+	}
+	server := netip.MustParseAddr("127.0.0.11")
+	return append(rows,
+		harm{name: "Docker's name server", nameServer: server, commands: docker(last), harmless: "iptables-nft iptables", in: overNFT, unlikeProbe: true},
+		harm{name: "Docker's name server first", nameServer: server, commands: docker(first), in: overNFT, unlikeProbe: true},
+	)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/meshtables/meshtables/tests/lab"
@@ -16,22 +17,22 @@ import (
 // number makes the same damage in every run.
 func TestRandomDamage(t *testing.T) {
 	t.Parallel()
-	const workers = 4
+	const workers = 8
+	var group sync.WaitGroup
 	for worker := range workers {
-		t.Run(fmt.Sprint(worker), func(t *testing.T) {
-			t.Parallel()
-			scenes := make(map[string]*scene)
-			for n := worker; n < soak.Times(260, 1000); n += workers {
-				backend := backends()[n/workers%len(backends())]
-				if scenes[backend] == nil {
-					scenes[backend] = newScene(t, backend)
+		backend := backends()[worker%len(backends())]
+		group.Go(func() {
+			t.Run(fmt.Sprint(backend, " ", worker), func(t *testing.T) {
+				s := newScene(t, backend)
+				for n := worker; n < soak.Times(60, 1000); n += workers {
+					t.Run(fmt.Sprint(n), func(t *testing.T) {
+						s.sufferRandomly(t, rand.New(rand.NewPCG(20261212, uint64(n))))
+					})
 				}
-				t.Run(fmt.Sprint(n), func(t *testing.T) {
-					scenes[backend].sufferRandomly(t, rand.New(rand.NewPCG(20261212, uint64(n))))
-				})
-			}
+			})
 		})
 	}
+	group.Wait()
 }
 
 // sufferRandomly does one random thing.
@@ -50,7 +51,7 @@ func (s *scene) sufferRandomly(t *testing.T, random *rand.Rand) {
 	defer s.tidy(t, h)
 	s.openProxy(t, h.isTransparent())
 	defer s.closeProxy()
-	d := newDamager(t, s, random)
+	d := newDamager(t, s, h.isTransparent(), random)
 	commands := ""
 	for range 50 {
 		commands, h.damage = d.draw()

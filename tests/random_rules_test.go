@@ -19,6 +19,8 @@ type damager struct {
 	backend string
 	family  iptables.Family
 	rules   []placedRule
+	// transparent says that inbound traffic comes by TPROXY.
+	transparent bool
 }
 
 // placedRule is an installed rule, in the words of iptables, or of nft with its handle.
@@ -28,10 +30,10 @@ type placedRule struct {
 	handle              string
 }
 
-func newDamager(t *testing.T, s *scene, random *rand.Rand) *damager {
+func newDamager(t *testing.T, s *scene, transparent bool, random *rand.Rand) *damager {
 	t.Helper()
 	f := lab.Families()[random.IntN(len(lab.Families()))]
-	d := &damager{Rand: random, backend: s.backend, family: iptables.FamilyOf(lab.PodAddr.In(f))}
+	d := &damager{Rand: random, backend: s.backend, family: iptables.FamilyOf(lab.PodAddr.In(f)), transparent: transparent}
 	if s.backend == native {
 		d.rules = listedByNFT(program(t, s.pod, "", "nft", "-a", "list", "table", "inet", "meshtables"))
 	} else {
@@ -174,6 +176,15 @@ func (d *damager) address() string {
 	return pick(d, lab.Outside, lab.OtherOutside, lab.Resolver, lab.PodAddr, lab.PeerAddr).In(f).String()
 }
 
+// owner is a match on a user or a group. With TPROXY the proxy's user is root, which no rule
+// tells.
+func (d *damager) owner() string {
+	if d.transparent {
+		return "--uid-owner " + pick(d, "5000", "6000")
+	}
+	return pick(d, "--uid-owner ", "--gid-owner ") + pick(d, "1337", "5000", "6000")
+}
+
 func (d *damager) port() string {
 	return pick(d, "53", "80", "443", "8080", "8443", "15001", "15006", "15053")
 }
@@ -218,7 +229,7 @@ func (d *damager) stranger() string {
 			matches += " -o " + pick(d, "lo", "eth0", "eth+")
 		}
 		if d.IntN(4) == 0 {
-			matches += " -m owner " + pick(d, "", "! ") + pick(d, "--uid-owner ", "--gid-owner ") + pick(d, "1337", "5000", "6000")
+			matches += " -m owner " + pick(d, "", "! ") + d.owner()
 		}
 	}
 	targets := map[string][]string{

@@ -114,9 +114,18 @@ var Last = Attachment{Priority: math.MaxInt32, Kind: "filter"}
 // IsNAT reports whether a chain is asked once for each connection.
 func (a Attachment) IsNAT() bool { return a.Kind == "nat" }
 
-// ComesBeforeTracking reports whether a chain sees packets before connection tracking does
-// (NF_IP_PRI_CONNTRACK in linux/netfilter_ipv4.h).
-func (a Attachment) ComesBeforeTracking() bool { return a.slot() < -200 }
+// ComesBeforeTracking reports whether a chain sees packets before connection tracking does,
+// which looks at them as they come in or are sent (NF_IP_PRI_CONNTRACK in
+// linux/netfilter_ipv4.h).
+func (a Attachment) ComesBeforeTracking() bool {
+	switch a.Hook {
+	case Ingress:
+		return true
+	case iptables.Prerouting, iptables.Output:
+		return a.slot() < -200
+	}
+	return false
+}
 
 // ComesAfterNAT reports whether a chain sees packets as nat has changed them.
 func (a Attachment) ComesAfterNAT() bool {
