@@ -12,6 +12,12 @@ func Answer(path *installed.Path, p iptables.Packet, captured Result, proxy *ipt
 	return tryAll(func(o *oracle) Result {
 		w := newWalker(path, answerTo(p, captured), o)
 		w.packet.Owner = proxy
+		if captured.isTranslated() {
+			// The client sees the answer come from where it sent the packet.
+			w.known = &translation{iptables.Postrouting, func(a *iptables.Packet) {
+				a.Source, a.SourcePort = p.Destination, p.DestinationPort
+			}}
+		}
 		w.journey()
 		return w.end()
 	})
