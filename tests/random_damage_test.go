@@ -61,6 +61,8 @@ func (s *scene) sufferRandomly(t *testing.T, random *rand.Rand) {
 		// iptables refuses it.
 		commands = ""
 	}
+	// In the native form's own table, the model does not have every rule that nft can write.
+	h.unsure = h.damage && s.backend == native
 	c := s.consider(t, h)
 	c.verifyRandom(t)
 	c.explainAll(t)
