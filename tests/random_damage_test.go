@@ -26,6 +26,8 @@ func TestRandomDamage(t *testing.T) {
 				s := newScene(t, backend)
 				for n := worker; n < soak.Times(60, 1000); n += workers {
 					t.Run(fmt.Sprint(n), func(t *testing.T) {
+						atOnce <- struct{}{}
+						defer func() { <-atOnce }()
 						s.sufferRandomly(t, rand.New(rand.NewPCG(20261212, uint64(n))))
 					})
 				}
