@@ -18,7 +18,7 @@ func TestLog(t *testing.T) {
 	config := writeFile(t, "config.yaml", "log-format: json\nlog-level: warn\n")
 	forEachBackend(t, func(t *testing.T, backend string) {
 		p := newPod(t, backend)
-		apply(t, p)
+		apply(t, p, "--tproxy-mark=7")
 		info := message{"INFO", "these options of istio-iptables have no effect here: --reconcile"}
 		warn := message{"WARN", `--tproxy-mark "7" has no effect: the mode is REDIRECT`}
 		detailed := []message{
