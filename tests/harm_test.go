@@ -215,22 +215,29 @@ func (c *considered) look(t *testing.T) {
 		return
 	}
 	// On a busy machine what arrives takes longer.
-	var lost []attempt
+	c.lookAt(t, 2*shortly, func(i int) bool { return c.landings[i][0] == (landing{}) })
+}
+
+// lookAt makes those of the connections again that are in question, all at once.
+func (c *considered) lookAt(t *testing.T, patience time.Duration, asked func(i int) bool) {
+	t.Helper()
+	var again []attempt
 	var at []int
-	for i := range c.attempts {
-		if c.landings[i][0] == (landing{}) {
-			lost, at = append(lost, c.attempts[i]), append(at, i)
+	for i, a := range c.attempts {
+		if asked(i) {
+			again, at = append(again, a), append(at, i)
 		}
 	}
-	for i, l := range c.landAll(t, lost, 1, 2*shortly) {
+	for i, l := range c.landAll(t, again, 1, patience) {
 		c.landings[at[i]] = l
 	}
 }
 
 // lookAgain is for a connection about which the program says something else.
 func (c *considered) lookAgain(t *testing.T, i int) {
-	if slices.Contains(c.landings[i], landing{}) && !c.chance {
-		c.landings[i] = c.landAll(t, c.attempts[i:i+1], 1, longer)[0]
+	t.Helper()
+	if !c.chance {
+		c.lookAt(t, longer, func(other int) bool { return other == i && slices.Contains(c.landings[i], landing{}) })
 	}
 }
 
