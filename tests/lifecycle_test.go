@@ -38,7 +38,7 @@ COMMIT
 *nat
 :ISTIOLOGY - [0:0]
 -A PREROUTING -p tcp -m tcp --dport 9 -j ISTIOLOGY
--A OUTPUT -p tcp -m tcp --dport 9 -j REDIRECT --to-ports 10
+-A OUTPUT -p udp -m udp --dport 9 -j REDIRECT --to-ports 10
 -A ISTIOLOGY -p tcp -m tcp --dport 9 -j RETURN
 COMMIT
 `
@@ -209,17 +209,22 @@ func observe(t *testing.T, p pod) string {
 // comment is one of nft's, which tells the option that a rule came from first.
 var comment = regexp.MustCompile(` comment "[^"]*"`)
 
-// nativeText returns the chains for both families that nft lists, in order, without
-// counters and comments.
+// nativeText returns the tables and chains for both families that nft lists, in order,
+// without counters and comments.
 func nativeText(t *testing.T, p pod) string {
 	t.Helper()
-	text := program(t, p, "", "nft", "--stateless", "list", "ruleset", "inet")
-	chains := strings.Split(comment.ReplaceAllString(text, ""), "\tchain ")
-	for i := range chains {
-		chains[i] = strings.TrimRight(chains[i], "}\n\t ")
+	text := comment.ReplaceAllString(program(t, p, "", "nft", "--stateless", "list", "ruleset", "inet"), "")
+	tables := strings.Split(text, "\ntable ")
+	for i, table := range tables {
+		chains := strings.Split(strings.TrimPrefix(table, "table "), "\tchain ")
+		for j := range chains {
+			chains[j] = strings.TrimRight(chains[j], "}\n\t ")
+		}
+		slices.Sort(chains[min(1, len(chains)):])
+		tables[i] = strings.Join(chains, "\n\tchain ")
 	}
-	slices.Sort(chains[min(1, len(chains)):])
-	return strings.Join(chains, "\n\tchain ") + "\n"
+	slices.Sort(tables)
+	return strings.Join(tables, "\n") + "\n"
 }
 
 // observeRouting returns rules, routes and addresses as ip shows them.

@@ -21,14 +21,15 @@ func TestImage(t *testing.T) {
 			pod := examplePod(t)
 			n := newNode(t)
 			ofRules, ofValidation := initContainer(t, &pod.Spec, applying), initContainer(t, &pod.Spec, validation)
-			ofRules.Args = append(ofRules.Args, "--backend="+backend)
+			ofDryRun := ofRules
+			ofRules.Args = append(ofRules.Args[:len(ofRules.Args):len(ofRules.Args)], "--backend="+backend)
 			rules := fmt.Sprintf("%d rules for IPv4 and IPv6, by %s\n", count, backend)
 
 			expect(t, n.run(t, &pod, ofRules), 0, "applied: "+rules)
 			expect(t, n.run(t, &pod, ofRules), 0, "unchanged: "+rules)
 			expect(t, n.run(t, &pod, ofRules, "verify"), 0, "as wanted ("+backend+")\n")
 			checkArrived(t, n.run(t, &pod, ofValidation))
-			expect(t, n.run(t, &pod, ofRules, "--dry-run", "--backend=auto"), 0, "# iptables-save (IPv4)\n", "--dport 9090 ")
+			expect(t, n.run(t, &pod, ofDryRun, "--dry-run"), 0, "# iptables-save (IPv4)\n", "--dport 9090 ")
 			expect(t, n.run(t, &pod, ofRules, "--cleanup-only"), 0, "removed\n")
 			expect(t, n.run(t, &pod, ofRules, "verify"), 3, "different ("+backend+")\n")
 			if r := n.run(t, &pod, ofValidation); r.status != 126 {
