@@ -18,6 +18,8 @@ type way struct {
 	target string
 	// depth counts the jumps.
 	depth int
+	// attached is where the base chain is.
+	attached installed.Attachment
 }
 
 // entry is the place of a rule in a base chain.
@@ -40,7 +42,7 @@ func (j *judge) ways() []way {
 	var all []way
 	for _, hook := range hooks {
 		for _, m := range j.Path.Met(j.family, hook) {
-			all = j.follow(all, m, m.Chain, way{})
+			all = j.follow(all, m, m.Chain, way{attached: m.Attachment})
 		}
 	}
 	return all
@@ -125,7 +127,55 @@ func (w way) bend(base sample, j *judge) []sample {
 			all = append(all, s)
 		}
 	}
+	if !w.seesAnswer(base) {
+		return all
+	}
+	for _, ports := range []bool{false, true} {
+		s := base.copy()
+		if w.meetByAnswer(&s.packet, ports, j) {
+			all = append(all, s)
+		}
+	}
 	return all
+}
+
+// seesAnswer reports whether the answer to a packet meets the rules. Chains of nat see no
+// answers, and those to what comes in only go out.
+func (w way) seesAnswer(to sample) bool {
+	switch {
+	case w.attached.IsNAT():
+		return false
+	case to.packet.Hook == iptables.Output:
+		return true
+	}
+	return slices.Contains([]string{iptables.Output, iptables.Postrouting, installed.Egress}, w.attached.Hook)
+}
+
+// opposite are the fields of a packet that its answer has the other way round.
+var opposite = map[iptables.SetField]iptables.SetField{
+	iptables.SourceAddress: iptables.DestinationAddress, iptables.DestinationAddress: iptables.SourceAddress,
+	iptables.SourcePort: iptables.DestinationPort,
+}
+
+// meetByAnswer gives the packet addresses, and ports too, so that its answer has what the
+// rules ask for, as far as there can be such a packet. It reports whether there is an answer
+// to it that the rules are about.
+func (w way) meetByAnswer(p *iptables.Packet, ports bool, j *judge) bool {
+	changed := false
+	for _, r := range w.rules {
+		if r.Protocol != (iptables.ProtocolMatch{}) && !r.Protocol.MetBy(p.Protocol) {
+			return false
+		}
+		for field, ours := range opposite {
+			if field == iptables.SourcePort && !ports {
+				continue
+			}
+			for values, not := range r.Conditions(field) {
+				changed = j.set(p, ours, values, not) || changed
+			}
+		}
+	}
+	return changed
 }
 
 // meet reports whether the packet could be changed to what the rules ask for. Unless whole,
