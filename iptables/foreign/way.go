@@ -166,6 +166,12 @@ func (w way) meetByAnswer(p *iptables.Packet, ports bool, j *judge) bool {
 		if r.Protocol != (iptables.ProtocolMatch{}) && !r.Protocol.MetBy(p.Protocol) {
 			return false
 		}
+		for values, not := range r.Conditions(iptables.DestinationPort) {
+			if slices.ContainsFunc(values, func(i iptables.Interval) bool { return i.Ports().Contains(p.SourcePort) }) == not {
+				// Clients have other ports.
+				return false
+			}
+		}
 		for field, ours := range opposite {
 			if field == iptables.SourcePort && !ports {
 				continue
