@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -36,6 +37,11 @@ func join(a, b end) error {
 	for _, e := range []end{a, b} {
 		if err := e.in.addAddrs(e.name, e.addr.prefixes()); err != nil {
 			return err
+		}
+		for _, p := range e.addr.prefixes() {
+			if err := e.in.awaitLocal(p.Addr()); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -73,6 +79,25 @@ func (n *Namespace) addAddrs(name string, addrs []netip.Prefix) error {
 			}
 		}
 		return nil
+	})
+}
+
+// awaitLocal waits until the namespace takes connections to its own address: of IPv6 the
+// kernel makes the local route some time after the address (addrconf_dad_work in
+// net/ipv6/addrconf.c).
+func (n *Namespace) awaitLocal(a netip.Addr) error {
+	return n.Do(func() error {
+		deadline := time.Now().Add(10 * time.Second)
+		for {
+			routes, err := netlink.RouteGet(a.AsSlice())
+			switch {
+			case err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL:
+				return nil
+			case time.Now().After(deadline):
+				return fmt.Errorf("%s has no local route to %s: %v, %v", n.name, a, routes, err)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
 	})
 }
 
