@@ -73,6 +73,41 @@ func TestComparison(t *testing.T) {
 	}
 }
 
+// nft sees in what state a packet is as iptables does, untracked included, and nothing else of
+// a connection that is not there.
+func TestComparisonOfStates(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		packet iptables.Packet
+		want   iptables.CTState
+	}{
+		"new":       {iptables.Packet{State: iptables.StateNew}, iptables.StateNew},
+		"untracked": {iptables.Packet{State: iptables.StateUntracked}, iptables.StateUntracked},
+		"too early": {iptables.Packet{State: iptables.StateNew, BeforeTracking: true}, iptables.StateInvalid},
+	} {
+		p := test.packet
+		for _, state := range []iptables.CTState{iptables.StateInvalid, iptables.StateNew, iptables.StateUntracked} {
+			bits := iptables.StateBits(state)
+			m := iptables.Comparison{
+				Keys:     []iptables.Key{{Field: iptables.FieldState, Size: 4}},
+				Elements: iptables.NewElements([]iptables.Element{{iptables.IDInterval(bits, bits)}}),
+			}
+			met, err := m.MetBy(&p)
+			as, _ := iptables.Conntrack{States: state}.MetBy(&p)
+			if err != nil || met != (state == test.want) || met != as {
+				t.Errorf("%s: ct state %s: %t, %v, iptables: %t", name, state, met, err, as)
+			}
+		}
+		m := iptables.Comparison{
+			Keys:     []iptables.Key{{Field: iptables.FieldZone, Size: 2}},
+			Elements: iptables.NewElements([]iptables.Element{{ports(0, 0)}}),
+		}
+		if met, err := m.MetBy(&p); err != nil || met != (test.want == iptables.StateNew) {
+			t.Errorf("%s: ct zone 0: %t, %v", name, met, err)
+		}
+	}
+}
+
 // The values that a comparison names are those of its keys that are not changed before.
 func TestComparisonValues(t *testing.T) {
 	t.Parallel()

@@ -115,10 +115,7 @@ func StateBits(s CTState) (bits uint32) {
 
 // loadConnection reads what nft_ct_get_eval in net/netfilter/nft_ct.c does.
 func (p *Packet) loadConnection(f Field) loaded {
-	state := p.State
-	if !p.HasConnection() {
-		state = StateInvalid
-	}
+	state := p.connectionState()
 	switch {
 	case f == FieldState:
 		return knownUint32(StateBits(state))

@@ -41,14 +41,9 @@ func (m Conntrack) appendSave(words []string) []string {
 	return append(appendNot(append(words, "-m", "conntrack"), m.Not), "--ctstate", m.States.String())
 }
 
-// MetBy compares states. A packet without a connection is INVALID (conntrack_mt in
-// net/netfilter/xt_conntrack.c, and nft_ct_get_eval in nft_ct.c).
+// MetBy compares states.
 func (m Conntrack) MetBy(p *Packet) (bool, error) {
-	state := p.State
-	if state != StateUntracked && !p.HasConnection() {
-		state = StateInvalid
-	}
-	return (m.States&state != 0) != m.Not, nil
+	return (m.States&p.connectionState() != 0) != m.Not, nil
 }
 
 func parseConntrack(args []arg) Match {

@@ -11,14 +11,7 @@ import (
 // without a connection meets it if it has a state that is asked for, whatever else is
 // (conntrack_mt in net/netfilter/xt_conntrack.c).
 func (p *Packet) meetsConntrack(options []wordOption) answer {
-	state := p.State
-	if !p.HasConnection() {
-		state = StateInvalid
-		if p.State == StateUntracked {
-			state = StateUntracked
-		}
-	}
-	a, asksState := yes, false
+	state, a, asksState := p.connectionState(), yes, false
 	for _, o := range options {
 		if o.name == "--ctstate" || o.name == "--state" {
 			a, asksState = a.and(p.meetsState(state, o)), true

@@ -51,6 +51,16 @@ func (p *Packet) HasConnection() bool {
 	return p.State != StateUntracked && (!p.BeforeTracking || p.Zone != 0)
 }
 
+// connectionState is the state that rules see: a packet without a connection is INVALID,
+// unless a rule has kept it from connection tracking (conntrack_mt in
+// net/netfilter/xt_conntrack.c, and nft_ct_get_eval in nft_ct.c).
+func (p *Packet) connectionState() CTState {
+	if p.State != StateUntracked && !p.HasConnection() {
+		return StateInvalid
+	}
+	return p.State
+}
+
 // Matches reports whether the packet matches all conditions of a rule. It returns an
 // error if that depends on a match that the packet does not decide.
 func (p *Packet) Matches(r *Rule) (bool, error) {
