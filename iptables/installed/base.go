@@ -43,18 +43,15 @@ type Base struct {
 	Attachment
 }
 
-// conventional returns where iptables attaches the built-in chain of a table (xtables_ipv4
-// in iptables/nft.c), or for the native form right after that. It is not ok for other
-// chains.
-func conventional(f Form, table, chain string) (a Attachment, ok bool) {
-	a, ok = iptablesAttachment(table, chain)
-	if f == Native {
-		a.Priority++
-	}
-	return a, ok
-}
-
-func iptablesAttachment(table, chain string) (a Attachment, ok bool) {
+// AttachmentOf returns where the built-in chain of a table of iptables is attached in a form
+// (xtables_ipv4 in iptables/nft.c). It is not ok for other chains.
+//
+// The native form has its chains right after iptables' own. So foreign rules of iptables come
+// first, as they do when our jumps are at the end of its chains. And when the rules move here
+// from iptables' tables, a packet between the two chains while the transaction takes effect
+// has passed the old rules and passes the new ones too. In the other order it would pass
+// neither.
+func AttachmentOf(f Form, table, chain string) (a Attachment, ok bool) {
 	a = Attachment{Hook: chain, Kind: "filter"}
 	switch table {
 	case iptables.Raw:
@@ -75,6 +72,9 @@ func iptablesAttachment(table, chain string) (a Attachment, ok bool) {
 		a.Priority = 50
 	default:
 		return a, false
+	}
+	if f == Native {
+		a.Priority++
 	}
 	return a, iptables.IsBuiltin(table, chain)
 }

@@ -197,7 +197,7 @@ func (p *Path) bases(t placed, hook string) []Met {
 // attachment returns where a chain is attached. Only nf_tables lets chains be anywhere.
 func (p *Path) attachment(t placed, chain string) (a Attachment, ok bool) {
 	if p.around == nil || !p.around.HasBases || t.form == Native || t.form == Legacy {
-		return conventional(t.form, t.Name, chain)
+		return AttachmentOf(t.form, t.Name, chain)
 	}
 	for _, b := range p.around.Bases {
 		if b.Form == t.form && b.Family == t.Family && b.Table == t.Name && b.Chain == chain {

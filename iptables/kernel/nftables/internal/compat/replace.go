@@ -6,6 +6,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/diff"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 	"golang.org/x/sys/unix"
 )
@@ -93,7 +94,7 @@ func (p *planner) usable() error {
 		if len(w.Rules) == 0 || p.own.Owns(w.Name) {
 			continue
 		}
-		a, isBuiltin := tables.AttachmentOf(p.have.Name, w.Name)
+		a, isBuiltin := tables.AttachmentOf(installed.NFT, p.have.Name, w.Name)
 		if c := p.have.chain(w.Name); c != nil && isBuiltin && (!c.Base || c.Attached != a) {
 			return fmt.Errorf("chain %s of table %s is not from iptables: it is not of type %s at hook %d with priority %d",
 				w.Name, name, a.Kind, a.Hook, a.Priority)
@@ -202,7 +203,7 @@ func (p *planner) addChains() error {
 				p.b.NewChain(p.have.Key, w.Name)
 			}
 		case c == nil && len(w.Rules) > 0:
-			a, ok := tables.AttachmentOf(p.have.Name, w.Name)
+			a, ok := tables.AttachmentOf(installed.NFT, p.have.Name, w.Name)
 			if !ok {
 				return fmt.Errorf("table %s has no built-in chain %s", p.have.Key, w.Name)
 			}

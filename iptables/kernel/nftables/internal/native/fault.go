@@ -62,13 +62,13 @@ func (t *Table) faultOf(c *installedChain) string {
 
 // isBuiltin reports whether a chain has the name of a built-in chain.
 func (c *installedChain) isBuiltin() bool {
-	_, ok := AttachmentOf(modelName(c.Name))
+	_, ok := attachmentOf(modelName(c.Name))
 	return ok
 }
 
 // isAttached reports whether a built-in chain is attached where we attach it.
 func (c *installedChain) isAttached() bool {
-	a, ok := AttachmentOf(modelName(c.Name))
+	a, ok := attachmentOf(modelName(c.Name))
 	return ok && c.Attached == a
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 )
@@ -45,16 +46,9 @@ func modelName(native string) (table, chain string) {
 	return iptables.Nat, native
 }
 
-// AttachmentOf returns the place of a native built-in chain: right after iptables' own.
-//
-// So foreign rules of iptables come first, as they do when our jumps are at the end of
-// its chains. And when the rules move here from iptables' tables, a packet between the
-// two chains while the transaction takes effect has passed the old rules and passes the
-// new ones too. In the other order it would pass neither.
-func AttachmentOf(table, chain string) (a tables.Attachment, ok bool) {
-	a, ok = tables.AttachmentOf(table, chain)
-	a.Priority++
-	return a, ok
+// attachmentOf returns the place of a built-in chain.
+func attachmentOf(table, chain string) (a tables.Attachment, ok bool) {
+	return tables.AttachmentOf(installed.Native, table, chain)
 }
 
 // rule is a rule and the family it is for.

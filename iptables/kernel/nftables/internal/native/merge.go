@@ -25,7 +25,7 @@ func wantedChains(want iptables.Ruleset) ([]wantedChain, error) {
 		v4, v6 := want.Table(iptables.IPv4, table), want.Table(iptables.IPv6, table)
 		for _, name := range chainNames(v4, v6) {
 			c := wantedChain{name: nameOf(table, name)}
-			c.attached, c.base = AttachmentOf(table, name)
+			c.attached, c.base = attachmentOf(table, name)
 			c.rules = bothFamilies(rulesFor(v4, name), rulesFor(v6, name), c.base)
 			if len(c.rules) > 0 || !c.base {
 				chains = append(chains, c)

@@ -82,10 +82,10 @@ type Attachment struct {
 // linux/netfilter.h).
 var hookNames = [...]string{
 	unix.NF_INET_PRE_ROUTING:  iptables.Prerouting,
-	unix.NF_INET_LOCAL_IN:     "INPUT",
-	unix.NF_INET_FORWARD:      "FORWARD",
+	unix.NF_INET_LOCAL_IN:     iptables.Input,
+	unix.NF_INET_FORWARD:      iptables.Forward,
 	unix.NF_INET_LOCAL_OUT:    iptables.Output,
-	unix.NF_INET_POST_ROUTING: "POSTROUTING",
+	unix.NF_INET_POST_ROUTING: iptables.Postrouting,
 }
 
 // HookNumber returns the number of a built-in chain's hook.
@@ -113,29 +113,9 @@ func HookName(f iptables.Family, number uint32) (hook string, ok bool) {
 	return hookNames[number], true
 }
 
-// AttachmentOf returns where iptables-nft attaches a built-in chain of a table
-// that meshtables writes to (xtables_ipv4 in iptables/nft.c).
-func AttachmentOf(table, chain string) (a Attachment, ok bool) {
-	if !iptables.IsBuiltin(table, chain) {
-		return a, false
-	}
-	a.Hook = HookNumber(chain)
-	switch table {
-	case iptables.Raw:
-		a.Kind, a.Priority = "filter", -300
-	case iptables.Mangle:
-		a.Kind, a.Priority = "filter", -150
-		if chain == iptables.Output {
-			// So that a packet whose mark changes is routed again.
-			a.Kind = "route"
-		}
-	case iptables.Nat:
-		a.Kind, a.Priority = "nat", -100
-		if chain == "INPUT" || chain == "POSTROUTING" {
-			a.Priority = 100
-		}
-	default:
-		return a, false
-	}
-	return a, true
+// AttachmentOf returns where the built-in chain of a table is attached in a form; see
+// [installed.AttachmentOf].
+func AttachmentOf(f installed.Form, table, chain string) (a Attachment, ok bool) {
+	at, ok := installed.AttachmentOf(f, table, chain)
+	return Attachment{at.Kind, HookNumber(at.Hook), at.Priority}, ok
 }
