@@ -3,7 +3,6 @@ package iptables
 import (
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -113,14 +112,9 @@ func meetsNetwork(a netip.Addr, o wordOption) answer {
 }
 
 func meetsPorts(port uint16, o wordOption) answer {
-	first, last, isRange := strings.Cut(o.value(), ":")
-	if !isRange {
-		last = first
-	}
-	from, err1 := strconv.ParseUint(first, 10, 16)
-	to, err2 := strconv.ParseUint(last, 10, 16)
-	if err1 != nil || err2 != nil {
+	r, err := ParsePortRange(o.value())
+	if err != nil {
 		return unsure
 	}
-	return answerOf(uint64(port) >= from && uint64(port) <= to).not(o.not)
+	return answerOf(r.Contains(port)).not(o.not)
 }
