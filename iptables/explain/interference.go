@@ -37,7 +37,8 @@ type Interference struct {
 
 // sentence returns a sentence such as "it is dropped by foreign policy DROP of filter OUTPUT".
 func (i Interference) sentence() string {
-	if i.Effect == AnswerLost || i.Effect == LaterDropped {
+	switch i.Effect {
+	case AnswerLost, LaterDropped, Unclear:
 		return i.String()
 	}
 	return "it is " + i.String()
@@ -77,7 +78,7 @@ func (i Interference) by() string {
 }
 
 // Interfere compares what happens to a packet on its path with what our rules alone do to
-// it; see [AloneOf]. It is nil if foreign rules make no difference. proxy owns the proxy's
+// it; see [installed.Path.OnlyOwn]. It is nil if foreign rules make no difference. proxy owns the proxy's
 // sockets.
 func Interfere(path *installed.Path, p iptables.Packet, alone, full Result, proxy *iptables.SocketOwner) *Interference {
 	switch {
@@ -97,14 +98,7 @@ func isLike(full, alone Result) bool {
 	if full.Verdict == Taken && alone.Verdict == Redirected && full.Port != 0 {
 		return full.Port == alone.Port
 	}
-	return full.Verdict == alone.Verdict && full.Port == alone.Port
-}
-
-// AloneOf returns the path through our rules of a path, with nothing else around.
-func AloneOf(path *installed.Path) *installed.Path {
-	alone := installed.Alone(path.Own(), path.Ownership)
-	alone.Form, alone.Faults = path.Form, path.Faults
-	return alone
+	return full.endsAs(alone)
 }
 
 // doubtful is about a result that is unknown. If chance decides, what can happen happens.
@@ -166,7 +160,7 @@ func culprit(path *installed.Path, p iptables.Packet, alone, full Result) Step {
 		}
 	}
 	for _, s := range foreign {
-		if r := WalkWithout(path, p, s); r.Verdict == alone.Verdict && r.Port == alone.Port {
+		if WalkWithout(path, p, s).endsAs(alone) {
 			return s
 		}
 	}
@@ -221,7 +215,7 @@ func strayZone(captured, answer Result) (s Step, ok bool) {
 // zoneKept returns the foreign rule on the way of a packet and its answer that keeps one of
 // them from our rules about zones, if these alone lose nothing.
 func zoneKept(path *installed.Path, p iptables.Packet, proxy *iptables.SocketOwner, way []Step) (s Step, ok bool) {
-	own := AloneOf(path)
+	own := path.OnlyOwn()
 	captured := WalkPath(own, p)
 	if _, strays := strayZone(captured, Answer(own, p, captured, proxy)); strays {
 		return s, false

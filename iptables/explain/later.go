@@ -9,17 +9,15 @@ import (
 // connection, by the proxy's owner. The verdict is [Bypassed] if it arrives as the answer.
 // If nat does not see it, it arrives as something else: then Untracked is set.
 func Answer(path *installed.Path, p iptables.Packet, captured Result, proxy *iptables.SocketOwner) Result {
-	return tryAll(func(o *oracle) Result {
-		w := newWalker(path, answerTo(p, captured), o)
-		w.packet.Owner = proxy
+	answer := answerTo(p, captured)
+	answer.Owner = proxy
+	return walk(path, answer, func(w *walker) {
 		if captured.isTranslated() {
 			// The client sees the answer come from where it sent the packet.
 			w.known = &translation{iptables.Postrouting, func(a *iptables.Packet) {
 				a.Source, a.SourcePort = p.Destination, p.DestinationPort
 			}}
 		}
-		w.journey()
-		return w.end()
 	})
 }
 
@@ -27,19 +25,15 @@ func Answer(path *installed.Path, p iptables.Packet, captured Result, proxy *ipt
 // ESTABLISHED, and nat translates it without asking its chains.
 func Next(path *installed.Path, p iptables.Packet, captured Result) Result {
 	p.State, p.ConnMark, p.Translated = iptables.StateEstablished, captured.ConnMark, captured.isTranslated()
-	return tryAll(func(o *oracle) Result {
-		w := newWalker(path, p, o)
+	return walk(path, p, func(w *walker) {
 		if captured.isTranslated() {
-			port := captured.Port
 			w.known = &translation{captured.By.Hook, func(p *iptables.Packet) {
 				if p.Hook == iptables.Output {
 					p.Destination = p.Family().Loopback()
 				}
-				p.DestinationPort, p.DestinationType = port, localType
+				p.DestinationPort, p.DestinationType = captured.Port, localType
 			}}
 		}
-		w.journey()
-		return w.end()
 	})
 }
 

@@ -39,20 +39,13 @@ func (o *oracle) ask(d *iptables.Doubt, at Step) bool {
 func (o *oracle) next() (answers []bool, ok bool) {
 	answers = make([]bool, len(o.asked))
 	copy(answers, o.answers)
-	last := slices.Index(reversed(answers), false)
-	if last < 0 {
-		return nil, false
+	for i := range slices.Backward(answers) {
+		if !answers[i] {
+			answers[i] = true
+			return answers[:i+1], true
+		}
 	}
-	last = len(answers) - 1 - last
-	answers = answers[:last+1]
-	answers[last] = true
-	return answers, true
-}
-
-func reversed(s []bool) []bool {
-	s = slices.Clone(s)
-	slices.Reverse(s)
-	return s
+	return nil, false
 }
 
 // tryAll walks with every combination of answers and joins the results.
@@ -81,7 +74,7 @@ func join(all []Result, doubts []question) Result {
 	first := all[0]
 	var different []Result
 	for _, r := range all {
-		if !slices.ContainsFunc(different, func(d Result) bool { return d.Verdict == r.Verdict && d.Port == r.Port }) {
+		if !slices.ContainsFunc(different, r.endsAs) {
 			different = append(different, r)
 		}
 	}

@@ -19,10 +19,12 @@ type Reason struct {
 	Change string `json:"change,omitempty"`
 	// Final says that no later reason matters.
 	Final bool `json:"-"`
+	// Effect is what foreign rules do, if they are the reason.
+	Effect Effect `json:"-"`
 }
 
 // Final returns a reason after which no other reason matters.
-func Final(why, change string) Reason { return Reason{why, change, true} }
+func Final(why, change string) Reason { return Reason{Why: why, Change: change, Final: true} }
 
 // Policy knows what the rules are for.
 type Policy interface {
@@ -49,8 +51,8 @@ type Question struct {
 // should do something else: foreign rules first, then damage, then every exemption on its
 // way, in rule order.
 func Reasons(q Question) []Reason {
-	alone := AloneOf(q.Path)
-	if i := Interfere(q.Path, q.Packet, WalkPath(alone, q.Packet), q.Result, q.Proxy); i != nil {
+	alone := WalkPath(q.Path.OnlyOwn(), q.Packet)
+	if i := Interfere(q.Path, q.Packet, alone, q.Result, q.Proxy); i != nil {
 		return []Reason{q.foreign(i)}
 	}
 	path, result := q.Path, q.Result
@@ -66,7 +68,7 @@ func Reasons(q Question) []Reason {
 		}
 		path = meant
 	}
-	return exemptions(AloneOf(path), q.Packet, q.Policy)
+	return exemptions(path.OnlyOwn(), q.Packet, q.Policy)
 }
 
 // losesAnswer reports whether our rules themselves keep the proxy's answer from nat.
@@ -83,14 +85,13 @@ func (q *Question) losesAnswer() bool {
 
 // foreign is the reason if foreign rules make the difference.
 func (q *Question) foreign(i *Interference) Reason {
+	r := Reason{Why: i.sentence(), Change: "apply again", Final: true, Effect: i.Effect}
 	if i.Effect == Unclear {
-		return Final(i.String(), "")
+		r.Change = ""
+	} else if command := i.Mend(q.Path, q.Packet.Family()); command != "" {
+		r.Change = fmt.Sprintf("take it away (%s), or have its author exempt less", command)
 	}
-	change := "apply again"
-	if command := i.Mend(q.Path, q.Packet.Family()); command != "" {
-		change = fmt.Sprintf("take it away (%s), or have its author exempt less", command)
-	}
-	return Final(i.sentence(), change)
+	return r
 }
 
 // maxReasons bounds how many reasons an answer has. If there are more, the user can ask

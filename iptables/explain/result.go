@@ -52,6 +52,9 @@ type Result struct {
 	Outcomes []Result
 }
 
+// endsAs reports whether the same happens to the connection in another result.
+func (r Result) endsAs(other Result) bool { return r.Verdict == other.Verdict && r.Port == other.Port }
+
 // Step is a rule that the packet matched.
 type Step struct {
 	// Hook is the built-in chain by which the packet entered: what goes out via lo

@@ -27,25 +27,23 @@ func Walk(rs *iptables.Ruleset, p iptables.Packet) Result {
 // that makes a difference, or if a rule may do anything, the verdict is [Unknown]: a guess
 // would be worse.
 func WalkPath(path *installed.Path, p iptables.Packet) Result {
-	return tryAll(func(o *oracle) Result {
-		w := newWalker(path, p, o)
-		w.journey()
-		return w.end()
-	})
+	return walk(path, p, func(*walker) {})
 }
 
 // WalkWithout is [WalkPath] as if a rule, or a policy, were not there.
 func WalkWithout(path *installed.Path, p iptables.Packet, skipped Step) Result {
+	return walk(path, p, func(w *walker) { w.skipped = &skipped })
+}
+
+// walk sends a packet with every combination of answers. prepare says what else is known
+// about it, before each walk.
+func walk(path *installed.Path, p iptables.Packet, prepare func(*walker)) Result {
 	return tryAll(func(o *oracle) Result {
-		w := newWalker(path, p, o)
-		w.skipped = &skipped
+		w := &walker{path: path, packet: p, oracle: o, result: Result{Verdict: Bypassed}}
+		prepare(w)
 		w.journey()
 		return w.end()
 	})
-}
-
-func newWalker(path *installed.Path, p iptables.Packet, o *oracle) *walker {
-	return &walker{path: path, packet: p, oracle: o, result: Result{Verdict: Bypassed}}
 }
 
 type walker struct {

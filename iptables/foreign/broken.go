@@ -52,16 +52,15 @@ func (j *judge) breach(s sample, meant *installed.Path, intended *explain.Intend
 	if result.Verdict == explain.Unknown && !result.Chance {
 		return b, false
 	}
-	// It may be lost later, so there may be a reason although it is captured. Thanks to whom
-	// it is captured is no matter here.
-	alone := explain.WalkPath(explain.AloneOf(j.Path), s.packet)
-	if i := explain.Interfere(j.Path, s.packet, alone, result, j.proxy); i != nil && i.Effect == explain.Captured && result.Port == should.Port {
-		return b, false
-	}
+	// It may be lost later, so there may be a reason although it is captured.
 	reasons := explain.Reasons(explain.Question{
 		Path: j.Path, Packet: s.packet, Result: result, Policy: policy, Intended: intended, Proxy: j.proxy,
 	})
 	if len(reasons) == 0 {
+		return b, false
+	}
+	if reasons[0].Effect == explain.Captured && result.Port == should.Port {
+		// Thanks to whom it is captured is no matter here.
 		return b, false
 	}
 	return Breach{j.family, s.direction(), s.traffic(), reasons[0].Why}, true

@@ -45,7 +45,7 @@ func (j *judge) run() {
 	if !j.hasForeign() {
 		return
 	}
-	own := explain.AloneOf(j.Path)
+	own := j.Path.OnlyOwn()
 	j.proxy = j.Proxy(j.family)
 	j.alone = func(p iptables.Packet) explain.Result { return explain.WalkPath(own, p) }
 	j.tried, j.found = make(map[trial]bool), make(map[kind]bool)

@@ -19,16 +19,19 @@ type Path struct {
 
 	// around is the namespace that the rules are in; nil if there is nothing around them.
 	around *Namespace
-	// met is what Met has returned.
-	met *metOf
+	// known is what has been found out about Rules.
+	known *knowledge
 }
 
-// metOf are the chains that packets of each family meet at each hook, for certain rules.
-type metOf struct {
+// knowledge is what walks ask about certain rules again and again.
+type knowledge struct {
 	rules *iptables.Table // the first
-	at    map[metAt][]Met
+	// met is what Met has returned.
+	met map[metAt][]Met
 	// chains are those of a table by name: there can be thousands.
 	chains map[*iptables.Table]map[string]*iptables.Chain
+	// onlyOwn is what OnlyOwn has returned.
+	onlyOwn *Path
 }
 
 type metAt struct {
@@ -49,6 +52,16 @@ func (n *Namespace) Path(f Form) Path {
 
 // Own returns the rules that are ours.
 func (p *Path) Own() iptables.Ruleset { return p.Ownership.Of(p.Rules) }
+
+// OnlyOwn returns the path through our rules, with nothing else around. It remembers the
+// answer as Met does.
+func (p *Path) OnlyOwn() *Path {
+	known := p.remembered()
+	if known.onlyOwn == nil {
+		known.onlyOwn = &Path{Rules: p.Own(), Form: p.Form, Ownership: p.Ownership, Faults: p.Faults}
+	}
+	return known.onlyOwn
+}
 
 // Owns reports whether a rule of a chain is ours. own says that the chain is one of the form in
 // question. If nothing says what is ours, everything is.
@@ -84,36 +97,36 @@ type Met struct {
 // order. It leaves out those of the form in question if they are disabled. Walks ask again and
 // again, so it remembers the answer as long as Rules has the same tables.
 func (p *Path) Met(f iptables.Family, hook string) []Met {
-	met, at := p.remembered(), metAt{f, hook}
-	all, known := met.at[at]
-	if !known {
+	known, at := p.remembered(), metAt{f, hook}
+	all, ok := known.met[at]
+	if !ok {
 		all = p.findMet(f, hook)
-		met.at[at] = all
+		known.met[at] = all
 	}
 	return all
 }
 
-func (p *Path) remembered() *metOf {
+func (p *Path) remembered() *knowledge {
 	var first *iptables.Table
 	if len(p.Rules.Tables) > 0 {
 		first = &p.Rules.Tables[0]
 	}
-	if p.met == nil || p.met.rules != first {
-		p.met = &metOf{first, make(map[metAt][]Met), make(map[*iptables.Table]map[string]*iptables.Chain)}
+	if p.known == nil || p.known.rules != first {
+		p.known = &knowledge{rules: first, met: make(map[metAt][]Met), chains: make(map[*iptables.Table]map[string]*iptables.Chain)}
 	}
-	return p.met
+	return p.known
 }
 
 // ChainOf returns a chain of a table that packets meet, or nil.
 func (p *Path) ChainOf(t *iptables.Table, name string) *iptables.Chain {
-	met := p.remembered()
-	chains, known := met.chains[t]
-	if !known {
+	known := p.remembered()
+	chains, ok := known.chains[t]
+	if !ok {
 		chains = make(map[string]*iptables.Chain, len(t.Chains))
 		for i := range t.Chains {
 			chains[t.Chains[i].Name] = &t.Chains[i]
 		}
-		met.chains[t] = chains
+		known.chains[t] = chains
 	}
 	return chains[name]
 }
