@@ -44,6 +44,12 @@ const (
 	Untracks
 )
 
+// ForeignTarget is a target that only others use. No more is known of it than its effect.
+type ForeignTarget interface {
+	Target
+	Effect() Effect
+}
+
 // effects are those of targets by name (iptables-extensions(8)).
 var effects = map[string]Effect{
 	"LOG": Passes, "NFLOG": Passes, "TRACE": Passes, "AUDIT": Passes,

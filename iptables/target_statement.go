@@ -9,3 +9,6 @@ type Statement struct {
 }
 
 func (t Statement) appendSave(words []string) []string { return append(words, t.Words) }
+
+// Effect returns what the statement does.
+func (t Statement) Effect() Effect { return t.Does }

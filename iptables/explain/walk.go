@@ -344,10 +344,8 @@ func (w *walker) isIdle(target iptables.Target, depth int) bool {
 	switch target := target.(type) {
 	case nil:
 		return true
-	case iptables.UnknownTarget:
+	case iptables.ForeignTarget:
 		return target.Effect() == iptables.Passes
-	case iptables.Statement:
-		return target.Does == iptables.Passes
 	case iptables.Jump:
 		chain := w.path.ChainOf(w.met.Table, target.Chain)
 		if chain == nil || depth == maxDepth {

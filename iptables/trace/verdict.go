@@ -27,49 +27,68 @@ func (r *Report) Verdict(path *installed.Path) (v explain.Verdict, port uint16) 
 	case len(r.Path) == 0:
 		return explain.Unknown, 0
 	}
-	v = explain.Bypassed
+	o := outcome{verdict: explain.Bypassed}
 	for _, step := range r.Path {
 		rule, ours := r.find(path, step)
-		if rule == nil {
-			if step.Position == 0 && !step.Policy {
-				v, port = explain.Unknown, 0
-			}
-			continue
+		switch {
+		case rule != nil:
+			o = r.after(o, rule.Target, ours)
+		case step.Position == 0 && !step.Policy:
+			o = outcome{verdict: explain.Unknown}
 		}
-		v, port = r.after(v, port, rule, ours)
 	}
-	return v, port
+	return o.verdict, o.port
 }
 
-// after returns the verdict after another rule.
-func (r *Report) after(v explain.Verdict, port uint16, rule *iptables.Rule, ours bool) (explain.Verdict, uint16) {
-	by := func(captured explain.Verdict, port uint16) (explain.Verdict, uint16) {
-		// The socket that TPROXY gave the packet to keeps it.
-		if v == explain.TProxied {
-			return v, port
-		}
+// outcome is what has become of a packet.
+type outcome struct {
+	verdict explain.Verdict
+	port    uint16
+}
+
+// then returns the outcome after another one. The socket that TPROXY gave the packet to keeps
+// it.
+func (o outcome) then(next outcome) outcome {
+	if o.verdict == explain.TProxied {
+		return o
+	}
+	return next
+}
+
+// after returns the outcome after another target.
+func (r *Report) after(o outcome, target iptables.Target, ours bool) outcome {
+	by := func(captured explain.Verdict, port uint16) outcome {
 		if !ours {
 			captured = explain.Taken
 		}
-		return captured, r.portOf(port)
+		return o.then(outcome{captured, r.portOf(port)})
 	}
-	switch t := rule.Target.(type) {
+	switch t := target.(type) {
 	case iptables.TProxy:
 		return by(explain.TProxied, t.Port)
 	case iptables.Redirect:
-		if v == explain.TProxied {
-			return v, port
-		}
 		return by(explain.Redirected, t.Ports.First)
-	case iptables.UnknownTarget:
+	case iptables.ForeignTarget:
 		switch t.Effect() {
 		case iptables.Rewrites:
-			return explain.Taken, 0
+			return o.then(outcome{verdict: explain.Taken})
 		case iptables.Unclear:
-			return explain.Unknown, 0
+			return outcome{verdict: explain.Unknown}
+		}
+	case iptables.Statements:
+		// A rule that ends halfway is not reported.
+		for i := range t {
+			o = r.after(o, t[i].Target, ours)
+		}
+	case iptables.Choice:
+		// The report does not say what was chosen.
+		for _, one := range t.All() {
+			if r.after(o, one, ours) != o {
+				return outcome{verdict: explain.Unknown}
+			}
 		}
 	}
-	return v, port
+	return o
 }
 
 // Dropped reports whether the last rule that the packet matched dropped it.
@@ -141,13 +160,13 @@ func (r *Report) WhyDropped(path *installed.Path) string {
 func (r *Report) Agrees(path *installed.Path, walk explain.Result) bool {
 	want := make([]place, 0, len(walk.Path))
 	for _, s := range walk.Path {
-		if !strings.HasPrefix(s.Table, legacyPrefix) && !(s.Foreign && isIdle(&s.Rule)) {
+		if !strings.HasPrefix(s.Table, legacyPrefix) && !(s.Foreign && isIdle(s.Rule.Target)) {
 			want = append(want, place{s.Table, s.Chain, s.Position})
 		}
 	}
 	var reported []place
 	for _, s := range r.Path {
-		if rule, ours := r.find(path, s); rule == nil || ours || !isIdle(rule) {
+		if rule, ours := r.find(path, s); rule == nil || ours || !isIdle(rule.Target) {
 			reported = append(reported, place{s.Table, s.Chain, s.Position})
 		}
 	}
@@ -175,13 +194,17 @@ type place struct {
 	position     int
 }
 
-// isIdle reports whether a rule itself does nothing to packets.
-func isIdle(r *iptables.Rule) bool {
-	switch t := r.Target.(type) {
+// isIdle reports whether a target itself does nothing to packets.
+func isIdle(target iptables.Target) bool {
+	switch t := target.(type) {
 	case nil, iptables.Jump:
 		return true
-	case iptables.UnknownTarget:
+	case iptables.ForeignTarget:
 		return t.Effect() == iptables.Passes
+	case iptables.Statements:
+		return !slices.ContainsFunc(t, func(part iptables.Rule) bool { return !isIdle(part.Target) })
+	case iptables.Choice:
+		return !slices.ContainsFunc(t.All(), func(one iptables.Target) bool { return !isIdle(one) })
 	}
 	return false
 }

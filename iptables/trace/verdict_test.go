@@ -28,6 +28,19 @@ COMMIT
 COMMIT
 `
 
+// ofNFT are rules that only nft lists.
+func ofNFT() iptables.Table {
+	log, dnat := iptables.UnknownTarget{Name: "LOG"}, iptables.UnknownTarget{Name: "DNAT"}
+	counts := iptables.Statement{Words: "add @seen { ip saddr }", Does: iptables.Passes}
+	return iptables.Table{Family: iptables.IPv4, Name: "ip x", Chains: []iptables.Chain{{Name: "c", Rules: []iptables.Rule{
+		{Target: iptables.Statements{{Target: log}, {Target: dnat}}},
+		{Target: iptables.Statements{{Target: log}, {Target: counts}, {Target: iptables.Redirect{}}}},
+		{Target: iptables.Statement{Words: "unheard of"}},
+		{Target: iptables.Choice{Targets: []iptables.Target{log, iptables.Jump{Chain: "d"}}, Otherwise: iptables.Accept}},
+		{Target: iptables.Choice{Targets: []iptables.Target{log, dnat}}},
+	}}}}
+}
+
 // The rules that the kernel reports tell what became of a packet, as long as each is
 // known.
 func TestVerdict(t *testing.T) {
@@ -36,7 +49,8 @@ func TestVerdict(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := &installed.Path{Rules: iptables.Ruleset{Tables: tables}}
+	path := &installed.Path{Rules: iptables.Ruleset{Tables: append(tables, ofNFT())}}
+	x := func(n int) nftables.TraceStep { return nftables.TraceStep{Table: "ip x", Chain: "c", Position: n} }
 	mangle := func(n int) nftables.TraceStep {
 		return nftables.TraceStep{Table: iptables.Mangle, Chain: iptables.Prerouting, Position: n}
 	}
@@ -66,6 +80,12 @@ func TestVerdict(t *testing.T) {
 		"no route":           {nil, unix.EHOSTUNREACH, Refused, 0},
 		"refused on its way": {steps{nat(2)}, unix.EPERM, Refused, 0},
 		"UDP is dropped":     {steps{nat(2), policy}, unix.EPERM, explain.Dropped, 0},
+		"and rewritten":      {steps{x(1)}, nil, explain.Taken, 0},
+		"and redirected":     {steps{x(2)}, nil, explain.Redirected, 80},
+		"unknown statement":  {steps{x(3)}, nil, explain.Unknown, 0},
+		"chosen, to go on":   {steps{x(4), nat(2)}, nil, explain.Redirected, 15001},
+		"chosen, to where":   {steps{x(5)}, nil, explain.Unknown, 0},
+		"kept by TPROXY":     {steps{mangle(1), x(1)}, nil, explain.TProxied, 15006},
 	} {
 		t.Run(name, func(t *testing.T) {
 			report := Report{
