@@ -2,7 +2,6 @@ package explain
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/installed"
@@ -11,35 +10,30 @@ import (
 // mend returns the command that takes a foreign rule or policy away, for people to read
 // before they run it, or "" if there is none: applying again empties our own table.
 func mend(s Step, path *installed.Path, f iptables.Family) string {
-	program, table, ok := owner(s.Table, path.Form, f)
+	program := program(s.Form, path.Form, f)
 	switch {
-	case s.Chain == "" || path.Form == installed.Native && !strings.Contains(s.Table, " "):
+	case s.Chain == "" || s.Form == installed.Native:
 		return ""
-	case !ok && s.Position == 0:
-		return fmt.Sprintf("nft chain %s %s '{ policy accept ; }'", s.Table, s.Chain)
-	case !ok:
-		return fmt.Sprintf("nft -a list chain %s %s, then nft delete rule %[1]s %[2]s handle N", s.Table, s.Chain)
+	case program == "" && s.Position == 0:
+		return fmt.Sprintf("nft chain %s %s '{ policy accept ; }'", s.Name, s.Chain)
+	case program == "":
+		return fmt.Sprintf("nft -a list chain %s %s, then nft delete rule %[1]s %[2]s handle N", s.Name, s.Chain)
 	case s.Position == 0:
-		return fmt.Sprintf("%s -t %s -P %s ACCEPT", program, table, s.Chain)
+		return fmt.Sprintf("%s -t %s -P %s ACCEPT", program, s.Name, s.Chain)
 	}
-	return fmt.Sprintf("%s -t %s -D %s %d", program, table, s.Chain, s.Position)
+	return fmt.Sprintf("%s -t %s -D %s %d", program, s.Name, s.Chain, s.Position)
 }
 
-// owner returns the program that lists a table, and its name there. It is not ok for tables
-// that only nft lists.
-func owner(title string, form installed.Form, f iptables.Family) (program, table string, ok bool) {
-	before, rest, two := strings.Cut(title, " ")
+// program returns the program of iptables that lists the tables of a form, where ours are in
+// the form in question. It is empty for tables that only nft lists.
+func program(f, inQuestion installed.Form, family iptables.Family) string {
 	switch {
-	case !two && form == installed.Native:
-		return "", "", false
-	case !two && form == installed.Legacy:
-		return f.Command() + "-legacy", title, true
-	case !two:
-		return f.Command(), title, true
-	case before == "legacy":
-		return f.Command() + "-legacy", rest, true
-	case (before == "ip" || before == "ip6") && iptables.BuiltinChains(rest) != nil:
-		return f.Command() + "-nft", rest, true
+	case f == installed.Legacy:
+		return family.Command() + "-legacy"
+	case f == installed.NFT && inQuestion == installed.NFT:
+		return family.Command()
+	case f == installed.NFT:
+		return family.Command() + "-nft"
 	}
-	return "", "", false
+	return ""
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
 )
 
 // Verdict is what happens to a connection.
@@ -60,8 +61,11 @@ type Step struct {
 	// Hook is the built-in chain by which the packet entered: what goes out via lo
 	// meets the rules of OUTPUT, then those of PREROUTING.
 	Hook string
-	// Table is the name of the table, such as "nat"; see [installed.Met].
+	// Table is the table's title on the path, such as "nat"; see [installed.Titled].
 	Table, Chain string
+	// Form is the form that the table is in, Name its name there.
+	Form installed.Form
+	Name string
 	// Position counts the rules of the chain from 1, as iptables
 	// --line-numbers does. 0 is the chain's policy.
 	Position int

@@ -214,7 +214,7 @@ func (w *walker) walkBase(m installed.Met) {
 
 func (w *walker) step(chain *iptables.Chain, position int, rule iptables.Rule) Step {
 	return Step{
-		Hook: w.packet.Hook, Table: w.met.Title, Chain: chain.Name, Position: position, Rule: rule,
+		Hook: w.packet.Hook, Table: w.met.Title, Form: w.met.Form, Name: w.met.Name, Chain: chain.Name, Position: position, Rule: rule,
 		Foreign: !w.path.Owns(w.met.Own, chain.Name, rule), Doubtful: w.met.Doubtful,
 	}
 }

@@ -75,17 +75,24 @@ func (p *Path) Disabled() bool {
 	return disabled
 }
 
-// Met is a base chain that packets meet.
-type Met struct {
-	// Table is the chain's table, Chain the chain in it.
-	Table *iptables.Table
-	Chain *iptables.Chain
+// Titled is a table on the path.
+type Titled struct {
+	*iptables.Table
+	// Form is the form that it is in.
+	Form Form
 	// Title is a name that no other table on the path has: the table's own name in the
 	// form in question, and otherwise as its program names it, such as "ip nat", "legacy
 	// nat" or "inet filter".
 	Title string
-	// Own says that the chain is one of the form in question. Our rules are only there.
+	// Own says that the table is in the form in question. Our rules are only there.
 	Own bool
+}
+
+// Met is a base chain that packets meet.
+type Met struct {
+	Titled
+	// Chain is the chain in the table.
+	Chain *iptables.Chain
 	// Doubtful says that a chain of ours has the same place. The kernel asks first the one
 	// that was made last. Only the order of their tables can be read, if both are in nf_tables;
 	// otherwise this one is the first.
@@ -133,7 +140,7 @@ func (p *Path) ChainOf(t *iptables.Table, name string) *iptables.Chain {
 
 func (p *Path) findMet(f iptables.Family, hook string) []Met {
 	var all []Met
-	for _, t := range p.tables(f) {
+	for _, t := range p.Tables(f) {
 		all = append(all, p.bases(t, hook)...)
 	}
 	slices.SortStableFunc(all, func(a, b Met) int {
@@ -161,19 +168,13 @@ func (m Met) tieWith(other Met) int {
 	return -1
 }
 
-// placed is a table and the form that it is in.
-type placed struct {
-	*iptables.Table
-	form Form
-}
-
-// tables returns the tables of a family in every form.
-func (p *Path) tables(f iptables.Family) []placed {
-	var all []placed
+// Tables returns the tables of a family that packets can meet, in every form.
+func (p *Path) Tables(f iptables.Family) []Titled {
+	var all []Titled
 	add := func(form Form, tables []iptables.Table) {
 		for i := range tables {
-			if tables[i].Family == f {
-				all = append(all, placed{&tables[i], form})
+			if t := &tables[i]; t.Family == f {
+				all = append(all, Titled{t, form, p.title(form, t), form == p.Form})
 			}
 		}
 	}
@@ -194,7 +195,7 @@ func (p *Path) tables(f iptables.Family) []placed {
 }
 
 // bases returns the base chains of a table at a hook.
-func (p *Path) bases(t placed, hook string) []Met {
+func (p *Path) bases(t Titled, hook string) []Met {
 	var all []Met
 	for i := range t.Chains {
 		c := &t.Chains[i]
@@ -202,50 +203,34 @@ func (p *Path) bases(t placed, hook string) []Met {
 		if !ok || at.Hook != hook {
 			continue
 		}
-		all = append(all, Met{Table: t.Table, Chain: c, Title: p.title(t), Own: t.form == p.Form, Attachment: at})
+		all = append(all, Met{Titled: t, Chain: c, Attachment: at})
 	}
 	return all
 }
 
 // attachment returns where a chain is attached. Only nf_tables lets chains be anywhere.
-func (p *Path) attachment(t placed, chain string) (a Attachment, ok bool) {
-	if p.around == nil || !p.around.HasBases || t.form == Native || t.form == Legacy {
-		return AttachmentOf(t.form, t.Name, chain)
+func (p *Path) attachment(t Titled, chain string) (a Attachment, ok bool) {
+	if p.around == nil || !p.around.HasBases || t.Form == Native || t.Form == Legacy {
+		return AttachmentOf(t.Form, t.Name, chain)
 	}
 	for _, b := range p.around.Bases {
-		if b.Form == t.form && b.Family == t.Family && b.Table == t.Name && b.Chain == chain {
+		if b.Form == t.Form && b.Family == t.Family && b.Table == t.Name && b.Chain == chain {
 			return b.Attachment, true
 		}
 	}
 	return a, false
 }
 
-func (p *Path) title(t placed) string {
+func (p *Path) title(f Form, t *iptables.Table) string {
 	switch {
-	case t.form == p.Form, t.form == Other:
+	case f == p.Form, f == Other:
 		return t.Name
-	case t.form == Legacy:
+	case f == Legacy:
 		return "legacy " + t.Name
-	case t.form == Native:
+	case f == Native:
 		return "inet meshtables " + t.Name
 	case t.Family == iptables.IPv6:
 		return "ip6 " + t.Name
 	}
 	return "ip " + t.Name
-}
-
-// Tables returns the tables of a family that packets can meet, with their titles.
-func (p *Path) Tables(f iptables.Family) []Titled {
-	var all []Titled
-	for _, t := range p.tables(f) {
-		all = append(all, Titled{t.Table, p.title(t), t.form == p.Form})
-	}
-	return all
-}
-
-// Titled is a table with a name that no other table on the path has; see [Met].
-type Titled struct {
-	*iptables.Table
-	Title string
-	Own   bool
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
@@ -160,7 +159,7 @@ func (r *Report) WhyDropped(path *installed.Path) string {
 func (r *Report) Agrees(path *installed.Path, walk explain.Result) bool {
 	want := make([]place, 0, len(walk.Path))
 	for _, s := range walk.Path {
-		if !strings.HasPrefix(s.Table, legacyPrefix) && !(s.Foreign && isIdle(s.Rule.Target)) {
+		if s.Form != installed.Legacy && !(s.Foreign && isIdle(s.Rule.Target)) {
 			want = append(want, place{s.Table, s.Chain, s.Position})
 		}
 	}
@@ -182,11 +181,8 @@ func (r *Report) Agrees(path *installed.Path, walk explain.Result) bool {
 // Hides reports whether a legacy rule decides in a walk: nf_tables does not report what such
 // a rule does, so the report does not show where the packet went.
 func Hides(walk explain.Result) bool {
-	return walk.By != nil && strings.HasPrefix(walk.By.Table, legacyPrefix)
+	return walk.By != nil && walk.By.Form == installed.Legacy
 }
-
-// legacyPrefix begins the titles of legacy tables; see [installed.Titled].
-const legacyPrefix = "legacy "
 
 // place is where a rule is.
 type place struct {
