@@ -236,9 +236,9 @@ func (w *walker) doubt(s Step, why string) outcome {
 	return decided
 }
 
-// maxDepth bounds jumps within jumps. The kernel refuses loops, and nf_tables
+// MaxDepth bounds jumps within jumps. The kernel refuses loops, and nf_tables
 // more than 16 levels (NFT_JUMP_STACK_SIZE); text may hold anything.
-const maxDepth = 16
+const MaxDepth = 16
 
 func (w *walker) walkChain(chain *iptables.Chain, depth int) outcome {
 	for i := range chain.Rules {
@@ -333,8 +333,8 @@ func (w *walker) enter(from Step, name string, depth int) outcome {
 	switch {
 	case chain == nil:
 		return w.doubt(from, fmt.Sprintf("there is no chain %s", name))
-	case depth == maxDepth:
-		return w.doubt(from, fmt.Sprintf("jumps are nested more than %d deep", maxDepth))
+	case depth == MaxDepth:
+		return w.doubt(from, fmt.Sprintf("jumps are nested more than %d deep", MaxDepth))
 	}
 	return w.walkChain(chain, depth+1)
 }
@@ -348,7 +348,7 @@ func (w *walker) isIdle(target iptables.Target, depth int) bool {
 		return target.Effect() == iptables.Passes
 	case iptables.Jump:
 		chain := w.path.ChainOf(w.met.Table, target.Chain)
-		if chain == nil || depth == maxDepth {
+		if chain == nil || depth == MaxDepth {
 			return false
 		}
 		for _, r := range chain.Rules {

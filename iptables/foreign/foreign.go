@@ -32,7 +32,7 @@ type Finding struct {
 	Family iptables.Family
 	// Direction is "in" or "out".
 	Direction string
-	// Traffic is the kind of traffic, such as "all tcp", or "tcp to 10.96.0.1:443".
+	// Traffic is the kind of traffic, such as "tcp", or "tcp to 10.96.0.1:443".
 	Traffic string
 	// Packet is one of it.
 	Packet iptables.Packet
@@ -44,7 +44,7 @@ type Finding struct {
 // false where nobody can tell.
 func (f Finding) IsHarm() bool { return f.Effect != explain.Unclear }
 
-// String returns a sentence such as "IPv4 out, all tcp: dropped by foreign rule 1 of filter
+// String returns a sentence such as "IPv4 out, tcp: dropped by foreign rule 1 of filter
 // OUTPUT: -p tcp -j DROP".
 func (f Finding) String() string {
 	return fmt.Sprintf("%s %s, %s: %s", f.Family, f.Direction, f.Traffic, f.Interference)

@@ -37,8 +37,9 @@ type trial struct {
 type kind struct {
 	direction string
 	protocol  iptables.Protocol
-	effect    explain.Effect
-	entry     entry
+	// does is the effect or, before it is known, the kind of the target.
+	does  string
+	entry entry
 }
 
 func (j *judge) run() {
@@ -116,7 +117,7 @@ func (j *judge) try(s sample, w *way) {
 	if w != nil {
 		j.found[w.kindOf(s)] = true
 	}
-	told := kind{s.direction(), p.Protocol, i.Effect, entry{i.By.Table, i.By.Chain, i.By.Position}}
+	told := kind{s.direction(), p.Protocol, string(i.Effect), entry{i.By.Table, i.By.Chain, i.By.Position}}
 	if j.found[told] {
 		return
 	}
@@ -129,5 +130,5 @@ func (j *judge) try(s sample, w *way) {
 
 // kindOf returns the kind of what the way does to a packet, by its target.
 func (w *way) kindOf(s sample) kind {
-	return kind{s.direction(), s.packet.Protocol, explain.Effect(w.target), w.entry}
+	return kind{s.direction(), s.packet.Protocol, w.target, w.entry}
 }

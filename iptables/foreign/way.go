@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/installed"
 )
 
@@ -32,10 +33,6 @@ type entry struct {
 var hooks = []string{
 	installed.Ingress, iptables.Prerouting, iptables.Input, iptables.Output, iptables.Postrouting, installed.Egress,
 }
-
-// maxDepth bounds jumps within jumps, as the kernel does (NFT_JUMP_STACK_SIZE in
-// net/netfilter/nf_tables.h).
-const maxDepth = 16
 
 // ways returns the ways to the foreign rules of the family.
 func (j *judge) ways() []way {
@@ -103,7 +100,7 @@ func nameOf(t iptables.Target) string {
 
 func (j *judge) enter(all []way, m installed.Met, w way, name string) []way {
 	chain := j.Path.ChainOf(m.Table, name)
-	if chain == nil || w.depth == maxDepth {
+	if chain == nil || w.depth == explain.MaxDepth {
 		return all
 	}
 	w.depth++
