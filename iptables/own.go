@@ -85,6 +85,17 @@ func (o Ownership) IsReachable(a netip.Addr) bool {
 	return a.IsGlobalUnicast() && !slices.ContainsFunc(o.Addresses, func(p netip.Prefix) bool { return p.Addr() == a })
 }
 
+// Reachable returns the addresses of a family by which other machines could reach this one.
+func (o Ownership) Reachable(f Family, addresses []netip.Prefix) []netip.Addr {
+	var all []netip.Addr
+	for _, p := range addresses {
+		if a := p.Addr(); FamilyOf(a) == f && o.IsReachable(a) {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
 // ReadComments undoes [Rule.Commented] for our rules: it removes the comment and, unless
 // the rule has an origin already, reads it as the origin. All other comments stay.
 func (o Ownership) ReadComments(rs Ruleset) Ruleset {

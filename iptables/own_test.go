@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 )
 
@@ -41,6 +42,13 @@ func TestIsReachable(t *testing.T) {
 	} {
 		if got := own.IsReachable(netip.MustParseAddr(text)); got != want {
 			t.Errorf("%s: got %t, want %t", text, got, want)
+		}
+		prefix := netip.MustParsePrefix(text + "/8")
+		for _, f := range Families() {
+			is := want && f == FamilyOf(prefix.Addr())
+			if got := own.Reachable(f, []netip.Prefix{prefix}); is != slices.Equal(got, []netip.Addr{prefix.Addr()}) || is == (len(got) == 0) {
+				t.Errorf("%s: got the %s addresses %v", text, f, got)
+			}
 		}
 	}
 }

@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/installed"
-	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/pod"
 )
 
@@ -21,8 +19,7 @@ func (c *command) printRemoval(ctx context.Context) int {
 	c.warn(found.Warnings)
 	a := plannedRemoval{Rules: []plannedRule{}, Routing: append([]string{}, found.Routing...)}
 	for _, b := range found.Backends {
-		form := func(plan iptables.Plan) iptables.Ruleset { return kernel.InForm(b.Form, plan) }
-		b.Rules = c.line.policy.Recognise(b.Rules, form).Rules
+		b.Rules = pod.Recognise(c.line.policy, &b).Rules
 		a.add(&b)
 	}
 	return c.print(a)

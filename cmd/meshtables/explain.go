@@ -57,7 +57,7 @@ func (c *command) answerTo(s *subject, p iptables.Packet) explanation {
 		Path: &s.path, Packet: p, Result: result, Policy: c.line.policy, Intended: s.intended,
 		Proxy: pod.ProxyOf(c.line.policy, &s.path, p.Family()),
 	}))
-	if result.Verdict == explain.Unknown && c.live && !c.trace && s.form != installed.Legacy {
+	if result.Verdict == explain.Unknown && c.live && !c.trace && s.path.Form != installed.Legacy {
 		c.log.Info("the rules do not say what happens\n" + hintPrefix + "ask the kernel with --trace, which sends one real packet")
 	}
 	return e

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
@@ -26,16 +25,11 @@ func (c *command) look(ctx context.Context, s *subject, e *explanation) error {
 	}
 	e.Listening = new(bool)
 	*e.Listening = s.isListening(e)
-	if e.Verdict == explain.TProxied && s.routing != nil && !s.hasAddress(e.before.Destination) {
+	// Packets to the namespace's own addresses are delivered by table local, which comes first.
+	if e.Verdict == explain.TProxied && s.routing != nil && !isOneOf(e.before.Destination, s.addresses) {
 		e.Undelivered = s.routing.Undelivered(e.before.Family(), e.Mark)
 	}
 	return nil
-}
-
-// hasAddress reports whether an address is the namespace's own: packets to it are delivered
-// there by table local, which comes first.
-func (s *subject) hasAddress(a netip.Addr) bool {
-	return slices.ContainsFunc(s.addresses, func(p netip.Prefix) bool { return p.Addr() == a })
 }
 
 // isListening reports whether a socket takes the connection where it arrives: what goes out

@@ -269,10 +269,8 @@ func (q *question) makeOutbound(p *iptables.Packet, own netip.Addr, addresses []
 
 // ownAddress returns the pod's address of a family, or a substitute if it has none.
 func ownAddress(f iptables.Family, addresses []netip.Prefix, path *installed.Path) (a netip.Addr, has bool) {
-	for _, p := range addresses {
-		if a := p.Addr(); iptables.FamilyOf(a) == f && path.Ownership.IsReachable(a) {
-			return a, true
-		}
+	if own := path.Ownership.Reachable(f, addresses); len(own) > 0 {
+		return own[0], true
 	}
 	return elsewhere(f).Next(), false
 }
@@ -304,5 +302,10 @@ func (q *question) assumed(p *iptables.Packet, addresses []netip.Prefix, path *i
 
 // isLocal reports whether an address is the machine's own.
 func isLocal(a netip.Addr, addresses []netip.Prefix) bool {
-	return a.IsLoopback() || slices.ContainsFunc(addresses, func(p netip.Prefix) bool { return p.Addr() == a })
+	return a.IsLoopback() || isOneOf(a, addresses)
+}
+
+// isOneOf reports whether an address is one of an interface.
+func isOneOf(a netip.Addr, addresses []netip.Prefix) bool {
+	return slices.ContainsFunc(addresses, func(p netip.Prefix) bool { return p.Addr() == a })
 }

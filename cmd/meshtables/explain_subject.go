@@ -26,9 +26,8 @@ type subject struct {
 	// listeners are the listening sockets, once they are read. routing is what was read.
 	listeners *host.Listeners
 	routing   *routes.State
-	// backend and form are those of the installed rules.
+	// backend is that of the installed rules.
 	backend string
-	form    installed.Form
 }
 
 // subject reads the options, or with --live or --trace the kernel.
@@ -54,9 +53,8 @@ func (c *command) subject(ctx context.Context) (s subject, status int) {
 			f.Ours[0].Name, f.Ours[1].Name))
 	}
 	live := f.Live()
-	s.backend, s.form = live.Name, live.Form
-	s.path = f.Path(live.Form)
-	s.Recognised = c.line.policy.Recognise(live.Rules, func(plan iptables.Plan) iptables.Ruleset { return kernel.InForm(live.Form, plan) })
+	s.backend, s.path = live.Name, f.Path(live.Form)
+	s.Recognised = pod.Recognise(c.line.policy, &live)
 	if s.routing, err = f.Routing(); err != nil {
 		return s, c.failed(err)
 	}
@@ -79,11 +77,15 @@ func (c *command) compareSubject(ctx context.Context, s *subject, f *pod.Found) 
 	if err != nil || !ok {
 		return err
 	}
-	meant := s.path.Ownership.ReadComments(kernel.InForm(s.form, p.Rules))
-	s.intended = explain.NewIntended(&s.path, meant, source != pod.Recorded)
+	s.intended = intended(&s.path, &p, source)
 	s.intended.Disown(&s.path.Rules)
 	s.Wanted, s.Host, s.Complete = p.Wanted, p.Host, !s.intended.IsDamaged()
 	return nil
+}
+
+// intended compares the rules of a path, with origins, with a plan from a source.
+func intended(path *installed.Path, p *pod.Plan, source string) *explain.Intended {
+	return explain.NewIntended(path, path.Ownership.ReadComments(kernel.InForm(path.Form, p.Rules)), source != pod.Recorded)
 }
 
 // warnUnused warns of options about what to capture: the installed rules are explained.
@@ -121,18 +123,12 @@ func (c *command) warnLive(s *subject) {
 func (c *command) warnElsewhere(q *question, s *subject) {
 	to := q.to.Addr()
 	ofMachine := s.Wanted.TakesForOthers() && q.options.in != ""
-	if !q.inbound || !to.IsValid() || to.IsLoopback() || ofMachine {
+	if !q.inbound || !to.IsValid() || isLocal(to, s.addresses) || ofMachine {
 		return
 	}
 	var own []string
-	for _, p := range s.addresses {
-		a := p.Addr()
-		if a == to {
-			return
-		}
-		if iptables.FamilyOf(a) == iptables.FamilyOf(to) && s.path.Ownership.IsReachable(a) {
-			own = append(own, a.String())
-		}
+	for _, a := range s.path.Ownership.Reachable(iptables.FamilyOf(to), s.addresses) {
+		own = append(own, a.String())
 	}
 	if own != nil {
 		c.log.Warn(fmt.Sprintf("%s is not an address of this network namespace, which has %s\n"+

@@ -40,7 +40,7 @@ type traced struct {
 
 // checkTrace refuses what cannot be traced.
 func (s *subject) checkTrace() error {
-	if s.form == installed.Legacy {
+	if s.path.Form == installed.Legacy {
 		return fmt.Errorf("--trace: cannot trace the rules of %s\n"+
 			hintPrefix+"only nf_tables can trace packets; move the rules there with --backend=iptables-nft, or leave --trace out", s.backend)
 	}
@@ -57,7 +57,7 @@ func (c *command) traceAll(ctx context.Context, q *question, s *subject, answers
 		if q.from.Port() == 0 {
 			p.SourcePort = 0
 		}
-		report, err := trace.Run(ctx, c.namespace, s.path.Ownership, s.form, p)
+		report, err := trace.Run(ctx, c.namespace, s.path.Ownership, s.path.Form, p)
 		if err != nil {
 			return exitFailed, fmt.Errorf("--trace: %w", err)
 		}

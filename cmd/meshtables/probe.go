@@ -11,9 +11,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/config"
-	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/host"
-	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/pod"
 	"github.com/meshtables/meshtables/iptables/probe"
 )
@@ -95,7 +93,7 @@ func (c *command) probed(ctx context.Context) (rules iptables.Ruleset, about pro
 	default:
 		about.Rules = fmt.Sprintf("the options found in the rules (%s): %s", f.Live().Name, brief(p.Wanted.Arguments()))
 	}
-	about.incomplete = c.damage(&f, &p)
+	about.incomplete = damage(&f, &p, source)
 	return p.Ruleset(), about, exitDone
 }
 
@@ -112,11 +110,10 @@ func (c *command) warnStrangers(ctx context.Context) {
 }
 
 // damage returns how the installed rules differ from a plan, in a few words, or "".
-func (c *command) damage(f *pod.Found, p *pod.Plan) string {
-	live := f.Live()
-	path := f.Path(live.Form)
+func damage(f *pod.Found, p *pod.Plan, source string) string {
+	path := f.Path(f.Live().Form)
 	path.Rules = path.Ownership.ReadComments(path.Rules)
-	return explain.NewIntended(&path, path.Ownership.ReadComments(kernel.InForm(live.Form, p.Rules)), true).Summary()
+	return intended(&path, p, source).Summary()
 }
 
 // try opens the connections that follow from rules.

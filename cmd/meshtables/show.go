@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel"
@@ -49,8 +48,7 @@ func (c *command) show(ctx context.Context) int {
 	c.warn(pod.WarningsOf(findings))
 	a := shown{Result: "installed", Backends: []shownBackend{}, Routing: []shownRouting{}, colour: c.colour()}
 	for _, have := range found.Ours {
-		form := func(plan iptables.Plan) iptables.Ruleset { return kernel.InForm(have.Form, plan) }
-		b := show.Backend{Name: have.Name, Form: formOf(have.Name), Rules: c.line.policy.Recognise(have.Rules, form).Rules, Ownership: have.Ownership, Faults: have.Faults}
+		b := show.Backend{Name: have.Name, Form: formOf(have.Name), Rules: pod.Recognise(c.line.policy, &have).Rules, Ownership: have.Ownership, Faults: have.Faults}
 		a.backends = append(a.backends, b)
 		a.Backends = append(a.Backends, shownBackend{b.Name, b.Form, installed.Texts(b.Faults), show.Tables(&b)})
 	}

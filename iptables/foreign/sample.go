@@ -118,10 +118,8 @@ func (j *judge) iface() string {
 
 // address returns the namespace's address of the family or, if it has none, some address.
 func (j *judge) address() netip.Addr {
-	for _, p := range j.Addresses {
-		if a := p.Addr(); iptables.FamilyOf(a) == j.family && j.Path.Ownership.IsReachable(a) {
-			return a
-		}
+	if own := j.Path.Ownership.Reachable(j.family, j.Addresses); len(own) > 0 {
+		return own[0]
 	}
 	return elsewhere[j.family][0].Next()
 }

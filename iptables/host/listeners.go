@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -81,22 +82,16 @@ func parseSocket(text string) (a netip.AddrPort, ok bool) {
 // Has reports whether a socket takes what comes to a port of an address. A socket of every
 // IPv6 address counts for IPv4 too: procfs does not say whether it is for IPv6 only.
 func (l Listeners) Has(p iptables.Protocol, to netip.AddrPort) bool {
-	for _, s := range l.sockets[p] {
-		a := s.Addr().Unmap()
-		if s.Port() == to.Port() && (a == to.Addr() || a.IsUnspecified() && (a.Is6() || to.Addr().Is4())) {
-			return true
-		}
-	}
-	return false
+	return l.hasAt(p, to.Port(), func(a netip.Addr) bool {
+		return a == to.Addr() || a.IsUnspecified() && (a.Is6() || to.Addr().Is4())
+	})
 }
 
 // HasPort reports whether a socket takes what comes to a port of any address of a family.
 func (l Listeners) HasPort(p iptables.Protocol, f iptables.Family, port uint16) bool {
-	for _, s := range l.sockets[p] {
-		a := s.Addr().Unmap()
-		if s.Port() == port && (iptables.FamilyOf(a) == f || a.IsUnspecified() && a.Is6()) {
-			return true
-		}
-	}
-	return false
+	return l.hasAt(p, port, func(a netip.Addr) bool { return iptables.FamilyOf(a) == f || a.IsUnspecified() && a.Is6() })
+}
+
+func (l Listeners) hasAt(p iptables.Protocol, port uint16, isMeant func(netip.Addr) bool) bool {
+	return slices.ContainsFunc(l.sockets[p], func(s netip.AddrPort) bool { return s.Port() == port && isMeant(s.Addr().Unmap()) })
 }

@@ -99,15 +99,15 @@ func (f *Found) AskedPlan(ctx context.Context, ns *namespace.Namespace, policy c
 	if len(b.Own().Tables) == 0 {
 		return p, "", false, nil
 	}
-	found := policy.Recognise(b.Rules, inForm(b.Form))
+	found := Recognise(policy, &b)
 	p = Plan{Policy: policy, Wanted: found.Wanted, Host: found.Host}
 	p.Capture = found.Wanted.Plan(found.Host)
 	return p, InRules, true, nil
 }
 
-// inForm returns a function that writes plans in a form.
-func inForm(f installed.Form) func(iptables.Plan) iptables.Ruleset {
-	return func(plan iptables.Plan) iptables.Ruleset { return kernel.InForm(f, plan) }
+// Recognise reads the options from the rules of a backend; see [capture.Policy].
+func Recognise(policy capture.Policy, b *installed.Backend) capture.Recognised {
+	return policy.Recognise(b.Rules, func(plan iptables.Plan) iptables.Ruleset { return kernel.InForm(b.Form, plan) })
 }
 
 // planAsked returns the plan to compare with, and where its options come from.
@@ -138,7 +138,7 @@ func (f *Found) withRules() (installed.Backend, bool) {
 // presumed returns the plan of the options found in rules. The captured name servers are
 // those of the rules: whether these were right is nowhere in them.
 func (f *Found) presumed(ctx context.Context, ns *namespace.Namespace, policy capture.Policy, b installed.Backend) (Plan, error) {
-	found := policy.Recognise(b.Rules, inForm(b.Form))
+	found := Recognise(policy, &b)
 	lookups, err := f.lookups()
 	if err != nil {
 		return Plan{}, err

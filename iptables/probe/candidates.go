@@ -105,16 +105,6 @@ func appendNew(all []netip.Addr, x netip.Addr) []netip.Addr {
 // isOwn reports whether an address is one of the namespace's own.
 func (p *planner) isOwn(a netip.Addr) bool { return slices.Contains(p.addresses, a) }
 
-// ownAddress returns the first address by which others can reach the namespace.
-func (p *planner) ownAddress() netip.Addr {
-	for _, a := range p.addresses {
-		if iptables.FamilyOf(a) == p.family && p.ownership.IsReachable(a) {
-			return a
-		}
-	}
-	return netip.Addr{}
-}
-
 // route is the interface and the source address for packets to somewhere.
 type route struct {
 	out    string

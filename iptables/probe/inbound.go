@@ -10,9 +10,8 @@ import (
 // planInbound plans a captured connection from outside or, if rules list ports, one for
 // each of these.
 func (p *planner) planInbound() {
-	own := p.ownAddress()
 	for _, by := range linksOutside(p.outside, p.family) {
-		a := own
+		a := p.own
 		if !a.IsValid() {
 			a = by.near
 		}
@@ -51,7 +50,7 @@ func (p *planner) planClient(own, client netip.Addr, mark uint32) {
 // and the connection comes in again. The proxy's connections to the application come from
 // an address of their own and must not come in again.
 func (p *planner) planSelf() {
-	own := p.ownAddress()
+	own := p.own
 	if p.proxy == nil || !own.IsValid() {
 		return
 	}

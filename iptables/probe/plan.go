@@ -15,10 +15,10 @@ import (
 // planner collects the attempts of one family.
 type planner struct {
 	rules     *iptables.Ruleset
-	ownership iptables.Ownership
 	policy    Policy
 	family    iptables.Family
 	addresses []netip.Addr // the namespace's, of any family
+	own       netip.Addr   // the first by which others can reach the namespace, if valid
 	outside   string       // the interface by which someone outside comes in
 	// ordinaryID is a user and group that no rule names.
 	ordinaryID uint32
@@ -35,11 +35,14 @@ func plan(want Want) (attempts []*attempt, untried []Step) {
 	in, ordinaryID := outsideName(), explain.OrdinaryID(&installed.Path{Rules: own})
 	for _, f := range iptables.Families() {
 		p := planner{
-			rules: &own, ownership: want.Ownership, policy: want.Policy, family: f, outside: in, ordinaryID: ordinaryID,
+			rules: &own, policy: want.Policy, family: f, outside: in, ordinaryID: ordinaryID,
 			routes: make(map[netip.Addr]route), ports: make(map[string]knownPorts),
 		}
 		for _, prefix := range want.Addresses {
 			p.addresses = append(p.addresses, prefix.Addr())
+		}
+		if all := want.Ownership.Reachable(f, want.Addresses); len(all) > 0 {
+			p.own = all[0]
 		}
 		p.plan()
 		attempts = append(attempts, p.attempts...)
