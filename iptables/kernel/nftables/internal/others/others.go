@@ -139,14 +139,12 @@ func (t *table) of(f iptables.Family, reader *Reader) iptables.Table {
 // family meet it.
 func (s *Tables) Find(key tables.Key, f iptables.Family, name string, handle uint64, reader *Reader) (position int, r iptables.Rule, known bool) {
 	for _, t := range s.list {
-		if t.Key != key {
+		c := t.byName[name]
+		if t.Key != key || c == nil {
 			continue
 		}
-		for _, c := range t.chains {
-			at := slices.IndexFunc(c.rules, func(r rule) bool { return r.handle == handle })
-			if c.Name == name && at >= 0 {
-				return at + 1, reader.Rule(t.Key, f, c.rules[at].exprs), true
-			}
+		if at := slices.IndexFunc(c.rules, func(r rule) bool { return r.handle == handle }); at >= 0 {
+			return at + 1, reader.Rule(t.Key, f, c.rules[at].exprs), true
 		}
 	}
 	return 0, r, false
