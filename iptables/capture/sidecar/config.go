@@ -93,14 +93,13 @@ const (
 )
 
 // IPv6 says whether IPv6 is captured.
-type IPv6 string
+type IPv6 = capture.IPv6
 
-// The values of --ipv6. Auto captures IPv6 if the namespace has an address that
-// other machines can reach.
+// The values of --ipv6; see [capture.IPv6].
 const (
-	IPv6Auto IPv6 = "auto"
-	IPv6On   IPv6 = "on"
-	IPv6Off  IPv6 = "off"
+	IPv6Auto = capture.IPv6Auto
+	IPv6On   = capture.IPv6On
+	IPv6Off  = capture.IPv6Off
 )
 
 // MaxIncludedGroups is the longest list of included groups. They share one rule, with

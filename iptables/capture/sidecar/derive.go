@@ -90,20 +90,6 @@ func parseStatusPort(text string) ([]iptables.PortRange, error) {
 	return []iptables.PortRange{iptables.Port(p)}, nil
 }
 
-// applyDualStack lets --dual-stack turn IPv6 on. If it is not set, that does not turn
-// IPv6 off.
-func (r *reading) applyDualStack() {
-	dual, ipv6 := r.Given("dual-stack"), r.Given("ipv6")
-	if !r.options.dualStack || dual.Authority < ipv6.Authority {
-		return
-	}
-	if dual.Authority == ipv6.Authority && r.IPv6 == IPv6Off {
-		r.Fail(fmt.Errorf("%v and %v: must not contradict each other", ipv6, dual))
-		return
-	}
-	r.IPv6 = IPv6On
-}
-
 func (r *reading) checkMark() {
 	if g := r.Given("tproxy-mark"); g.IsExplicit() && r.Mode == ModeTProxy && r.TProxyMark == outboundMark {
 		r.Fail(g.Refuse(fmt.Errorf("must not be %d in mode %s: the proxy's own traffic has that mark", outboundMark, ModeTProxy)))

@@ -55,7 +55,7 @@ func (p *planner) perServer(f iptables.SetField, rule func(why capture.Origin, o
 	}
 	return p.perFamily(func(family iptables.Family) iptables.PlannedRule {
 		servers := p.dns.servers(family)
-		list := iptables.List{Field: f, Given: capture.Intervals(servers, addressInterval), Names: texts(servers, netip.Addr.String)}
+		list := iptables.List{Field: f, Given: capture.Intervals(servers, addressInterval), Names: capture.Texts(servers, netip.Addr.String)}
 		return rule(capture.FromList("--redirect-dns"), capture.Match(list))
 	})
 }

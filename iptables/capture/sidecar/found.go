@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/host"
 )
 
@@ -22,30 +23,17 @@ func (c Config) NeedsInterfaces() bool { return len(c.ExcludedInterfaces) > 0 }
 func (c Config) Found(h host.Host, resolvConf string) []string {
 	list := func(words []string) string { return strings.Join(words, ", ") }
 	lines := []string{
-		"IPv6: " + c.foundIPv6(h),
-		fmt.Sprintf("the proxy's users: %s; its groups: %s", list(texts(c.ProxyUIDs, number)), list(texts(c.ProxyGIDs, number))),
+		c.IPv6.Found(h, Ownership()),
+		fmt.Sprintf("the proxy's users: %s; its groups: %s", list(capture.Texts(c.ProxyUIDs, number)), list(capture.Texts(c.ProxyGIDs, number))),
 	}
 	switch {
 	case !c.RedirectDNS:
 	case c.CaptureAllDNS:
 		lines = append(lines, "name servers: any (--capture-all-dns)")
 	case len(h.NameServers) > 0:
-		lines = append(lines, fmt.Sprintf("name servers: %s (%s)", list(texts(h.NameServers, netip.Addr.String)), resolvConf))
+		lines = append(lines, fmt.Sprintf("name servers: %s (%s)", list(capture.Texts(h.NameServers, netip.Addr.String)), resolvConf))
 	}
 	return lines
-}
-
-// foundIPv6 returns whether IPv6 is captured, and why.
-func (c Config) foundIPv6(h host.Host) string {
-	switch {
-	case c.IPv6 == IPv6On:
-		return "captured (--ipv6=on)"
-	case c.IPv6 == IPv6Off:
-		return "not captured (--ipv6=off)"
-	case capturesIPv6(c, h):
-		return "captured: the namespace has a global IPv6 address (--ipv6=auto)"
-	}
-	return "not captured: the namespace has no global IPv6 address (--ipv6=auto)"
 }
 
 // TakesForOthers implements [capture.Wanted].

@@ -3,6 +3,7 @@ package sidecar
 import (
 	"net/netip"
 
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/config"
 )
 
@@ -32,7 +33,7 @@ func (o *Options) Read(flags *config.Flags, src config.Sources) (Config, []strin
 	r := reading{flags.Read(src), &o.cfg, o}
 	r.applyProxyUser()
 	r.applyOwnPorts()
-	r.applyDualStack()
+	capture.ApplyDualStack(r.Reading, o.dualStack, &r.IPv6)
 	r.checkMark()
 	if err := r.Err(); err != nil {
 		return Config{}, nil, err

@@ -8,7 +8,6 @@
 package sidecar
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 
@@ -35,27 +34,7 @@ func (c Config) Plan(h host.Host) capture.Capture {
 }
 
 func capturedFamilies(c Config, h host.Host) []iptables.Family {
-	if capturesIPv6(c, h) {
-		return []iptables.Family{iptables.IPv4, iptables.IPv6}
-	}
-	return []iptables.Family{iptables.IPv4}
-}
-
-// capturesIPv6 reports whether to write rules for IPv6. Auto does if any interface has
-// an address that another machine could use: without rules it would be a way around the
-// proxy. Link-local addresses do not count, because every interface has one as soon as
-// the kernel knows IPv6.
-func capturesIPv6(cfg Config, h host.Host) bool {
-	switch cfg.IPv6 {
-	case IPv6On:
-		return true
-	case IPv6Off:
-		return false
-	}
-	return slices.ContainsFunc(h.Addresses, func(p netip.Prefix) bool {
-		a := p.Addr()
-		return a.Is6() && Ownership().IsReachable(a)
-	})
+	return c.IPv6.Families(h, Ownership())
 }
 
 func planRouting(cfg Config, families []iptables.Family) iptables.Routing {
@@ -72,21 +51,12 @@ func planRouting(cfg Config, families []iptables.Family) iptables.Routing {
 	return r
 }
 
-func capturesInbound(cfg Config) bool {
-	return cfg.IncludedPorts.All || len(cfg.IncludedPorts.Ports) > 0
-}
+func capturesInbound(cfg Config) bool { return cfg.selection().CapturesInbound() }
 
 func warnings(cfg Config, h host.Host, dns dnsPlan, families []iptables.Family) []string {
-	w := extentWarnings(cfg, h, families)
+	w := cfg.selection().ExtentWarnings(h, families)
 	if cfg.RedirectDNS && !dns.enabled {
 		w = append(w, "--redirect-dns has no effect: resolv.conf names no server, and --capture-all-dns is not set")
 	}
-	if !slices.Contains(families, iptables.IPv6) && cfg.IPv6 == IPv6Auto {
-		for _, p := range slices.Concat(cfg.IncludedCIDRs.CIDRs, cfg.ExcludedCIDRs, cfg.ExcludedSourceCIDRs) {
-			if p.Addr().Is6() {
-				w = append(w, fmt.Sprintf("%s has no effect: the namespace has no global IPv6 address, so IPv6 is not captured (--ipv6=on captures it anyway)", p))
-			}
-		}
-	}
-	return w
+	return append(w, cfg.selection().WithoutIPv6(families)...)
 }

@@ -18,19 +18,8 @@ import (
 // form returns a plan as it reads back from the kernel, in the form of the rules.
 func Recognise(rs iptables.Ruleset, form func(iptables.Plan) iptables.Ruleset) capture.Recognised {
 	found := recognise(Ownership().ReadComments(rs), form)
-	found.Commented = isCommented(rs)
+	found.Commented = capture.IsCommented(Ownership(), rs)
 	return found
-}
-
-// isCommented reports whether any rule has a comment of ours.
-func isCommented(rs iptables.Ruleset) bool {
-	return slices.ContainsFunc(Ownership().Of(rs).Tables, func(t iptables.Table) bool {
-		return slices.ContainsFunc(t.Chains, func(c iptables.Chain) bool {
-			return slices.ContainsFunc(c.Rules, func(r iptables.Rule) bool {
-				return len(Ownership().ReadComment(c.Name, r).Matches) < len(r.Matches)
-			})
-		})
-	})
 }
 
 // recognise is Recognise for rules without comments.
@@ -45,7 +34,7 @@ func recognise(rs iptables.Ruleset, form func(iptables.Plan) iptables.Ruleset) c
 	byShape := capture.Recognised{Wanted: cfg, Host: host.Host{NameServers: r.nameServers()}}
 	told, ok := originsOf(rs)
 	if !ok {
-		compare(&byShape, rs, form)
+		byShape.Compare(Ownership(), rs, form)
 		return byShape
 	}
 	var found capture.Recognised
@@ -54,10 +43,10 @@ func recognise(rs iptables.Ruleset, form func(iptables.Plan) iptables.Ruleset) c
 		includeLoopback(&cfg)
 	}
 	found.Wanted, found.Host.NameServers = cfg, told.nameServers()
-	if compare(&found, rs, form); !found.Complete {
+	if found.Compare(Ownership(), rs, form); !found.Complete {
 		// A group of ports is stored with its ports joined. Its rules show that there were
 		// enough for groups.
-		if compare(&byShape, rs, form); byShape.Complete {
+		if byShape.Compare(Ownership(), rs, form); byShape.Complete {
 			return byShape
 		}
 	}
@@ -85,57 +74,6 @@ func includeLoopback(cfg *Config) {
 		if slices.ContainsFunc(cfg.IncludedCIDRs.CIDRs, func(p netip.Prefix) bool { return p.Contains(whole.Addr()) }) {
 			cfg.IncludedCIDRs.CIDRs = append(cfg.IncludedCIDRs.CIDRs, whole)
 			return
-		}
-	}
-}
-
-// compare compares the rules with the ones that the options found would make.
-func compare(found *capture.Recognised, rs iptables.Ruleset, form func(iptables.Plan) iptables.Ruleset) {
-	planned := form(found.Wanted.Plan(found.Host).Rules)
-	own, plannedOwn := Ownership().Of(rs), Ownership().Of(planned)
-	found.Complete = len(found.Refused) == 0 && own.Equal(&plannedOwn)
-	found.Rules = withOrigins(rs, &planned)
-}
-
-// withOrigins returns the rules with the origins of the rules planned for the same
-// chain. Of equal rules the first gets the origin of the first, and so on; extra ones
-// get the origin of the last. A rule that was stored with another option keeps it, and
-// so does a rule that is not planned.
-func withOrigins(rs iptables.Ruleset, planned *iptables.Ruleset) iptables.Ruleset {
-	result := rs
-	result.Tables = nil
-	for _, t := range rs.Tables {
-		u := planned.Table(t.Family, t.Name)
-		t.Chains = slices.Clone(t.Chains)
-		for i := range t.Chains {
-			c := &t.Chains[i]
-			c.Rules = slices.Clone(c.Rules)
-			if u == nil {
-				continue
-			}
-			if d := u.Chain(c.Name); d != nil {
-				copyOrigins(c.Rules, d.Rules)
-			}
-		}
-		result.Tables = append(result.Tables, t)
-	}
-	return result
-}
-
-func copyOrigins(to, from []iptables.Rule) {
-	origins := make(map[string][]iptables.Origin)
-	for _, r := range from {
-		text := r.String()
-		origins[text] = append(origins[text], r.Origin)
-	}
-	for i := range to {
-		text := to[i].String()
-		left := origins[text]
-		if len(left) > 0 && (to[i].Origin == (iptables.Origin{}) || to[i].Origin.Option == left[0].Option) {
-			to[i].Origin = left[0]
-		}
-		if len(left) > 1 {
-			origins[text] = left[1:]
 		}
 	}
 }
@@ -213,7 +151,7 @@ func (r *recogniser) config() Config {
 // cidrSelection returns "*" if the list is every address of each family: the rules are
 // the same.
 func (r *recogniser) cidrSelection() config.CIDRSelection {
-	isWhole := func(f iptables.Family) bool { return slices.Contains(r.includedCIDRs, everyAddress(f)) }
+	isWhole := func(f iptables.Family) bool { return slices.Contains(r.includedCIDRs, capture.EveryAddress(f)) }
 	some := func(f iptables.Family) bool { return !isWhole(f) }
 	if len(r.includedCIDRs) == len(r.families) && !slices.ContainsFunc(r.families, some) {
 		return config.CIDRSelection{All: true}

@@ -6,94 +6,23 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/config"
 )
 
-// origins holds the values of options, in order, as rules were stored with them.
-type origins map[string][]string
-
-// originsOf collects them. ok is true if any rule has one; then the rules without one were
-// added by somebody else. If several tables have rules of a list, nat has them all, so its
-// order is the order of the list.
-func originsOf(rs iptables.Ruleset) (o origins, ok bool) {
-	o = make(origins)
-	known := make(map[iptables.Origin]bool)
+// originsOf returns the options that rules were stored with. ok is true if any rule has one;
+// then the rules without one were added by somebody else.
+func originsOf(rs iptables.Ruleset) (told origins, ok bool) {
 	own := Ownership().Of(rs)
-	slices.SortStableFunc(own.Tables, natFirst)
-	for i, t := range own.Tables {
-		for _, c := range t.Chains {
-			for _, r := range c.Rules {
-				switch {
-				case r.Origin == (iptables.Origin{}):
-				case r.Origin.Option != optionExcludedUIDs:
-					o.add(&r, t.Family, known)
-				case i == 0 && !isTwin(&r):
-					o[optionExcludedUIDs] = append(o[optionExcludedUIDs], valuesOf(&r)...)
-				}
-			}
-		}
+	o := capture.OriginsOf(own, listedField)
+	if _, given := o[optionExcludedUIDs]; given {
+		o[optionExcludedUIDs] = excludedUsersIn(&own)
 	}
-	return o, len(o) > 0
+	return origins{o}, len(o) > 0
 }
 
-func natFirst(a, b iptables.Table) int {
-	switch {
-	case a.Name == b.Name:
-		return 0
-	case a.Name == iptables.Nat:
-		return -1
-	case b.Name == iptables.Nat:
-		return 1
-	}
-	return 0
-}
-
-// add adds the values of a rule's option, except those known from other rules.
-func (o origins) add(r *iptables.Rule, f iptables.Family, known map[iptables.Origin]bool) {
-	option := r.Origin.Option
-	values := slices.DeleteFunc(slices.Concat(valuesOf(r), unlistedPrefix(r, f)), func(v string) bool {
-		return known[iptables.Origin{Option: option, Value: v}]
-	})
-	for _, v := range values {
-		known[iptables.Origin{Option: option, Value: v}] = true
-	}
-	o[option] = append(o[option], values...)
-}
-
-// valuesOf returns the items of an option's value. If the list was too long to be stored,
-// they come from the rule's conditions: from one, or for included groups from one each.
-// There, neighbours are one interval.
-func valuesOf(r *iptables.Rule) []string {
-	if r.Origin.Value != "" && !r.Origin.IsShortened() {
-		return strings.Split(r.Origin.Value, ",")
-	}
-	if r.Origin.Option == optionExcludedUIDs {
-		return texts(excludedUsersOf(r), UserTraffic.String)
-	}
-	var values []string
-	for _, i := range r.Named(listedField(r)) {
-		values = append(values, itemsOf(r, i)...)
-	}
-	return values
-}
-
-// unlistedPrefix returns every address of a family, if the rule matches that and its
-// origin does not list it: such a rule has no address. The list was too long to be
-// stored, or the rule is for both families and was stored with the list of the other.
-func unlistedPrefix(r *iptables.Rule, f iptables.Family) []string {
-	field := listedField(r)
-	if r.Address(field) == nil || r.Origin.Value == "*" || len(r.Named(field)) > 0 {
-		return nil
-	}
-	isListed := func(text string) bool {
-		p, err := netip.ParsePrefix(text)
-		return err == nil && iptables.FamilyOf(p.Addr()) == f
-	}
-	if slices.ContainsFunc(valuesOf(r), isListed) {
-		return nil
-	}
-	return []string{everyAddress(f).String()}
-}
+// origins are the options that rules were stored with.
+type origins struct{ capture.Origins }
 
 // listedField returns what the option behind a rule is a list of.
 func listedField(r *iptables.Rule) iptables.SetField {
@@ -126,7 +55,7 @@ func (o origins) config(c Config) (_ Config, refused []string) {
 	c.IncludedGroups = config.GroupSelection{All: true}
 	c.ExcludedInterfaces, c.VirtualInterfaces = nil, nil
 	c.RedirectDNS, c.CaptureAllDNS, c.DropInvalid = false, false, false
-	for option, values := range o {
+	for option, values := range o.Origins {
 		switch option {
 		case iptables.BuiltIn:
 		case "--redirect-dns":
@@ -140,7 +69,7 @@ func (o origins) config(c Config) (_ Config, refused []string) {
 			}
 		}
 	}
-	if _, ok := o["--tproxy-mark"]; ok {
+	if _, ok := o.Origins["--tproxy-mark"]; ok {
 		c.Mode = ModeTProxy
 	}
 	slices.Sort(refused)
@@ -149,8 +78,8 @@ func (o origins) config(c Config) (_ Config, refused []string) {
 
 // nameServers returns the captured name servers, as recogniser.nameServers does.
 func (o origins) nameServers() []netip.Addr {
-	values, dns := o["--redirect-dns"]
-	if _, all := o["--capture-all-dns"]; !dns || all {
+	values, dns := o.Origins["--redirect-dns"]
+	if _, all := o.Origins["--capture-all-dns"]; !dns || all {
 		return nil
 	}
 	var servers []netip.Addr

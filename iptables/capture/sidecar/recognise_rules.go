@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/form"
 )
 
@@ -198,12 +199,10 @@ func (r *recogniser) interfaces(rules []iptables.Rule) {
 // length 0 makes a rule without one.
 func listedPrefix(a iptables.Address, f iptables.Family) netip.Prefix {
 	if a == (iptables.Address{}) {
-		return everyAddress(f)
+		return capture.EveryAddress(f)
 	}
 	return a.Prefix
 }
-
-func everyAddress(f iptables.Family) netip.Prefix { return netip.PrefixFrom(f.Unspecified(), 0) }
 
 func destinationPort(r iptables.Rule) (iptables.PortRange, bool) {
 	for _, m := range r.Matches {

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
 )
 
 // isTwin reports whether a rule is the second of two for the same items: ports without a
@@ -15,6 +16,31 @@ func isTwin(r *iptables.Rule) bool {
 // hasProtocol reports whether the items of a rule name its protocol.
 func hasProtocol(r *iptables.Rule) bool {
 	return strings.HasPrefix(r.Origin.Value, string(r.Protocol.Protocol)+":")
+}
+
+// excludedUsersIn returns the items of --excluded-uids that the rules of nat were stored
+// with. One family has them all.
+func excludedUsersIn(own *iptables.Ruleset) []string {
+	var items []string
+	for _, f := range own.Families() {
+		t := own.Table(f, iptables.Nat)
+		if t == nil {
+			continue
+		}
+		for _, c := range t.Chains {
+			for _, r := range c.Rules {
+				switch {
+				case r.Origin.Option != optionExcludedUIDs || isTwin(&r):
+				case r.Origin.Value != "" && !r.Origin.IsShortened():
+					items = append(items, strings.Split(r.Origin.Value, ",")...)
+				default:
+					items = append(items, capture.Texts(excludedUsersOf(&r), UserTraffic.String)...)
+				}
+			}
+		}
+		break
+	}
+	return items
 }
 
 // excludedUsersOf undoes userRun for a rule whose items were not all stored: it returns

@@ -15,80 +15,38 @@ import (
 
 // Summarise implements [capture.Wanted].
 func (c Config) Summarise(h host.Host, listed int) capture.Summary {
-	s := summariser{cfg: c, dns: planDNS(c, h), families: capturedFamilies(c, h), listed: listed}
+	s := summariser{Summariser: capture.Summariser{Listed: listed}, cfg: c, dns: planDNS(c, h), families: capturedFamilies(c, h)}
 	return capture.Summary{Families: s.families, Mode: string(c.Mode), Inbound: s.inbound(), Outbound: s.outbound()}
 }
 
 type summariser struct {
+	capture.Summariser
 	cfg      Config
 	dns      dnsPlan
 	families []iptables.Family
-	listed   int
-	lines    []capture.Line
-}
-
-func (s *summariser) captured(port uint16, what, why string) {
-	s.lines = append(s.lines, capture.Line{What: what, Port: port, Why: why})
-}
-
-func (s *summariser) exempt(what, why string) { s.captured(0, what, why) }
-
-// option returns an option with its value, as a user gives it.
-func (s *summariser) option(name, items string) string { return "--" + name + "=" + s.short(items) }
-
-// exemptList adds a line if a list has items. what is the format for them.
-func (s *summariser) exemptList(what, name, items string) {
-	if items != "" {
-		s.exempt(fmt.Sprintf(what, s.words(items)), s.option(name, items))
-	}
-}
-
-// words separates the items of a list for a reader.
-func (s *summariser) words(items string) string {
-	return strings.ReplaceAll(s.short(items), ",", ", ")
-}
-
-// short returns a list, or the beginning of a long one.
-func (s *summariser) short(items string) string {
-	if s.listed == 0 {
-		return items
-	}
-	return iptables.ShortList(strings.Split(items, ","), s.listed)
-}
-
-func join[T any](items []T, print func(T) string) string {
-	return strings.Join(texts(items, print), ",")
-}
-
-func texts[T any](items []T, print func(T) string) []string {
-	all := make([]string, len(items))
-	for i, x := range items {
-		all[i] = print(x)
-	}
-	return all
 }
 
 func same(s string) string                    { return s }
 func number(n uint32) string                  { return strconv.FormatUint(uint64(n), 10) }
-func prefixes(p []netip.Prefix) string        { return join(p, netip.Prefix.String) }
-func joinPorts(p []iptables.PortRange) string { return join(p, iptables.PortRange.String) }
+func prefixes(p []netip.Prefix) string        { return capture.Join(p, netip.Prefix.String) }
+func joinPorts(p []iptables.PortRange) string { return capture.Join(p, iptables.PortRange.String) }
 
 func (s *summariser) inbound() []capture.Line {
 	c := s.cfg
-	s.lines = nil
+	s.Lines = nil
 	if c.DropInvalid {
-		s.lines = append(s.lines, capture.Line{What: "packets that connection tracking cannot place", Dropped: true, Why: "--drop-invalid"})
+		s.Lines = append(s.Lines, capture.Line{What: "packets that connection tracking cannot place", Dropped: true, Why: "--drop-invalid"})
 	}
 	if c.Mode == ModeRedirect {
 		s.virtualMachines()
 	}
-	s.exemptList("by interface %s", "excluded-interfaces", join(c.ExcludedInterfaces, same))
+	s.ExemptList("by interface %s", "excluded-interfaces", capture.Join(c.ExcludedInterfaces, same))
 	s.inboundPorts()
 	if c.Mode == ModeTProxy {
 		s.virtualMachines()
 	}
-	s.exempt("everything else", s.inboundRest())
-	return s.lines
+	s.Exempt("everything else", s.inboundRest())
+	return s.Lines
 }
 
 func (s *summariser) inboundPorts() {
@@ -97,27 +55,27 @@ func (s *summariser) inboundPorts() {
 		return
 	}
 	if c.Mode == ModeRedirect {
-		s.exempt(fmt.Sprintf("tcp to port %d", c.TunnelPort), s.option("tunnel-port", fmt.Sprint(c.TunnelPort)))
+		s.Exempt(fmt.Sprintf("tcp to port %d", c.TunnelPort), s.Option("tunnel-port", fmt.Sprint(c.TunnelPort)))
 	}
-	s.exemptList("tcp from %s", "excluded-source-cidrs", prefixes(c.ExcludedSourceCIDRs))
+	s.ExemptList("tcp from %s", "excluded-source-cidrs", prefixes(c.ExcludedSourceCIDRs))
 	if !c.IncludedPorts.All {
 		ports := joinPorts(c.IncludedPorts.Ports)
-		s.takeInbound("tcp to port "+s.words(ports), s.option("included-ports", ports))
+		s.takeInbound("tcp to port "+s.Words(ports), s.Option("included-ports", ports))
 		return
 	}
-	s.exemptList("tcp to port %s", "excluded-ports", joinPorts(c.ExcludedPorts))
-	s.takeInbound("all other tcp", s.option("included-ports", "*"))
+	s.ExemptList("tcp to port %s", "excluded-ports", joinPorts(c.ExcludedPorts))
+	s.takeInbound("all other tcp", s.Option("included-ports", "*"))
 }
 
 func (s *summariser) takeInbound(what, why string) {
-	s.lines = append(s.lines, capture.Line{What: what, Port: s.cfg.InboundPort, TProxy: s.cfg.Mode == ModeTProxy, Why: why})
+	s.Lines = append(s.Lines, capture.Line{What: what, Port: s.cfg.InboundPort, TProxy: s.cfg.Mode == ModeTProxy, Why: why})
 }
 
 func (s *summariser) inboundRest() string {
 	if s.cfg.IncludedPorts.All {
 		return "the proxy takes tcp only"
 	}
-	return s.option("included-ports", joinPorts(s.cfg.IncludedPorts.Ports))
+	return s.Option("included-ports", joinPorts(s.cfg.IncludedPorts.Ports))
 }
 
 func (s *summariser) virtualMachines() {
@@ -125,53 +83,53 @@ func (s *summariser) virtualMachines() {
 	if len(c.VirtualInterfaces) == 0 {
 		return
 	}
-	names := join(c.VirtualInterfaces, same)
-	why := s.option("virtual-interfaces", names)
+	names := capture.Join(c.VirtualInterfaces, same)
+	why := s.Option("virtual-interfaces", names)
 	switch {
 	case c.IncludedCIDRs.All:
-		s.captured(c.OutboundPort, "tcp by interface "+s.words(names), why)
+		s.Captured(c.OutboundPort, "tcp by interface "+s.Words(names), why)
 	case len(c.IncludedCIDRs.CIDRs) > 0:
-		s.captured(c.OutboundPort, fmt.Sprintf("tcp by interface %s to %s", s.words(names), s.words(prefixes(c.IncludedCIDRs.CIDRs))), why)
+		s.Captured(c.OutboundPort, fmt.Sprintf("tcp by interface %s to %s", s.Words(names), s.Words(prefixes(c.IncludedCIDRs.CIDRs))), why)
 	}
-	s.exempt("everything else by interface "+s.words(names), why)
+	s.Exempt("everything else by interface "+s.Words(names), why)
 }
 
 func (s *summariser) outbound() []capture.Line {
 	c := s.cfg
-	s.lines = nil
-	s.exemptList("by interface %s", "excluded-interfaces", join(c.ExcludedInterfaces, same))
-	s.exemptList("tcp and udp to port %s", "excluded-outbound-ports", joinPorts(c.ExcludedOutboundPorts))
+	s.Lines = nil
+	s.ExemptList("by interface %s", "excluded-interfaces", capture.Join(c.ExcludedInterfaces, same))
+	s.ExemptList("tcp and udp to port %s", "excluded-outbound-ports", joinPorts(c.ExcludedOutboundPorts))
 	s.proxy()
 	s.excludedUsers()
 	if c.IncludedGroups.All {
-		s.exemptList("by group %s", "excluded-groups", join(c.ExcludedGroups, number))
+		s.ExemptList("by group %s", "excluded-groups", capture.Join(c.ExcludedGroups, number))
 	} else {
-		s.exemptList("by any group but %s", "included-groups", join(c.IncludedGroups.Groups, number))
+		s.ExemptList("by any group but %s", "included-groups", capture.Join(c.IncludedGroups.Groups, number))
 	}
 	s.dnsQueries()
-	s.exempt("to loopback", s.option("loopback-cidr", c.LoopbackCIDR.String()))
-	s.exemptList("to %s", "excluded-cidrs", prefixes(c.ExcludedCIDRs))
+	s.Exempt("to loopback", s.Option("loopback-cidr", c.LoopbackCIDR.String()))
+	s.ExemptList("to %s", "excluded-cidrs", prefixes(c.ExcludedCIDRs))
 	s.destinations()
-	return s.lines
+	return s.Lines
 }
 
 // proxy is about who the proxy is, on lo and elsewhere.
 func (s *summariser) proxy() {
 	c := s.cfg
-	uids, gids := join(c.ProxyUIDs, number), join(c.ProxyGIDs, number)
-	who := s.option("proxy-uid", uids) + " " + s.option("proxy-gid", gids)
-	s.exempt(fmt.Sprintf("from %s to the pod itself", s.passthrough()), "the proxy's connections to the application")
-	self := fmt.Sprintf("user %s or group %s", s.words(uids), s.words(gids))
+	uids, gids := capture.Join(c.ProxyUIDs, number), capture.Join(c.ProxyGIDs, number)
+	who := s.Option("proxy-uid", uids) + " " + s.Option("proxy-gid", gids)
+	s.Exempt(fmt.Sprintf("from %s to the pod itself", s.passthrough()), "the proxy's connections to the application")
+	self := fmt.Sprintf("user %s or group %s", s.Words(uids), s.Words(gids))
 	if c.Mode == ModeRedirect && !includesLoopback(c) {
 		// The rule that exempts anyone but the first user on lo comes before
 		// those of the other users.
 		self = fmt.Sprintf("user %d", c.ProxyUIDs[0])
 	}
-	s.captured(c.InboundPort, fmt.Sprintf("tcp by %s to the pod's own address", self), who)
+	s.Captured(c.InboundPort, fmt.Sprintf("tcp by %s to the pod's own address", self), who)
 	if !includesLoopback(c) {
-		s.exempt("by anyone else to the pod itself", "does not leave the pod")
+		s.Exempt("by anyone else to the pod itself", "does not leave the pod")
 	}
-	s.exempt(fmt.Sprintf("by user %s or group %s", s.words(uids), s.words(gids)), "the proxy's: "+who)
+	s.Exempt(fmt.Sprintf("by user %s or group %s", s.Words(uids), s.Words(gids)), "the proxy's: "+who)
 }
 
 // passthrough returns the addresses from which the proxy connects to the application, in
@@ -192,10 +150,10 @@ func (s *summariser) excludedUsers() {
 		for n < len(all) && sameTraffic(all[n], all[0]) {
 			n++
 		}
-		users := join(all[:n], func(t UserTraffic) string {
+		users := capture.Join(all[:n], func(t UserTraffic) string {
 			return UserTraffic{First: t.First, Last: t.Last}.String()
 		})
-		s.exempt(trafficWords(all[0])+"by user "+s.words(users), s.option("excluded-uids", join(all[:n], UserTraffic.String)))
+		s.Exempt(trafficWords(all[0])+"by user "+s.Words(users), s.Option("excluded-uids", capture.Join(all[:n], UserTraffic.String)))
 		all = all[n:]
 	}
 }
@@ -216,30 +174,30 @@ func (s *summariser) dnsQueries() {
 		return
 	}
 	if s.dns.all {
-		s.captured(s.cfg.DNSPort, "DNS queries", "--redirect-dns --capture-all-dns")
+		s.Captured(s.cfg.DNSPort, "DNS queries", "--redirect-dns --capture-all-dns")
 		return
 	}
 	servers := slices.DeleteFunc(slices.Clone(s.dns.named), func(a netip.Addr) bool {
 		return !slices.Contains(s.families, iptables.FamilyOf(a))
 	})
 	if len(servers) > 0 {
-		s.captured(s.cfg.DNSPort, "DNS queries to "+s.words(join(servers, netip.Addr.String)), "--redirect-dns")
+		s.Captured(s.cfg.DNSPort, "DNS queries to "+s.Words(capture.Join(servers, netip.Addr.String)), "--redirect-dns")
 	}
 }
 
 func (s *summariser) destinations() {
 	c := s.cfg
 	if ports := joinPorts(c.IncludedOutboundPorts); ports != "" {
-		s.captured(c.OutboundPort, "tcp to port "+s.words(ports), s.option("included-outbound-ports", ports))
+		s.Captured(c.OutboundPort, "tcp to port "+s.Words(ports), s.Option("included-outbound-ports", ports))
 	}
 	cidrs := prefixes(c.IncludedCIDRs.CIDRs)
 	switch {
 	case c.IncludedCIDRs.All:
-		s.captured(c.OutboundPort, "all other tcp", s.option("included-cidrs", "*"))
-		s.exempt("everything else", "the proxy takes tcp only")
+		s.Captured(c.OutboundPort, "all other tcp", s.Option("included-cidrs", "*"))
+		s.Exempt("everything else", "the proxy takes tcp only")
 		return
 	case cidrs != "":
-		s.captured(c.OutboundPort, "tcp to "+s.words(cidrs), s.option("included-cidrs", cidrs))
+		s.Captured(c.OutboundPort, "tcp to "+s.Words(cidrs), s.Option("included-cidrs", cidrs))
 	}
-	s.exempt("everything else", s.option("included-cidrs", cidrs))
+	s.Exempt("everything else", s.Option("included-cidrs", cidrs))
 }

@@ -67,7 +67,7 @@ func usersOf(t UserTraffic, proto iptables.Protocol, items []UserTraffic) captur
 }
 
 func userList(items []UserTraffic) iptables.List {
-	return iptables.List{Field: iptables.OwnerUID, Given: capture.Intervals(items, userInterval), Names: texts(items, UserTraffic.String)}
+	return iptables.List{Field: iptables.OwnerUID, Given: capture.Intervals(items, userInterval), Names: capture.Texts(items, UserTraffic.String)}
 }
 
 func userInterval(t UserTraffic) iptables.Interval {
@@ -77,7 +77,7 @@ func userInterval(t UserTraffic) iptables.Interval {
 // portsOf matches the ports of items that have the users of t.
 func portsOf(t UserTraffic, proto iptables.Protocol, items []UserTraffic) capture.Condition {
 	toPorts := func(t UserTraffic) iptables.Interval { return iptables.PortInterval(t.Ports) }
-	list := iptables.List{Field: iptables.DestinationPort, Given: capture.Intervals(items, toPorts), Names: texts(items, UserTraffic.String)}
+	list := iptables.List{Field: iptables.DestinationPort, Given: capture.Intervals(items, toPorts), Names: capture.Texts(items, UserTraffic.String)}
 	user := iptables.Owner{UID: iptables.IDMatch{First: t.First, Last: t.Last, Set: true}}
 	return capture.All(capture.Protocol(proto), capture.Match(list), capture.Match(user))
 }

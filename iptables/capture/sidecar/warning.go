@@ -1,60 +1,55 @@
 package sidecar
 
 import (
-	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
 )
+
+// selection returns the lists that other policies have too.
+func (c Config) selection() capture.Selection {
+	return capture.Selection{
+		IncludedPorts: c.IncludedPorts, ExcludedPorts: c.ExcludedPorts,
+		IncludedOutboundPorts: c.IncludedOutboundPorts, ExcludedOutboundPorts: c.ExcludedOutboundPorts,
+		IncludedCIDRs: c.IncludedCIDRs, ExcludedCIDRs: c.ExcludedCIDRs, ExcludedSourceCIDRs: c.ExcludedSourceCIDRs,
+		ExcludedInterfaces: c.ExcludedInterfaces, VirtualInterfaces: c.VirtualInterfaces,
+		RedirectDNS: c.RedirectDNS, IPv6: c.IPv6,
+	}
+}
 
 // warn warns of each given value that changes nothing, and of each that is likely a
 // mistake. Defaults give no warning.
 func (r *reading) warn() {
-	r.warnSelections()
-	r.warnOutboundPorts()
+	s := r.selection()
+	s.WarnPorts(r.Reading)
+	r.warnExcludedGroups()
+	s.WarnCIDRs(r.Reading)
+	s.WarnOutboundPorts(r.Reading)
+	r.warnProxysPorts()
 	r.warnOwners()
 	r.warnExtent()
-	r.warnIPv6()
+	s.WarnIPv6(r.Reading)
 	r.warnTProxy()
 	r.warnTunnel()
 	r.warnDNS()
-	r.warnSamePort()
+	capture.WarnSamePort(r.Reading, r.InboundPort, r.OutboundPort)
 	r.warnAnnotations()
 }
 
-func (r *reading) warnSelections() {
-	if g := r.Given("excluded-ports"); !g.IsBlank() && !r.IncludedPorts.All {
-		r.Warn("%v has no effect with %v", g, r.Given("included-ports"))
-	}
+func (r *reading) warnExcludedGroups() {
 	if g := r.Given("excluded-groups"); g.IsExplicit() && len(r.ExcludedGroups) > 0 && !r.IncludedGroups.All {
 		r.Warn("%v has no effect with %v", g, r.Given("included-groups"))
 	}
-	if g := r.Given("excluded-source-cidrs"); g.IsExplicit() && len(r.ExcludedSourceCIDRs) > 0 && !r.IncludedPorts.All && len(r.IncludedPorts.Ports) == 0 {
-		r.Warn("%v has no effect: nothing inbound is captured", g)
-	}
-	if g := r.Given("excluded-cidrs"); g.IsExplicit() && len(r.ExcludedCIDRs) > 0 && r.leavesOutbound() {
-		r.Warn("%v has no effect: nothing outbound is captured", g)
-	}
 }
 
-// leavesOutbound reports whether nothing outbound is captured, except perhaps DNS.
-func (r *reading) leavesOutbound() bool {
-	return !r.IncludedCIDRs.All && len(r.IncludedCIDRs.CIDRs) == 0 && len(r.IncludedOutboundPorts) == 0
-}
-
-func (r *reading) warnOutboundPorts() {
-	include, exclude := r.Given("included-outbound-ports"), r.Given("excluded-outbound-ports")
-	if len(r.IncludedOutboundPorts) > 0 && r.IncludedCIDRs.All {
-		r.Warn("%v has no effect: all outbound ports are captured, because --included-cidrs is *", include)
-	}
-	if both := overlap(r.IncludedOutboundPorts, r.ExcludedOutboundPorts); both != "" {
-		r.Warn("%v and %v both have %s: excluded ports are not captured", include, exclude, both)
-	}
+// warnProxysPorts warns of excluded outbound ports where nothing outbound is captured: the
+// proxy's connections to the pod itself would come in again.
+func (r *reading) warnProxysPorts() {
 	ofDNS := func(p iptables.PortRange) bool { return p.Contains(dnsPort) }
-	if r.leavesOutbound() && len(r.ExcludedOutboundPorts) > 0 && !(r.RedirectDNS && slices.ContainsFunc(r.ExcludedOutboundPorts, ofDNS)) {
-		// The proxy's connections to the pod itself would come in again.
-		r.Warn("%v exempts only connections of the proxy: nothing else outbound is captured", exclude)
+	if r.selection().LeavesOutbound() && len(r.ExcludedOutboundPorts) > 0 && !(r.RedirectDNS && slices.ContainsFunc(r.ExcludedOutboundPorts, ofDNS)) {
+		r.Warn("%v exempts only connections of the proxy: nothing else outbound is captured", r.Given("excluded-outbound-ports"))
 	}
 }
 
@@ -72,7 +67,7 @@ func (r *reading) warnOwners() {
 	} {
 		switch g := r.Given(o.option); {
 		case !o.isGiven:
-		case r.leavesOutbound() && !r.RedirectDNS:
+		case r.selection().LeavesOutbound() && !r.RedirectDNS:
 			r.Warn("%v has no effect: nothing outbound is captured", g)
 		case o.ofProxy != "":
 			r.Warn("%v has %s, which has no effect: the proxy's own traffic is left alone anyway", g, o.ofProxy)
@@ -107,36 +102,6 @@ func (r *reading) excludedProxyUsers() string {
 		}
 	}
 	return strings.Join(own, ",")
-}
-
-// overlap returns the ports that are in both lists.
-func overlap(a, b []iptables.PortRange) string {
-	var both []string
-	for _, x := range a {
-		for _, y := range b {
-			r := iptables.PortRange{First: max(x.First, y.First), Last: min(x.Last, y.Last)}
-			if r.First <= r.Last {
-				both = append(both, r.String())
-			}
-		}
-	}
-	return strings.Join(both, ",")
-}
-
-func (r *reading) warnIPv6() {
-	if r.IPv6 != IPv6Off {
-		return
-	}
-	is6 := func(p netip.Prefix) bool { return p.Addr().Is6() }
-	if slices.ContainsFunc(r.IncludedCIDRs.CIDRs, is6) {
-		r.Warn("%v has IPv6 addresses, which have no effect with %v", r.Given("included-cidrs"), r.Given("ipv6"))
-	}
-	if slices.ContainsFunc(r.ExcludedCIDRs, is6) {
-		r.Warn("%v has IPv6 addresses, which have no effect with %v", r.Given("excluded-cidrs"), r.Given("ipv6"))
-	}
-	if slices.ContainsFunc(r.ExcludedSourceCIDRs, is6) {
-		r.Warn("%v has IPv6 addresses, which have no effect with %v", r.Given("excluded-source-cidrs"), r.Given("ipv6"))
-	}
 }
 
 func (r *reading) warnTProxy() {
@@ -177,19 +142,6 @@ func (r *reading) warnDNS() {
 	}
 	if g := r.Given("dns-port"); g.IsExplicit() {
 		r.Warn("%v has no effect without --redirect-dns", g)
-	}
-}
-
-func (r *reading) warnSamePort() {
-	if r.InboundPort != r.OutboundPort {
-		return
-	}
-	// The defaults differ, so at least one of them was given.
-	for _, option := range []string{"inbound-port", "outbound-port"} {
-		if g := r.Given(option); g.IsExplicit() {
-			r.Warn("%v makes inbound and outbound port the same: the proxy cannot tell the directions apart", g)
-			return
-		}
 	}
 }
 

@@ -1,0 +1,71 @@
+package capture
+
+import (
+	"slices"
+
+	"github.com/meshtables/meshtables/iptables"
+)
+
+// Compare compares rules with the ones that the options found would make: it fills in Rules
+// and Complete. form returns a plan as it reads back from the kernel, in the form of the
+// rules.
+func (found *Recognised) Compare(ownership iptables.Ownership, rs iptables.Ruleset, form func(iptables.Plan) iptables.Ruleset) {
+	planned := form(found.Wanted.Plan(found.Host).Rules)
+	own, plannedOwn := ownership.Of(rs), ownership.Of(planned)
+	found.Complete = len(found.Refused) == 0 && own.Equal(&plannedOwn)
+	found.Rules = withOrigins(rs, &planned)
+}
+
+// withOrigins returns the rules with the origins of the rules planned for the same
+// chain. Of equal rules the first gets the origin of the first, and so on; extra ones
+// get the origin of the last. A rule that was stored with another option keeps it, and
+// so does a rule that is not planned.
+func withOrigins(rs iptables.Ruleset, planned *iptables.Ruleset) iptables.Ruleset {
+	result := rs
+	result.Tables = nil
+	for _, t := range rs.Tables {
+		u := planned.Table(t.Family, t.Name)
+		t.Chains = slices.Clone(t.Chains)
+		for i := range t.Chains {
+			c := &t.Chains[i]
+			c.Rules = slices.Clone(c.Rules)
+			if u == nil {
+				continue
+			}
+			if d := u.Chain(c.Name); d != nil {
+				copyOrigins(c.Rules, d.Rules)
+			}
+		}
+		result.Tables = append(result.Tables, t)
+	}
+	return result
+}
+
+func copyOrigins(to, from []iptables.Rule) {
+	origins := make(map[string][]iptables.Origin)
+	for _, r := range from {
+		text := r.String()
+		origins[text] = append(origins[text], r.Origin)
+	}
+	for i := range to {
+		text := to[i].String()
+		left := origins[text]
+		if len(left) > 0 && (to[i].Origin == (iptables.Origin{}) || to[i].Origin.Option == left[0].Option) {
+			to[i].Origin = left[0]
+		}
+		if len(left) > 1 {
+			origins[text] = left[1:]
+		}
+	}
+}
+
+// IsCommented reports whether any rule of ours has a comment of ours.
+func IsCommented(own iptables.Ownership, rs iptables.Ruleset) bool {
+	return slices.ContainsFunc(own.Of(rs).Tables, func(t iptables.Table) bool {
+		return slices.ContainsFunc(t.Chains, func(c iptables.Chain) bool {
+			return slices.ContainsFunc(c.Rules, func(r iptables.Rule) bool {
+				return len(own.ReadComment(c.Name, r).Matches) < len(r.Matches)
+			})
+		})
+	})
+}
