@@ -28,8 +28,12 @@ func parseMatch(name string, words []string) Match {
 	switch {
 	case name == "tcp" || name == "udp":
 		m = parsePorts(Protocol(name), words)
+	case name == "owner" && slices.Equal(words, []string{socketExists}):
+		m = Owner{Socket: true}
+	case name == "set":
+		m = parseNamedSet(words)
 	case !ok:
-		// Known matches have a value with every option.
+		// The other known matches have a value with every option.
 	case name == "multiport":
 		m = parseMultiport(args)
 	case name == "owner":

@@ -10,7 +10,11 @@ import (
 // (net/netfilter/xt_owner.c).
 type Owner struct {
 	UID, GID IDMatch
+	// Socket matches any packet that a socket of this machine sends, whoever owns it.
+	Socket bool
 }
+
+const socketExists = "--socket-exists"
 
 // IDMatch is an inclusive range of user or group ids. Without Set it matches
 // every id.
@@ -28,6 +32,9 @@ func NotID(id uint32) IDMatch { return IDMatch{First: id, Last: id, Not: true, S
 
 func (m Owner) appendSave(words []string) []string {
 	words = append(words, "-m", "owner")
+	if m.Socket {
+		words = append(words, socketExists)
+	}
 	words = m.UID.appendSave(words, "--uid-owner")
 	return m.GID.appendSave(words, "--gid-owner")
 }
@@ -46,7 +53,7 @@ func (m IDMatch) appendSave(words []string, option string) []string {
 // MetBy compares the ids of a packet's owner.
 func (m Owner) MetBy(p *Packet) (bool, error) {
 	if p.Owner == nil {
-		return (!m.UID.Set || m.UID.Not) && (!m.GID.Set || m.GID.Not), nil
+		return !m.Socket && (!m.UID.Set || m.UID.Not) && (!m.GID.Set || m.GID.Not), nil
 	}
 	return m.UID.metBy(p.Owner.UID) && m.GID.metBy(p.Owner.GID), nil
 }

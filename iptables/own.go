@@ -14,6 +14,8 @@ type Ownership struct {
 	Policy string
 	// Chains are the prefixes of the names of our chains, such as "MESH_".
 	Chains []string
+	// Sets are the names of sets that are ours, unless others have made them.
+	Sets []string
 	// Addresses are those that only we add to the loopback interface.
 	Addresses []netip.Prefix
 	// Lookups are policy rules that are ours although nothing in them says so. The routes
@@ -21,8 +23,9 @@ type Ownership struct {
 	Lookups []Lookup
 }
 
-// Lookup is the policy rule "fwmark Mark lookup Table".
-type Lookup struct{ Mark, Table uint32 }
+// Lookup is the policy rule "fwmark Mark/Mask lookup Table". Mask 0 stands for all bits, as
+// for the kernel (fib_nl2rule in net/core/fib_rules.c).
+type Lookup struct{ Mark, Mask, Table uint32 }
 
 // Owns reports whether a chain of that name is ours.
 func (o Ownership) Owns(chain string) bool {

@@ -106,6 +106,8 @@ func TestAlterations(t *testing.T) {
 		got, want iptables.Packet
 	}{
 		{iptables.SetMark{Value: 0x12, Mask: 0xff}, early, with(early, 0x112, 0x5600, 0)},
+		{iptables.SetConnmark{Value: 0x12, Mask: 0xff}, tracked, with(tracked, 0x134, 0x5612, 0)},
+		{iptables.SetConnmark{Value: 0x12, Mask: 0xff}, early, early},
 		{iptables.SaveMark{PacketMask: 0xff, ConnectionMask: 0xf00}, tracked, with(tracked, 0x134, 0x5034, 0)},
 		{iptables.SaveMark{PacketMask: 0xff, ConnectionMask: 0xf00}, early, early},
 		{iptables.RestoreMark{PacketMask: 0xff, ConnectionMask: 0xf00}, tracked, with(tracked, 0x700, 0x5600, 0)},

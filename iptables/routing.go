@@ -2,14 +2,17 @@ package iptables
 
 import "net/netip"
 
-// Routing is what a ruleset needs beside its rules. TPROXY only marks packets; routing
+// Routing is what a ruleset needs beside its rules. Rules only mark packets; routing
 // has to deliver marked packets to this machine (Documentation/networking/tproxy.rst).
 type Routing struct {
-	// Mark and Table make the policy rule "fwmark Mark lookup Table". Table has one
-	// route, "local default dev lo". Families are the families that need them, none if no
-	// routing is needed.
-	Mark, Table uint32
-	Families    []Family
+	// Mark, Mask and Table make the policy rule of [Lookup]. Table has one route, "local
+	// default dev lo". Families are the families that need them, none if no routing is
+	// needed.
+	Mark, Mask, Table uint32
+	Families          []Family
+	// Priority is the place of the policy rule among the others. 0 stands for any; the
+	// kernel chooses it.
+	Priority uint32
 	// TableOption is the option that sets Table. Without is the option, with its value,
 	// that needs no rule and no route. Hints name them, unless they are empty.
 	TableOption, Without string

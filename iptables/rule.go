@@ -23,7 +23,10 @@ type Rule struct {
 	Shared bool
 	// Reason says in a few words why the option makes the rule, where a reader would ask.
 	// Only comments of the native form have it.
-	Reason   string
+	Reason string
+	// First says that a jump of ours goes before the foreign rules of its chain, not after
+	// them. A rule that was read back does not have it.
+	First    bool
 	Counters Counters
 }
 

@@ -73,6 +73,8 @@ func parseTarget(family Family, name string, words []string) Target {
 		t = parseTProxy(family, args)
 	case name == "MARK":
 		t = parseSetMark(args)
+	case name == "SNAT":
+		t = parseSNAT(args)
 	case name == "CT":
 		t = parseCTZone(args)
 	case len(words) == 0 && (Verdict(name) == Accept || Verdict(name) == Drop || Verdict(name) == Return):
@@ -81,7 +83,7 @@ func parseTarget(family Family, name string, words []string) Target {
 		t = Jump{name}
 	}
 	if name == "CONNMARK" {
-		t = parseConnMark(words)
+		t = parseConnmarkTarget(words)
 	}
 	if t == nil || !slices.Equal(t.appendSave(nil)[2:], words) {
 		return UnknownTarget{Name: name, Args: words}

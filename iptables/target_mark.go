@@ -17,18 +17,17 @@ func (t SetMark) appendSave(words []string) []string {
 // Alter sets the packet's mark.
 func (t SetMark) Alter(p *Packet) { p.Mark = p.Mark&^t.Mask ^ t.Value }
 
-// SetConnMark clears the bits of Mask in the mark of the packet's connection, then flips
-// those of Value.
-type SetConnMark struct {
+// SetConnmark is [SetMark] for the mark of the packet's connection.
+type SetConnmark struct {
 	Value, Mask uint32
 }
 
-func (t SetConnMark) appendSave(words []string) []string {
+func (t SetConnmark) appendSave(words []string) []string {
 	return append(words, "-j", "CONNMARK", "--set-xmark", fmt.Sprintf("%#x/%#x", t.Value, t.Mask))
 }
 
 // Alter sets the mark of the packet's connection, if it has one.
-func (t SetConnMark) Alter(p *Packet) {
+func (t SetConnmark) Alter(p *Packet) {
 	if p.HasConnection() {
 		p.ConnMark = p.ConnMark&^t.Mask ^ t.Value
 	}
@@ -73,25 +72,31 @@ func appendCopyMark(words []string, direction string, packetMask, connectionMask
 }
 
 func parseSetMark(args []arg) Target {
-	if len(args) != 1 || args[0].name != "--set-xmark" {
-		return nil
+	if value, mask, ok := parseSetXmark(args); ok {
+		return SetMark{value, mask}
 	}
-	value, mask, ok := parseMaskedMark(args[0].value)
-	if !ok {
-		return nil
-	}
-	return SetMark{value, mask}
+	return nil
 }
 
-// parseConnMark reads "--set-xmark V/M", "--save-mark --nfmask M --ctmask M" and the same
-// with --restore-mark.
-func parseConnMark(words []string) Target {
-	if len(words) == 2 && words[0] == "--set-xmark" {
-		if value, mask, ok := parseMaskedMark(words[1]); ok {
-			return SetConnMark{value, mask}
+// parseConnmarkTarget reads "--set-xmark V/M", or what parseCopyMark reads.
+func parseConnmarkTarget(words []string) Target {
+	if args, ok := splitArgs(words); ok {
+		if value, mask, ok := parseSetXmark(args); ok {
+			return SetConnmark{value, mask}
 		}
-		return nil
 	}
+	return parseCopyMark(words)
+}
+
+func parseSetXmark(args []arg) (value, mask uint32, ok bool) {
+	if len(args) != 1 || args[0].name != "--set-xmark" {
+		return 0, 0, false
+	}
+	return parseMaskedMark(args[0].value)
+}
+
+// parseCopyMark reads "--save-mark --nfmask M --ctmask M" and the same with --restore-mark.
+func parseCopyMark(words []string) Target {
 	if len(words) != 5 || words[1] != "--nfmask" || words[3] != "--ctmask" {
 		return nil
 	}

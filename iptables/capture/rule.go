@@ -84,6 +84,11 @@ func Out(name string) Condition {
 	return func(r *iptables.Rule) { r.Out.Name = name }
 }
 
+// NotOut matches any other interface by which the packet goes out.
+func NotOut(name string) Condition {
+	return func(r *iptables.Rule) { r.Out = iptables.Interface{Name: name, Not: true} }
+}
+
 // FromAddress matches a source address in the prefix.
 func FromAddress(p netip.Prefix) Condition {
 	return func(r *iptables.Rule) { r.Source = iptables.MatchAddress(p) }

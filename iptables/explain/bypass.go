@@ -16,14 +16,15 @@ type Bypass struct {
 	// it: none captures it.
 	Step    Step
 	Decided bool
+	// Path has the rules that matched the packet, in order.
+	Path []Step
 
 	rules *iptables.Ruleset
 	own   iptables.Ownership
-	path  []Step
 }
 
 func newBypass(path *installed.Path, p *iptables.Packet, steps []Step) *Bypass {
-	b := &Bypass{Packet: p, rules: &path.Rules, own: path.Ownership, path: steps}
+	b := &Bypass{Packet: p, Path: steps, rules: &path.Rules, own: path.Ownership}
 	b.Step, b.Decided = b.decider()
 	return b
 }
@@ -37,7 +38,7 @@ func (b *Bypass) Covered() bool {
 // decider returns the rule that exempts the packet: the last one on its way that ended a
 // chain in a table that captures. If there is none, nothing matched.
 func (b *Bypass) decider() (Step, bool) {
-	for _, s := range slices.Backward(b.path) {
+	for _, s := range slices.Backward(b.Path) {
 		if b.mayCapture(s) && (s.Rule.Target == iptables.Return || s.Rule.Target == iptables.Accept) {
 			return s, true
 		}
@@ -66,30 +67,38 @@ func (b *Bypass) takesIn(table, hook string) bool {
 // each once, in rule order.
 func (b *Bypass) Given(option string) []string {
 	var values []string
-	for _, t := range b.rules.Tables {
-		if t.Family != b.Packet.Family() {
-			continue
-		}
-		for _, c := range t.Chains {
-			for _, r := range c.Rules {
-				if r.Origin.Option != option {
-					continue
-				}
-				for value := range strings.SplitSeq(r.Origin.Value, ",") {
-					if !slices.Contains(values, value) {
-						values = append(values, value)
-					}
-				}
+	for _, r := range b.RulesOf(option) {
+		for value := range strings.SplitSeq(r.Origin.Value, ",") {
+			if !slices.Contains(values, value) {
+				values = append(values, value)
 			}
 		}
 	}
 	return values
 }
 
+// RulesOf returns the rules of an option for the packet's family, in rule order.
+func (b *Bypass) RulesOf(option string) []iptables.Rule {
+	var rules []iptables.Rule
+	for _, t := range b.rules.Tables {
+		if t.Family != b.Packet.Family() {
+			continue
+		}
+		for _, c := range t.Chains {
+			for _, r := range c.Rules {
+				if r.Origin.Option == option {
+					rules = append(rules, r)
+				}
+			}
+		}
+	}
+	return rules
+}
+
 // ReachesOwn reports whether the packet reached any of our rules in a table that could
 // have captured it.
 func (b *Bypass) ReachesOwn() bool {
-	return slices.ContainsFunc(b.path, func(s Step) bool {
+	return slices.ContainsFunc(b.Path, func(s Step) bool {
 		return b.mayCapture(s) && b.own.OwnsRule(s.Chain, s.Rule)
 	})
 }

@@ -17,6 +17,9 @@ func (w *walker) apply(s Step, target iptables.Target) outcome {
 	case iptables.TProxy:
 		w.handOver(s, t)
 		return decided
+	case iptables.SNAT:
+		w.renamed = true
+		return decided
 	case iptables.CTZone:
 		w.assignZone(t)
 		return goesOn

@@ -116,6 +116,13 @@ func TestForms(t *testing.T) {
 			[]string{"-p tcp -m multiport --dports 443,80,8000:8010 -j RETURN # 443,80,8000:8010"},
 			[]string{"-p tcp --dport {80,443,8000:8010} -j RETURN # 443,80,8000:8010"},
 		},
+		"a match that asks for no port": {
+			[]iptables.PlannedRule{{Rule: iptables.Rule{
+				Protocol: iptables.ProtocolMatch{Protocol: iptables.TCP}, Matches: []iptables.Match{iptables.Ports{Protocol: iptables.TCP}}, Target: iptables.Accept,
+			}}},
+			[]string{"-p tcp -m tcp -j ACCEPT #"},
+			[]string{"-p tcp -j ACCEPT #"},
+		},
 		"prefixes that overlap and touch": {
 			[]iptables.PlannedRule{ruleOf(prefixes("10.0.0.0/9", "10.128.0.0/9", "10.1.0.0/16"))},
 			[]string{"-d 10.0.0.0/9 -j RETURN # 10.0.0.0/9", "-d 10.128.0.0/9 -j RETURN # 10.128.0.0/9", "-d 10.1.0.0/16 -j RETURN # 10.1.0.0/16"},

@@ -38,7 +38,7 @@ func nativeChains(t *iptables.PlannedTable) []iptables.PlannedChain {
 		native := iptables.PlannedChain{Name: c.Name}
 		for _, r := range c.Rules {
 			if r.Needed != iptables.ForNone {
-				r.Rule = withoutMultiport(r.Rule)
+				r.Rule = withoutMultiport(withoutBarePorts(r.Rule))
 				native.Rules = append(native.Rules, withSets(r))
 			}
 		}
@@ -78,6 +78,19 @@ func withSet(r iptables.Rule, at int, set iptables.Set) iptables.Rule {
 	}
 	r.Matches = slices.Clone(r.Matches)
 	r.Matches[at] = set
+	return r
+}
+
+// withoutBarePorts returns a rule without matches of tcp or udp that ask for no port: they
+// say no more than its protocol, and nf_tables has no expression for that.
+func withoutBarePorts(r iptables.Rule) iptables.Rule {
+	isBare := func(m iptables.Match) bool {
+		ports, ok := m.(iptables.Ports)
+		return ok && !ports.Source.Set && !ports.Destination.Set
+	}
+	if slices.ContainsFunc(r.Matches, isBare) {
+		r.Matches = slices.DeleteFunc(slices.Clone(r.Matches), isBare)
+	}
 	return r
 }
 

@@ -51,6 +51,9 @@ type Base struct {
 // from iptables' tables, a packet between the two chains while the transaction takes effect
 // has passed the old rules and passes the new ones too. In the other order it would pass
 // neither.
+//
+// POSTROUTING comes right before iptables' own: the first chain that gives a connection a
+// source address decides, and others give one to all that leaves.
 func AttachmentOf(f Form, table, chain string) (a Attachment, ok bool) {
 	a = Attachment{Hook: chain, Kind: "filter"}
 	switch table {
@@ -73,7 +76,10 @@ func AttachmentOf(f Form, table, chain string) (a Attachment, ok bool) {
 	default:
 		return a, false
 	}
-	if f == Native {
+	switch {
+	case f == Native && chain == iptables.Postrouting:
+		a.Priority--
+	case f == Native:
 		a.Priority++
 	}
 	return a, iptables.IsBuiltin(table, chain)

@@ -142,10 +142,9 @@ func (c Change) applyRoute(h *netlink.Handle) error {
 
 func (c Change) applyRule(h *netlink.Handle) error {
 	o := c.Object
-	mask := uint32(iptables.FullMask)
 	rule := netlink.NewRule()
 	rule.Family = netlinkFamily(o.Family)
-	rule.Mark, rule.Mask, rule.Table = o.Mark, &mask, int(o.Table)
+	rule.Mark, rule.Mask, rule.Table = o.Mark, &o.Mask, int(o.Table)
 	rule.Protocol = o.Protocol
 	if o.Priority != 0 {
 		rule.Priority = int(o.Priority)

@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 
@@ -14,7 +15,7 @@ type Kind uint8
 const (
 	Address Kind = iota // Prefix on the loopback interface
 	Route               // "local default dev lo" in Table
-	Rule                // "fwmark Mark lookup Table"
+	Rule                // "fwmark Mark/Mask lookup Table"
 )
 
 // Object is an address, a route or a rule.
@@ -22,7 +23,8 @@ type Object struct {
 	Kind   Kind
 	Family iptables.Family
 	Prefix netip.Prefix // of an Address
-	Mark   uint32       // of a Rule; all bits are compared
+	Mark   uint32       // of a Rule
+	Mask   uint32       // of a Rule: the bits of the mark that are compared
 	Table  uint32       // of a Route and of a Rule
 
 	// Protocol says who made a Route or Rule (RTPROT_ in linux/rtnetlink.h). It is 0 if
@@ -34,12 +36,6 @@ type Object struct {
 	Priority uint32
 	// Without is the option that needs no Rule; see [iptables.Routing].
 	Without string
-}
-
-// does returns the object without what packets do not notice.
-func (o Object) does() Object {
-	o.Protocol, o.Priority, o.Without = 0, 0, ""
-	return o
 }
 
 // command returns the arguments of ip(8) that add or delete the object.
@@ -59,7 +55,7 @@ func (o Object) command(action string) string {
 		if o.Priority != 0 {
 			s += fmt.Sprintf(" priority %d", o.Priority)
 		}
-		s += fmt.Sprintf(" fwmark %#x lookup %d", o.Mark, o.Table)
+		s += " " + o.lookup()
 	}
 	if o.Protocol != 0 {
 		s += fmt.Sprintf(" protocol %d", o.Protocol)
@@ -76,8 +72,24 @@ func (o Object) String() string {
 	case Route:
 		return fmt.Sprintf("local default dev lo table %d", o.Table)
 	default:
+		return o.lookup()
+	}
+}
+
+// lookup returns what a Rule does, as ip(8) prints it.
+func (o Object) lookup() string {
+	if o.Mask == iptables.FullMask {
 		return fmt.Sprintf("fwmark %#x lookup %d", o.Mark, o.Table)
 	}
+	return fmt.Sprintf("fwmark %#x/%#x lookup %d", o.Mark, o.Mask, o.Table)
+}
+
+// does reports whether the object does what is wanted, at the wanted place if that matters.
+func (o Object) does(w Object) bool {
+	atPlace := w.Priority == 0 || o.Priority == w.Priority
+	o.Protocol, o.Priority, o.Without = 0, 0, ""
+	w.Protocol, w.Priority, w.Without = 0, 0, ""
+	return o == w && atPlace
 }
 
 // Numbers of the kernel's own routing tables (RT_TABLE_ in linux/rtnetlink.h).
@@ -98,6 +110,10 @@ func objects(want iptables.Routing) ([]Object, error) {
 	if want.Mark == 0 {
 		return nil, fmt.Errorf("mark 0 cannot select packets: every unmarked packet has it")
 	}
+	mask := maskOf(want.Mask)
+	if want.Mark&^mask != 0 {
+		return nil, fmt.Errorf("no packet has the mark %#x in the bits %#x", want.Mark, mask)
+	}
 	if want.Table == 0 || want.Table >= tableDefault && want.Table <= tableLocal {
 		return nil, fmt.Errorf("routing table %d is one of the kernel's own", want.Table)
 	}
@@ -105,7 +121,13 @@ func objects(want iptables.Routing) ([]Object, error) {
 		wanted = append(wanted, Object{Kind: Route, Family: f, Table: want.Table, Protocol: Protocol})
 	}
 	for _, f := range want.Families {
-		wanted = append(wanted, Object{Kind: Rule, Family: f, Mark: want.Mark, Table: want.Table, Protocol: Protocol, Without: want.Without})
+		wanted = append(wanted, Object{
+			Kind: Rule, Family: f, Mark: want.Mark, Mask: mask, Table: want.Table,
+			Protocol: Protocol, Priority: want.Priority, Without: want.Without,
+		})
 	}
 	return wanted, nil
 }
+
+// maskOf returns the bits that a mask selects; see [iptables.Lookup].
+func maskOf(mask uint32) uint32 { return cmp.Or(mask, iptables.FullMask) }

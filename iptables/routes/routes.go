@@ -1,7 +1,7 @@
 // Package routes adds, compares and removes what a ruleset needs beside its rules
-// ([iptables.Routing]): per family the policy rule "fwmark MARK lookup TABLE" and in
-// TABLE the route "local default dev lo", which deliver the packets of TPROXY
-// (Documentation/networking/tproxy.rst), and addresses of the loopback interface.
+// ([iptables.Routing]): per family the policy rule "fwmark MARK/MASK lookup TABLE" and
+// in TABLE the route "local default dev lo", which deliver marked packets such as those of
+// TPROXY (Documentation/networking/tproxy.rst), and addresses of the loopback interface.
 //
 // [Read] returns what a network namespace has, [State.Diff] what has to change. Our rules
 // and routes have the routing protocol number [Protocol], so that they are found again

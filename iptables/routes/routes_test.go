@@ -309,6 +309,7 @@ func TestInvalidRouting(t *testing.T) {
 		"no mark":           {Table: 133, Families: v4},
 		"no table":          {Mark: 1, Families: v4},
 		"main":              {Mark: 1, Table: 254, Families: v4},
+		"mark beyond mask":  {Mark: 0x1111, Mask: 0xfff, Table: 133, Families: v4},
 		"another address":   {Addresses: []netip.Prefix{netip.MustParsePrefix("::7/128")}},
 		"an IPv4 loopback":  {Addresses: []netip.Prefix{netip.MustParsePrefix("127.0.0.6/32")}},
 		"another prefix":    {Addresses: []netip.Prefix{netip.MustParsePrefix("::6/64")}},

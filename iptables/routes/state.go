@@ -127,6 +127,7 @@ func (s *State) readRules(ctx context.Context, ns *namespace.Namespace, family i
 		}
 		usable := isMarkLookup(r)
 		if usable {
+			rule.Mask = *r.Mask
 			s.objects = append(s.objects, rule)
 		}
 		if !usable || !s.owns(rule) {
@@ -136,12 +137,12 @@ func (s *State) readRules(ctx context.Context, ns *namespace.Namespace, family i
 	return err
 }
 
-// isMarkLookup reports whether a rule is "fwmark MARK lookup TABLE" and nothing else.
+// isMarkLookup reports whether a rule is "fwmark MARK/MASK lookup TABLE" and nothing else.
 func isMarkLookup(r netlink.Rule) bool {
 	plain := netlink.NewRule()
 	plain.Priority, plain.Family, plain.Protocol = r.Priority, r.Family, r.Protocol
 	plain.Mark, plain.Mask, plain.Table = r.Mark, r.Mask, r.Table
-	return r.Mark != 0 && r.Mask != nil && *r.Mask == iptables.FullMask && r.Table != 0 && r == *plain
+	return r.Mark != 0 && r.Mask != nil && *r.Mask != 0 && r.Table != 0 && r == *plain
 }
 
 // owns reports whether an object is ours.
@@ -155,7 +156,9 @@ func (s *State) owns(o Object) bool {
 		return !s.foreign[table{o.Family, o.Table}] &&
 			slices.ContainsFunc(s.ownership.Lookups, func(l iptables.Lookup) bool { return l.Table == o.Table })
 	default:
-		return slices.Contains(s.ownership.Lookups, iptables.Lookup{Mark: o.Mark, Table: o.Table})
+		return slices.ContainsFunc(s.ownership.Lookups, func(l iptables.Lookup) bool {
+			return l.Mark == o.Mark && maskOf(l.Mask) == o.Mask && l.Table == o.Table
+		})
 	}
 }
 
@@ -216,7 +219,7 @@ func (s *State) Diff(want iptables.Routing) (Changes, error) {
 func (s *State) find(w Object) int {
 	found := -1
 	for i, o := range s.objects {
-		if o.does() != w.does() {
+		if !o.does(w) {
 			continue
 		}
 		if s.owns(o) {

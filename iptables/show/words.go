@@ -133,13 +133,15 @@ func side(direction string, not bool) string {
 func extension(m iptables.Match) []string {
 	switch m := m.(type) {
 	case iptables.Owner:
-		return slices.Concat(owner("user", m.UID), owner("group", m.GID))
+		return slices.Concat(socket(m), owner("user", m.UID), owner("group", m.GID))
 	case iptables.Conntrack:
 		return []string{not(m.Not) + "in state " + m.States.String()}
 	case iptables.Mark:
 		return []string{not(m.Not) + "marked " + masked(m.Value, m.Mask)}
 	case iptables.Connmark:
 		return []string{not(m.Not) + "of a connection marked " + masked(m.Value, m.Mask)}
+	case iptables.NamedSet:
+		return []string{"to an address in the set " + m.Name}
 	case iptables.Set:
 		if who, ok := map[iptables.SetField]string{iptables.OwnerUID: "user", iptables.OwnerGID: "group"}[m.Field]; ok {
 			return []string{fmt.Sprintf("%sof %s %s", not(m.Not), who, list(m))}
@@ -147,6 +149,13 @@ func extension(m iptables.Match) []string {
 	}
 	// Its own words are better than none.
 	return []string{iptables.Rule{Matches: []iptables.Match{m}}.String()}
+}
+
+func socket(m iptables.Owner) []string {
+	if !m.Socket {
+		return nil
+	}
+	return []string{"sent by a socket of this machine"}
 }
 
 func owner(kind string, id iptables.IDMatch) []string {
@@ -188,10 +197,14 @@ func verdict(r iptables.Rule) string {
 		return fmt.Sprintf("hand to port %d by TPROXY and mark %s", t.Port, masked(t.Mark, t.Mask))
 	case iptables.SetMark:
 		return "mark " + masked(t.Value, t.Mask)
+	case iptables.SetConnmark:
+		return "mark the connection " + masked(t.Value, t.Mask)
 	case iptables.SaveMark:
 		return "save the mark to the connection"
 	case iptables.RestoreMark:
 		return "restore the mark from the connection"
+	case iptables.SNAT:
+		return "give it the source address " + t.To.String()
 	case iptables.CTZone:
 		return fmt.Sprintf("track in zone %d", t.Zone)
 	}

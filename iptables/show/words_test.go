@@ -35,6 +35,7 @@ func TestWords(t *testing.T) {
 		"-m connmark --mark 0x539 -j X":                                                "of a connection marked 0x539 → X",
 		"-j MARK --set-xmark 0x539/0xffffffff":                                         "everything → mark 0x539",
 		"-j CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff":              "everything → save the mark to the connection",
+		"-j CONNMARK --set-xmark 0x111/0xfff":                                          "everything → mark the connection 0x111/0xfff",
 		"-j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff":           "everything → restore the mark from the connection",
 		"-p tcp -j TPROXY --on-port 7 --on-ip 0.0.0.0 --tproxy-mark 0x539/0xffffffff":  "tcp → hand to port 7 by TPROXY and mark 0x539",
 		"-s 10.0.0.1/32 -o lo -p tcp -m tcp --dport 80 -m owner --uid-owner 1 -j DROP": "tcp to port 80, of user 1, out via lo, from 10.0.0.1 → drop",

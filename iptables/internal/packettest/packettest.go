@@ -71,11 +71,16 @@ func (v *Values) addRule(r iptables.Rule) {
 				v.addPorts(p)
 			}
 		case iptables.Mark:
-			v.marks = append(v.marks, m.Value-1, m.Value, m.Value+1)
+			v.addMarks(m.Value, m.Mask)
 		case iptables.Connmark:
-			v.marks = append(v.marks, m.Value-1, m.Value, m.Value+1)
+			v.addMarks(m.Value, m.Mask)
 		}
 	}
+}
+
+// addMarks adds a mark and its neighbours, and the mark with all bits beyond the mask.
+func (v *Values) addMarks(value, mask uint32) {
+	v.marks = append(v.marks, value-1, value, value+1, value|^mask)
 }
 
 func (v *Values) add(f iptables.SetField, values iptables.Interval) {

@@ -258,6 +258,7 @@ func (g generator) targets(family iptables.Family, table string) []iptables.Targ
 	case iptables.Mangle:
 		list = append(list,
 			iptables.SetMark{Value: value, Mask: mask},
+			iptables.SetConnmark{Value: value, Mask: mask},
 			iptables.SaveMark{PacketMask: iptables.FullMask, ConnectionMask: iptables.FullMask},
 			iptables.RestoreMark{PacketMask: g.Uint32(), ConnectionMask: g.Uint32()},
 			iptables.TProxy{Port: 15006, IP: family.Unspecified(), Mark: value, Mask: mask},

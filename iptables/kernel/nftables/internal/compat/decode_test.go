@@ -63,6 +63,7 @@ func TestDecode(t *testing.T) {
 		{"comment with a rest", []expr.Any{xtMatch("comment", 0, structure([]byte("a\x00b")).zeros(253))}, "-m comment (not understood)"},
 		{"tcp flags", append(tcp[:2:2], xtMatch("tcp", 0, structure{}.u16(0, 65535, 80, 80).u8(0, 2, 2, 0))), "-p tcp -m tcp --dport 80 --tcp-flags SYN SYN"},
 		{"older CONNMARK", []expr.Any{xtTarget("CONNMARK", 1, structure{}.u32(0, 255, 15).u8(connmarkSave))}, "-j CONNMARK --save-mark --nfmask 0xf --ctmask 0xff"},
+		{"older CONNMARK, set", []expr.Any{xtTarget("CONNMARK", 1, structure{}.u32(1, 255, iptables.FullMask).u8(connmarkSet))}, "-j CONNMARK --set-xmark 0x1/0xff"},
 		{"NOTRACK", []expr.Any{xtTarget("CT", 2, structure{}.u16(1).zeros(70))}, "-j CT --notrack"},
 		{"REDIRECT at random", []expr.Any{xtTarget("REDIRECT", 0, structure{}.u32(1, 2|4).zeros(8).be16(80, 80))}, "-j REDIRECT --to-ports 80 --random"},
 	}

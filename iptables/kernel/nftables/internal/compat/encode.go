@@ -12,6 +12,13 @@ import (
 
 // AppendRule adds a rule to the end of a chain.
 func AppendRule(c *tables.Changes, t tables.Key, chain string, r *iptables.Rule) {
+	last := *r
+	last.First = false
+	addRule(c, t, chain, &last)
+}
+
+// addRule adds a rule to the end of a chain, or to its beginning if it goes first.
+func addRule(c *tables.Changes, t tables.Key, chain string, r *iptables.Rule) {
 	var e expression.Encoder
 	encodeRule(&e, t.Family, r)
 	c.NewRule(t, chain, r, &e, func(b *netlink.Builder) { putProtocol(b, r.Protocol) })

@@ -216,7 +216,7 @@ func (p *planner) addChains() error {
 func (p *planner) addRules() {
 	for _, c := range p.changes {
 		for i := range c.Insert {
-			AppendRule(p.b, p.have.Key, c.Chain, &c.Insert[i])
+			addRule(p.b, p.have.Key, c.Chain, &c.Insert[i])
 		}
 	}
 }

@@ -330,7 +330,9 @@ func setWords(s *speech) {
 	s.option(not, "--match-set", s.setWord(0), setSides(s.u8(2), flags))
 }
 
-func (s *speech) setWord(offset int) string { return "number-" + decimal(s.u16(offset)) }
+func (s *speech) setWord(offset int) string { return setWord(s.u16(offset)) }
+
+func setWord(index uint16) string { return "number-" + decimal(index) }
 
 func setSides(dimensions, flags byte) string {
 	words := ""

@@ -110,6 +110,8 @@ func decodeMatch(e extension) (m iptables.Match, ok bool) {
 		m = decodeMultiport(f)
 	case e.is("owner", 1):
 		m = decodeOwner(f)
+	case e.is("set", 4):
+		m = decodeNamedSet(f)
 	case e.is("conntrack", 3):
 		m = decodeConntrack(f)
 	case e.is("mark", 1):
@@ -134,6 +136,8 @@ func encodeMatch(m iptables.Match) (extension, error) {
 		return encodeMultiport(m)
 	case iptables.Owner:
 		return encodeOwner(m), nil
+	case iptables.NamedSet:
+		return encodeNamedSet(m), nil
 	case iptables.Conntrack:
 		return encodeConntrack(m), nil
 	case iptables.Mark:
@@ -161,6 +165,8 @@ func decodeTarget(family iptables.Family, e extension) (t iptables.Target, ok bo
 		t = iptables.SetMark{Value: f.u32(0), Mask: f.u32(4)}
 	case e.is("CONNMARK", 1), e.is("CONNMARK", 2):
 		t = decodeConnmark(e.revision, f)
+	case e.is("SNAT", snatRevision(family)):
+		t = decodeSNAT(family, f)
 	case e.is("CT", 1), e.is("CT", 2):
 		t = iptables.CTZone{Zone: f.u16(2)}
 	}
@@ -172,7 +178,7 @@ func decodeTarget(family iptables.Family, e extension) (t iptables.Target, ok bo
 		return nil, false
 	}
 	if e.is("CONNMARK", 1) {
-		again = encodeConnmark1(f)
+		again = encodeConnmark(1, t)
 	}
 	return t, bytes.Equal(again.info, e.info)
 }
@@ -188,12 +194,10 @@ func encodeTarget(family iptables.Family, t iptables.Target) (extension, error) 
 	case iptables.SetMark:
 		// struct xt_mark_tginfo2, linux/netfilter/xt_mark.h
 		return newExtension("MARK", 2, structure{}.u32(t.Value, t.Mask)), nil
-	case iptables.SetConnMark:
-		return encodeConnmark(connmarkSet, t.Value, iptables.FullMask, t.Mask), nil
-	case iptables.SaveMark:
-		return encodeConnmark(connmarkSave, 0, t.PacketMask, t.ConnectionMask), nil
-	case iptables.RestoreMark:
-		return encodeConnmark(connmarkRestore, 0, t.PacketMask, t.ConnectionMask), nil
+	case iptables.SetConnmark, iptables.SaveMark, iptables.RestoreMark:
+		return encodeConnmark(2, t), nil
+	case iptables.SNAT:
+		return encodeSNAT(family, t)
 	case iptables.CTZone:
 		return encodeCTZone(t), nil
 	case iptables.UnknownTarget:

@@ -139,6 +139,8 @@ func decodeMultiport(f fields) iptables.Match {
 const (
 	ownerUID = 1 << 0
 	ownerGID = 1 << 1
+	// ownerSocket is XT_OWNER_SOCKET.
+	ownerSocket = 1 << 2
 )
 
 // encodeOwner writes, from linux/netfilter/xt_owner.h,
@@ -156,6 +158,9 @@ func encodeOwner(m iptables.Owner) extension {
 	}
 	set(m.UID, ownerUID)
 	set(m.GID, ownerGID)
+	if m.Socket {
+		match |= ownerSocket
+	}
 	s := structure{}.u32(m.UID.First, m.UID.Last, m.GID.First, m.GID.Last)
 	return newExtension("owner", 1, s.u8(match, invert))
 }
@@ -168,7 +173,7 @@ func decodeOwner(f fields) iptables.Match {
 			Not: invert&flag != 0, Set: match&flag != 0,
 		}
 	}
-	return iptables.Owner{UID: id(0, ownerUID), GID: id(8, ownerGID)}
+	return iptables.Owner{UID: id(0, ownerUID), GID: id(8, ownerGID), Socket: match&ownerSocket != 0}
 }
 
 // conntrackState is XT_CONNTRACK_STATE (linux/netfilter/xt_conntrack.h).

@@ -76,18 +76,29 @@ const (
 	connmarkRestore = 2
 )
 
-// encodeConnmark writes, from linux/netfilter/xt_connmark.h,
+// encodeConnmark writes a target CONNMARK, from linux/netfilter/xt_connmark.h,
 //
 //	struct xt_connmark_tginfo2 { __u32 ctmark, ctmask, nfmask; __u8 shift_dir, shift_bits, mode; }
 //
-// Revision 1, which iptables wrote before 1.8.1, differs in having no shifts.
-func encodeConnmark(mode byte, value, packetMask, connectionMask uint32) extension {
-	s := structure{}.u32(value, connectionMask, packetMask).u8(0, 0, mode)
-	return newExtension("CONNMARK", 2, s)
-}
-
-func encodeConnmark1(f fields) extension {
-	return newExtension("CONNMARK", 1, structure{}.u32(f.u32(0), f.u32(4), f.u32(8)).u8(f.u8(12)))
+// Revision 1, which iptables wrote before 1.8.1, differs in having no shifts. Where a mode
+// does not use nfmask, iptables sets all its bits (connmark_tg_init in
+// extensions/libxt_CONNMARK.c).
+func encodeConnmark(revision uint32, t iptables.Target) extension {
+	var mark, connectionMask, packetMask uint32
+	var mode byte
+	switch t := t.(type) {
+	case iptables.SetConnmark:
+		mark, connectionMask, packetMask, mode = t.Value, t.Mask, iptables.FullMask, connmarkSet
+	case iptables.SaveMark:
+		connectionMask, packetMask, mode = t.ConnectionMask, t.PacketMask, connmarkSave
+	case iptables.RestoreMark:
+		connectionMask, packetMask, mode = t.ConnectionMask, t.PacketMask, connmarkRestore
+	}
+	s := structure{}.u32(mark, connectionMask, packetMask)
+	if revision > 1 {
+		s = s.u8(0, 0)
+	}
+	return newExtension("CONNMARK", revision, s.u8(mode))
 }
 
 func decodeConnmark(revision uint32, f fields) iptables.Target {
@@ -97,7 +108,7 @@ func decodeConnmark(revision uint32, f fields) iptables.Target {
 	}
 	switch mode {
 	case connmarkSet:
-		return iptables.SetConnMark{Value: f.u32(0), Mask: f.u32(4)}
+		return iptables.SetConnmark{Value: f.u32(0), Mask: f.u32(4)}
 	case connmarkSave:
 		return iptables.SaveMark{PacketMask: f.u32(8), ConnectionMask: f.u32(4)}
 	case connmarkRestore:
@@ -119,4 +130,37 @@ func decodeConnmark(revision uint32, f fields) iptables.Target {
 func encodeCTZone(t iptables.CTZone) extension {
 	s := structure{}.u16(0, t.Zone).u32(0, 0).zeros(16 + 32)
 	return newExtension("CT", 2, s.zeros(4+8))
+}
+
+// snatRevision is the revision that iptables writes for a family.
+func snatRevision(family iptables.Family) uint32 {
+	if family == iptables.IPv4 {
+		return 0
+	}
+	return 1
+}
+
+// encodeSNAT writes the structs of encodeRedirect, with an address for the range.
+func encodeSNAT(family iptables.Family, t iptables.SNAT) (extension, error) {
+	if iptables.FamilyOf(t.To) != family {
+		return extension{}, fmt.Errorf("SNAT to %s in an %s table", t.To, family)
+	}
+	s := structure{}
+	if family == iptables.IPv4 {
+		s = s.u32(1)
+	}
+	s = s.u32(unix.NF_NAT_RANGE_MAP_IPS).u8(t.To.AsSlice()...).u8(t.To.AsSlice()...)
+	return newExtension("SNAT", snatRevision(family), s.be16(0, 0)), nil
+}
+
+func decodeSNAT(family iptables.Family, f fields) iptables.Target {
+	offset, size := 8, 4
+	if family == iptables.IPv6 {
+		offset, size = 4, 16
+	}
+	if len(f) < offset+size {
+		return nil
+	}
+	to, _ := netip.AddrFromSlice(f[offset : offset+size])
+	return iptables.SNAT{To: to}
 }

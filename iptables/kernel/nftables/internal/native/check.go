@@ -21,6 +21,9 @@ func Check(ctx context.Context, c *netlink.Conn, want iptables.Ruleset) error {
 		key := tables.Key{Family: tables.Inet, Name: tables.CheckName}
 		changes.NewTable(key)
 		p := planner{b: changes, key: key}
+		for _, s := range setsOf(want) {
+			newNamedSet(changes, key, s)
+		}
 		p.make(&Table{}, chains)
 	})
 }
@@ -39,11 +42,13 @@ func Modules(r *iptables.Rule) []string {
 		}
 	}
 	switch r.Target.(type) {
+	case iptables.SNAT:
+		modules = append(modules, "nft_nat")
 	case iptables.Redirect:
 		modules = append(modules, "nft_redir")
 	case iptables.TProxy:
 		modules = append(modules, "nft_tproxy")
-	case iptables.SaveMark, iptables.RestoreMark, iptables.CTZone:
+	case iptables.SetConnmark, iptables.SaveMark, iptables.RestoreMark, iptables.CTZone:
 		modules = append(modules, "nft_ct")
 	}
 	if len(modules) == 0 {

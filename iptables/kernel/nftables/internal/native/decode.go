@@ -77,6 +77,10 @@ func (d *decoder) lookup() bool {
 		if err != nil || !d.loads(field) || network && !field.host {
 			continue
 		}
+		if f == iptables.DestinationAddress && !not && d.sets[name].isNamed(d.Family) {
+			d.AddMatch(iptables.NamedSet{Name: name})
+			return d.Take(n + 1)
+		}
 		ports := f == iptables.SourcePort || f == iptables.DestinationPort
 		set, ok := d.sets[name].decode(f, field.size, field.host && !network)
 		if !ok || ports && !d.hasPorts() || network != (field.host && hasIntervals(set)) {
@@ -130,6 +134,10 @@ func (d *decoder) owner() bool {
 	if !ok || key != expr.MetaKeySKUID && key != expr.MetaKeySKGID || len(d.Rest) < 2 {
 		return false
 	}
+	if key == expr.MetaKeySKUID && d.isFromSocket(register) {
+		d.AddMatch(iptables.Owner{Socket: true})
+		return d.Take(3)
+	}
 	var id iptables.IDMatch
 	n := 2
 	if isToNetworkOrder(d.Rest[1], register) {
@@ -152,6 +160,15 @@ func (d *decoder) owner() bool {
 		d.AddMatch(iptables.Owner{GID: id})
 	}
 	return d.Take(n)
+}
+
+// isFromSocket reads a comparison that any user meets.
+func (d *decoder) isFromSocket(register uint32) bool {
+	if len(d.Rest) < 3 || !isToNetworkOrder(d.Rest[1], register) {
+		return false
+	}
+	data, ok := readAtLeast(d.Rest[2], register)
+	return ok && binary.BigEndian.Uint32(data) == 0
 }
 
 // connection reads comparisons with the state and the mark of a connection.

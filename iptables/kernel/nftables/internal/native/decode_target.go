@@ -42,6 +42,13 @@ func (d *decoder) readTarget() (t iptables.Target, n int) {
 	if first, last, ok := readRedir(at); ok {
 		return readRedirect(values, first, last), n + 1
 	}
+	if family, min, max, ok := readSNAT(at); ok && n == 1 && min == register && (max == 0 || max == min) && family == tables.Number(d.Family) {
+		to, isAddress := netip.AddrFromSlice(values[register])
+		if !isAddress || iptables.FamilyOf(to) != d.Family {
+			return nil, 0
+		}
+		return iptables.SNAT{To: to}, n + 1
+	}
 	if family, address, port, ok := readTProxy(at); ok && family == tproxyFamily(d.Family) {
 		return d.readTProxy(n+1, values[address], values[port])
 	}
@@ -49,6 +56,9 @@ func (d *decoder) readTarget() (t iptables.Target, n int) {
 		return iptables.CTZone{Zone: binary.NativeEndian.Uint16(values[set])}, n + 1
 	}
 	if m, used := d.readSetMark(d.Rest); used > 0 {
+		return m, used
+	}
+	if m, used := d.readSetConnmark(); used > 0 {
 		return m, used
 	}
 	return d.readCopyMark()
@@ -109,6 +119,30 @@ func (d *decoder) readSetMark(list []expression.Expression) (m iptables.SetMark,
 	return m, 0
 }
 
+// readSetConnmark reads "ct mark set value", for all bits or those of a mask.
+func (d *decoder) readSetConnmark() (m iptables.SetConnmark, n int) {
+	list := d.Rest
+	if len(list) >= 2 && isSetCtMark(list[1]) {
+		if to, data, ok := readImmediate(list[0]); ok && to == register && len(data) == 4 {
+			return iptables.SetConnmark{Value: binary.NativeEndian.Uint32(data), Mask: iptables.FullMask}, 2
+		}
+	}
+	if len(list) >= 3 && isSetCtMark(list[2]) {
+		key, to, _, ok := readCt(list[0])
+		mask, xor, isMasked := readMasked(list[1], register)
+		if ok && to == register && key == expr.CtKeyMARK && isMasked {
+			return iptables.SetConnmark{Value: xor, Mask: ^mask}, 3
+		}
+	}
+	return m, 0
+}
+
+// isSetCtMark reports whether an expression sets the connection's mark to the register.
+func isSetCtMark(e expression.Expression) bool {
+	key, load, set, ok := readCt(e)
+	return ok && key == expr.CtKeyMARK && load == 0 && set == register
+}
+
 // readCopyMark reads "ct mark set meta mark" and "meta mark set ct mark", with a mask of
 // the copied bits.
 func (d *decoder) readCopyMark() (iptables.Target, int) {
@@ -123,7 +157,7 @@ func (d *decoder) readCopyMark() (iptables.Target, int) {
 		return nil, 0
 	}
 	if key, to, ok := list[0].Meta(); ok && key == expr.MetaKeyMARK && to == register {
-		if key, load, set, ok := readCt(list[n]); ok && key == expr.CtKeyMARK && load == 0 && set == register {
+		if isSetCtMark(list[n]) {
 			return iptables.SaveMark{PacketMask: mask, ConnectionMask: iptables.FullMask}, n + 1
 		}
 	}

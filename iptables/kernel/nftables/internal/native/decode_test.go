@@ -37,6 +37,7 @@ func TestDecodeTarget(t *testing.T) {
 		iptables.Redirect{}, iptables.Redirect{Ports: iptables.PortRange{First: 1, Last: 2}},
 		iptables.TProxy{Port: 1, IP: netip.MustParseAddr("127.0.0.1"), Mark: 1, Mask: iptables.FullMask},
 		iptables.SetMark{Value: 1, Mask: iptables.FullMask}, iptables.SetMark{Value: 1, Mask: 3},
+		iptables.SetConnmark{Value: 1, Mask: iptables.FullMask}, iptables.SetConnmark{Value: 1, Mask: 3},
 		iptables.SaveMark{PacketMask: 3, ConnectionMask: iptables.FullMask},
 		iptables.RestoreMark{PacketMask: iptables.FullMask, ConnectionMask: 3},
 		iptables.CTZone{Zone: 1},

@@ -17,13 +17,15 @@ type encoder struct {
 	newSet func(iptables.Set) uint32
 	// guardFor is the family still to be matched, or anyFamily.
 	guardFor iptables.Family
+	// family is that of the rule, or anyFamily.
+	family iptables.Family
 }
 
 // encode appends a rule in nf_tables' own expressions, as nft writes them. An address
 // needs the family: it is matched right before the first address, and nft lists only the
 // address. Without an address, the family comes first.
 func encode(to *expression.Encoder, r rule, newSet func(iptables.Set) uint32) {
-	e := encoder{to, newSet, r.family}
+	e := encoder{to, newSet, r.family, r.family}
 	if !asksForAddress(&r.rule) {
 		e.guard()
 	}
@@ -66,6 +68,9 @@ func (e *encoder) match(m iptables.Match) {
 		}
 		e.Ports(m)
 		return
+	case iptables.NamedSet:
+		e.namedSet(m)
+		return
 	case iptables.Owner:
 		e.owner(m)
 		return
@@ -89,6 +94,13 @@ func (e *encoder) match(m iptables.Match) {
 }
 
 func (e *encoder) owner(m iptables.Owner) {
+	if m.Socket {
+		// A packet without a socket has no user, and ends the rule (nft_meta_get_eval_skugid
+		// in net/netfilter/nft_meta.c).
+		e.Add(&expr.Meta{Key: expr.MetaKeySKUID, Register: register})
+		e.networkOrder()
+		e.Add(&expr.Cmp{Op: expr.CmpOpGte, Register: register, Data: native32(0)})
+	}
 	for _, id := range []struct {
 		key expr.MetaKey
 		iptables.IDMatch

@@ -16,8 +16,15 @@ func (e *encoder) target(f iptables.Family, t iptables.Target) {
 		e.redirect(t)
 	case iptables.TProxy:
 		e.tproxy(f, t)
+	case iptables.SNAT:
+		e.Add(
+			&expr.Immediate{Register: register, Data: t.To.AsSlice()},
+			&expr.NAT{Type: expr.NATTypeSourceNAT, Family: uint32(tables.Number(iptables.FamilyOf(t.To))), RegAddrMin: register, RegAddrMax: register},
+		)
 	case iptables.SetMark:
 		e.setMark(t.Value, t.Mask)
+	case iptables.SetConnmark:
+		e.setConnmark(t.Value, t.Mask)
 	case iptables.SaveMark:
 		if t.ConnectionMask != iptables.FullMask {
 			e.Fail(fmt.Errorf("the native form saves whole marks only, not the bits %#x", t.ConnectionMask))
@@ -86,6 +93,16 @@ func (e *encoder) setMark(value, mask uint32) {
 		e.bitwise(^mask, value)
 	}
 	e.Add(&expr.Meta{Key: expr.MetaKeyMARK, Register: register, SourceRegister: true})
+}
+
+func (e *encoder) setConnmark(value, mask uint32) {
+	if mask == iptables.FullMask {
+		e.Add(&expr.Immediate{Register: register, Data: native32(value)})
+	} else {
+		e.Add(&expr.Ct{Key: expr.CtKeyMARK, Register: register})
+		e.bitwise(^mask, value)
+	}
+	e.Add(&expr.Ct{Key: expr.CtKeyMARK, Register: register, SourceRegister: true})
 }
 
 // copyBits keeps the bits of the mask in the register.

@@ -33,7 +33,7 @@ func (t *Table) unsound() []installed.Fault {
 	}
 	// The table's use counts sets and other objects too, but not anonymous sets
 	// (nf_tables_commit in net/netfilter/nf_tables_api.c).
-	if t.use != len(t.chains) {
+	if t.use != len(t.chains)+len(t.Sets()) {
 		add("table %s has named sets or objects", tableKey)
 	}
 	for _, c := range t.chains {

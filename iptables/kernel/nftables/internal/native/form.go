@@ -89,7 +89,8 @@ func (r rule) of(f iptables.Family) iptables.Rule {
 // hasAddress reports whether only packets of one family can match a rule.
 func hasAddress(r *iptables.Rule) bool {
 	t, ok := r.Target.(iptables.TProxy)
-	return asksForAddress(r) || ok && !t.IP.IsUnspecified()
+	_, renames := r.Target.(iptables.SNAT)
+	return asksForAddress(r) || renames || ok && !t.IP.IsUnspecified()
 }
 
 // asksForAddress reports whether a rule matches an address.
@@ -103,6 +104,9 @@ func hasOwnAddress(r *iptables.Rule) bool {
 }
 
 func isOfAddress(m iptables.Match) bool {
+	if _, ok := m.(iptables.NamedSet); ok {
+		return true
+	}
 	s, ok := m.(iptables.Set)
 	return ok && (s.Field == iptables.SourceAddress || s.Field == iptables.DestinationAddress)
 }

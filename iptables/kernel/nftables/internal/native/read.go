@@ -115,6 +115,40 @@ func readRedir(e expression.Expression) (first, last uint32, ok bool) {
 	return first, last, true
 }
 
+// readAtLeast reads "cmp gte reg data" of 32 bits (enum nft_cmp_attributes).
+func readAtLeast(e expression.Expression, register uint32) (data []byte, ok bool) {
+	if e.Name != "cmp" {
+		return nil, false
+	}
+	var from, op uint32
+	for kind, value := range netlink.Attributes(e.Data) {
+		switch kind {
+		case unix.NFTA_CMP_SREG:
+			from = netlink.ReadUint32(value)
+		case unix.NFTA_CMP_OP:
+			op = netlink.ReadUint32(value)
+		case unix.NFTA_CMP_DATA:
+			data = expression.ReadData(value)
+		default:
+			return nil, false
+		}
+	}
+	return data, from == register && op == unix.NFT_CMP_GTE && len(data) == 4
+}
+
+// natMapAddresses is NF_NAT_RANGE_MAP_IPS, which the kernel adds.
+const natMapAddresses = 1 << 0
+
+// readSNAT reads "nat snat family addr_min reg addr_max reg" (enum nft_nat_attributes).
+// Missing registers are 0.
+func readSNAT(e expression.Expression) (family byte, first, last uint32, ok bool) {
+	v, ok := readNumbers(e, "nat", unix.NFTA_NAT_FLAGS+1)
+	if !ok || v[unix.NFTA_NAT_TYPE] != unix.NFT_NAT_SNAT || v[unix.NFTA_NAT_REG_PROTO_MIN] != 0 || v[unix.NFTA_NAT_FLAGS]&^natMapAddresses != 0 {
+		return 0, 0, 0, false
+	}
+	return byte(v[unix.NFTA_NAT_FAMILY]), v[unix.NFTA_NAT_REG_ADDR_MIN], v[unix.NFTA_NAT_REG_ADDR_MAX], true
+}
+
 // readTProxy reads "tproxy addr reg port reg" (enum nft_tproxy_attributes).
 func readTProxy(e expression.Expression) (family byte, address, port uint32, ok bool) {
 	v, ok := readNumbers(e, "tproxy", expr.NFTA_TPROXY_REG_PORT+1)

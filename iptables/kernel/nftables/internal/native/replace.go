@@ -15,6 +15,11 @@ import (
 // Chains stay where they are if possible, so that packets pass the old rules or the new
 // ones: with two chains at one hook, a packet might pass neither.
 func (t *Table) Changes(b *tables.Changes, want iptables.Ruleset) error {
+	return t.ChangesWith(b, want, t.Sets())
+}
+
+// ChangesWith is Changes that leaves the content of named sets too.
+func (t *Table) ChangesWith(b *tables.Changes, want iptables.Ruleset, sets []iptables.AddressSet) error {
 	chains, err := wantedChains(writable(t.Ownership, want))
 	if err != nil {
 		return err
@@ -30,8 +35,10 @@ func (t *Table) Changes(b *tables.Changes, want iptables.Ruleset) error {
 	if !have.found {
 		b.NewTable(tableKey)
 	}
-	p := planner{b: b, key: tableKey}
+	p, needed := planner{b: b, key: tableKey}, setsOf(want)
+	p.fill(have, needed, sets)
 	p.make(have, chains)
+	p.drop(have, needed)
 	return b.Err()
 }
 

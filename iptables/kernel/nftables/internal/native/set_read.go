@@ -14,6 +14,8 @@ import (
 // installedSet is an anonymous set as the kernel has it.
 type installedSet struct {
 	flags    uint32
+	kind     uint32 // the datatype of its keys
+	ours     bool   // has the name of one of ours
 	elements []element
 }
 
@@ -74,9 +76,12 @@ func (t *Table) AddSet(m netlink.Message) {
 			name = netlink.ReadString(value)
 		case unix.NFTA_SET_FLAGS:
 			set.flags = netlink.ReadUint32(value)
+		case unix.NFTA_SET_KEY_TYPE:
+			set.kind = netlink.ReadUint32(value)
 		}
 	}
 	if t.found && table == tableKey.Name {
+		set.ours = slices.Contains(t.Ownership.Sets, name)
 		t.sets[name] = set
 	}
 }

@@ -109,10 +109,10 @@ func saveMark(from content) (t iptables.Target, ok bool) {
 		return iptables.SaveMark{PacketMask: mask, ConnectionMask: iptables.FullMask}, true
 	}
 	if ok && l.key.Field == iptables.FieldConnMark {
-		return iptables.SetConnMark{Value: xor, Mask: ^mask}, true
+		return iptables.SetConnmark{Value: xor, Mask: ^mask}, true
 	}
 	if len(from.constant) == 4 {
-		return iptables.SetConnMark{Value: binary.NativeEndian.Uint32(from.constant), Mask: iptables.FullMask}, true
+		return iptables.SetConnmark{Value: binary.NativeEndian.Uint32(from.constant), Mask: iptables.FullMask}, true
 	}
 	return nil, false
 }

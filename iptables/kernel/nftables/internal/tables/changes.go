@@ -113,7 +113,7 @@ func (c *Changes) DeleteRule(t Key, chain string, r *iptables.Rule, handle uint6
 	})
 }
 
-// NewRule adds a rule to the end of a chain, with more attributes (enum
+// NewRule adds a rule to the end of a chain, or to its beginning if r goes first, with more attributes (enum
 // nft_rule_attributes), if any, after its expressions.
 func (c *Changes) NewRule(t Key, chain string, r *iptables.Rule, e *expression.Encoder, attributes func(*netlink.Builder)) {
 	o := Operation{"add a rule to", t, chain, r}
@@ -122,7 +122,11 @@ func (c *Changes) NewRule(t Key, chain string, r *iptables.Rule, e *expression.E
 		c.Fail(o, err)
 		return
 	}
-	c.Change(unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_APPEND, o, func(b *netlink.Builder) {
+	flags := uint16(unix.NLM_F_CREATE | unix.NLM_F_APPEND)
+	if r != nil && r.First {
+		flags = unix.NLM_F_CREATE
+	}
+	c.Change(unix.NFT_MSG_NEWRULE, flags, o, func(b *netlink.Builder) {
 		b.PutString(unix.NFTA_RULE_TABLE, t.Name)
 		b.PutString(unix.NFTA_RULE_CHAIN, chain)
 		b.PutBytes(unix.NFTA_RULE_EXPRESSIONS|unix.NLA_F_NESTED, exprs)
