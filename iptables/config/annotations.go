@@ -75,3 +75,11 @@ func shorten(line string) string {
 	}
 	return line[:most] + "..."
 }
+
+// Annotation returns the annotation with a key from an annotation file. It leaves out lines
+// that cannot be read: [Flags.Read] has the errors.
+func Annotation(file []byte, key string) (value string, ok bool) {
+	a, _ := parseAnnotations(file)
+	value, ok = a[key]
+	return value, ok
+}

@@ -23,18 +23,20 @@ func (f *Flags) checkKey(key string) error {
 			continue
 		}
 		switch {
+		case o.Refused != "":
+			return errors.New(o.Refused)
 		case o.Hidden:
 			// Its usage is such as "as --backend=nftables".
 			return errors.New("in a file give it " + asFlag.ReplaceAllString(o.Usage, "$1: $2"))
 		case !inFile:
-			return errNotInFile(o)
+			return errNotInFile(o, notOfVerb)
 		case o.Name != key:
 			return errors.New("in a file its name is " + o.Name)
 		}
 		return nil
 	}
-	if i := slices.IndexFunc(f.others, func(o Option) bool { return o.Name == key }); i >= 0 {
-		return errNotInFile(f.others[i])
+	if i := slices.IndexFunc(f.others, func(o mentioned) bool { return o.Name == key }); i >= 0 {
+		return errNotInFile(f.others[i].Option, f.others[i].why)
 	}
 	if near := Nearest(key, names); near != "" {
 		return fmt.Errorf("there is no such option; did you mean %s?", near)
@@ -42,15 +44,19 @@ func (f *Flags) checkKey(key string) error {
 	return errors.New("there is no such option")
 }
 
-// errNotInFile says why a file cannot give an option that exists.
-func errNotInFile(o Option) error {
+// notOfVerb is why a verb's flags do not have an option, unless there is another reason.
+const notOfVerb = "it is not an option of this verb"
+
+// errNotInFile says why a file cannot give an option that exists; otherwise is why unless
+// that is known.
+func errNotInFile(o Option, otherwise string) error {
 	switch {
 	case o.Name == FileOption:
 		return errors.New("a file cannot name another file")
 	case o.FlagOnly:
 		return errors.New("only a flag can give it")
 	}
-	return errors.New("it is not an option of this verb")
+	return errors.New(otherwise)
 }
 
 // isAlso reports whether a word is another name of the option.

@@ -22,7 +22,7 @@ type Flags struct {
 	// aliases leads from the names of Option.Reference to the flags.
 	aliases map[string]*flag
 	// others are options that these flags do not have.
-	others []Option
+	others []mentioned
 }
 
 // NewFlags registers the options of a policy on fs. It sets the flag set's normalize
@@ -48,9 +48,29 @@ func (f *Flags) Register(row Row) {
 	f.program = append(f.program, f.add(row))
 }
 
-// Mention names options that other flag sets of the program have. If a file gives one,
-// the error says so.
-func (f *Flags) Mention(others []Option) { f.others = others }
+// mentioned is an option of other flag sets, and why these do not have it.
+type mentioned struct {
+	Option
+	why string
+}
+
+// Mention names options that other flag sets of the program have, and why these do not,
+// unless that is the verb. If a file gives one, the error says so.
+func (f *Flags) Mention(others []Option, why string) {
+	for _, o := range others {
+		f.others = append(f.others, mentioned{o, cmp.Or(why, notOfVerb)})
+	}
+}
+
+// Mentioned returns why these flags do not have an option that was mentioned, or "".
+func (f *Flags) Mentioned(name string) string {
+	for _, o := range f.others {
+		if o.Name == name {
+			return o.why
+		}
+	}
+	return ""
+}
 
 // Options returns all options, with those of the policy first.
 func (f *Flags) Options() []Option { return append(f.Policy(), options(f.program)...) }

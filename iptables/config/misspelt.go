@@ -16,7 +16,10 @@ import (
 // nearly that of an option. Those that begin with a foreign prefix belong to somebody else.
 func (f *Flags) Misspelt(env, reference, foreign []string) []string {
 	var known, all []string
-	for _, o := range slices.Concat(f.Options(), f.others) {
+	for _, o := range f.Options() {
+		known = append(known, o.Variables()...)
+	}
+	for _, o := range f.others {
 		known = append(known, o.Variables()...)
 	}
 	variables := parseEnvironment(env)

@@ -43,6 +43,8 @@ type Option struct {
 	Example string
 	// Hidden options work, but --help does not list them.
 	Hidden bool
+	// Refused is why the option cannot be given, or empty; see [Refuse].
+	Refused string
 	// FlagOnly options have no environment variable, and files cannot give them. They
 	// are part of a question; UID=1000 in the environment is not.
 	FlagOnly bool

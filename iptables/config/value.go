@@ -115,18 +115,24 @@ func RoutingTable(target *uint32) pflag.Value {
 
 func number(target *uint32, check func(uint32) error) pflag.Value {
 	parse := func(text string) (uint32, error) {
-		base := 10
-		digits, isHex := strings.CutPrefix(strings.ToLower(text), "0x")
-		if isHex {
-			base = 16
-		}
-		n, err := strconv.ParseUint(digits, base, 32)
-		if err != nil || n == 0 {
+		n, ok := parsePositive(text)
+		if !ok {
 			return 0, fmt.Errorf("must be a number from 1 to %d, decimal or hexadecimal (0x539)", uint32(math.MaxUint32))
 		}
-		return uint32(n), check(uint32(n))
+		return n, check(n)
 	}
 	return scalar[uint32]{target, "number", parse, formatID}
+}
+
+// parsePositive reads a positive 32-bit number, decimal or hexadecimal.
+func parsePositive(text string) (n uint32, ok bool) {
+	base := 10
+	digits, isHex := strings.CutPrefix(strings.ToLower(text), "0x")
+	if isHex {
+		base = 16
+	}
+	parsed, err := strconv.ParseUint(digits, base, 32)
+	return uint32(parsed), err == nil && parsed != 0
 }
 
 func formatID(id uint32) string { return strconv.FormatUint(uint64(id), 10) }

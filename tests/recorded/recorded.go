@@ -37,19 +37,22 @@ type Case struct {
 	Loopback6   []string          `json:"lo6"`
 }
 
-// Cases returns all recorded runs.
-func Cases(t testing.TB) []Case {
+// Cases returns all recorded runs of istio-iptables.
+func Cases(t testing.TB) []Case { return casesIn[Case](t, "cases.jsonl") }
+
+// casesIn returns the recorded runs in a file.
+func casesIn[T any](t testing.TB, file string) []T {
 	t.Helper()
-	f, err := os.Open(filepath.Join(moduleRoot(t), "tests", "testdata", "parity", "cases.jsonl"))
+	f, err := os.Open(filepath.Join(moduleRoot(t), "tests", "testdata", "parity", file))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	var cases []Case
+	var cases []T
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		var c Case
+		var c T
 		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
 			t.Fatal(err)
 		}
@@ -151,11 +154,17 @@ func (c *Case) Host() host.Host {
 // reading them had created them.
 func (c *Case) Ruleset(t testing.TB) iptables.Ruleset {
 	t.Helper()
+	return ruleset(t, c.Name, c.IPv4, c.IPv6)
+}
+
+// ruleset reads what was saved of both families.
+func ruleset(t testing.TB, name string, v4, v6 []string) iptables.Ruleset {
+	t.Helper()
 	var rs iptables.Ruleset
-	for family, lines := range map[iptables.Family][]string{iptables.IPv4: c.IPv4, iptables.IPv6: c.IPv6} {
+	for family, lines := range map[iptables.Family][]string{iptables.IPv4: v4, iptables.IPv6: v6} {
 		tables, err := iptables.ParseSave(family, strings.NewReader(strings.Join(lines, "\n")))
 		if err != nil {
-			t.Fatal(fmt.Errorf("%s: %w", c.Name, err))
+			t.Fatal(fmt.Errorf("%s: %w", name, err))
 		}
 		for _, table := range tables {
 			if !slices.Equal(chainNames(table), iptables.BuiltinChains(table.Name)) {

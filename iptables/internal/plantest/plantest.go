@@ -161,6 +161,11 @@ func (g generator) ports(most int) []iptables.PortRange {
 	return ports
 }
 
+// aroundDNS is the port of DNS, or a range with it.
+func (g generator) aroundDNS() iptables.PortRange {
+	return iptables.PortRange{First: 53 - uint16(g.UintN(2)), Last: 53 + uint16(g.UintN(2))}
+}
+
 func (g generator) prefixes(most int) []netip.Prefix {
 	prefixes := make([]netip.Prefix, g.IntN(most+1))
 	for i := range prefixes {

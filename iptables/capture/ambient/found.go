@@ -1,0 +1,30 @@
+package ambient
+
+import (
+	"fmt"
+
+	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/host"
+)
+
+// NeedsNameServers returns false: queries to all servers are captured.
+func (c Config) NeedsNameServers() (needs bool, instead string) { return false, "" }
+
+// NeedsInterfaces reports whether the warnings of the plan depend on the interfaces.
+func (c Config) NeedsInterfaces() bool { return len(c.ExcludedInterfaces) > 0 }
+
+// Found returns what else the plan depends on, besides the options, a line each, for
+// --verbose.
+func (c Config) Found(h host.Host, _ string) []string {
+	lines := []string{c.IPv6.Found(h, Ownership()), fmt.Sprintf("the proxy's mark: %v", c.ProxyMark)}
+	if c.capturesDNS() {
+		lines = append(lines, "name servers: any")
+	}
+	return lines
+}
+
+// IDs returns none: no rule names a user or a group.
+func (c Config) IDs() []capture.IDs { return nil }
+
+// TakesForOthers implements [capture.Wanted].
+func (c Config) TakesForOthers() bool { return len(c.VirtualInterfaces) > 0 }
