@@ -9,9 +9,9 @@ import (
 // Ownership says what in a network namespace is ours. Each policy has its own, and a
 // namespace can have rules of several policies. The zero value owns nothing.
 type Ownership struct {
-	// Policy is the policy's name, under which its options are recorded beside its rules. If
-	// it is empty, they are not.
-	Policy string
+	// Policies are the names of the policies, under which options are recorded beside rules.
+	// Without a name they are not.
+	Policies []string
 	// Chains are the prefixes of the names of our chains, such as "MESH_".
 	Chains []string
 	// Sets are the names of sets that are ours, unless others have made them.
@@ -26,6 +26,17 @@ type Ownership struct {
 // Lookup is the policy rule "fwmark Mark/Mask lookup Table". Mask 0 stands for all bits, as
 // for the kernel (fib_nl2rule in net/core/fib_rules.c).
 type Lookup struct{ Mark, Mask, Table uint32 }
+
+// And returns what either owns.
+func (o Ownership) And(other Ownership) Ownership {
+	return Ownership{
+		Policies:  withAll(o.Policies, other.Policies),
+		Chains:    withAll(o.Chains, other.Chains),
+		Sets:      withAll(o.Sets, other.Sets),
+		Addresses: withAll(o.Addresses, other.Addresses),
+		Lookups:   withAll(o.Lookups, other.Lookups),
+	}
+}
 
 // Owns reports whether a chain of that name is ours.
 func (o Ownership) Owns(chain string) bool {
@@ -122,4 +133,15 @@ func (o Ownership) ReadComment(chain string, r Rule) Rule {
 		return ok
 	})
 	return r
+}
+
+// withAll returns a list with those of another that it lacks.
+func withAll[T comparable](list, more []T) []T {
+	all := slices.Clone(list)
+	for _, x := range more {
+		if !slices.Contains(all, x) {
+			all = append(all, x)
+		}
+	}
+	return all
 }

@@ -3,6 +3,7 @@ package tests
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -52,6 +53,22 @@ func (a arguments) generate() []string {
 		if a.IntN(2) == 0 {
 			args = append(args, o.name+"="+o.value())
 		}
+	}
+	return args
+}
+
+// generateAmbient is generate for ambient mode.
+func (a arguments) generateAmbient() []string {
+	ofSidecars := []string{"proxy-uid", "proxy-gid", "mode", "excluded-uids", "tproxy", "capture-all-dns", "included-groups", "excluded-groups", "loopback-cidr", "drop-invalid"}
+	args := slices.DeleteFunc(a.generate(), func(arg string) bool {
+		return slices.ContainsFunc(ofSidecars, func(name string) bool { return strings.HasPrefix(arg, "--"+name) })
+	})
+	args = append(args, "--dataplane-mode=ambient")
+	if a.IntN(3) == 0 {
+		args = append(args, fmt.Sprintf("--proxy-mark=%#x/0xfff", 1+a.IntN(0x100)), fmt.Sprintf("--connection-mark=%#x/0xfff", 0x200+a.IntN(0x100)))
+	}
+	if a.IntN(3) == 0 {
+		args = append(args, "--host-probe-address=10.9.9.9,fd00:9::9", "--routing-table="+strconv.Itoa(1000+a.IntN(1<<20)))
 	}
 	return args
 }

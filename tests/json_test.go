@@ -177,8 +177,22 @@ func jsonRuns() []commands {
 			nft insert rule inet meshtables OUTPUT tcp dport 25 accept
 			meshtables verify -O json
 		`},
+		{name: "ambient", commands: `
+			meshtables --dataplane-mode=ambient --redirect-dns -O json
+			meshtables verify -O json
+			meshtables verify --excluded-ports=80 -O json
+			meshtables --replace-dataplane -O json
+			meshtables verify --dataplane-mode=ambient -O json
+			meshtables --dataplane-mode=ambient --replace-dataplane
+			meshtables verify --excluded-ports=80 -O json
+			meshtables show -O json
+			meshtables explain --live -O json
+			meshtables explain out 203.0.113.10:80 --live -O json
+			meshtables probe -O json
+		`},
 		{name: "explain", commands: `
 			meshtables explain --live -O json
+			meshtables explain --dataplane-mode=ambient -O json
 			meshtables explain in :80 -O json
 			meshtables explain out 203.0.113.10:53 --proto=udp --redirect-dns --capture-all-dns -O json
 			meshtables explain in 10.244.1.7:80 --ctstate=INVALID --drop-invalid -O json

@@ -38,6 +38,8 @@ type pod struct {
 	// program is a copy of the program that everybody may run, where not only
 	// root does.
 	program string
+	// options are those that anyOptions chooses from, nil for those of capturing.
+	options [][]string
 }
 
 // newPod makes a lab for one test, which is skipped where none can be made, or

@@ -195,7 +195,10 @@ func killsOfPrograms(t *testing.T) int {
 // anyOptions returns one of capturing, so that in time each comes after each
 // other.
 func (p pod) anyOptions() []string {
-	options := capturing()
+	options := p.options
+	if options == nil {
+		options = capturing()
+	}
 	return options[p.random.IntN(len(options))]
 }
 

@@ -44,7 +44,9 @@ type scenario struct {
 	// transparent says that inbound traffic comes to the proxy by TPROXY, for
 	// which it runs as root in group 1337, as Istio's does.
 	transparent bool
-	checks      []check
+	// ofNode says that the proxy is the node's, as in ambient mode.
+	ofNode bool
+	checks []check
 }
 
 // check is a connection and the server it must end at with the rules applied.
@@ -73,6 +75,7 @@ type speaker struct {
 	from   func(pod) *lab.Namespace
 	as     lab.Identity
 	source lab.Addr
+	mark   int
 }
 
 // at returns the same speaker, connecting from another address.
@@ -143,7 +146,11 @@ func (s scenario) run(t *testing.T, backend string) {
 // they are removed.
 func (s scenario) runIn(t *testing.T, p pod) {
 	t.Helper()
-	serveProxy(t, p, s.transparent)
+	if s.ofNode {
+		serveNodeProxy(t, p)
+	} else {
+		serveProxy(t, p, s.transparent)
+	}
 	s.serve(t, p)
 	s.checkAll(t, p, "before", false)
 	apply(t, p, s.args...)
@@ -170,7 +177,7 @@ func (s scenario) check(t *testing.T, p pod, c check, f lab.Family, applied bool
 		want = c.wanted(f)
 	}
 	source := cmp.Or(c.from.source, anyAddr())
-	client := lab.Client{Socket: lab.Socket{As: c.from.as}, Source: source.Port(f, p.NextPort())}
+	client := lab.Client{Socket: lab.Socket{As: c.from.as, Mark: c.from.mark}, Source: source.Port(f, p.NextPort())}
 	if c.udp {
 		return checkUDP(t, p, c, client, f, want)
 	}
@@ -270,6 +277,20 @@ func serveProxy(t *testing.T, p pod, transparent bool) {
 	if transparent {
 		in = lab.Socket{As: lab.Identity{GID: 1337}, Transparent: true}
 	}
+	serveProxyBy(t, p, how, in)
+}
+
+// serveNodeProxy is serveProxy for the node's proxy: this process, outside of the pod, opens
+// sockets inside it, as root and marked.
+func serveNodeProxy(t *testing.T, p pod) {
+	t.Helper()
+	how := lab.Socket{Mark: nodeProxyMark}
+	serveProxyBy(t, p, how, how)
+}
+
+// serveProxyBy opens the proxy's sockets, in those for inbound connections.
+func serveProxyBy(t *testing.T, p pod, how, in lab.Socket) {
+	t.Helper()
 	for _, f := range lab.Families() {
 		err := errors.Join(
 			p.Pod.ServeTCP(proxyOut, how, anyAddr().Port(f, outboundPort)),

@@ -80,7 +80,17 @@ func (c *command) install(ctx context.Context, p *pod.Plan, answer *outcome) err
 			return err
 		}
 	}
-	applied, err := pod.Apply(ctx, c.namespace, p, c.backend)
+	return c.installPlan(ctx, p, c.applying(), answer)
+}
+
+// applying returns how to apply, by the options.
+func (c *command) applying() pod.Applying {
+	return pod.Applying{Backend: c.backend, Policies: policies(), ReplaceOthers: c.replaceDataplane}
+}
+
+// installPlan is install for a namespace in which the plan may be installed.
+func (c *command) installPlan(ctx context.Context, p *pod.Plan, how pod.Applying, answer *outcome) error {
+	applied, err := pod.Apply(ctx, c.namespace, p, how)
 	c.debug(applied.Candidates)
 	if err != nil {
 		return err
@@ -109,7 +119,7 @@ func (c *command) checkIDs(named []capture.IDs) error {
 }
 
 func (c *command) cleanup(ctx context.Context) int {
-	removed, err := pod.Remove(ctx, c.namespace, c.line.policy.Ownership(), c.backend)
+	removed, err := pod.Remove(ctx, c.namespace, policies().Ownership(), c.backend, false)
 	c.debug(removed.Candidates)
 	if err != nil {
 		return c.failed(err)

@@ -42,7 +42,7 @@ func completions() []completed {
 		}
 		c := completed{verb: v.name, summary: v.summary, words: words[v.name]}
 		if v.print == nil {
-			newCommandLine(v).set.VisitAll(func(f *pflag.Flag) {
+			newCommandLineOf(v, everyRow()).set.VisitAll(func(f *pflag.Flag) {
 				if !f.Hidden {
 					c.options = append(c.options, f)
 				}

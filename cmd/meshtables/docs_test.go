@@ -62,7 +62,7 @@ func TestDocumentsAreComplete(t *testing.T) {
 		}
 		plain := strings.ReplaceAll(string(text), `\-`, "-")
 		for _, v := range verbs() {
-			newCommandLine(v).set.VisitAll(func(f *pflag.Flag) {
+			newCommandLineOf(v, everyRow()).set.VisitAll(func(f *pflag.Flag) {
 				long := "--" + f.Name
 				if strings.HasSuffix(d.path, ".8") {
 					long = "Fl -" + f.Name
@@ -113,6 +113,9 @@ type documentation struct {
 	// Capture are the options that say what is captured, Every the others that
 	// every verb has.
 	Capture, Every []documentedOption
+	// Ambient are the options that say what is captured in ambient mode, Refused those of
+	// sidecars that are refused there.
+	Ambient, Refused []documentedOption
 	// Apply, Probe, Show and Explain are those of these verbs alone.
 	Apply, Probe, Show, Explain []documentedOption
 	// Alias are other words for options, Ignored those without effect.
@@ -135,7 +138,7 @@ func document() documentation {
 	var d documentation
 	var o options
 	for _, v := range verbs() {
-		line := newCommandLine(v)
+		line := newCommandLine(v, chosenDataplane(v, nil, nil))
 		own := []config.Row(nil)
 		if v.options != nil {
 			own = v.options(&o)
@@ -149,6 +152,7 @@ func document() documentation {
 			Apply:   optionsOf(line, optionsIn(own)),
 		}
 	}
+	d.Ambient, d.Refused = documentAmbient()
 	first := all[""]
 	hidden := func(d documentedOption) bool { return d.Hidden }
 	d.Alias = slices.DeleteFunc(slices.Concat(first.Capture, first.Every), func(d documentedOption) bool { return !d.Hidden })
@@ -159,6 +163,20 @@ func document() documentation {
 	})
 	d.Ignored = slices.Sorted(slices.Values(slices.Concat(meaningless, meaninglessSwitches)))
 	return d
+}
+
+// documentAmbient collects the options of ambient mode, and those that are refused there.
+func documentAmbient() (options, refused []documentedOption) {
+	line := newCommandLine(verbs()[0], ofAmbient)
+	for _, o := range optionsOf(line, line.flags.Policy()) {
+		switch {
+		case o.Refused != "":
+			refused = append(refused, o)
+		case !o.Hidden:
+			options = append(options, o)
+		}
+	}
+	return options, refused
 }
 
 func optionsIn(rows []config.Row) []config.Option {
@@ -244,7 +262,8 @@ func TestAnnotationsAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, o := range document().Capture {
+	d := document()
+	for _, o := range slices.Concat(d.Capture, d.Ambient) {
 		if o.Annotation != "" && !strings.Contains(string(page), "| `"+o.Annotation+"` |") {
 			t.Errorf("docs/annotations.md has nothing about %s", o.Annotation)
 		}

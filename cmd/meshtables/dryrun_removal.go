@@ -11,7 +11,7 @@ import (
 
 // printRemoval shows what --cleanup-only would remove, and touches nothing.
 func (c *command) printRemoval(ctx context.Context) int {
-	found, err := pod.FindRemovable(ctx, c.namespace, c.line.policy.Ownership(), c.backend)
+	found, err := pod.FindRemovable(ctx, c.namespace, policies().Ownership(), c.backend)
 	c.debug(found.Candidates)
 	if err != nil {
 		return c.failed(err)
@@ -19,7 +19,7 @@ func (c *command) printRemoval(ctx context.Context) int {
 	c.warn(found.Warnings)
 	a := plannedRemoval{Rules: []plannedRule{}, Routing: append([]string{}, found.Routing...)}
 	for _, b := range found.Backends {
-		b.Rules = pod.Recognise(c.line.policy, &b).Rules
+		b.Rules = pod.Recognise(c.installedPolicy(&b.Rules), &b).Rules
 		a.add(&b)
 	}
 	return c.print(a)

@@ -28,7 +28,8 @@ func (c *command) explain(ctx context.Context) int {
 		c.warnElsewhere(&q, &s)
 	}
 	var answers []explanation
-	for _, p := range q.packets(s.addresses, &s.path) {
+	proxy := func(f iptables.Family) explain.Proxy { return pod.ProxyOf(c.line.policy, &s.path, f) }
+	for _, p := range q.packets(&s, proxy) {
 		answer := c.answerTo(&s, p)
 		answer.Packet.Assumed = q.assumed(&p, s.addresses, &s.path)
 		answers = append(answers, answer)

@@ -172,6 +172,12 @@ func (p askedPacket) String() string {
 	if p.UID != nil {
 		fmt.Fprintf(&b, ", by user %d, group %d", *p.UID, *p.GID)
 	}
+	if p.Mark != 0 {
+		fmt.Fprintf(&b, ", with mark %#x", p.Mark)
+	}
+	if p.CTMark != 0 {
+		fmt.Fprintf(&b, ", with connection mark %#x", p.CTMark)
+	}
 	for _, i := range []struct{ way, name string }{{"in", p.In}, {"out", p.Out}} {
 		if i.name != "" {
 			fmt.Fprintf(&b, ", %s via %s", i.way, i.name)

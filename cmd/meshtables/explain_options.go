@@ -18,6 +18,7 @@ type explainOptions struct {
 	from         string
 	protocol     iptables.Protocol
 	uid, gid     string
+	byProxy      bool
 	in, out      string
 	mark, ctmark markValue
 	ctstate      string
@@ -58,6 +59,10 @@ func (o *options) explainRows() []config.Row {
 			Name:  "gid",
 			Usage: "group that connects, name or number (default: an application's)",
 		}, Value: config.Text("group", &o.gid)},
+		{Option: config.Option{
+			Name:  "by-proxy",
+			Usage: "the proxy connects, known to the rules by its user or its mark",
+		}, Value: config.Bool(&o.byProxy)},
 		{Option: config.Option{
 			Name:  "in-interface",
 			Usage: "incoming interface (default eth0)",

@@ -60,6 +60,7 @@ func (c *command) readQuestion(words []string) (question, error) {
 	if q.gid, err = c.readID("gid", q.options.gid, users.GroupID); err != nil {
 		errs = append(errs, err)
 	}
+	errs = append(errs, q.checkProxy())
 	for _, name := range q.useless() {
 		c.log.Warn(fmt.Sprintf("--%s has no effect: an %sbound packet has none", name, words[0]))
 	}
@@ -157,12 +158,24 @@ func (c *command) readID(option, text string, find func(string) (uint32, error))
 	return &id, nil
 }
 
+// checkProxy refuses another user or mark for the proxy, whose own the rules know.
+func (q *question) checkProxy() error {
+	o := q.options
+	if !o.byProxy || o.uid == "" && o.gid == "" && o.mark == 0 {
+		return nil
+	}
+	return errors.New("--by-proxy: must come without --uid, --gid and --mark, because the rules say what the proxy has")
+}
+
 // useless returns the options that have no effect in this direction.
 func (q *question) useless() []string {
 	o := q.options
 	given := map[string]string{"in-interface": o.in}
 	if q.inbound {
 		given = map[string]string{"out-interface": o.out, "uid": o.uid, "gid": o.gid}
+		if o.byProxy {
+			given["by-proxy"] = "true"
+		}
 	}
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(given)) {
@@ -174,7 +187,8 @@ func (q *question) useless() []string {
 }
 
 // packets returns the packets to explain, one a family.
-func (q *question) packets(addresses []netip.Prefix, path *installed.Path) []iptables.Packet {
+func (q *question) packets(s *subject, proxy func(iptables.Family) explain.Proxy) []iptables.Packet {
+	addresses, path := s.addresses, &s.path
 	families := []iptables.Family{iptables.FamilyOf(q.to.Addr())}
 	if !q.to.Addr().IsValid() {
 		families = q.families(addresses, path)
@@ -182,8 +196,19 @@ func (q *question) packets(addresses []netip.Prefix, path *installed.Path) []ipt
 	packets := make([]iptables.Packet, len(families))
 	for i, f := range families {
 		packets[i] = q.packet(f, addresses, path)
+		if q.options.byProxy && !q.inbound {
+			packets[i] = byProxy(packets[i], proxy(f))
+		}
 	}
 	return packets
+}
+
+// byProxy returns the packet as the proxy sends it, as far as the rules say.
+func byProxy(p iptables.Packet, proxy explain.Proxy) iptables.Packet {
+	if proxy.Owner == nil {
+		proxy.Owner = p.Owner
+	}
+	return proxy.Sends(p)
 }
 
 // families returns the families of the pod and of its rules, for a question without an
@@ -288,8 +313,8 @@ func (q *question) assumed(p *iptables.Packet, addresses []netip.Prefix, path *i
 		{!q.to.Addr().IsValid() && !known, "ADDRESS"},
 		{!q.from.Addr().IsValid() && !local, "--from"},
 		{q.from.Port() == 0 && (q.from.Addr().IsValid() || local), "port of --from"},
-		{!q.inbound && q.uid == nil, "--uid"},
-		{!q.inbound && q.gid == nil, "--gid"},
+		{!q.inbound && q.uid == nil && !q.options.byProxy, "--uid"},
+		{!q.inbound && q.gid == nil && !q.options.byProxy, "--gid"},
 		{q.inbound && q.options.in == "", "--in-interface"},
 		{!q.inbound && q.options.out == "" && !local, "--out-interface"},
 	} {

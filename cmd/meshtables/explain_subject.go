@@ -54,6 +54,7 @@ func (c *command) subject(ctx context.Context) (s subject, status int) {
 	}
 	live := f.Live()
 	s.backend, s.path = live.Name, f.Path(live.Form)
+	c.line.policy = c.policyOr(f.InstalledPolicy(policies()))
 	s.Recognised = pod.Recognise(c.line.policy, &live)
 	if s.routing, err = f.Routing(); err != nil {
 		return s, c.failed(err)

@@ -20,7 +20,7 @@ func TestVerbHelp(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		line := newCommandLine(v)
+		line := newCommandLine(v, chosenDataplane(v, nil, nil))
 		for _, o := range line.flags.Options() {
 			if !o.Hidden && !strings.Contains(text, "--"+o.Name) {
 				t.Errorf("help %s has nothing about --%s", v.name, o.Name)
@@ -30,7 +30,7 @@ func TestVerbHelp(t *testing.T) {
 			t.Errorf("help %s has %d lines", v.name, lines)
 		}
 	}
-	names, groups := captureGroups(newCommandLine(verbs()[0]).flags)
+	names, groups := captureGroups(newCommandLine(verbs()[0], ofSidecars).flags)
 	if slices.Contains(names, "") {
 		t.Errorf("in no group: %q", groups[""])
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/meshtables/meshtables/iptables/capture"
-	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/probe"
@@ -23,6 +22,7 @@ type options struct {
 	probeOptions
 	explainOptions
 
+	dataplane        dataplane
 	networkNamespace string
 	cniMode          bool
 	config           string
@@ -45,6 +45,7 @@ type applyOptions struct {
 	dryRun, cleanupOnly          bool
 	runValidation, skipRuleApply bool
 	hostNetwork                  bool
+	replaceDataplane             bool
 }
 
 type outputFormat string
@@ -112,6 +113,10 @@ func (o *options) rows() []config.Row {
 			Usage: "read the pod's annotations from this file, as the downward API writes it",
 		}, Value: config.File("file", &o.annotations)},
 		{Option: config.Option{
+			Name:  dataplaneOption,
+			Usage: "whose proxy gets the traffic: sidecar, or ambient for Istio's ambient mode, which has other options (--help shows them)",
+		}, Value: config.Choice("mode", &o.dataplane, dataplanes()...)},
+		{Option: config.Option{
 			Name: "backend",
 			Usage: "where the rules go, and how: iptables-nft (over netlink, listed by iptables), nftables " +
 				"(over netlink, nf_tables' own form, listed by nft), iptables-legacy or iptables (by these programs), " +
@@ -178,6 +183,10 @@ func (o *applyOptions) rows() []config.Row {
 			Name:  "host-network",
 			Usage: "apply even if this looks like the host's own network namespace",
 		}, Value: config.Bool(&o.hostNetwork)},
+		{Option: config.Option{
+			Name:  "replace-dataplane",
+			Usage: "replace the rules of another --dataplane-mode too, in one step",
+		}, Value: config.Bool(&o.replaceDataplane)},
 	}
 }
 
@@ -192,14 +201,31 @@ type commandLine struct {
 	options options
 }
 
-func newCommandLine(v verb) *commandLine {
-	c := &commandLine{policy: sidecar.Policy{}, set: pflag.NewFlagSet("meshtables", pflag.ContinueOnError)}
+// newCommandLine returns the command line of a verb with the options of a dataplane's
+// policy.
+func newCommandLine(v verb, d dataplane) *commandLine {
+	policy := d.policy()
+	options := policy.Options()
+	c := newCommandLineOf(v, options.Rows())
+	c.policy, c.capture = policy, options
+	d.mentionOthers(c.flags)
+	return c
+}
+
+// newCommandLineOf returns the command line of a verb with some policy's options.
+func newCommandLineOf(v verb, rows []config.Row) *commandLine {
+	c := &commandLine{set: pflag.NewFlagSet("meshtables", pflag.ContinueOnError)}
 	c.set.SortFlags = false
 	c.set.SetOutput(io.Discard)
-	c.capture = c.policy.Options()
-	c.flags = config.NewFlags(c.set, c.capture.Rows())
+	c.flags = config.NewFlags(c.set, rows)
+	c.register(v)
+	return c
+}
+
+// register registers the options of the program.
+func (c *commandLine) register(v verb) {
 	o := &c.options
-	o.output, o.logs, o.logLevel, o.backend = outputText, logText, logInfo, kernel.Auto
+	o.output, o.logs, o.logLevel, o.backend, o.dataplane = outputText, logText, logInfo, kernel.Auto, ofSidecars
 	o.probeTimeout = probe.DefaultTimeout
 	rows := o.rows()
 	if v.options != nil {
@@ -216,7 +242,6 @@ func newCommandLine(v verb) *commandLine {
 	c.set.BoolVarP(&c.help, "help", "h", false, "show this help")
 	c.set.BoolVar(&c.version, "version", false, "show the version")
 	registerMeaningless(c.set)
-	return c
 }
 
 // meaningless are the reference's flags without a meaning here: what they ask for is

@@ -82,6 +82,7 @@ func (c *command) probed(ctx context.Context) (rules iptables.Ruleset, about pro
 	if err != nil {
 		return rules, about, c.failed(err)
 	}
+	c.line.policy = c.policyOr(f.InstalledPolicy(policies()))
 	p, source, ok, err := f.AskedPlan(ctx, c.namespace, c.line.policy)
 	switch {
 	case err != nil:
@@ -100,7 +101,7 @@ func (c *command) probed(ctx context.Context) (rules iptables.Ruleset, about pro
 // warnStrangers warns of what foreign rules do to the traffic that the installed rules
 // capture.
 func (c *command) warnStrangers(ctx context.Context) {
-	f, err := pod.Find(ctx, c.namespace, c.line.policy.Ownership(), c.backend)
+	f, err := pod.Find(ctx, c.namespace, policies().Ownership(), c.backend)
 	if err != nil {
 		return
 	}

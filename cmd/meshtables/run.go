@@ -36,7 +36,7 @@ type command struct {
 // process's namespaces. It returns the exit status.
 func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
 	v, args := splitVerb(args)
-	line := newCommandLine(v)
+	line := newCommandLine(v, chosenDataplane(v, args, env))
 	lineErr := line.parse(v, args)
 	if lineErr == nil && line.help {
 		fmt.Fprint(stdout, v.help(line))

@@ -41,6 +41,7 @@ func (c *command) show(ctx context.Context) int {
 	if err != nil {
 		return c.failed(err)
 	}
+	c.line.policy = c.policyOr(found.InstalledPolicy(policies()))
 	findings, err := pod.JudgeFound(ctx, c.namespace, c.line.policy, &found)
 	if err != nil {
 		return c.failed(err)
@@ -48,7 +49,7 @@ func (c *command) show(ctx context.Context) int {
 	c.warn(pod.WarningsOf(findings))
 	a := shown{Result: "installed", Backends: []shownBackend{}, Routing: []shownRouting{}, colour: c.colour()}
 	for _, have := range found.Ours {
-		b := show.Backend{Name: have.Name, Form: formOf(have.Name), Rules: pod.Recognise(c.line.policy, &have).Rules, Ownership: have.Ownership, Faults: have.Faults}
+		b := show.Backend{Name: have.Name, Form: formOf(have.Name), Rules: pod.Recognise(c.installedPolicy(&have.Rules), &have).Rules, Ownership: have.Ownership, Faults: have.Faults}
 		a.backends = append(a.backends, b)
 		a.Backends = append(a.Backends, shownBackend{b.Name, b.Form, installed.Texts(b.Faults), show.Tables(&b)})
 	}
@@ -69,7 +70,7 @@ func (c *command) show(ctx context.Context) int {
 
 // find reads what is installed, and warns of what an answer about it leaves out.
 func (c *command) find(ctx context.Context) (pod.Found, error) {
-	found, err := pod.Find(ctx, c.namespace, c.line.policy.Ownership(), c.backend)
+	found, err := pod.Find(ctx, c.namespace, policies().Ownership(), c.backend)
 	c.debug(found.Candidates)
 	if err == nil {
 		c.warn(found.Warnings())

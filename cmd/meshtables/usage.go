@@ -68,6 +68,8 @@ func (c *commandLine) withHint(v verb, err error) error {
 		name := unknown.GetSpecifiedName()
 		if others := verbsWith(name); others != nil {
 			hint = "it is an option of " + strings.Join(others, " and ")
+		} else if why := c.flags.Mentioned(name); why != "" {
+			hint = why
 		} else if near := c.flags.Nearest(name); near != "" {
 			hint = "did you mean --" + near + "?"
 		}

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
 	"unicode"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/pod"
 	"github.com/meshtables/meshtables/iptables/verify"
@@ -23,7 +25,7 @@ func (c *command) verify(ctx context.Context) int {
 	}
 	answer := verification{Verification: v}
 	if v.IsMendable() {
-		answer.Apply = c.applying(&v)
+		answer.Apply = c.mending(&v)
 	}
 	if failed := c.print(answer); failed != exitDone {
 		return failed
@@ -36,21 +38,32 @@ func (c *command) verify(ctx context.Context) int {
 
 // compare returns the result of comparing. If it fails, the exit status is not exitDone.
 func (c *command) compare(ctx context.Context) (v pod.Verification, status int) {
-	var err error
-	if c.asksForCapture() {
-		p, status := c.plan(ctx)
-		if status != exitDone {
+	var p pod.Plan
+	asks := c.asksForCapture()
+	if asks {
+		if p, status = c.plan(ctx); status != exitDone {
 			return v, status
 		}
-		v, err = pod.Verify(ctx, c.namespace, &p, c.backend)
-	} else {
-		defaults, invalid := c.line.readConfig(c.options, c.env, c.log)
-		if invalid != nil {
-			return v, c.usageError(invalid)
-		}
-		v, err = pod.VerifyAsked(ctx, c.namespace, c.line.policy, defaults, c.backend)
 	}
-	c.debug(v.Candidates)
+	defaults, err := c.line.readConfig(c.options, c.env, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return v, c.usageError(err)
+	}
+	f, err := pod.FindAll(ctx, c.namespace, policies().Ownership(), c.backend)
+	c.debug(f.Candidates)
+	switch {
+	case err != nil:
+	case asks:
+		v, err = pod.Verify(ctx, c.namespace, &f, policies(), &p)
+	default:
+		policy := c.policyOr(f.AskedPolicy(policies()))
+		if policy != c.line.policy {
+			defaults, err = capture.Parse(policy, nil)
+		}
+		if err == nil {
+			v, err = pod.VerifyAsked(ctx, c.namespace, &f, policies(), policy, defaults)
+		}
+	}
 	if err != nil {
 		return v, c.failed(err)
 	}
@@ -61,10 +74,15 @@ func (c *command) compare(ctx context.Context) (v pod.Verification, status int) 
 	return v, exitDone
 }
 
-// applying returns the words of the command that makes everything as it is compared with.
+// mending returns the words of the command that makes everything as it is compared with.
 // It leaves the rules in the native form if they are there.
-func (c *command) applying(v *pod.Verification) []string {
-	words := append([]string{"meshtables"}, v.Options...)
+func (c *command) mending(v *pod.Verification) []string {
+	words := []string{"meshtables"}
+	words = append(words, dataplane(v.Dataplane).words()...)
+	words = append(words, v.Options...)
+	if v.Replaces != "" {
+		words = append(words, "--replace-dataplane")
+	}
 	switch {
 	case c.backend != kernel.Auto:
 		words = append(words, "--backend="+c.backend)
@@ -86,6 +104,13 @@ type verification struct {
 }
 
 func (v verification) text(w io.Writer) {
+	if v.Replaces != "" {
+		// The list would have every rule of both.
+		fmt.Fprintf(w, "%s: the rules are those of %s, not of %s (%s)\n", v.Result, v.Replaces, v.Dataplane, v.Backend)
+		v.writeSource(w)
+		fmt.Fprintf(w, "%sverify without options compares with what was asked for; replace them with: %s\n", hintPrefix, shellWords(v.Apply))
+		return
+	}
 	switch v.Only {
 	case pod.OnlyBackend:
 		// The list would have every rule twice and say no more than this.
@@ -123,12 +148,18 @@ func (v verification) writeSource(w io.Writer) {
 	case pod.InRules:
 		fmt.Fprintf(w, "compared with the options found in the rules: %s\n", brief(v.Options))
 	case pod.Defaults:
+		if v.Replaces != "" {
+			return
+		}
 		fmt.Fprintln(w, "compared with the defaults, because there are no rules")
 	}
 }
 
 // brief returns arguments as text, with long lists cut.
 func brief(args []string) string {
+	if len(args) == 0 {
+		return "the defaults"
+	}
 	short := make([]string, len(args))
 	for i, arg := range args {
 		short[i] = iptables.ShortList(strings.Split(arg, ","), iptables.MaxListed)

@@ -20,7 +20,7 @@ func newKnownFlags() knownFlags {
 	var k knownFlags
 	for _, v := range verbs() {
 		if v.print == nil {
-			k = append(k, newCommandLine(v).set)
+			k = append(k, newCommandLineOf(v, everyRow()).set)
 		}
 	}
 	return k

@@ -14,11 +14,13 @@ import (
 type Policy interface {
 	explain.Policy
 
+	// Name returns the policy's name, a word.
+	Name() string
 	// Ownership returns what the policy owns in a namespace.
 	Ownership() iptables.Ownership
-	// Proxies returns the users that may be the proxy according to the rules of a family,
-	// the likeliest first.
-	Proxies(rules *iptables.Ruleset, f iptables.Family) []uint32
+	// Proxies returns what may be the proxy according to the rules of a family, the
+	// likeliest first.
+	Proxies(rules *iptables.Ruleset, f iptables.Family) []explain.Proxy
 	// Source returns the address from which the proxy connects to the application, or
 	// the zero value if it has no address of its own.
 	Source(f iptables.Family) netip.Addr
@@ -29,6 +31,9 @@ type Policy interface {
 	// Recognise reads the options back from rules of the policy, whoever wrote them. form
 	// returns a plan as it reads back from the kernel, in the form of the rules.
 	Recognise(rules iptables.Ruleset, form func(iptables.Plan) iptables.Ruleset) Recognised
+	// Evidence counts what only this policy would have written: chains and, in chains whose
+	// names other policies use too, rules. See [Policies.Installed].
+	Evidence(rules *iptables.Ruleset) int
 	// Presume returns the options that recognised rules were presumably asked for with, if
 	// nothing but the namespace says so. lookups are our policy rules there. What the rules
 	// leave out although it is there by default, such as IPv6, is left to the namespace.

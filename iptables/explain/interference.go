@@ -78,9 +78,9 @@ func (i Interference) by() string {
 }
 
 // Interfere compares what happens to a packet on its path with what our rules alone do to
-// it; see [installed.Path.OnlyOwn]. It is nil if foreign rules make no difference. proxy owns the proxy's
-// sockets.
-func Interfere(path *installed.Path, p iptables.Packet, alone, full Result, proxy *iptables.SocketOwner) *Interference {
+// it; see [installed.Path.OnlyOwn]. It is nil if foreign rules make no difference. proxy is the proxy
+// as far as it is known.
+func Interfere(path *installed.Path, p iptables.Packet, alone, full Result, proxy Proxy) *Interference {
 	switch {
 	case full.Verdict == Unknown:
 		return doubtful(path, p, alone, full)
@@ -176,7 +176,7 @@ func culprit(path *installed.Path, p iptables.Packet, alone, full Result) Step {
 }
 
 // onTheWay is about the packets after the first of a captured connection.
-func onTheWay(path *installed.Path, p iptables.Packet, captured Result, proxy *iptables.SocketOwner) *Interference {
+func onTheWay(path *installed.Path, p iptables.Packet, captured Result, proxy Proxy) *Interference {
 	answer := Answer(path, p, captured, proxy)
 	if i := lost(answer, AnswerLost); i != nil {
 		return i
@@ -214,7 +214,7 @@ func strayZone(captured, answer Result) (s Step, ok bool) {
 
 // zoneKept returns the foreign rule on the way of a packet and its answer that keeps one of
 // them from our rules about zones, if these alone lose nothing.
-func zoneKept(path *installed.Path, p iptables.Packet, proxy *iptables.SocketOwner, way []Step) (s Step, ok bool) {
+func zoneKept(path *installed.Path, p iptables.Packet, proxy Proxy, way []Step) (s Step, ok bool) {
 	own := path.OnlyOwn()
 	captured := WalkPath(own, p)
 	if _, strays := strayZone(captured, Answer(own, p, captured, proxy)); strays {

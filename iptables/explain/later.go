@@ -6,12 +6,10 @@ import (
 )
 
 // Answer sends the proxy's answer to a captured packet back: a packet of the same
-// connection, by the proxy's owner. The verdict is [Bypassed] if it arrives as the answer.
+// connection, as the proxy sends it. The verdict is [Bypassed] if it arrives as the answer.
 // If nat does not see it, it arrives as something else: then Untracked is set.
-func Answer(path *installed.Path, p iptables.Packet, captured Result, proxy *iptables.SocketOwner) Result {
-	answer := answerTo(p, captured)
-	answer.Owner = proxy
-	return walk(path, answer, func(w *walker) {
+func Answer(path *installed.Path, p iptables.Packet, captured Result, proxy Proxy) Result {
+	return walk(path, proxy.Sends(answerTo(p, captured)), func(w *walker) {
 		if captured.isTranslated() {
 			// The client sees the answer come from where it sent the packet.
 			w.known = &translation{iptables.Postrouting, func(a *iptables.Packet) {

@@ -43,8 +43,7 @@ type Question struct {
 	Policy Policy
 	// Intended are the rules as they should be; nil for rules that are only planned.
 	Intended *Intended
-	// Proxy owns the proxy's sockets; nil if it is not known.
-	Proxy *iptables.SocketOwner
+	Proxy    Proxy
 }
 
 // Reasons returns why a packet does not get to the proxy, or why it does although our rules

@@ -22,8 +22,8 @@ type Situation struct {
 	Interfaces []string
 	// NameServers are those that the pod asks.
 	NameServers []netip.Addr
-	// Proxy returns the owner of the proxy's sockets, or nil if it is not known.
-	Proxy func(iptables.Family) *iptables.SocketOwner
+	// Proxy returns the proxy as far as it is known.
+	Proxy func(iptables.Family) explain.Proxy
 }
 
 // Finding is what foreign rules do to a kind of traffic that our rules alone capture.

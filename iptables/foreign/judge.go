@@ -16,7 +16,7 @@ type judge struct {
 	Situation
 	family iptables.Family
 	alone  func(iptables.Packet) explain.Result
-	proxy  *iptables.SocketOwner
+	proxy  explain.Proxy
 	tried  map[trial]bool
 	found  map[kind]bool
 	all    []Finding

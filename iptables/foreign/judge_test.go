@@ -69,7 +69,9 @@ func situation(t *testing.T, ours iptables.Ruleset, before, legacy string) forei
 	path := n.Path(installed.NFT)
 	return foreign.Situation{
 		Path: &path, Addresses: []netip.Prefix{netip.MustParsePrefix("10.244.1.7/24")}, Interfaces: []string{"eth0"},
-		Proxy: func(iptables.Family) *iptables.SocketOwner { return &iptables.SocketOwner{UID: 1337, GID: 1337} },
+		Proxy: func(iptables.Family) explain.Proxy {
+			return explain.Proxy{Owner: &iptables.SocketOwner{UID: 1337, GID: 1337}}
+		},
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/form"
+	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/internal/packettest"
 	"github.com/meshtables/meshtables/iptables/internal/plantest"
 	"github.com/meshtables/meshtables/tests/recorded"
@@ -32,6 +33,22 @@ func TestPacketsFareAsPlanned(t *testing.T) {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
 				faresAsPlanned(t, plantest.Random(seed), seed, 300)
+			})
+		}
+	})
+	t.Run("recorded, ambient", func(t *testing.T) {
+		for i, c := range recorded.AmbientPods(t) {
+			t.Run(c.Name, func(t *testing.T) {
+				t.Parallel()
+				faresAsPlanned(t, c.Config(t).Plan(c.Host()).Rules, uint64(i), 2000)
+			})
+		}
+	})
+	t.Run("made up, ambient", func(t *testing.T) {
+		for seed := range uint64(soak.Times(200, 1000)) {
+			t.Run(fmt.Sprint(seed), func(t *testing.T) {
+				t.Parallel()
+				faresAsPlanned(t, plantest.Ambient(seed).Plan(host.Host{}).Rules, seed, 300)
 			})
 		}
 	})

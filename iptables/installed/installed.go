@@ -29,6 +29,9 @@ type Backend struct {
 	Rules iptables.Ruleset
 	// Ownership says which of them are ours.
 	Ownership iptables.Ownership
+	// Sets are the named sets of ours that rules can look up: in the native form those of its
+	// table, else ipsets.
+	Sets []iptables.AddressSet
 	// Faults are about the table that holds our rules. Only the native form has one of
 	// its own.
 	Faults []Fault
@@ -57,8 +60,9 @@ type Namespace struct {
 	Ownership iptables.Ownership
 	// Backends are those with content, in the order of their forms.
 	Backends []Backend
-	// Record is what was asked for, if the rules were written in nf_tables over netlink.
-	Record Record
+	// Records are what was asked for, by the policy's name, if the rules were written in
+	// nf_tables over netlink. There is more than one only if somebody made it.
+	Records Records
 	// Others are the tables of nf_tables in none of the forms. Their names are nft's, such
 	// as "inet filter". A table for packets of several families is there once for each.
 	Others []iptables.Table

@@ -3,6 +3,7 @@ package installed
 import (
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"slices"
 	"strings"
 
@@ -30,6 +31,12 @@ const (
 	digestOfOptions = "digest of these options: "
 	digestOfRules   = "the options are too long; digest of the rules: "
 )
+
+// Records are those of policies, by name. None of them is empty.
+type Records map[string]Record
+
+// Equal reports whether both are the same.
+func (r Records) Equal(other Records) bool { return maps.EqualFunc(r, other, slices.Equal[Record]) }
 
 // NewRecord returns the record of arguments and of the rules, all ours, that follow.
 func NewRecord(args []string, rules iptables.Ruleset) Record {

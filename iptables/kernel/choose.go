@@ -34,13 +34,20 @@ type Choice struct {
 	Backend Backend
 	// Rules are the wanted rules, in the backend's form.
 	Rules iptables.Ruleset
-	// Record is what was asked for, stored with the rules if the backend is over netlink. An
-	// empty one is not stored.
-	Record installed.Record
+	// Records are what was asked for, stored with the rules if the backend is over netlink.
+	Records installed.Records
+	// Sets returns what named sets that the rules look up are to hold, given what they hold.
+	// nil stands for rules that look up none.
+	Sets func(have []iptables.AddressSet) []iptables.AddressSet
+	// Check returns an error if what is installed must not be replaced; nil if anything may.
+	Check func(*Installed) error
 	// Doubled is the plan's.
 	Doubled func(iptables.Ruleset) iptables.Ruleset
 	// Candidates are the backends considered, in order.
 	Candidates []Candidate
+
+	// held is what named sets are to hold.
+	held []iptables.AddressSet
 }
 
 // beside returns rules of ours so that they can stand beside another set of ours.

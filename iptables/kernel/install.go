@@ -57,6 +57,11 @@ func Install(ctx context.Context, ns *namespace.Namespace, choice Choice, routin
 	if err != nil {
 		return Report{}, unchanged(err)
 	}
+	if choice.Check != nil {
+		if err := choice.Check(&found); err != nil {
+			return Report{}, unchanged(err)
+		}
+	}
 	there, err := found.Routing()
 	if err != nil {
 		return Report{}, unchanged(err)
@@ -72,12 +77,17 @@ func Install(ctx context.Context, ns *namespace.Namespace, choice Choice, routin
 		report.RemovedFrom = append(report.RemovedFrom, other.have.Name)
 	}
 
-	var steps []step
+	sets, err := found.hold(ctx, &choice)
+	if err != nil {
+		return Report{}, unchanged(err)
+	}
+	steps := sets.before()
 	if additions := changes.Additions(); len(additions) > 0 {
 		steps = append(steps, route(ns, additions))
 	}
 	steps = append(steps, change(&choice, recording(&choice, &found), others)...)
 	steps = append(steps, record(&choice, &found)...)
+	steps = append(steps, sets.after()...)
 	if removals := changes.Removals(); len(removals) > 0 {
 		steps = append(steps, route(ns, removals))
 	}
@@ -99,7 +109,7 @@ func (i *Installed) others(chosen installed.Form) []holding {
 // change returns the steps that leave the rules in the chosen backend only.
 func change(choice *Choice, chosen holding, others []holding) []step {
 	rules := choice.Rules
-	if chosen.have.Has(&rules) {
+	if chosen.have.Has(&rules) && choice.holds(&chosen.have) {
 		return remove(others)
 	}
 	if len(others) == 0 {
@@ -156,7 +166,7 @@ func remove(all []holding) []step {
 
 // Remove removes everything that is ours, from every backend, and the record.
 func Remove(ctx context.Context, ns *namespace.Namespace, choice Choice) (Report, error) {
-	choice.Rules, choice.Record = iptables.Ruleset{}, nil
+	choice.Rules, choice.Records, choice.Check = iptables.Ruleset{}, nil, nil
 	return Install(ctx, ns, choice, iptables.Routing{})
 }
 

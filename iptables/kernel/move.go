@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"context"
+	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/installed"
@@ -15,7 +16,7 @@ import (
 // new rules are added first, and the old ones removed after.
 func movable(chosen Backend, others []holding, want iptables.Ruleset) (from holding, native *nftables.Backend, ok bool) {
 	native, ok = chosen.(*nftables.Backend)
-	if !ok || native.Name() != Native || len(want.Tables) == 0 {
+	if !ok || native.Name() != Native || len(want.Tables) == 0 || comesBefore(want) {
 		return from, nil, false
 	}
 	for _, other := range others {
@@ -25,6 +26,14 @@ func movable(chosen Backend, others []holding, want iptables.Ruleset) (from hold
 		}
 	}
 	return from, nil, false
+}
+
+// comesBefore reports whether rules have a chain that comes before that of iptables' form.
+func comesBefore(want iptables.Ruleset) bool {
+	return slices.ContainsFunc(want.Tables, func(t iptables.Table) bool {
+		c := t.Chain(iptables.Postrouting)
+		return c != nil && len(c.Rules) > 0
+	})
 }
 
 func move(from holding, native *nftables.Backend, to holding, want iptables.Ruleset) step {

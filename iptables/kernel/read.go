@@ -10,6 +10,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/installed"
+	"github.com/meshtables/meshtables/iptables/kernel/ipset"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
 	"github.com/meshtables/meshtables/iptables/kernel/xtables"
 	"github.com/meshtables/meshtables/iptables/namespace"
@@ -32,6 +33,9 @@ type Installed struct {
 	legacy     *xtables.Backend
 	routing    *routes.State
 	routingErr error
+	// ipsets are the ipsets of ours, if they were needed; else nil.
+	ipsets    ipset.State
+	ipsetsErr error
 }
 
 // Read returns the content of a network namespace. It chooses no backend, creates nothing
@@ -71,6 +75,7 @@ func read(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, 
 	} else if err := i.readLegacy(ctx); err != nil {
 		i.Unread = errors.Join(i.Unread, err)
 	}
+	i.fillSets(ctx)
 	i.routing, i.routingErr = routes.Read(ctx, ns, own)
 	return i, nil
 }

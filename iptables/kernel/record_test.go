@@ -17,6 +17,17 @@ var (
 	secondRecord = installed.NewRecord([]string{"--proxy-uid=1337", "--excluded-ports=80"}, iptables.Ruleset{})
 )
 
+// recorded is the policy of the records.
+const recorded = "sidecar"
+
+// recordsOf returns a record as that of the policy, or none.
+func recordsOf(r installed.Record) installed.Records {
+	if r == nil {
+		return nil
+	}
+	return installed.Records{recorded: r}
+}
+
 // recordIn returns the record in the test's namespace.
 func recordIn(t *testing.T) installed.Record {
 	t.Helper()
@@ -24,14 +35,14 @@ func recordIn(t *testing.T) installed.Record {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return found.Record
+	return found.Records[recorded]
 }
 
 // installWith installs rules with a record, by a backend.
 func installWith(t *testing.T, backend string, rules iptables.Plan, r installed.Record) Report {
 	t.Helper()
 	choice := wanting(choose(t, backend), rules)
-	choice.Record = r
+	choice.Records = recordsOf(r)
 	report, err := Install(t.Context(), nstest.Here(t), choice, iptables.Routing{})
 	if err != nil {
 		t.Fatalf("%s: %v", backend, err)
@@ -141,7 +152,7 @@ func TestRecordIsRestored(t *testing.T) {
 		for _, to := range []string{NFT, Native, Any} {
 			installWith(t, from, savingMarks(), firstRecord)
 			choice := wanting(choose(t, to), natRules(iptables.Accept))
-			choice.Record = secondRecord
+			choice.Records = recordsOf(secondRecord)
 			found, err := ReadBy(t.Context(), nstest.Here(t), choice.Backend)
 			if err != nil {
 				t.Fatal(err)

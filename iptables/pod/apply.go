@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel"
@@ -28,17 +29,32 @@ type Applied struct {
 	Warnings []string
 }
 
+// Applying says how to apply.
+type Applying struct {
+	// Backend is one of [kernel.Names].
+	Backend string
+	// Policies are all that there are. What any of them owns goes, unless it is in the plan.
+	Policies capture.Policies
+	// ReplaceOthers says that so do the rules of another policy than the plan's. Without it
+	// they are an error.
+	ReplaceOthers bool
+	// Sets returns what the named sets that the rules look up are to hold; see [kernel.Choice].
+	Sets func(have []iptables.AddressSet) []iptables.AddressSet
+}
+
 // Apply installs the plan in the namespace and removes everything else of ours. With the
-// rules it stores what was asked for, where the backend can; see [installed.Record]. backend is
-// one of [kernel.Names]. On an error everything is as it was before, unless the error says
-// otherwise.
-func Apply(ctx context.Context, ns *namespace.Namespace, p *Plan, backend string) (Applied, error) {
-	choice, err := kernel.Choose(ctx, ns, p.Policy.Ownership(), backend, p.Rules)
+// rules it stores what was asked for, where the backend can; see [installed.Record]. On an error
+// everything is as it was before, unless the error says otherwise.
+func Apply(ctx context.Context, ns *namespace.Namespace, p *Plan, how Applying) (Applied, error) {
+	own := how.Policies.Ownership()
+	choice, err := kernel.Choose(ctx, ns, own, how.Backend, p.Rules)
 	applied := Applied{Candidates: choice.Candidates}
 	if err != nil {
 		return applied, fmt.Errorf("nothing was changed: %w", err)
 	}
-	choice.Record = installed.NewRecord(p.Wanted.Arguments(), p.Policy.Ownership().Of(choice.Rules))
+	choice.Records = installed.Records{p.Policy.Name(): installed.NewRecord(p.Wanted.Arguments(), own.Of(choice.Rules))}
+	choice.Check = func(found *kernel.Installed) error { return how.check(p.Policy, found) }
+	choice.Sets = how.Sets
 	report, err := kernel.Install(ctx, ns, choice, p.Routing)
 	if err != nil {
 		return applied, err
@@ -54,12 +70,38 @@ func Apply(ctx context.Context, ns *namespace.Namespace, p *Plan, backend string
 	return applied, nil
 }
 
-// Remove removes everything that is ours, from every backend, and the record.
-func Remove(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, backend string) (Applied, error) {
+// check returns an error if rules of another policy are installed that are not to be replaced.
+func (how Applying) check(p capture.Policy, found *kernel.Installed) error {
+	if how.ReplaceOthers {
+		return nil
+	}
+	if b, other, ok := installedOther(how.Policies, p, found.Own()); ok {
+		return fmt.Errorf("the rules here (%s) are those of dataplane mode %s, and these are of %s\n"+
+			"hint: replace them, in one step, with --replace-dataplane", b.Name, other.Name(), p.Name())
+	}
+	return nil
+}
+
+// installedOther returns the first backend with rules of another policy.
+func installedOther(policies capture.Policies, p capture.Policy, backends []installed.Backend) (b installed.Backend, other capture.Policy, ok bool) {
+	for _, b := range backends {
+		if other, ok := policies.Installed(&b.Rules); ok && other != p {
+			return b, other, true
+		}
+	}
+	return b, nil, false
+}
+
+// Remove removes everything that is ours, from every backend, and the record. Sets go with
+// the rules that look them up or, with sets, in any case.
+func Remove(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, backend string, sets bool) (Applied, error) {
 	choice, err := kernel.Choose(ctx, ns, own, backend, iptables.Plan{})
 	removed := Applied{Candidates: choice.Candidates}
 	if err != nil {
 		return removed, fmt.Errorf("nothing was changed: %w", err)
+	}
+	if sets {
+		choice.Sets = func([]iptables.AddressSet) []iptables.AddressSet { return nil }
 	}
 	report, err := kernel.Remove(ctx, ns, choice)
 	if err != nil {

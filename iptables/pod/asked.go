@@ -26,13 +26,14 @@ type Asked struct {
 
 // Asked returns what is recorded as asked for, read as options of the policy.
 func (f *Found) Asked(policy capture.Policy) Asked {
-	if len(f.Record) == 0 {
+	record := f.Records[policy.Name()]
+	if len(record) == 0 {
 		return Asked{}
 	}
-	if digest, ok := f.Record.Digest(); ok {
+	if digest, ok := record.Digest(); ok {
 		return Asked{Digest: digest}
 	}
-	if args, ok := f.Record.Arguments(); ok {
+	if args, ok := record.Arguments(); ok {
 		if wanted, err := capture.Parse(policy, args); err == nil {
 			return Asked{Wanted: wanted}
 		}
@@ -48,20 +49,16 @@ const (
 	Defaults = "defaults" // without rules and record
 )
 
-// VerifyAsked is [Verify] with what was asked for: with the options that apply has recorded
-// or, if there are none, with those found in the rules. If there are no rules either, it
-// compares with the defaults. Warnings has those of the plan too.
-func VerifyAsked(ctx context.Context, ns *namespace.Namespace, policy capture.Policy, defaults capture.Wanted, backend string) (Verification, error) {
-	f, err := findAll(ctx, ns, policy.Ownership(), backend)
-	if err != nil {
-		return Verification{Candidates: f.Candidates}, err
-	}
+// VerifyAsked is [Verify] with what was asked for of a policy: with the options that apply has
+// recorded or, if there are none, with those found in its rules. If there are no rules either,
+// it compares with the defaults. Warnings has those of the plan too.
+func VerifyAsked(ctx context.Context, ns *namespace.Namespace, f *Found, policies capture.Policies, policy capture.Policy, defaults capture.Wanted) (Verification, error) {
 	asked := f.Asked(policy)
-	p, source, err := f.planAsked(ctx, ns, policy, asked.Wanted, defaults)
+	p, source, err := f.planAsked(ctx, ns, policies, policy, asked.Wanted, defaults)
 	if err != nil {
 		return Verification{Candidates: f.Candidates}, err
 	}
-	v, err := f.verify(ctx, ns, &p, source)
+	v, err := f.verify(ctx, ns, policies, &p, source)
 	if err != nil {
 		return v, err
 	}
@@ -111,12 +108,12 @@ func Recognise(policy capture.Policy, b *installed.Backend) capture.Recognised {
 }
 
 // planAsked returns the plan to compare with, and where its options come from.
-func (f *Found) planAsked(ctx context.Context, ns *namespace.Namespace, policy capture.Policy, recorded, defaults capture.Wanted) (p Plan, source string, err error) {
+func (f *Found) planAsked(ctx context.Context, ns *namespace.Namespace, policies capture.Policies, policy capture.Policy, recorded, defaults capture.Wanted) (p Plan, source string, err error) {
 	if recorded != nil {
 		p, err = NewPlan(ctx, ns, policy, recorded)
 		return p, Recorded, err
 	}
-	if b, ok := f.withRules(); ok {
+	if b, ok := f.withRules(); ok && isOf(policies, policy, &b) {
 		p, err = f.presumed(ctx, ns, policy, b)
 		return p, InRules, err
 	}
@@ -133,6 +130,12 @@ func (f *Found) withRules() (installed.Backend, bool) {
 		}
 	}
 	return installed.Backend{}, false
+}
+
+// isOf reports whether the rules of a backend are not those of another policy.
+func isOf(policies capture.Policies, policy capture.Policy, b *installed.Backend) bool {
+	_, _, other := installedOther(policies, policy, []installed.Backend{*b})
+	return !other
 }
 
 // presumed returns the plan of the options found in rules. The captured name servers are
@@ -161,7 +164,7 @@ func (f *Found) lookups() ([]iptables.Lookup, error) {
 	var lookups []iptables.Lookup
 	for _, o := range there.Own() {
 		if o.Kind == routes.Rule {
-			lookups = append(lookups, iptables.Lookup{Mark: o.Mark, Table: o.Table})
+			lookups = append(lookups, iptables.Lookup{Mark: o.Mark, Mask: o.Mask, Table: o.Table})
 		}
 	}
 	return lookups, nil

@@ -16,7 +16,7 @@ func TestAsked(t *testing.T) {
 	t.Parallel()
 	asked := func(r installed.Record) Asked {
 		var f Found
-		f.Record = r
+		f.Records = installed.Records{sidecar.Name: r}
 		return f.Asked(sidecar.Policy{})
 	}
 	record := func(args ...string) installed.Record { return installed.NewRecord(args, iptables.Ruleset{}) }

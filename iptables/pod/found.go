@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/namespace"
@@ -43,8 +44,8 @@ func Find(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, 
 	return f, nil
 }
 
-// findAll is Find for whoever needs to know of everything that is ours.
-func findAll(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, backend string) (Found, error) {
+// FindAll is Find for whoever needs to know of everything that is ours.
+func FindAll(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, backend string) (Found, error) {
 	f, err := Find(ctx, ns, own, backend)
 	if err == nil {
 		err = f.Unread
@@ -61,6 +62,36 @@ func (f *Found) findBy(ctx context.Context, ns *namespace.Namespace, own iptable
 	f.asked = choice.Backend
 	f.Installed, err = kernel.ReadBy(ctx, ns, choice.Backend)
 	return err
+}
+
+// InstalledPolicy returns the policy whose rules are installed or, if nothing tells, were
+// asked for.
+func (f *Found) InstalledPolicy(policies capture.Policies) (p capture.Policy, ok bool) {
+	live := f.Live()
+	if p, ok := policies.Installed(&live.Rules); ok {
+		return p, true
+	}
+	return f.recordedPolicy(policies)
+}
+
+// AskedPolicy returns the policy whose rules were asked for or, if nothing tells, are
+// installed.
+func (f *Found) AskedPolicy(policies capture.Policies) (p capture.Policy, ok bool) {
+	if p, ok := f.recordedPolicy(policies); ok {
+		return p, true
+	}
+	return f.InstalledPolicy(policies)
+}
+
+// recordedPolicy returns the only policy that has a record.
+func (f *Found) recordedPolicy(policies capture.Policies) (p capture.Policy, ok bool) {
+	if len(f.Records) != 1 {
+		return nil, false
+	}
+	for name := range f.Records {
+		p, ok = policies.Named(name)
+	}
+	return p, ok
 }
 
 // Live returns the backend to explain: the first that has rules of ours or, if none has,

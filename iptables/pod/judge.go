@@ -5,6 +5,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/foreign"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/installed"
@@ -30,7 +31,7 @@ func SituationOf(ctx context.Context, ns *namespace.Namespace, policy capture.Po
 	interfaces, err := host.Interfaces(ctx, ns)
 	return foreign.Situation{
 		Path: path, Addresses: h.Addresses, Interfaces: interfaces, NameServers: h.NameServers,
-		Proxy: func(f iptables.Family) *iptables.SocketOwner { return ProxyOf(policy, path, f) },
+		Proxy: func(f iptables.Family) explain.Proxy { return ProxyOf(policy, path, f) },
 	}, err
 }
 
@@ -48,14 +49,13 @@ func JudgeFound(ctx context.Context, ns *namespace.Namespace, policy capture.Pol
 	return Judge(ctx, ns, policy, &path, host.Host{Addresses: addresses})
 }
 
-// ProxyOf returns the likeliest owner of the proxy's sockets, or nil if the rules name none.
-func ProxyOf(policy capture.Policy, path *installed.Path, f iptables.Family) *iptables.SocketOwner {
+// ProxyOf returns the likeliest proxy. Nothing is known of it if the rules do not say.
+func ProxyOf(policy capture.Policy, path *installed.Path, f iptables.Family) explain.Proxy {
 	own := path.Own()
-	users := policy.Proxies(&own, f)
-	if len(users) == 0 {
-		return nil
+	if proxies := policy.Proxies(&own, f); len(proxies) > 0 {
+		return proxies[0]
 	}
-	return &iptables.SocketOwner{UID: users[0], GID: users[0]}
+	return explain.Proxy{}
 }
 
 // WarningsOf says findings in sentences, with a hint each.

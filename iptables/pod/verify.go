@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/foreign"
 	"github.com/meshtables/meshtables/iptables/installed"
@@ -21,6 +22,10 @@ type Verification struct {
 	// defaults; see [capture.Wanted].
 	Source  string   `json:"source"`
 	Options []string `json:"options"`
+	// Dataplane is the policy's name. Replaces is that of another policy whose rules are
+	// installed instead.
+	Dataplane string `json:"dataplane"`
+	Replaces  string `json:"replaces,omitempty"`
 	// Only is set if one thing alone differs: "backend" if all wanted rules are in
 	// another backend, "comments" if packets notice no difference.
 	Only string `json:"only,omitempty"`
@@ -97,19 +102,20 @@ func (v *Verification) IsAsWanted() bool {
 		len(v.Undelivered) == 0 && len(v.Foreign) == 0
 }
 
-// Verify compares what is installed with a plan, in the form of [Found.Compared]. It fails
-// if it cannot read something that may have rules of ours.
-func Verify(ctx context.Context, ns *namespace.Namespace, p *Plan, backend string) (Verification, error) {
-	f, err := findAll(ctx, ns, p.Policy.Ownership(), backend)
-	if err != nil {
-		return Verification{Candidates: f.Candidates}, err
-	}
-	return f.verify(ctx, ns, p, Given)
+// Verify compares what is installed, all of it, with a plan, in the form of
+// [Found.Compared].
+func Verify(ctx context.Context, ns *namespace.Namespace, f *Found, policies capture.Policies, p *Plan) (Verification, error) {
+	return f.verify(ctx, ns, policies, p, Given)
 }
 
 // verify compares with a plan whose options come from a source.
-func (f *Found) verify(ctx context.Context, ns *namespace.Namespace, p *Plan, source string) (Verification, error) {
-	v := Verification{Candidates: f.Candidates, Source: source, Options: append([]string{}, p.Wanted.Arguments()...)}
+func (f *Found) verify(ctx context.Context, ns *namespace.Namespace, policies capture.Policies, p *Plan, source string) (Verification, error) {
+	v := Verification{
+		Candidates: f.Candidates, Source: source, Options: append([]string{}, p.Wanted.Arguments()...), Dataplane: p.Policy.Name(),
+	}
+	if _, other, ok := installedOther(policies, p.Policy, f.Ours); ok {
+		v.Replaces = other.Name()
+	}
 	there, err := f.Routing()
 	if err != nil {
 		return v, err

@@ -56,7 +56,7 @@ func (a *attempt) listen(p *post) (err error) {
 	case at.port == 0:
 		// The application's port is any that is free.
 		at.addr = a.to.Addr()
-		a.want, err = p.listen(at, false)
+		a.want, err = p.listen(at, socketOptions{})
 		a.to = netip.AddrPortFrom(a.to.Addr(), a.want)
 		return err
 	case a.protocol == iptables.UDP:
@@ -64,7 +64,7 @@ func (a *attempt) listen(p *post) (err error) {
 		// queries from this machine that is loopback.
 		at.addr = a.family.Loopback()
 	}
-	_, err = p.listen(at, a.transparent)
+	_, err = p.listen(at, socketOptions{a.transparent, a.listener.mark})
 	return err
 }
 
@@ -84,13 +84,18 @@ func (a *attempt) open() error {
 	// A file waits, as a net.Conn does, but it can be made before there is a connection.
 	// Other threads wait for that.
 	a.client = os.NewFile(uintptr(fd), a.to.String())
-	if a.mark != 0 {
-		err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(a.mark))
+	switch {
+	case a.mark != 0:
+		err := setMark(fd, a.mark)
 		if err == nil {
 			err = makeTransparent(fd, a.family)
 		}
 		if err != nil {
 			return fmt.Errorf("connecting from a foreign address takes CAP_NET_ADMIN: %w", err)
+		}
+	case a.who.mark != 0:
+		if err := setMark(fd, a.who.mark); err != nil {
+			return fmt.Errorf("sending with a mark takes CAP_NET_ADMIN: %w", err)
 		}
 	}
 	if a.from.IsValid() {

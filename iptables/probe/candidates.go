@@ -85,10 +85,10 @@ func (p *planner) within(i addresses) []netip.Addr {
 // group that no rule names, and in groups that rules name, as rules may capture only some
 // groups.
 func (p *planner) applications() []identity {
-	all := []identity{{p.ordinaryID, p.ordinaryID}}
+	all := []identity{{uid: p.ordinaryID, gid: p.ordinaryID}}
 	for _, named := range p.named(iptables.OwnerGID) {
 		gid, _ := named.IDs()
-		if who := (identity{p.ordinaryID, gid}); !slices.Contains(all, who) {
+		if who := (identity{uid: p.ordinaryID, gid: gid}); !slices.Contains(all, who) {
 			all = append(all, who)
 		}
 	}

@@ -21,8 +21,13 @@ func (p *planner) planInbound() {
 			r := comesIn(port)
 			transparent := r.Verdict == explain.TProxied
 			p.add(attempt{name: "inbound", to: netip.AddrPortFrom(a, port), by: by, want: r.Port, transparent: transparent})
-			if i == 0 && transparent && p.isOwn(a) {
-				p.planClient(a, by.far, r.Mark)
+			switch {
+			case i > 0 || !p.isOwn(a):
+			case transparent:
+				// The proxy is root there.
+				p.planClient(a, by.far, identity{gid: p.ordinaryID}, r.Mark)
+			case p.proxy != nil && p.proxy.mark != 0:
+				p.planClient(a, by.far, *p.proxy, p.proxy.mark)
 			}
 		}
 		if len(ports.tried) > 0 {
@@ -33,15 +38,14 @@ func (p *planner) planInbound() {
 	p.untriedIfCaptured("inbound", iptables.Prerouting, iptables.TCP)
 }
 
-// planClient plans the connection that TPROXY needs routing for: the proxy, which is root
-// there, connects to the application with the client's address and the mark, and the
-// application's answers have to come back to the proxy.
-func (p *planner) planClient(own, client netip.Addr, mark uint32) {
-	root := identity{0, p.ordinaryID}
-	packet := p.sent(iptables.TCP, client, netip.AddrPortFrom(own, 80), root, loopback)
+// planClient plans the connection that needs routing: the proxy connects to the application
+// with the client's address and a mark, and the application's answers have to come back to
+// the proxy.
+func (p *planner) planClient(own, client netip.Addr, proxy identity, mark uint32) {
+	packet := p.sent(iptables.TCP, client, netip.AddrPortFrom(own, 80), proxy, loopback)
 	packet.Mark = mark
 	if p.walk(packet).Verdict == explain.Bypassed {
-		p.add(attempt{name: "proxy as client", to: netip.AddrPortFrom(own, 0), who: root, from: client, mark: mark})
+		p.add(attempt{name: "proxy as client", to: netip.AddrPortFrom(own, 0), who: proxy, from: client, mark: mark})
 	}
 }
 

@@ -90,7 +90,7 @@ func (p *planner) add(a attempt) {
 		a.protocol = iptables.TCP
 	}
 	a.family = p.family
-	a.listener = identity{p.ordinaryID, p.ordinaryID}
+	a.listener = identity{uid: p.ordinaryID, gid: p.ordinaryID}
 	if proxys := a.want != 0 || a.instead != 0; proxys && p.proxy != nil {
 		a.listener = *p.proxy
 	}
@@ -135,9 +135,9 @@ func (p *planner) planDNS(q query) {
 // findProxy returns the first possible proxy whose connections are left alone where
 // somebody else's are captured.
 func (p *planner) findProxy(to netip.AddrPort, captured identity) *identity {
-	for _, uid := range p.policy.Proxies(p.rules, p.family) {
-		who := identity{uid, p.ordinaryID}
-		if !to.IsValid() || uid != captured.uid && p.arrives(iptables.TCP, to, who) == 0 {
+	for _, x := range p.policy.Proxies(p.rules, p.family) {
+		who := newProxy(x, p.ordinaryID)
+		if !to.IsValid() || who.isUnlike(captured) && p.arrives(iptables.TCP, to, who) == 0 {
 			return &who
 		}
 	}
@@ -163,7 +163,7 @@ func (p *planner) sent(protocol iptables.Protocol, from netip.Addr, to netip.Add
 	return iptables.Packet{
 		Hook: iptables.Output, Protocol: protocol, Out: out,
 		Source: from, SourcePort: ephemeral, Destination: to.Addr(), DestinationPort: to.Port(),
-		Owner: &iptables.SocketOwner{UID: who.uid, GID: who.gid},
+		Owner: &iptables.SocketOwner{UID: who.uid, GID: who.gid}, Mark: who.mark,
 	}
 }
 
@@ -185,7 +185,7 @@ func (p *planner) walk(packet iptables.Packet) explain.Result {
 func (a *attempt) step() Step {
 	s := Step{
 		Name: a.name, Family: a.family.String(), Protocol: a.protocol,
-		Who: fmt.Sprintf("user %d", a.who.uid), From: a.from, To: a.to, Want: a.want,
+		Who: a.who.String(), From: a.from, To: a.to, Want: a.want,
 	}
 	if a.byGroup {
 		s.Who += fmt.Sprintf(", group %d", a.who.gid)

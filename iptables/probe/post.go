@@ -87,16 +87,42 @@ func (p *post) arrive(t token, port uint16) bool {
 	return ok
 }
 
+// socketOptions are those of the proxy's listeners. Connections have the mark of their
+// listener.
+type socketOptions struct {
+	transparent bool
+	mark        uint32
+}
+
+// set sets them for a socket of a family.
+func (o socketOptions) set(raw syscall.RawConn, f iptables.Family) error {
+	if o.transparent {
+		if err := acceptForeign(raw, f); err != nil {
+			return err
+		}
+	}
+	if o.mark == 0 {
+		return nil
+	}
+	var refused error
+	if err := raw.Control(func(fd uintptr) { refused = setMark(int(fd), o.mark) }); err != nil {
+		return err
+	}
+	return refused
+}
+
+// setMark marks what a socket sends (SO_MARK in socket(7)). It takes CAP_NET_ADMIN.
+func setMark(fd int, mark uint32) error {
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(mark))
+}
+
 // listen makes a listener at a place, or returns the existing one. Its socket belongs to
 // the calling thread's user and network namespace.
-func (p *post) listen(at place, transparent bool) (port uint16, err error) {
+func (p *post) listen(at place, how socketOptions) (port uint16, err error) {
 	if l, ok := p.listeners[at]; ok {
 		return l.port, l.err
 	}
-	var config net.ListenConfig
-	if transparent {
-		config.Control = func(_, _ string, raw syscall.RawConn) error { return acceptForeign(raw, at.family) }
-	}
+	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error { return how.set(raw, at.family) }}
 	// Multipath TCP puts another socket between the connection and its acceptor.
 	config.SetMultipathTCP(false)
 	l := listener{port: at.port}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
@@ -38,9 +39,9 @@ type Want struct {
 
 // Policy knows who the proxy is.
 type Policy interface {
-	// Proxies returns the users that may be the proxy according to a family's rules, the
-	// likeliest first.
-	Proxies(rules *iptables.Ruleset, f iptables.Family) []uint32
+	// Proxies returns what may be the proxy according to a family's rules, the likeliest
+	// first.
+	Proxies(rules *iptables.Ruleset, f iptables.Family) []explain.Proxy
 	// Source returns the address from which the proxy connects to the application, or the
 	// zero value if it has no special one.
 	Source(f iptables.Family) netip.Addr
@@ -63,8 +64,8 @@ type Step struct {
 	Name     string            `json:"name"`
 	Family   string            `json:"family"`
 	Protocol iptables.Protocol `json:"protocol"`
-	// Who connects: "user 1337", "user 1000, group 50", or "someone outside". From is set
-	// if it matters.
+	// Who connects: "user 1337", "user 1000, group 50", "the proxy (mark 0x539)" or
+	// "someone outside". From is set if it matters.
 	Who  string         `json:"who,omitempty"`
 	From netip.Addr     `json:"from,omitzero"`
 	To   netip.AddrPort `json:"to,omitzero"`

@@ -152,7 +152,7 @@ func TestRunInUse(t *testing.T) {
 	other := newPost()
 	defer other.close()
 	at := place{iptables.IPv4, iptables.TCP, netip.IPv4Unspecified(), 15001}
-	if _, err := other.listen(at, false); err != nil {
+	if _, err := other.listen(at, socketOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	steps := run(t, want)

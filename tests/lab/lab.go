@@ -1,8 +1,9 @@
 // Package lab makes throw-away network namespaces to try netfilter rules in: a
-// pod, the world outside it, and on request a virtual machine behind it.
+// pod, the world outside it, and on request a virtual machine behind it, or a machine behind
+// the world.
 //
-//	VM ──virbr0── Pod ══eth0══ Peer   (Resolver, Outside, OtherOutside)
-//	               └────net1────┘
+//	VM ──virbr0── Pod ══eth0══ Peer ──far0── Far
+//	               └────net1────┘   (Resolver, Outside, OtherOutside)
 //
 // Nothing of it has a name in the file system: a file descriptor of this process holds
 // each namespace, so it goes with the process, however that ends. Nothing runs in the
@@ -94,6 +95,9 @@ var (
 	// VMAddr is the virtual machine's, VMGateway that of virbr0 in Pod.
 	VMAddr    = addr("192.168.122.2", "fd00:192:168:122::2")
 	VMGateway = addr("192.168.122.1", "fd00:192:168:122::1")
+	// FarAddr is that of the machine behind Peer, FarGateway that of far0 in Peer.
+	FarAddr    = addr("10.55.0.2", "fd00:10:55::2")
+	FarGateway = addr("10.55.0.1", "fd00:10:55::1")
 )
 
 // Lab is a pod and what is around it.
@@ -102,6 +106,8 @@ type Lab struct {
 	Pod, Peer *Namespace
 	// VM is the virtual machine behind the pod; nil until AddVM.
 	VM *Namespace
+	// Far is a machine for which Peer forwards, as a node does; nil until AddFar.
+	Far *Namespace
 
 	lastPort atomic.Uint32
 }
@@ -186,11 +192,26 @@ func (l *Lab) AddVM(ctx context.Context) error {
 	return l.Pod.setSysctls("net/ipv4/ip_forward=1", "net/ipv6/conf/all/forwarding=1")
 }
 
+// AddFar puts a machine behind Peer, which forwards for it.
+func (l *Lab) AddFar(ctx context.Context) error {
+	var err error
+	if l.Far, err = newNamespace(ctx, "far"); err != nil {
+		return err
+	}
+	if err := join(end{l.Far, "eth0", FarAddr}, end{l.Peer, "far0", FarGateway}); err != nil {
+		return err
+	}
+	if err := l.Far.addDefaultRoute(FarGateway); err != nil {
+		return err
+	}
+	return l.Peer.setSysctls("net/ipv4/ip_forward=1", "net/ipv6/conf/all/forwarding=1")
+}
+
 // Close ends the servers and gives up the namespaces. The kernel removes them with
 // everything in them.
 func (l *Lab) Close() error {
 	var errs []error
-	for _, n := range []*Namespace{l.VM, l.Pod, l.Peer} {
+	for _, n := range []*Namespace{l.Far, l.VM, l.Pod, l.Peer} {
 		if n != nil {
 			errs = append(errs, n.Close())
 		}

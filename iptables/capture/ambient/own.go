@@ -20,8 +20,8 @@ const (
 // the reference made it.
 func Ownership() iptables.Ownership {
 	return iptables.Ownership{
-		Policy:  Name,
-		Chains:  []string{chainPrefix},
-		Lookups: []iptables.Lookup{{Mark: referenceMark, Mask: referenceMask, Table: referenceTable}},
+		Policies: []string{Name},
+		Chains:   []string{chainPrefix},
+		Lookups:  []iptables.Lookup{{Mark: referenceMark, Mask: referenceMask, Table: referenceTable}},
 	}
 }

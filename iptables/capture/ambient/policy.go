@@ -9,6 +9,8 @@ import (
 // Policy is the policy of ambient mode.
 type Policy struct{}
 
+var _ capture.Policy = Policy{}
+
 // Name implements [capture.Policy]; see [Name].
 func (Policy) Name() string { return Name }
 

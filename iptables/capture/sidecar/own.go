@@ -6,6 +6,9 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
+// Name is the policy's name.
+const Name = "sidecar"
+
 // chainPrefix starts the name of every chain of the policy. The reference uses it too,
 // so either tool recognises what the other left behind.
 const chainPrefix = "ISTIO_"
@@ -20,8 +23,8 @@ const (
 // the reference made it.
 func Ownership() iptables.Ownership {
 	return iptables.Ownership{
-		Policy: "sidecar",
-		Chains: []string{chainPrefix},
+		Policies: []string{Name},
+		Chains:   []string{chainPrefix},
 		// In IPv4 lo has all of 127.0.0.0/8.
 		Addresses: []netip.Prefix{passthrough(iptables.IPv6)},
 		Lookups:   []iptables.Lookup{{Mark: referenceMark, Table: referenceTable}},

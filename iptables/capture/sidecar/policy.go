@@ -11,6 +11,9 @@ type Policy struct{}
 
 var _ capture.Policy = Policy{}
 
+// Name implements [capture.Policy]; see [Name].
+func (Policy) Name() string { return Name }
+
 // Ownership implements [capture.Policy]; see [Ownership].
 func (Policy) Ownership() iptables.Ownership { return Ownership() }
 

@@ -5,19 +5,24 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/explain"
 )
 
-// Proxies returns the users that may be the proxy: all that the rules of a family name, in
-// rule order, of a range the first. Rules about the proxy come before rules about other
-// users.
-func (Policy) Proxies(rules *iptables.Ruleset, f iptables.Family) []uint32 {
+// Proxies returns as proxies all users that the rules of a family name, in rule order, of a
+// range the first. Rules about the proxy come before rules about other users. Its group has
+// the same number by default.
+func (Policy) Proxies(rules *iptables.Ruleset, f iptables.Family) []explain.Proxy {
 	var users []uint32
 	for _, named := range rules.Named(f, iptables.OwnerUID) {
 		if uid, _ := named.IDs(); !slices.Contains(users, uid) {
 			users = append(users, uid)
 		}
 	}
-	return users
+	proxies := make([]explain.Proxy, len(users))
+	for i, uid := range users {
+		proxies[i].Owner = &iptables.SocketOwner{UID: uid, GID: uid}
+	}
+	return proxies
 }
 
 // Source returns the address from which the proxy connects to the application.

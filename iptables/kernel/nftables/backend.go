@@ -43,8 +43,12 @@ type Backend struct {
 	own       iptables.Ownership
 	// native selects the form.
 	native bool
-	// record is what Replace leaves as the record; nil leaves it alone.
-	record *installed.Record
+	// records are what Replace leaves as the records, if recording is set.
+	records   installed.Records
+	recording bool
+	// sets are what Replace leaves in named sets, if holding is set.
+	sets    []iptables.AddressSet
+	holding bool
 }
 
 // New returns the backend for the form that iptables lists. It touches nothing.
@@ -76,7 +80,7 @@ func (b *Backend) Form(plan iptables.Plan) iptables.Ruleset {
 	return form.IPTables(plan)
 }
 
-// Read returns the forms with content, the record of what was asked for, and what others
+// Read returns the forms with content, the records of what was asked for, and what others
 // have around them, as they were at one moment. It changes nothing: it creates no table or
 // chain and loads no module. Refusals
 // of the kernel are an *[Error], which is [ErrMissing] if it has no nf_tables.
@@ -90,7 +94,7 @@ func (b *Backend) Form(plan iptables.Plan) iptables.Ruleset {
 // in nf_tables' own expressions is told as package others does.
 func Read(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership) (have installed.Namespace, err error) {
 	err = connected(ctx, ns, func(c *netlink.Conn) error {
-		s, err := takeSnapshot(ctx, c, own)
+		s, err := takeSnapshot(ctx, c, ns, own)
 		if err != nil {
 			return err
 		}
@@ -100,7 +104,7 @@ func Read(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership) 
 				have.Backends = append(have.Backends, of)
 			}
 		}
-		have.Ownership, have.Record, have.Token = own, s.record.Record(), s
+		have.Ownership, have.Records, have.Token = own, s.record.Records(), s
 		have.Others = s.others.Rules(&s.reader)
 		have.Bases, have.HasBases = s.bases(), true
 		return nil
@@ -108,18 +112,26 @@ func Read(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership) 
 	return have, err
 }
 
-// Recording returns the backend as one whose Replace and Take leave that record too, in the
-// same transaction as the rules. If it is empty, they remove the one that is there.
-func (b *Backend) Recording(r installed.Record) *Backend {
+// Recording returns the backend as one whose Replace and Take leave these records and no
+// others of ours, in the same transaction as the rules.
+func (b *Backend) Recording(r installed.Records) *Backend {
 	recording := *b
-	recording.record = &r
+	recording.records, recording.recording = r, true
 	return &recording
+}
+
+// Holding returns the backend as one whose Replace and Take leave this content in the named
+// sets of the native form, in the same transaction as the rules.
+func (b *Backend) Holding(sets []iptables.AddressSet) *Backend {
+	holding := *b
+	holding.sets, holding.holding = sets, true
+	return &holding
 }
 
 // Load returns the part of [Read] in the backend's form, which may be empty.
 func (b *Backend) Load(ctx context.Context) (have installed.Backend, err error) {
 	err = connected(ctx, b.namespace, func(c *netlink.Conn) error {
-		s, err := takeSnapshot(ctx, c, b.own)
+		s, err := takeSnapshot(ctx, c, b.namespace, b.own)
 		if err != nil {
 			return err
 		}
@@ -159,18 +171,28 @@ func (b *Backend) replace(ctx context.Context, have installed.Backend, want ipta
 	if err := b.onlyOurs(want); err != nil {
 		return err
 	}
+	want, err := b.numbered(want)
+	if err != nil {
+		return &ReplaceError{Err: err}
+	}
 	return b.change(ctx, have, b.rules(want, alone))
 }
 
-// rules returns what appends the changes to the wanted rules, and to the record.
+// rules returns what appends the changes to the wanted rules, and to the records.
 func (b *Backend) rules(want iptables.Ruleset, alone bool) func(*snapshot, *tables.Changes) error {
 	return func(s *snapshot, changes *tables.Changes) error {
 		own, other := b.forms(s)
-		if err := own.Changes(changes, want); err != nil {
+		err := error(nil)
+		if b.native && b.holding {
+			err = s.native.ChangesWith(changes, want, b.sets)
+		} else {
+			err = own.Changes(changes, want)
+		}
+		if err != nil {
 			return err
 		}
-		if b.record != nil {
-			s.record.Changes(changes, *b.record)
+		if b.recording {
+			s.record.Changes(changes, b.records)
 		}
 		if alone {
 			return other.Changes(changes, iptables.Ruleset{})
@@ -179,8 +201,8 @@ func (b *Backend) rules(want iptables.Ruleset, alone bool) func(*snapshot, *tabl
 	}
 }
 
-// Record replaces the record alone, as Replace replaces the rules. An empty one removes it.
-func (b *Backend) Record(ctx context.Context, have installed.Backend, r installed.Record) error {
+// Record replaces the records alone, as Replace replaces the rules.
+func (b *Backend) Record(ctx context.Context, have installed.Backend, r installed.Records) error {
 	return b.change(ctx, have, func(s *snapshot, changes *tables.Changes) error {
 		s.record.Changes(changes, r)
 		return changes.Err()
@@ -228,7 +250,7 @@ func pause(ctx context.Context, attempt int) bool {
 func (b *Backend) changeOnce(ctx context.Context, s *snapshot, add func(*snapshot, *tables.Changes) error) error {
 	return connected(ctx, b.namespace, func(c *netlink.Conn) (err error) {
 		if s == nil || s.written {
-			if s, err = takeSnapshot(ctx, c, b.own); err != nil {
+			if s, err = takeSnapshot(ctx, c, b.namespace, b.own); err != nil {
 				return err
 			}
 		}

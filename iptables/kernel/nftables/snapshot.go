@@ -8,6 +8,7 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/kernel/ipset"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/compat"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/native"
@@ -18,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// snapshot is the kernel's state at one moment: the tables of both forms, the record of
+// snapshot is the kernel's state at one moment: the tables of both forms, the records of
 // what was asked for, and the tables of others.
 type snapshot struct {
 	generation uint32
@@ -52,7 +53,7 @@ func (b *Backend) forms(s *snapshot) (own, other written) {
 func (b *Backend) of(s *snapshot) installed.Backend {
 	have := installed.Backend{Name: b.Name(), Form: installed.Form(b.Name()), Ownership: b.own, Token: s}
 	if b.native {
-		have.Rules, have.Faults = s.native.Ruleset(), s.native.Faults()
+		have.Rules, have.Faults, have.Sets = s.native.Ruleset(), s.native.Faults(), s.native.Sets()
 	} else {
 		have.Rules = s.compat.Ruleset()
 	}
@@ -65,14 +66,18 @@ const maxAttempts = 100
 
 // takeSnapshot reads everything at one generation. It starts again if somebody changes
 // something meanwhile.
-func takeSnapshot(ctx context.Context, c *netlink.Conn, own iptables.Ownership) (*snapshot, error) {
+func takeSnapshot(ctx context.Context, c *netlink.Conn, ns *namespace.Namespace, own iptables.Ownership) (*snapshot, error) {
 	for range maxAttempts {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		s, err := readOnce(ctx, c, own)
-		if err == nil || !isTransient(err) {
-			return s, err
+		switch {
+		case err == nil:
+			s.nameSets(ns)
+			return s, nil
+		case !isTransient(err):
+			return nil, err
 		}
 	}
 	return nil, fmt.Errorf("failed to read the rules: %w", netlink.ErrChanged)
@@ -86,7 +91,7 @@ func readOnce(ctx context.Context, c *netlink.Conn, own iptables.Ownership) (*sn
 	}
 	s := &snapshot{
 		generation: generation, compat: compat.Tables{Ownership: own}, native: native.Table{Ownership: own},
-		record: record.Table{Policy: own.Policy},
+		record: record.Table{Policies: own.Policies},
 	}
 	if err := s.read(ctx, c); err != nil {
 		return nil, err
@@ -126,6 +131,13 @@ func (s *snapshot) complete(ctx context.Context, ns *namespace.Namespace) {
 	s.compat.Complete(func(key tables.Key, exprs []expression.Expression) iptables.Rule {
 		return s.reader.Rule(key, key.Family, exprs)
 	})
+}
+
+// nameSets reads the names of ipsets that rules of iptables' form look up.
+func (s *snapshot) nameSets(ns *namespace.Namespace) {
+	if s.compat.HasSets() {
+		s.compat.NameSets(func(index uint16) (string, bool) { return ipset.NameOf(ns, index) })
+	}
 }
 
 // list reads everything of a kind in all tables.

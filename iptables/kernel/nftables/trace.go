@@ -41,7 +41,7 @@ type TraceStep struct {
 // next trace removes it.
 func (b *Backend) Trace(ctx context.Context, f iptables.Family, what iptables.Rule, send func() (io.Closer, error)) (steps []TraceStep, err error) {
 	err = b.dialled(ctx, func(c *netlink.Conn) (err error) {
-		s, err := takeSnapshot(ctx, c, b.own)
+		s, err := takeSnapshot(ctx, c, b.namespace, b.own)
 		if err != nil {
 			return err
 		}

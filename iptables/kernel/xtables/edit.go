@@ -50,7 +50,7 @@ func editOf(own iptables.Ownership, t diff.Table) edit {
 	for _, c := range t.Changes {
 		if !own.Owns(c.Chain) {
 			deleteJumps = append(deleteJumps, commands("-D", c.Chain, c.Delete)...)
-			addJumps = append(addJumps, commands("-A", c.Chain, c.Insert)...)
+			addJumps = append(addJumps, additions(c.Chain, c.Insert)...)
 			continue
 		}
 		// With --noflush this creates a chain or empties it, also chains that go, as they
@@ -70,6 +70,19 @@ func editOf(own iptables.Ownership, t diff.Table) edit {
 		lines:   slices.Concat([]string{"*" + t.Name}, declare, deleteJumps, fill, addJumps, drop, []string{"COMMIT"}),
 		shrinks: more < 0,
 	}
+}
+
+// additions returns the commands that add jumps after the foreign rules, or before them.
+func additions(chain string, rules []iptables.Rule) []string {
+	var lines []string
+	for _, r := range rules {
+		command := "-A"
+		if r.First {
+			command = "-I"
+		}
+		lines = append(lines, commands(command, chain, []iptables.Rule{r})...)
+	}
+	return lines
 }
 
 func commands(command, chain string, rules []iptables.Rule) []string {

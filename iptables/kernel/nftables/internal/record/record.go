@@ -20,76 +20,94 @@ var tableKey = tables.Key{Family: tables.Inet, Name: "meshtables_options"}
 // Table is the table as the kernel has it. The zero value is no table. What the kernel
 // lists is added: the table first, then chains, then rules.
 type Table struct {
-	// Policy names the chain. Without it there is no record.
-	Policy string
+	// Policies name the chains that are ours. Without them there is no record.
+	Policies []string
 
 	found bool
 	use   int
-	// chain says that the policy's chain exists, and lines are the comments of its rules.
-	chain bool
-	lines installed.Record
+	// chains are the comments of the rules of our chains.
+	chains map[string]installed.Record
 }
 
 // AddTable adds the table if it is this one, and reports whether it is.
 func (t *Table) AddTable(read tables.Table) bool {
-	if read.Key != tableKey || t.Policy == "" {
+	if read.Key != tableKey || len(t.Policies) == 0 {
 		return false
 	}
-	*t = Table{Policy: t.Policy, found: true, use: read.Use}
+	*t = Table{Policies: t.Policies, found: true, use: read.Use, chains: make(map[string]installed.Record)}
 	return true
 }
 
-// AddChain adds a chain if it is the policy's.
+// AddChain adds a chain if it is ours.
 func (t *Table) AddChain(p tables.Place, c tables.Chain) {
-	if t.found && p.In(tableKey) && c.Name == t.Policy {
-		t.chain = true
+	if t.found && p.In(tableKey) && slices.Contains(t.Policies, c.Name) {
+		t.chains[c.Name] = nil
 	}
 }
 
 // AddRule adds a rule if its chain was added.
 func (t *Table) AddRule(p tables.Place, r tables.Rule) {
-	if t.chain && p.In(tableKey) && string(p.Chain()) == t.Policy {
-		t.lines = append(t.lines, tables.ReadComment(r.Userdata))
-	}
-}
-
-// Record returns the policy's record. What is left of one counts as a changed one: the
-// chain without rules, or the table without chains.
-func (t *Table) Record() installed.Record {
-	if len(t.lines) == 0 && t.found && (t.chain || t.use == 0) {
-		return installed.Record{""}
-	}
-	return t.lines
-}
-
-// Changes appends the changes from the policy's record to want. Without a record, and
-// without those of other policies, there is no table.
-func (t *Table) Changes(b *tables.Changes, want installed.Record) {
-	if t.Policy == "" || slices.Equal(t.Record(), want) {
+	if !t.found || !p.In(tableKey) {
 		return
 	}
-	switch {
-	case len(want) > 0:
-		t.write(b, want)
-	case t.use == 0, t.chain && t.use == 1:
-		b.DeleteTable(tableKey)
-	default:
-		b.DeleteRules(tableKey, t.Policy)
-		b.DeleteChain(tableKey, t.Policy)
+	if lines, ours := t.chains[string(p.Chain())]; ours {
+		t.chains[string(p.Chain())] = append(lines, tables.ReadComment(r.Userdata))
 	}
 }
 
-func (t *Table) write(b *tables.Changes, want installed.Record) {
-	if !t.found {
+// Records returns the records. What is left of one counts as a changed one: a chain without
+// rules, or the table without chains.
+func (t *Table) Records() installed.Records {
+	if !t.found || len(t.chains) == 0 && t.use > 0 {
+		return nil
+	}
+	changed := installed.Record{""}
+	if len(t.chains) == 0 {
+		return installed.Records{t.Policies[0]: changed}
+	}
+	all := make(installed.Records)
+	for policy, lines := range t.chains {
+		if all[policy] = lines; len(lines) == 0 {
+			all[policy] = changed
+		}
+	}
+	return all
+}
+
+// Changes appends the changes from the records to want. Without records, and without those
+// of policies that are not ours, there is no table.
+func (t *Table) Changes(b *tables.Changes, want installed.Records) {
+	have := t.Records()
+	switch {
+	case len(t.Policies) == 0 || have.Equal(want):
+		return
+	case len(want) == 0 && t.use == len(t.chains):
+		b.DeleteTable(tableKey)
+		return
+	case !t.found:
 		b.NewTable(tableKey)
 	}
-	if t.chain {
-		b.DeleteRules(tableKey, t.Policy)
-	} else {
-		b.NewChain(tableKey, t.Policy)
+	for _, policy := range t.Policies {
+		if !slices.Equal(have[policy], want[policy]) {
+			t.write(b, policy, want[policy])
+		}
+	}
+}
+
+// write replaces the record of a policy.
+func (t *Table) write(b *tables.Changes, policy string, want installed.Record) {
+	_, exists := t.chains[policy]
+	if exists {
+		b.DeleteRules(tableKey, policy)
+	}
+	switch {
+	case len(want) == 0 && exists:
+		b.DeleteChain(tableKey, policy)
+	case len(want) > 0 && !exists:
+		b.NewChain(tableKey, policy)
 	}
 	for _, line := range want {
-		b.NewRule(tableKey, t.Policy, nil, nothing(), func(b *netlink.Builder) {
+		b.NewRule(tableKey, policy, nil, nothing(), func(b *netlink.Builder) {
 			b.PutBytes(unix.NFTA_RULE_USERDATA, tables.Comment(line))
 		})
 	}

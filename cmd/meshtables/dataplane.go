@@ -1,0 +1,110 @@
+package main
+
+import (
+	"os"
+	"slices"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/capture/ambient"
+	"github.com/meshtables/meshtables/iptables/capture/sidecar"
+	"github.com/meshtables/meshtables/iptables/config"
+)
+
+// dataplaneOption names the policy, by its dataplane.
+const dataplaneOption = "dataplane-mode"
+
+// dataplane is the way in which a mesh gets at the traffic of a pod. Each has a policy.
+// Nothing else in the program names one.
+type dataplane string
+
+const (
+	ofSidecars dataplane = sidecar.Name
+	ofAmbient  dataplane = ambient.Name
+)
+
+// dataplanes returns those of pods, the default first.
+func dataplanes() []dataplane { return []dataplane{ofSidecars, ofAmbient} }
+
+func (d dataplane) policy() capture.Policy {
+	if d == ofAmbient {
+		return ambient.Policy{}
+	}
+	return sidecar.Policy{}
+}
+
+// words returns the arguments that choose the dataplane when applying.
+func (d dataplane) words() []string {
+	if d == ofSidecars {
+		return nil
+	}
+	return []string{"--" + dataplaneOption + "=" + string(d)}
+}
+
+// policies returns all that there are. What none of them owns is not ours.
+func policies() capture.Policies {
+	var all capture.Policies
+	for _, d := range dataplanes() {
+		all = append(all, d.policy())
+	}
+	return all
+}
+
+// everyRow returns the options of every policy, each name once: it means the same in each.
+func everyRow() []config.Row {
+	var rows []config.Row
+	for _, p := range policies() {
+		for _, row := range p.Options().Rows() {
+			if !slices.ContainsFunc(rows, func(r config.Row) bool { return r.Name == row.Name }) {
+				rows = append(rows, row)
+			}
+		}
+	}
+	return rows
+}
+
+// mentionOthers tells flags of the options that only other dataplanes have.
+func (d dataplane) mentionOthers(flags *config.Flags) {
+	own := flags.Options()
+	for _, other := range dataplanes() {
+		var options []config.Option
+		for _, row := range other.policy().Options().Rows() {
+			if !slices.ContainsFunc(own, func(o config.Option) bool { return o.Name == row.Name }) {
+				options = append(options, row.Option)
+			}
+		}
+		flags.Mention(options, "it is an option of --"+dataplaneOption+"="+string(other))
+	}
+}
+
+// chosenDataplane returns the dataplane that the command line, the environment, the
+// configuration file or the pod's annotations name. It has to be known before the command
+// line is parsed, because each policy has options of its own. So this reads the options of
+// all policies, and leaves errors to the second reading.
+func chosenDataplane(v verb, args, env []string) dataplane {
+	c := newCommandLineOf(v, everyRow())
+	_ = c.parse(v, args)
+	_ = c.addFile(env)
+	_ = c.flags.Apply(env)
+	if c.flags.Given(dataplaneOption) != "" || c.options.annotations == "" {
+		return c.options.dataplane
+	}
+	if annotations, err := os.ReadFile(c.options.annotations); err == nil && ambient.Selects(annotations) {
+		return ofAmbient
+	}
+	return c.options.dataplane
+}
+
+// installedPolicy returns the policy whose rules are installed. If nothing tells, or the user
+// names one, it is that of the command line.
+func (c *command) installedPolicy(rules *iptables.Ruleset) capture.Policy {
+	return c.policyOr(policies().Installed(rules))
+}
+
+// policyOr returns the policy that was found, unless the user names one or none was found.
+func (c *command) policyOr(found capture.Policy, ok bool) capture.Policy {
+	if !ok || c.line.flags.Given(dataplaneOption) != "" {
+		return c.line.policy
+	}
+	return found
+}

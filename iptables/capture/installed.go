@@ -1,0 +1,61 @@
+package capture
+
+import "github.com/meshtables/meshtables/iptables"
+
+// Policies are all that a program knows.
+type Policies []Policy
+
+// Ownership returns what any of them owns.
+func (all Policies) Ownership() iptables.Ownership {
+	var own iptables.Ownership
+	for _, p := range all {
+		own = own.And(p.Ownership())
+	}
+	return own
+}
+
+// Named returns the policy of that name.
+func (all Policies) Named(name string) (p Policy, ok bool) {
+	for _, p := range all {
+		if p.Name() == name {
+			return p, true
+		}
+	}
+	return nil, false
+}
+
+// Installed returns the policy whose rules they are, if anything tells: the one that there
+// is most evidence of. Names of chains alone do not tell, because policies share some, and
+// rules that somebody changed are still those of a policy.
+func (all Policies) Installed(rules *iptables.Ruleset) (installed Policy, ok bool) {
+	most := 0
+	for _, p := range all {
+		switch n := p.Evidence(rules); {
+		case n > most:
+			installed, ok, most = p, true, n
+		case n == most:
+			installed, ok = nil, false
+		}
+	}
+	return installed, ok
+}
+
+// CountEvidence counts chains that only one policy makes, and rules in the others that only
+// it writes.
+func CountEvidence(rules *iptables.Ruleset, isOwnChain func(string) bool, isOwnRule func(chain string, r *iptables.Rule) bool) int {
+	n := 0
+	for _, t := range rules.Tables {
+		for _, c := range t.Chains {
+			if isOwnChain(c.Name) {
+				n++
+				continue
+			}
+			for i := range c.Rules {
+				if isOwnRule(c.Name, &c.Rules[i]) {
+					n++
+				}
+			}
+		}
+	}
+	return n
+}
