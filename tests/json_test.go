@@ -190,6 +190,15 @@ func jsonRuns() []commands {
 			meshtables explain out 203.0.113.10:80 --live -O json
 			meshtables probe -O json
 		`},
+		{name: "host", commands: `
+			meshtables host --pods=10.244.1.7 -O json
+			meshtables host --add-pods=10.244.1.7 -O json
+			meshtables show -O json
+			meshtables verify -O json
+			meshtables verify --excluded-ports=80 -O json
+			meshtables explain --live -O json
+			meshtables host --cleanup-only -O json
+		`},
 		{name: "explain", commands: `
 			meshtables explain --live -O json
 			meshtables explain --dataplane-mode=ambient -O json

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/capture/ambient/node"
 	"github.com/meshtables/meshtables/iptables/pod"
 	"github.com/meshtables/meshtables/iptables/probe"
 )
@@ -119,7 +120,7 @@ func (c *command) checkIDs(named []capture.IDs) error {
 }
 
 func (c *command) cleanup(ctx context.Context) int {
-	removed, err := pod.Remove(ctx, c.namespace, policies().Ownership(), c.backend, false)
+	removed, err := pod.Remove(ctx, c.namespace, policies().Ownership(), c.backend, c.line.policy == node.Policy{})
 	c.debug(removed.Candidates)
 	if err != nil {
 		return c.failed(err)

@@ -7,6 +7,7 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/capture/ambient"
+	"github.com/meshtables/meshtables/iptables/capture/ambient/node"
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/config"
 )
@@ -21,22 +22,33 @@ type dataplane string
 const (
 	ofSidecars dataplane = sidecar.Name
 	ofAmbient  dataplane = ambient.Name
+	// ofNode is the node's side of ambient mode, which has a verb of its own.
+	ofNode dataplane = node.Name
 )
+
+// hostVerb is the verb of the node's side.
+const hostVerb = "host"
 
 // dataplanes returns those of pods, the default first.
 func dataplanes() []dataplane { return []dataplane{ofSidecars, ofAmbient} }
 
 func (d dataplane) policy() capture.Policy {
-	if d == ofAmbient {
+	switch d {
+	case ofAmbient:
 		return ambient.Policy{}
+	case ofNode:
+		return node.Policy{}
 	}
 	return sidecar.Policy{}
 }
 
 // words returns the arguments that choose the dataplane when applying.
 func (d dataplane) words() []string {
-	if d == ofSidecars {
+	switch d {
+	case ofSidecars:
 		return nil
+	case ofNode:
+		return []string{hostVerb}
 	}
 	return []string{"--" + dataplaneOption + "=" + string(d)}
 }
@@ -44,7 +56,7 @@ func (d dataplane) words() []string {
 // policies returns all that there are. What none of them owns is not ours.
 func policies() capture.Policies {
 	var all capture.Policies
-	for _, d := range dataplanes() {
+	for _, d := range append(dataplanes(), ofNode) {
 		all = append(all, d.policy())
 	}
 	return all
@@ -82,6 +94,9 @@ func (d dataplane) mentionOthers(flags *config.Flags) {
 // line is parsed, because each policy has options of its own. So this reads the options of
 // all policies, and leaves errors to the second reading.
 func chosenDataplane(v verb, args, env []string) dataplane {
+	if v.name == hostVerb {
+		return ofNode
+	}
 	c := newCommandLineOf(v, everyRow())
 	_ = c.parse(v, args)
 	_ = c.addFile(env)

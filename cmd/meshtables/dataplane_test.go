@@ -91,7 +91,7 @@ func TestEveryOwnership(t *testing.T) {
 	t.Parallel()
 	want := []iptables.Lookup{{Mark: 1337, Table: 133}, {Mark: 0x111, Mask: 0xfff, Table: 100}}
 	own := policies().Ownership()
-	if diff := cmp.Diff(want, own.Lookups); diff != "" || len(own.Policies) != 2 || len(own.Chains) != 1 || len(own.Addresses) != 1 {
+	if diff := cmp.Diff(want, own.Lookups); diff != "" || len(own.Policies) != 3 || len(own.Sets) != 2 || len(own.Chains) != 1 || len(own.Addresses) != 1 {
 		t.Errorf("got %+v", own)
 	}
 }

@@ -116,8 +116,8 @@ type documentation struct {
 	// Ambient are the options that say what is captured in ambient mode, Refused those of
 	// sidecars that are refused there.
 	Ambient, Refused []documentedOption
-	// Apply, Probe, Show and Explain are those of these verbs alone.
-	Apply, Probe, Show, Explain []documentedOption
+	// Apply, Probe, Show, Explain and Host are those of these verbs alone.
+	Apply, Probe, Show, Explain, Host []documentedOption
 	// Alias are other words for options, Ignored those without effect.
 	Alias   []documentedOption
 	Ignored []string
@@ -158,6 +158,9 @@ func document() documentation {
 	d.Alias = slices.DeleteFunc(slices.Concat(first.Capture, first.Every), func(d documentedOption) bool { return !d.Hidden })
 	d.Capture, d.Every = slices.DeleteFunc(first.Capture, hidden), slices.DeleteFunc(first.Every, hidden)
 	d.Probe, d.Show, d.Explain = all["probe"].Apply, all["show"].Apply, all["explain"].Apply
+	d.Host = slices.DeleteFunc(all[hostVerb].Apply, func(o documentedOption) bool {
+		return slices.ContainsFunc(first.Apply, func(p documentedOption) bool { return p.Name == o.Name })
+	})
 	d.Apply = slices.DeleteFunc(first.Apply, func(o documentedOption) bool {
 		return slices.ContainsFunc(d.Probe, func(p documentedOption) bool { return p.Name == o.Name })
 	})

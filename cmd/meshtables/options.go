@@ -21,6 +21,7 @@ type options struct {
 	applyOptions
 	probeOptions
 	explainOptions
+	hostOptions
 
 	dataplane        dataplane
 	networkNamespace string

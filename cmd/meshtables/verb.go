@@ -34,6 +34,7 @@ func verbs() []verb {
 		{"show", "show", "show what is installed, with counters; draw it with -O dot or -O mermaid", (*options).showRows, (*command).show, nil, false},
 		{"probe", "probe [options]", "open connections and check where they arrive; without options, by the installed rules", (*options).probeRows, (*command).probe, nil, false},
 		{"explain", "explain in|out ADDR:PORT", "explain a connection by rules and options; without an address, what is captured", (*options).explainRows, (*command).explain, nil, true},
+		{hostVerb, "host [--pods ADDR,…]", "keep the node's side of ambient mode: the address of health probes, and for which pods", (*options).hostRows, (*command).host, nil, false},
 		{"help", "help [VERB]", "show this help, or the help of a verb", nil, nil, printHelp, true},
 		{"completion", "completion bash|zsh|fish", "print the completion script of that shell", nil, nil, printCompletion, true},
 	}

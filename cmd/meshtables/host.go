@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture/ambient/node"
+	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/kernel"
+	"github.com/meshtables/meshtables/iptables/pod"
+)
+
+// hostOptions say which pods the rule of the node's side is about.
+type hostOptions struct{ pods, addPods, removePods podList }
+
+func (o *options) hostRows() []config.Row {
+	rows := []config.Row{
+		{Option: config.Option{
+			Name: "pods", Example: "10.244.1.7,10.244.1.8",
+			Usage: "addresses of the pods in the mesh: the set then has exactly these, or none",
+		}, Value: &o.pods},
+		{Option: config.Option{
+			Name: "add-pods", Example: "10.244.1.9",
+			Usage: "addresses of pods to add to the set",
+		}, Value: &o.addPods},
+		{Option: config.Option{
+			Name: "remove-pods", Example: "10.244.1.9",
+			Usage: "addresses of pods to take out of the set",
+		}, Value: &o.removePods},
+	}
+	for _, row := range o.applyOptions.rows() {
+		if slices.Contains([]string{"dry-run", "cleanup-only", "replace-dataplane"}, row.Name) {
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
+// podList is a list of addresses that may be given and empty.
+type podList struct {
+	addresses []netip.Addr
+	given     bool
+}
+
+func (l *podList) list() config.List[netip.Addr] {
+	return config.List[netip.Addr]{
+		Target: &l.addresses, Kind: "addresses", Must: "addresses such as 10.244.1.7",
+		Parse: parsePod, Print: netip.Addr.String,
+	}
+}
+
+func (l *podList) Set(text string) error { l.given = true; return l.list().Set(text) }
+func (l *podList) String() string        { return l.list().String() }
+func (l *podList) Type() string          { return l.list().Type() }
+
+func parsePod(word string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(word)
+	switch {
+	case err != nil:
+		return a, errors.New("is not an address")
+	case a.Zone() != "":
+		return a, errors.New("has a zone")
+	case a.Is4In6():
+		return a, errors.New("is IPv4 written as IPv6")
+	case a.IsUnspecified() || a.IsMulticast() || a.IsLoopback():
+		return a, errors.New("is not an address that a pod can have")
+	}
+	return a, nil
+}
+
+// check returns an error if the lists contradict each other.
+func (o *hostOptions) check() error {
+	if o.pods.given && (o.addPods.given || o.removePods.given) {
+		return errors.New("--pods: must come without --add-pods and --remove-pods, because it names all")
+	}
+	for _, a := range o.addPods.addresses {
+		if slices.Contains(o.removePods.addresses, a) {
+			return fmt.Errorf("--add-pods and --remove-pods: must not both have %s", a)
+		}
+	}
+	return nil
+}
+
+// given reports whether any of the lists is given.
+func (o *hostOptions) given() bool { return o.pods.given || o.addPods.given || o.removePods.given }
+
+// after returns the pods of the sets when they have changed.
+func (o *hostOptions) after(have []iptables.AddressSet) []netip.Addr {
+	if o.pods.given {
+		return o.pods.addresses
+	}
+	var all []netip.Addr
+	for _, s := range have {
+		all = append(all, s.Addresses...)
+	}
+	return slices.DeleteFunc(append(all, o.addPods.addresses...), func(a netip.Addr) bool { return slices.Contains(o.removePods.addresses, a) })
+}
+
+// host keeps the node's side of ambient mode. It is for the host's own network namespace.
+func (c *command) host(ctx context.Context) int {
+	if err := c.hostOptions.check(); err != nil {
+		return c.usageError(err)
+	}
+	switch {
+	case c.cleanupOnly && c.dryRun:
+		return c.printRemoval(ctx)
+	case c.cleanupOnly:
+		return c.cleanup(ctx)
+	case c.dryRun:
+		return c.printPlan(ctx)
+	}
+	how := c.applying()
+	p, status := c.hostPlan(ctx, &how)
+	if status != exitDone {
+		return status
+	}
+	answer := outcome{Families: pod.FamilyNames(p.Rules.Families)}
+	how.Sets = func(have []iptables.AddressSet) []iptables.AddressSet {
+		return p.Wanted.(node.Config).Pods(p.Host, c.hostOptions.after(have))
+	}
+	if err := c.installPlan(ctx, &p, how, &answer); err != nil {
+		return c.failed(err)
+	}
+	return c.print(answer)
+}
+
+// hostPlan returns the plan of the options or, if there are none about rules, of those that
+// were asked for last. Where pods are given, these stay where they are: who changes the set
+// need not know them.
+func (c *command) hostPlan(ctx context.Context, how *pod.Applying) (p pod.Plan, status int) {
+	if p, status = c.plan(ctx); status != exitDone || c.asksForCapture() {
+		return p, status
+	}
+	f, err := pod.Find(ctx, c.namespace, policies().Ownership(), c.backend)
+	if err != nil {
+		return p, c.failed(err)
+	}
+	installed, ok := f.InstalledPolicy(how.Policies)
+	if ok && installed == p.Policy && c.hostOptions.given() && how.Backend == kernel.Auto {
+		how.Backend = f.Live().Name
+	}
+	if asked := f.Asked(p.Policy).Wanted; asked != nil {
+		if p, err = pod.NewPlan(ctx, c.namespace, p.Policy, asked); err != nil {
+			return p, c.failed(err)
+		}
+	}
+	return p, exitDone
+}

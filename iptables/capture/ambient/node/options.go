@@ -1,0 +1,40 @@
+package node
+
+import (
+	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/capture/ambient"
+	"github.com/meshtables/meshtables/iptables/config"
+)
+
+// Options are the options of the policy, with what is given for them. The zero value is
+// ready to use.
+type Options struct{ cfg Config }
+
+// Variables returns how Istio's variables begin, and those of its agent.
+func (o *Options) Variables() (reference, foreign []string) { return new(ambient.Options).Variables() }
+
+// Rows returns the options, in the order of --help.
+func (o *Options) Rows() []config.Row {
+	c := &o.cfg
+	return []config.Row{
+		ambient.HostProbeRow(&c.HostProbe),
+		{Option: config.Option{
+			Name: "ipv6", Group: "all rules", Default: string(capture.IPv6Auto),
+			Usage: "write rules for IPv6: on, off, or auto (on if the namespace has a global IPv6 address)",
+		}, Value: config.Choice("when", &c.IPv6, capture.IPv6Auto, capture.IPv6On, capture.IPv6Off)},
+		{Option: config.Option{
+			Name: "comments", Group: "all rules", Default: "false",
+			Usage: "add to each rule a comment that names its option",
+		}, Value: config.Bool(&c.Comments)},
+	}
+}
+
+// Read implements [capture.Options].
+func (o *Options) Read(flags *config.Flags, src config.Sources) (capture.Wanted, []string, error) {
+	*o = Options{}
+	r := flags.Read(src)
+	if err := r.Err(); err != nil {
+		return Config{}, nil, err
+	}
+	return o.cfg, r.Warnings(), nil
+}
