@@ -104,7 +104,13 @@ func chosenDataplane(v verb, args, env []string) dataplane {
 	if c.flags.Given(dataplaneOption) != "" || c.options.annotations == "" {
 		return c.options.dataplane
 	}
-	if annotations, err := os.ReadFile(c.options.annotations); err == nil && ambient.Selects(annotations) {
+	file, err := os.ReadFile(c.options.annotations)
+	if err != nil {
+		return c.options.dataplane
+	}
+	src := config.Sources{Annotations: file}
+	annotations, _ := src.AllAnnotations()
+	if d, err := ofAmbient.policy().Decide(annotations); err == nil && d.Captured {
 		return ofAmbient
 	}
 	return c.options.dataplane

@@ -25,6 +25,10 @@ type Policy interface {
 	// the zero value if it has no address of its own.
 	Source(f iptables.Family) netip.Addr
 
+	// Decide says whether the policy captures the traffic of a pod with these annotations. The
+	// error names an annotation that cannot be read.
+	Decide(annotations map[string]string) (Decision, error)
+
 	// Options returns the options for one command line. Choose the policy before you parse
 	// the command line: each has its own option letters.
 	Options() Options

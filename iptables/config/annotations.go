@@ -60,8 +60,10 @@ func (a annotations) get(key string) (Given, bool) {
 
 // given returns what the annotations say about an option.
 func (a annotations) given(o Option) []Given {
-	if g, ok := a.get(o.Annotation); ok && o.Annotation != "" {
-		return []Given{g}
+	for _, key := range o.Annotations {
+		if g, ok := a.get(key); ok {
+			return []Given{g}
+		}
 	}
 	return nil
 }
@@ -74,12 +76,4 @@ func shorten(line string) string {
 		return line
 	}
 	return line[:most] + "..."
-}
-
-// Annotation returns the annotation with a key from an annotation file. It leaves out lines
-// that cannot be read: [Flags.Read] has the errors.
-func Annotation(file []byte, key string) (value string, ok bool) {
-	a, _ := parseAnnotations(file)
-	value, ok = a[key]
-	return value, ok
 }

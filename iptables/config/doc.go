@@ -1,5 +1,5 @@
 // Package config reads what a user asks for, from command line flags, the
-// environment, a configuration file and an annotation file.
+// environment, a configuration file, annotations and an operator's settings.
 //
 // It knows no option. A policy and the program each have rows: an option's names in
 // all sources, its default, and the value that reads what is given. [NewFlags] makes

@@ -43,7 +43,7 @@ func (f *Flags) parseFile(name string, text []byte) (file, []error) {
 		source := fmt.Sprintf("configuration file %s, line %d, %s", name, key.Line, key.Value)
 		_, twice := found[key.Value]
 		text, ok := fileText(value)
-		err := f.checkKey(key.Value)
+		err := f.checkKey("in a file", key.Value)
 		switch {
 		case err != nil:
 			errs = append(errs, &ValueError{source, text, err})

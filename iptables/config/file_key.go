@@ -11,8 +11,8 @@ import (
 var asFlag = regexp.MustCompile(`--([a-z0-9-]+)=([a-z0-9-]+)`)
 
 // checkKey returns nil for the name of an option that a file can give. For any other
-// word the error says what it is, or what the user likely meant.
-func (f *Flags) checkKey(key string) error {
+// word the error says what it is, or what the user likely meant. where is "in a file".
+func (f *Flags) checkKey(where, key string) error {
 	var names []string
 	for _, o := range f.Options() {
 		inFile := !o.Hidden && !o.FlagOnly && o.Name != FileOption
@@ -27,11 +27,11 @@ func (f *Flags) checkKey(key string) error {
 			return errors.New(o.Refused)
 		case o.Hidden:
 			// Its usage is such as "as --backend=nftables".
-			return errors.New("in a file give it " + asFlag.ReplaceAllString(o.Usage, "$1: $2"))
+			return errors.New(where + " give it " + asFlag.ReplaceAllString(o.Usage, "$1: $2"))
 		case !inFile:
 			return errNotInFile(o, notOfVerb)
 		case o.Name != key:
-			return errors.New("in a file its name is " + o.Name)
+			return errors.New(where + " its name is " + o.Name)
 		}
 		return nil
 	}
@@ -41,8 +41,11 @@ func (f *Flags) checkKey(key string) error {
 	if near := Nearest(key, names); near != "" {
 		return fmt.Errorf("there is no such option; did you mean %s?", near)
 	}
-	return errors.New("there is no such option")
+	return errNoOption
 }
+
+// errNoOption says that a word is not nearly the name of any option.
+var errNoOption = errors.New("there is no such option")
 
 // notOfVerb is why a verb's flags do not have an option, unless there is another reason.
 const notOfVerb = "it is not an option of this verb"
@@ -61,6 +64,6 @@ func errNotInFile(o Option, otherwise string) error {
 
 // isAlso reports whether a word is another name of the option.
 func (o Option) isAlso(word string) bool {
-	return word != "" && (word == o.Letter || word == o.Annotation ||
+	return word != "" && (word == o.Letter || slices.Contains(o.Annotations, word) ||
 		slices.Contains(o.Reference, word) || slices.Contains(o.Variables(), word))
 }

@@ -18,7 +18,7 @@ import (
 type Flags struct {
 	set             *pflag.FlagSet
 	policy, program []*flag
-	file            file
+	file, settings  file
 	// aliases leads from the names of Option.Reference to the flags.
 	aliases map[string]*flag
 	// others are options that these flags do not have.
@@ -100,13 +100,13 @@ func (f *Flags) AddFile(name string, text []byte) error {
 }
 
 // Apply sets the program's options from the flags, or else from the environment, which
-// has the form of [os.Environ], or else from the file. The error has all errors, one a
+// has the form of [os.Environ], or else from the file or the settings. The error has all errors, one a
 // line (see [errors.Join]).
 func (f *Flags) Apply(env []string) error {
 	variables := parseEnvironment(env)
 	var errs []error
 	for _, fl := range f.program {
-		all, _ := fl.find(variables, f.file, nil)
+		all, _ := fl.find(given{env: variables, file: f.file, settings: f.settings})
 		errs = append(errs, assign(fl.Value, all)...)
 	}
 	return errors.Join(errs...)
@@ -163,19 +163,27 @@ type flag struct {
 	from Given
 }
 
+// given is what all sources but the flags give, the highest first.
+type given struct {
+	env      environment
+	file     file
+	notes    annotations
+	implied  file
+	settings file
+}
+
 // find returns what is given for the option, by all its names, in the highest source that
 // gives it, and remembers that source. It returns nothing if no source does. The warnings
 // are about variables that only look like the option.
-func (f *flag) find(env environment, file file, notes annotations) (all []Given, warnings []string) {
+func (f *flag) find(in given) (all []Given, warnings []string) {
 	all = f.given()
 	if all == nil {
-		all, warnings = env.given(f.Option)
+		all, warnings = in.env.given(f.Option)
 	}
-	if all == nil {
-		all = file.given(f.Option)
-	}
-	if all == nil {
-		all = notes.given(f.Option)
+	for _, source := range []func(Option) []Given{in.file.given, in.notes.given, in.implied.given, in.settings.given} {
+		if all == nil {
+			all = source(f.Option)
+		}
 	}
 	f.from = Given{}
 	if all != nil {

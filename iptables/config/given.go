@@ -13,6 +13,7 @@ type Authority uint8
 // The sources.
 const (
 	ByDefault Authority = iota
+	BySetting
 	ByAnnotation
 	ByFile
 	ByEnvironment

@@ -28,8 +28,9 @@ type Option struct {
 	// Env are environment variables besides the ones formed from the long names; see
 	// [Option.Variables].
 	Env []string
-	// Annotation is the key of the pod's annotation for the option, or empty.
-	Annotation string
+	// Annotations are the keys of the pod's annotations for the option. The first that is
+	// there counts.
+	Annotations []string
 	// Group is what an option of a policy is about, such as "inbound"; help groups
 	// options by it.
 	Group string

@@ -23,10 +23,10 @@ func (p *policy) rows() []Row {
 		{Option{Name: "outbound-port", Reference: []string{"envoy-port"}, Letter: "p", Default: "15001"}, Port(&p.outboundPort)},
 		{Option{Name: "inbound-port", Default: "15006"}, Port(&p.inboundPort)},
 		{Option{
-			Name: "mode", Default: "REDIRECT", Example: "TPROXY", Annotation: "sidecar.istio.io/interceptionMode",
+			Name: "mode", Default: "REDIRECT", Example: "TPROXY", Annotations: []string{"sidecar.istio.io/interceptionMode"},
 		}, Choice("mode", &p.mode, "REDIRECT", "TPROXY")},
 		{Option{Name: "included-ports", Default: Everything}, SelectedPorts(&p.included)},
-		{Option{Name: "excluded-ports", Annotation: "example.org/excluded"}, Ports(&p.excluded)},
+		{Option{Name: "excluded-ports", Annotations: []string{"example.org/excluded"}}, Ports(&p.excluded)},
 		{Option{Name: "included-outbound-ports"}, Ports(&p.includedOutbound)},
 		{Option{Name: "excluded-outbound-ports"}, Ports(&p.excludedOutbound)},
 		{Option{Name: "drop-invalid", Shared: true, Env: []string{"INVALID_DROP"}, Default: "false"}, Bool(&p.dropInvalid)},

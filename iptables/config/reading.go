@@ -17,9 +17,25 @@ type Sources struct {
 	// Annotations is the content of an annotation file as the downward API
 	// writes it; nil if there is none.
 	Annotations []byte
+	// PodAnnotations are the pod's annotations, for whoever has them without such a file.
+	PodAnnotations map[string]string
+	// Implied are values that annotations give in other ways than by a key of the option, by
+	// the option's name. The option's own annotations come first.
+	Implied map[string]Given
+	// NoNameServers says that nobody can tell yet which name servers the namespace will have:
+	// its containers have not been made.
+	NoNameServers bool
 	// Users looks up the users and groups of the system; nil if there is no list of
 	// them.
 	Users Users
+}
+
+// AllAnnotations returns the annotations of the file and of the pod. The error has a line for
+// each that cannot be read.
+func (s *Sources) AllAnnotations() (map[string]string, error) {
+	notes, errs := parseAnnotations(s.Annotations)
+	maps.Copy(notes, s.PodAnnotations)
+	return notes, errors.Join(errs...)
 }
 
 // Reading is what all sources gave when the options of a policy were read. The policy
@@ -27,6 +43,7 @@ type Sources struct {
 type Reading struct {
 	env      environment
 	notes    annotations
+	settings file
 	options  []Option
 	given    map[string]Given
 	errs     []error
@@ -34,20 +51,22 @@ type Reading struct {
 }
 
 // Read sets the policy's options from the flags, after fs.Parse, and the other sources.
-// The order is: flag, environment, file of AddFile, annotation, default. The first that
-// gives an option counts. Read ignores the rest, even if it is wrong.
+// The order is: flag, environment, file of AddFile, annotation, settings of AddSettings,
+// default. The first that gives an option counts. Read ignores the rest, even if it is wrong.
 func (f *Flags) Read(src Sources) *Reading {
-	r := &Reading{env: parseEnvironment(src.Env), given: make(map[string]Given)}
+	r := &Reading{env: parseEnvironment(src.Env), settings: f.settings, given: make(map[string]Given)}
 	r.notes, r.errs = parseAnnotations(src.Annotations)
+	maps.Copy(r.notes, src.PodAnnotations)
+	in := given{env: r.env, file: f.file, notes: r.notes, implied: src.Implied, settings: f.settings}
 	for _, fl := range f.policy {
-		r.read(fl, f.file)
+		r.read(fl, in)
 		r.options = append(r.options, fl.Option)
 	}
 	return r
 }
 
-func (r *Reading) read(f *flag, file file) {
-	all, warnings := f.find(r.env, file, r.notes)
+func (r *Reading) read(f *flag, in given) {
+	all, warnings := f.find(in)
 	r.warnings = append(r.warnings, warnings...)
 	r.given[f.Name] = f.from
 	if all == nil {
@@ -74,6 +93,12 @@ func (r *Reading) warnRepeated(value pflag.Value, all []Given) {
 // value if the option has its default.
 func (r *Reading) Given(option string) Given { return r.given[option] }
 
+// Setting returns what the settings give for an option, whether or not it counts.
+func (r *Reading) Setting(option string) (Given, bool) {
+	g, ok := r.settings[option]
+	return g, ok
+}
+
 // Annotation returns the annotation with a key. An empty one counts as given.
 func (r *Reading) Annotation(key string) (Given, bool) { return r.notes.get(key) }
 
@@ -82,7 +107,7 @@ func (r *Reading) Annotation(key string) (Given, bool) { return r.notes.get(key)
 func (r *Reading) UnknownAnnotations(prefix string) []Given {
 	var unknown []Given
 	for _, key := range slices.Sorted(maps.Keys(r.notes)) {
-		isKnown := slices.ContainsFunc(r.options, func(o Option) bool { return o.Annotation == key })
+		isKnown := slices.ContainsFunc(r.options, func(o Option) bool { return slices.Contains(o.Annotations, key) })
 		if strings.HasPrefix(key, prefix) && !isKnown {
 			g, _ := r.notes.get(key)
 			unknown = append(unknown, g)

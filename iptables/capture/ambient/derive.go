@@ -15,17 +15,7 @@ const (
 	bypassAnnotation = "ambient.istio.io/bypass-inbound-capture"
 	// dnsCaptureAnnotation is the pod's own word about DNS.
 	dnsCaptureAnnotation = "ambient.istio.io/dns-capture"
-	// redirectionAnnotation is on a pod of the mesh. The agent adds it when it has written
-	// the rules.
-	redirectionAnnotation = "ambient.istio.io/redirection"
 )
-
-// Selects reports whether the annotations of a pod, as the downward API writes them, say
-// that the pod is in ambient mode.
-func Selects(annotations []byte) bool {
-	value, _ := config.Annotation(annotations, redirectionAnnotation)
-	return value == "enabled"
-}
 
 // applyBypass lets the annotation exempt all inbound ports, unless the operator says which
 // are captured.

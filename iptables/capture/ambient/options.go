@@ -111,11 +111,11 @@ func (o *Options) Rows() []config.Row {
 		}, Value: config.Interfaces(&c.ExcludedInterfaces)},
 		{Option: config.Option{
 			Name: "virtual-interfaces", Group: "interfaces", Reference: []string{"kube-virt-interfaces"}, Letter: "k",
-			Annotation: "istio.io/reroute-virtual-interfaces",
-			Usage:      "interfaces of virtual machines: what comes in from them is outbound traffic",
+			Annotations: []string{"istio.io/reroute-virtual-interfaces"},
+			Usage:       "interfaces of virtual machines: what comes in from them is outbound traffic",
 		}, Value: config.Interfaces(&c.VirtualInterfaces)},
 		{Option: config.Option{
-			Name: "redirect-dns", Group: "DNS", Shared: true, Default: "false", Annotation: dnsCaptureAnnotation,
+			Name: "redirect-dns", Group: "DNS", Shared: true, Default: "false", Annotations: []string{dnsCaptureAnnotation},
 			Usage: "capture DNS queries, whatever the server; the annotation overrides what is given elsewhere",
 		}, Value: config.Bool(&c.RedirectDNS)},
 		{Option: config.Option{

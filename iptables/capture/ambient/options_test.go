@@ -234,20 +234,6 @@ func TestAnnotations(t *testing.T) {
 	}
 }
 
-func TestSelects(t *testing.T) {
-	t.Parallel()
-	for annotations, want := range map[string]bool{
-		"":                                false,
-		`ambient.istio.io/redirection=""`: false,
-		"a=\"b\"\nwrong\n" + `ambient.istio.io/redirection="enabled"`: true,
-		`ambient.istio.io/redirection="disabled"`:                     false,
-	} {
-		if got := Selects([]byte(annotations)); got != want {
-			t.Errorf("%q: got %t", annotations, got)
-		}
-	}
-}
-
 func TestWarnings(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string][]string{

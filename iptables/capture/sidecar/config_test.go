@@ -183,7 +183,9 @@ func TestNamesAreUnique(t *testing.T) {
 			claim(o.Name, "--"+name)
 		}
 		claim(o.Name, o.Letter)
-		claim(o.Name, o.Annotation)
+		for _, key := range o.Annotations {
+			claim(o.Name, key)
+		}
 		for _, name := range o.Variables() {
 			claim(o.Name, name)
 		}

@@ -57,24 +57,46 @@ const statusPort = 15020
 // applyOwnPorts keeps the proxy's own ports reachable, whatever the annotations
 // exclude: the application's owner writes them and does not know the proxy's ports.
 // Flags and environment are the operator's, and are taken as they are.
+//
+// An operator's settings for many pods are instead of the default, so annotations add to
+// them.
 func (r *reading) applyOwnPorts() {
 	exclude := r.Given("excluded-ports")
 	if exclude.Authority > config.ByAnnotation {
 		return
 	}
 	own := Default().ExcludedPorts
-	if g, ok := r.Annotation(statusPortAnnotation); ok {
+	if g, ok := r.Setting("excluded-ports"); ok {
+		// If the settings decide, a wrong value has been reported.
+		if err := config.Ports(&own).Set(g.Text); err != nil && exclude.Authority == config.ByAnnotation {
+			r.Fail(g.Refuse(err))
+		}
+	}
+	if g, ok := r.statusPort(); ok {
 		status, err := parseStatusPort(g.Text)
 		if err != nil {
 			r.Fail(g.Refuse(err))
 		}
-		i := slices.Index(own, iptables.Port(statusPort))
-		own = slices.Replace(own, i, i+1, status...)
+		if i := slices.Index(own, iptables.Port(statusPort)); i >= 0 {
+			own = slices.Replace(own, i, i+1, status...)
+		} else {
+			own = append(own, status...)
+		}
 	}
 	if exclude.Authority == config.ByAnnotation {
 		own = append(own, r.ExcludedPorts...)
 	}
 	r.ExcludedPorts = config.Distinct(own)
+}
+
+// statusPort returns what the pod says about that port: by an annotation of its own, or else
+// among the settings of its proxy.
+func (r *reading) statusPort() (config.Given, bool) {
+	if g, ok := r.Annotation(statusPortAnnotation); ok {
+		return g, true
+	}
+	pod := &r.options.pod
+	return pod.given("statusPort", pod.StatusPort), pod.StatusPort != ""
 }
 
 // parseStatusPort returns one port, or none for "0", which means that there are no
@@ -88,6 +110,18 @@ func parseStatusPort(text string) ([]iptables.PortRange, error) {
 		return nil, errors.New("must be one port, from 1 to 65535, or 0 for none")
 	}
 	return []iptables.PortRange{iptables.Port(p)}, nil
+}
+
+// applyNameServers captures queries to any server where nobody can tell yet which servers
+// the pod will have, as Istio's plugin does (cni/pkg/plugin/sidecar_redirect.go).
+func (r *reading) applyNameServers() {
+	if !r.options.sources.NoNameServers || !r.RedirectDNS {
+		return
+	}
+	if g := r.Given("capture-all-dns"); g.IsExplicit() && !r.CaptureAllDNS {
+		r.Fail(g.Refuse(errors.New("must be true where the rules are written before the pod has its resolv.conf")))
+	}
+	r.CaptureAllDNS = true
 }
 
 func (r *reading) checkMark() {

@@ -14,6 +14,8 @@ type Options struct {
 	// dualStack is what --dual-stack says; it ends up in IPv6.
 	dualStack bool
 	sources   config.Sources
+	// pod is what the pod's annotations say in Istio's own form.
+	pod proxyConfig
 }
 
 // Variables returns how Istio's variables begin, and those of its agent, which the injector
@@ -29,11 +31,19 @@ func (o *Options) Variables() (reference, foreign []string) {
 // mistake. A hint is on a line of its own. The error has all
 // errors of all sources, one a line (see [errors.Join]).
 func (o *Options) Read(flags *config.Flags, src config.Sources) (Config, []string, error) {
-	*o = Options{sources: src}
+	// What cannot be read is reported below.
+	notes, _ := src.AllAnnotations()
+	pod, err := parseProxyConfig(notes)
+	src.Implied = pod.implied(o.Rows())
+	*o = Options{sources: src, pod: pod}
 	r := reading{flags.Read(src), &o.cfg, o}
+	if err != nil {
+		r.Fail(err)
+	}
 	r.applyProxyUser()
 	r.applyOwnPorts()
 	capture.ApplyDualStack(r.Reading, o.dualStack, &r.IPv6)
+	r.applyNameServers()
 	r.checkMark()
 	if err := r.Err(); err != nil {
 		return Config{}, nil, err
@@ -79,38 +89,38 @@ func (o *Options) Rows() []config.Row {
 		}, Value: config.GroupIDs(&c.ProxyGIDs, o.sources.GroupID)},
 		{Option: config.Option{
 			Name: "mode", Group: "inbound", Reference: []string{"istio-inbound-interception-mode"}, Letter: "m", Default: string(ModeRedirect),
-			Annotation: "sidecar.istio.io/interceptionMode", Example: string(ModeTProxy),
+			Annotations: []string{modeAnnotation}, Example: string(ModeTProxy),
 			Usage: "how inbound connections get to the proxy: REDIRECT, or TPROXY, which keeps their source address",
 		}, Value: config.Choice("mode", &c.Mode, ModeRedirect, ModeTProxy)},
 		{Option: config.Option{
 			Name: "included-ports", Group: "inbound", Reference: []string{"istio-inbound-ports"}, Letter: "b", Default: config.Everything,
-			Annotation: trafficPrefix + "includeInboundPorts",
-			Usage:      "inbound ports to capture: * for all, a list, or empty for none",
+			Annotations: []string{trafficPrefix + "includeInboundPorts"},
+			Usage:       "inbound ports to capture: * for all, a list, or empty for none",
 		}, Value: config.SelectedPorts(&c.IncludedPorts)},
 		{Option: config.Option{
 			Name: "excluded-ports", Group: "inbound", Reference: []string{"istio-local-exclude-ports"}, Letter: "d", Default: "15020,15021,15090",
-			Annotation: trafficPrefix + "excludeInboundPorts",
-			Usage:      "inbound ports to leave alone when all others are captured; the annotation adds to the default",
+			Annotations: []string{trafficPrefix + "excludeInboundPorts"},
+			Usage:       "inbound ports to leave alone when all others are captured; the annotation adds to the default",
 		}, Value: config.Ports(&c.ExcludedPorts)},
 		{Option: config.Option{
 			Name: "included-outbound-ports", Group: "outbound", Reference: []string{"istio-outbound-ports"}, Letter: "q",
-			Annotation: trafficPrefix + "includeOutboundPorts",
-			Usage:      "outbound ports to capture whatever the address",
+			Annotations: []string{trafficPrefix + "includeOutboundPorts"},
+			Usage:       "outbound ports to capture whatever the address",
 		}, Value: config.Ports(&c.IncludedOutboundPorts)},
 		{Option: config.Option{
 			Name: "excluded-outbound-ports", Group: "outbound", Reference: []string{"istio-local-outbound-ports-exclude"}, Letter: "o",
-			Annotation: trafficPrefix + "excludeOutboundPorts",
-			Usage:      "outbound ports never to capture",
+			Annotations: []string{trafficPrefix + "excludeOutboundPorts"},
+			Usage:       "outbound ports never to capture",
 		}, Value: config.Ports(&c.ExcludedOutboundPorts)},
 		{Option: config.Option{
 			Name: "included-cidrs", Group: "outbound", Reference: []string{"istio-service-cidr"}, Letter: "i", Default: config.Everything,
-			Annotation: trafficPrefix + "includeOutboundIPRanges",
-			Usage:      "outbound destinations to capture: * for all, a list, or empty for none",
+			Annotations: []string{trafficPrefix + "includeOutboundIPRanges"},
+			Usage:       "outbound destinations to capture: * for all, a list, or empty for none",
 		}, Value: config.SelectedCIDRs(&c.IncludedCIDRs)},
 		{Option: config.Option{
 			Name: "excluded-cidrs", Group: "outbound", Reference: []string{"istio-service-exclude-cidr"}, Letter: "x",
-			Annotation: trafficPrefix + "excludeOutboundIPRanges",
-			Usage:      "outbound destinations to leave alone",
+			Annotations: []string{trafficPrefix + "excludeOutboundIPRanges"},
+			Usage:       "outbound destinations to leave alone",
 		}, Value: config.CIDRs(&c.ExcludedCIDRs)},
 		{Option: config.Option{
 			Name: "excluded-source-cidrs", Group: "inbound",
@@ -123,13 +133,13 @@ func (o *Options) Rows() []config.Row {
 		}, Value: userTraffic(&c.ExcludedUIDs, o.sources.UserID)},
 		{Option: config.Option{
 			Name: "excluded-interfaces", Group: "interfaces", Reference: []string{"istio-exclude-interfaces"}, Letter: "c",
-			Annotation: trafficPrefix + "excludeInterfaces",
-			Usage:      "interfaces to leave alone in both directions; a trailing + is a wildcard",
+			Annotations: []string{trafficPrefix + "excludeInterfaces"},
+			Usage:       "interfaces to leave alone in both directions; a trailing + is a wildcard",
 		}, Value: config.Interfaces(&c.ExcludedInterfaces)},
 		{Option: config.Option{
 			Name: "virtual-interfaces", Group: "interfaces", Reference: []string{"kube-virt-interfaces"}, Letter: "k",
-			Annotation: trafficPrefix + "kubevirtInterfaces",
-			Usage:      "interfaces of virtual machines: what comes in from them is outbound traffic",
+			Annotations: []string{"istio.io/reroute-virtual-interfaces", trafficPrefix + "kubevirtInterfaces"},
+			Usage:       "interfaces of virtual machines: what comes in from them is outbound traffic",
 		}, Value: config.Interfaces(&c.VirtualInterfaces)},
 		{Option: config.Option{
 			Name: "tproxy-mark", Group: "inbound", Reference: []string{"istio-inbound-tproxy-mark"}, Letter: "t", Default: "1337",

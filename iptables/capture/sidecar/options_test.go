@@ -3,6 +3,7 @@ package sidecar
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
@@ -72,7 +73,7 @@ func optionTests() []optionTest {
 				c.ExcludedInterfaces = []string{"net1", "eth+", "a23456789012345"}
 			}},
 		{"virtual-interfaces", "kube-virt-interfaces", "k", []string{"MESHTABLES_VIRTUAL_INTERFACES", "KUBE_VIRT_INTERFACES"},
-			"traffic.sidecar.istio.io/kubevirtInterfaces",
+			"istio.io/reroute-virtual-interfaces traffic.sidecar.istio.io/kubevirtInterfaces",
 			"virbr0", func(c *Config) { c.VirtualInterfaces = []string{"virbr0"} }},
 		{"tproxy-mark", "istio-inbound-tproxy-mark", "t", []string{"MESHTABLES_TPROXY_MARK", "ISTIO_INBOUND_TPROXY_MARK"}, "",
 			"0xFFFFFFFF", func(c *Config) { c.TProxyMark = 4294967295 }},
@@ -125,8 +126,9 @@ func TestEveryOptionByEveryName(t *testing.T) {
 		for _, name := range test.env {
 			try(name, nil, config.Sources{Env: []string{name + "=" + test.value}})
 		}
-		if test.annotation != "" {
-			try("annotation", nil, config.Sources{Annotations: []byte(test.annotation + `="` + test.value + `"`)})
+		for key := range strings.FieldsSeq(test.annotation) {
+			try(key, nil, config.Sources{Annotations: []byte(key + `="` + test.value + `"`)})
+			try(key+" of the pod", nil, config.Sources{PodAnnotations: map[string]string{key: test.value}})
 		}
 	}
 	_, flags := newFlags()

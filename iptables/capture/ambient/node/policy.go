@@ -30,6 +30,11 @@ func (Policy) Proxies(*iptables.Ruleset, iptables.Family) []explain.Proxy { retu
 // Source returns no address.
 func (Policy) Source(iptables.Family) netip.Addr { return netip.Addr{} }
 
+// Decide returns no: a node is no pod.
+func (Policy) Decide(map[string]string) (capture.Decision, error) {
+	return capture.Decision{Why: "the rules of a node capture no pod"}, nil
+}
+
 // Evidence implements [capture.Policy].
 func (Policy) Evidence(rules *iptables.Ruleset) int {
 	return capture.CountEvidence(rules, func(chain string) bool { return chain == chainPostrouting }, func(string, *iptables.Rule) bool { return false })
