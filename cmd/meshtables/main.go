@@ -10,6 +10,9 @@ import (
 
 func main() {
 	raiseNetAdmin()
+	if isPlugin() {
+		os.Exit(runPlugin())
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))

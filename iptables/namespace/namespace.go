@@ -73,6 +73,26 @@ func Open(name string) (*Namespace, error) {
 	return n, nil
 }
 
+// New makes a namespace that has no name and goes when it is closed. It takes CAP_SYS_ADMIN
+// (unshare(2)).
+func New() (*Namespace, error) {
+	n := &Namespace{dial: dialKernel}
+	made := make(chan error)
+	go func() {
+		// The thread ends with the goroutine.
+		runtime.LockOSThread()
+		err := unix.Unshare(unix.CLONE_NEWNET)
+		if err == nil {
+			n.file, err = os.Open(threadFile)
+		}
+		made <- err
+	}()
+	if err := <-made; err != nil {
+		return nil, fmt.Errorf("failed to make a network namespace: %w", err)
+	}
+	return n, nil
+}
+
 func (n *Namespace) openError(path string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) && n.pid != 0 {
 		return errors.New("there is no such process")
