@@ -36,9 +36,10 @@ func TestJSON(t *testing.T) {
 				if runs.proxy {
 					serveProxy(t, p, true)
 				}
+				folder := t.TempDir()
 				for line := range strings.Lines(runs.commands) {
 					if command := strings.TrimSpace(line); command != "" {
-						checkJSONRun(t, s, p, command)
+						checkJSONRun(t, s, p, folder, command)
 					}
 				}
 			})
@@ -50,13 +51,14 @@ func TestJSON(t *testing.T) {
 }
 
 // checkJSONRun runs a command by a shell in the pod and compares what it prints. Its exit
-// status is no matter: answers that say that something is wrong are answers.
-func checkJSONRun(t *testing.T, s *schema, p pod, command string) {
+// status is no matter: answers that say that something is wrong are answers. FOLDER is a
+// folder for what the commands of a run write.
+func checkJSONRun(t *testing.T, s *schema, p pod, folder, command string) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	_ = p.Pod.Run(t.Context(), lab.Command{
 		Path: "sh", Args: []string{"-c", command},
-		Env:    []string{"PATH=" + filepath.Dir(built.Program()) + ":" + os.Getenv("PATH")},
+		Env:    []string{"PATH=" + filepath.Dir(built.Program()) + ":" + os.Getenv("PATH"), "FOLDER=" + folder},
 		Stdout: &stdout, Stderr: &stderr,
 	})
 	heading := answerOf(strings.Fields(command))
@@ -231,6 +233,14 @@ func jsonRuns() []commands {
 		{name: "explain to a proxy", proxy: true, commands: `
 			meshtables --mode=TPROXY
 			meshtables explain in 10.244.1.7:80 --trace -O json
+		`},
+		{name: "cni", commands: `
+			mkdir $FOLDER/bin $FOLDER/net.d
+			echo '{"name": "pods", "plugins": [{"type": "ptp"}]}' >$FOLDER/net.d/pods.conflist
+			meshtables cni install --plugin-folder=$FOLDER/bin --network-folder=$FOLDER/net.d -O json
+			meshtables cni install --plugin-folder=$FOLDER/bin --network-folder=$FOLDER/net.d -O json
+			meshtables cni uninstall --plugin-folder=$FOLDER/bin --network-folder=$FOLDER/net.d -O json
+			meshtables cni uninstall --plugin-folder=$FOLDER/bin --network-folder=$FOLDER/net.d -O json
 		`},
 		{name: "probe", commands: `
 			meshtables probe -O json

@@ -113,7 +113,7 @@ func answerOf(words []string) string {
 		return ""
 	}
 	switch verb := words[0]; {
-	case verb == "verify", verb == "show", verb == "probe":
+	case verb == "verify", verb == "show", verb == "probe", verb == "cni":
 		return verb
 	case verb == "explain" && (slices.Contains(words, "in") || slices.Contains(words, "out")):
 		return "explain-a-connection"

@@ -116,8 +116,8 @@ type documentation struct {
 	// Ambient are the options that say what is captured in ambient mode, Refused those of
 	// sidecars that are refused there.
 	Ambient, Refused []documentedOption
-	// Apply, Probe, Show, Explain and Host are those of these verbs alone.
-	Apply, Probe, Show, Explain, Host []documentedOption
+	// Apply, Probe, Show, Explain, Host and CNI are those of these verbs alone.
+	Apply, Probe, Show, Explain, Host, CNI []documentedOption
 	// Alias are other words for options, Ignored those without effect.
 	Alias   []documentedOption
 	Ignored []string
@@ -157,7 +157,7 @@ func document() documentation {
 	hidden := func(d documentedOption) bool { return d.Hidden }
 	d.Alias = slices.DeleteFunc(slices.Concat(first.Capture, first.Every), func(d documentedOption) bool { return !d.Hidden })
 	d.Capture, d.Every = slices.DeleteFunc(first.Capture, hidden), slices.DeleteFunc(first.Every, hidden)
-	d.Probe, d.Show, d.Explain = all["probe"].Apply, all["show"].Apply, all["explain"].Apply
+	d.Probe, d.Show, d.Explain, d.CNI = all["probe"].Apply, all["show"].Apply, all["explain"].Apply, all["cni"].Apply
 	d.Host = slices.DeleteFunc(all[hostVerb].Apply, func(o documentedOption) bool {
 		return slices.ContainsFunc(first.Apply, func(p documentedOption) bool { return p.Name == o.Name })
 	})

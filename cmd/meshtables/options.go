@@ -22,6 +22,7 @@ type options struct {
 	probeOptions
 	explainOptions
 	hostOptions
+	cniOptions
 
 	dataplane        dataplane
 	networkNamespace string

@@ -56,6 +56,11 @@ const (
 	withoutCapture without = "capture"
 )
 
+// WithoutAnnotations returns the words for what to do then; the first is the default.
+func WithoutAnnotations() []string {
+	return []string{string(withoutFail), string(withoutSkip), string(withoutCapture)}
+}
+
 // annotationsCapability is the capability by which containerd (since 1.5) and CRI-O (since
 // 1.28) hand over the pod's annotations.
 const annotationsCapability = "io.kubernetes.cri.pod-annotations"

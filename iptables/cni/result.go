@@ -16,9 +16,7 @@ func (c *configuration) result() ([]byte, error) {
 		return nil, failed(codeConfiguration, errors.New("prevResult: is missing\n"+
 			"hint: this plugin has to come after the one that makes the pod's interface, in the plugins of one conflist"))
 	}
-	var head struct {
-		CNIVersion string `json:"cniVersion"`
-	}
+	var head struct{ CNIVersion string }
 	if err := json.Unmarshal(c.previous, &head); err != nil {
 		return nil, failed(codeConfiguration, fmt.Errorf("prevResult: must be a result: %w", err))
 	}

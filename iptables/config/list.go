@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/spf13/pflag"
 )
 
 // List is any number of items, separated by commas. Duplicates count once.
@@ -19,6 +21,11 @@ type List[T comparable] struct {
 	Print func(T) string
 	// Check, if not nil, checks the list as a whole.
 	Check func([]T) error
+}
+
+// Words returns a value that is a list of words; kind is what --help calls it.
+func Words(kind string, target *[]string) pflag.Value {
+	return List[string]{Target: target, Kind: kind, Must: "words", Parse: func(word string) (string, error) { return word, nil }, Print: sameText}
 }
 
 // Set reads a list. The error names every item that cannot be read.

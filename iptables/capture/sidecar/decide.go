@@ -71,10 +71,7 @@ func given(key, text string) config.Given {
 
 // status is what the injector says that it added (SidecarInjectionStatus in
 // pkg/kube/inject/inject.go of Istio).
-type status struct {
-	InitContainers []string `json:"initContainers"`
-	Containers     []string `json:"containers"`
-}
+type status struct{ InitContainers, Containers []string }
 
 func parseStatus(text string) (s status, err error) {
 	if json.Unmarshal([]byte(text), &s) != nil {

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/meshtables/meshtables/iptables/cni"
+	"github.com/meshtables/meshtables/iptables/cni/install"
+	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/kernel"
+)
+
+// cniOptions are the options of the verb cni.
+type cniOptions struct {
+	watch          bool
+	readyAddress   string
+	plugins        string
+	networks       string
+	network        string
+	exclude        []string
+	without        string
+	pluginLogFile  string
+	pluginLogLevel string
+}
+
+func (o *cniOptions) rows() []config.Row {
+	o.plugins, o.networks = install.DefaultPlugins, install.DefaultNetworks
+	return []config.Row{
+		{Option: config.Option{
+			Name: "watch", Usage: "with install, stay and put back what somebody takes away",
+		}, Value: config.Bool(&o.watch)},
+		{Option: config.Option{
+			Name:  "ready-address",
+			Usage: "with --watch, answer HTTP requests at this address: 200 if the plugin is in place, else 503 and why",
+		}, Value: config.File("address:port", &o.readyAddress)},
+		{Option: config.Option{
+			Name: "plugin-folder", Usage: "the folder of the node's CNI plugins",
+		}, Value: config.File("folder", &o.plugins)},
+		{Option: config.Option{
+			Name: "network-folder", Usage: "the folder of the node's CNI networks",
+		}, Value: config.File("folder", &o.networks)},
+		{Option: config.Option{
+			Name:  "network-file",
+			Usage: "the file in that folder to change, if the container runtime was told which network to use (default the first)",
+		}, Value: config.File("name", &o.network)},
+		{Option: config.Option{
+			Name: "exclude-namespaces", Usage: "namespaces of Kubernetes whose pods the plugin leaves alone",
+		}, Value: config.Words("names", &o.exclude)},
+		{Option: config.Option{
+			Name:  "without-annotations",
+			Usage: "what the plugin does if the container runtime hands over no annotations: " + strings.Join(cni.WithoutAnnotations(), ", ") + " (default fail)",
+		}, Value: config.Choice("word", &o.without, cni.WithoutAnnotations()...)},
+		{Option: config.Option{
+			Name: "plugin-log-file", Usage: "where the plugin writes messages (default the container runtime's log)",
+		}, Value: config.File("file", &o.pluginLogFile)},
+		{Option: config.Option{
+			Name: "plugin-log-level", Usage: "lowest level of messages that the plugin writes: debug, info, warn or error (default info)",
+		}, Value: config.Choice("level", &o.pluginLogLevel, "debug", "info", "warn", "error")},
+	}
+}
+
+// cni installs the plugin on a node, or removes it.
+func (c *command) cni(ctx context.Context) int {
+	if c.dataplane != ofSidecars {
+		return c.usageError(fmt.Errorf("--%s %q: has no meaning for the plugin: it leaves the pods of that mode to the mesh's agent", dataplaneOption, c.dataplane))
+	}
+	node := &install.Node{Plugins: c.plugins, Networks: c.networks, Network: c.network}
+	switch words := strings.Join(c.line.set.Args(), " "); {
+	case words == "install" && c.watch:
+		return c.watchPlugin(ctx, node)
+	case words == "install":
+		e, err := c.entry()
+		if err != nil {
+			return c.usageError(err)
+		}
+		return c.printInstalled(node.Install(e))
+	case words == "uninstall" && c.watch:
+		return c.usageError(errors.New("--watch: uninstall does not stay"))
+	case words == "uninstall":
+		return c.printUninstalled(node.Uninstall())
+	default:
+		return c.usageError(fmt.Errorf("cni %q: must be install or uninstall", words))
+	}
+}
+
+// entry returns the plugin's entry that the options ask for.
+func (c *command) entry() (install.Entry, error) {
+	e := install.NewEntry()
+	e.ExcludeNamespaces, e.WithoutAnnotations, e.LogFile, e.LogLevel = c.exclude, c.without, c.pluginLogFile, c.pluginLogLevel
+	wanted, warnings, err := c.line.capture.Read(c.line.flags, config.Sources{Env: c.env, Users: podUsers{}, NoNameServers: true})
+	if err != nil {
+		return e, err
+	}
+	c.warn(warnings)
+	e.Options = make(map[string]string)
+	for _, arg := range wanted.Arguments() {
+		name, value, _ := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
+		e.Options[name] = value
+	}
+	if c.backend != kernel.Auto {
+		e.Options["backend"] = c.backend
+	}
+	return e, nil
+}
+
+// watchPlugin installs, and stays to keep the plugin in place until it is told to end. Then
+// the plugin stays: pods start without this process too.
+func (c *command) watchPlugin(ctx context.Context, node *install.Node) int {
+	e, err := c.entry()
+	if err != nil {
+		return c.usageError(err)
+	}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
+	defer stop()
+	if c.readyAddress != "" {
+		end, err := c.answerProbes(node)
+		if err != nil {
+			return c.failed(err)
+		}
+		defer end()
+	}
+	// A network may come later; what is there is made as it should be first.
+	done, err := node.Install(e)
+	c.tell(done, err)
+	if err := node.Watch(ctx, e, c.tell); err != nil {
+		return c.failed(err)
+	}
+	return exitDone
+}
+
+// tell logs what was done while watching.
+func (c *command) tell(done install.Done, err error) {
+	if done.Program != "" {
+		c.log.Info("copied to " + done.Program)
+	}
+	for _, file := range done.Networks {
+		c.log.Info("added to " + file)
+	}
+	if err != nil {
+		c.log.Warn("not in place: " + err.Error())
+	}
+}
+
+func (c *command) printInstalled(done install.Done, err error) int {
+	return c.printDone(done, err, "installed", "unchanged")
+}
+
+func (c *command) printUninstalled(done install.Done, err error) int {
+	return c.printDone(done, err, "uninstalled", "nothing to remove")
+}
+
+func (c *command) printDone(done install.Done, err error, changed, unchanged string) int {
+	if err != nil {
+		return c.failed(err)
+	}
+	answer := installation{Result: unchanged, Program: done.Program, Networks: done.Networks}
+	if done.Changed() {
+		answer.Result = changed
+	}
+	return c.print(answer)
+}
+
+// installation is the answer of cni.
+type installation struct {
+	// Result is "installed", "unchanged", "uninstalled" or "nothing to remove".
+	Result string `json:"result"`
+	// Program is the file that was copied or removed.
+	Program string `json:"program,omitempty"`
+	// Networks are the files that were changed.
+	Networks []string `json:"networks,omitempty"`
+}
+
+func (i installation) text(w io.Writer) {
+	fmt.Fprintln(w, i.Result)
+	if i.Program != "" {
+		fmt.Fprintf(w, "  program  %s\n", i.Program)
+	}
+	for _, file := range i.Networks {
+		fmt.Fprintf(w, "  network  %s\n", file)
+	}
+}

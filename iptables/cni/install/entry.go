@@ -1,0 +1,64 @@
+package install
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+)
+
+// Entry is the plugin's in a chain. It is read back by the same names, whatever their case.
+type Entry struct {
+	Type         string
+	Capabilities map[string]bool
+	// Options are the mesh's settings, by the names of the command line.
+	Options            map[string]string
+	ExcludeNamespaces  []string
+	WithoutAnnotations string
+	LogFile            string
+	LogLevel           string
+}
+
+// NewEntry returns an entry that asks the runtime for the pod's annotations.
+func NewEntry() Entry {
+	return Entry{Type: PluginName, Capabilities: map[string]bool{"io.kubernetes.cri.pod-annotations": true}}
+}
+
+// text returns the entry as JSON, as it stands after a break between two plugins of a chain:
+// on lines of its own if the others are. What is empty is left out.
+func (e Entry) text(after string) string {
+	indent, colon := "", ":"
+	if at := strings.LastIndex(after, "\n"); at >= 0 {
+		indent, colon = after[at:], ": "
+	}
+	inner := indent
+	if indent != "" {
+		inner += "  "
+	}
+	var fields []string
+	add := func(name string, value any, empty bool) {
+		if !empty {
+			fields = append(fields, inner+`"`+name+`"`+colon+jsonText(value, inner))
+		}
+	}
+	add("type", e.Type, false)
+	add("capabilities", e.Capabilities, len(e.Capabilities) == 0)
+	add("options", e.Options, len(e.Options) == 0)
+	add("excludeNamespaces", e.ExcludeNamespaces, len(e.ExcludeNamespaces) == 0)
+	add("withoutAnnotations", e.WithoutAnnotations, e.WithoutAnnotations == "")
+	add("logFile", e.LogFile, e.LogFile == "")
+	add("logLevel", e.LogLevel, e.LogLevel == "")
+	return "{" + strings.Join(fields, ",") + indent + "}"
+}
+
+// jsonText returns a value as JSON, on lines of its own if indent is a line break and blanks.
+func jsonText(value any, indent string) string {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if indent != "" {
+		encoder.SetIndent(indent[1:], "  ")
+	}
+	// An entry has only types that JSON can encode.
+	_ = encoder.Encode(value)
+	return strings.TrimSuffix(b.String(), "\n")
+}

@@ -1,0 +1,145 @@
+// Package install puts the CNI plugin on a node and takes it away again: the program in the
+// folder of the node's plugins, and its entry at the end of the chain of the network that
+// the container runtime uses.
+//
+// Whatever it is killed at, the runtime finds the old file or the new one, and the entry is
+// never there without the program.
+package install
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// PluginName is the name of the program in the folder of plugins, by which its entry names it.
+const PluginName = "meshtables"
+
+// The folders of a node where runtimes look, unless they are told otherwise.
+const (
+	DefaultPlugins  = "/opt/cni/bin"
+	DefaultNetworks = "/etc/cni/net.d"
+)
+
+// Node is where things are on a node.
+type Node struct {
+	// Plugins is the folder of the plugins' programs.
+	Plugins string
+	// Networks is the folder of the networks' configurations.
+	Networks string
+	// Network is the name of the file of the network to change, for a runtime that was told
+	// its network's name. If it is empty, that is the first file in order.
+	Network string
+}
+
+// Done says what was done. Each field is empty if there was nothing to do.
+type Done struct {
+	// Program is where the program was copied to, or removed from.
+	Program string
+	// Networks are the files that were changed.
+	Networks []string
+}
+
+// Changed reports whether anything was done.
+func (d Done) Changed() bool { return d.Program != "" || len(d.Networks) > 0 }
+
+// Program returns the path of the plugin on the node.
+func (n *Node) Program() string { return filepath.Join(n.Plugins, PluginName) }
+
+// Install copies the program of this process and adds the entry, where they are not there as
+// they should be.
+func (n *Node) Install(e Entry) (Done, error) {
+	var done Done
+	copied, err := copyProgram(n.Program())
+	if err != nil {
+		return done, err
+	}
+	if copied {
+		done.Program = n.Program()
+	}
+	file, err := n.network()
+	if err != nil {
+		return done, err
+	}
+	changed, err := change(file, func(c *chain) (string, error) { return c.with(e) })
+	if changed != "" {
+		done.Networks = []string{changed}
+	}
+	return done, err
+}
+
+// Mend does what [Node.Install] does, for whoever stays to keep things in place. It leaves a
+// program and an entry alone that are not this one's: somebody installs another version.
+func (n *Node) Mend(e Entry) (Done, error) {
+	var done Done
+	if _, err := os.Stat(n.Program()); errors.Is(err, os.ErrNotExist) {
+		if _, err := copyProgram(n.Program()); err != nil {
+			return done, err
+		}
+		done.Program = n.Program()
+	}
+	file, err := n.network()
+	if err != nil {
+		return done, err
+	}
+	changed, err := change(file, func(c *chain) (string, error) {
+		if c.has() {
+			return c.text, nil
+		}
+		return c.with(e)
+	})
+	if changed != "" {
+		done.Networks = []string{changed}
+	}
+	return done, err
+}
+
+// Check returns an error if the program or the entry is missing.
+func (n *Node) Check() error {
+	if _, err := os.Stat(n.Program()); err != nil {
+		return err
+	}
+	file, err := n.network()
+	if err != nil {
+		return err
+	}
+	c, err := readChain(file)
+	if err != nil {
+		return err
+	}
+	if !c.has() {
+		return fmt.Errorf("%s: there is no entry of %s", file, PluginName)
+	}
+	return nil
+}
+
+// Uninstall removes the entry from every network of the node that has it, then the program.
+// A file that cannot be read has no entry that a runtime could use.
+func (n *Node) Uninstall() (Done, error) {
+	var done Done
+	files, err := n.networks()
+	if err != nil {
+		return done, err
+	}
+	for _, file := range files {
+		changed, err := change(file, func(c *chain) (string, error) { return c.without(), nil })
+		if errors.Is(err, errNoChain) {
+			continue
+		}
+		if err != nil {
+			return done, err
+		}
+		if changed != "" {
+			done.Networks = append(done.Networks, changed)
+		}
+	}
+	err = os.Remove(n.Program())
+	if errors.Is(err, os.ErrNotExist) {
+		return done, nil
+	}
+	if err == nil {
+		done.Program = n.Program()
+	}
+	return done, err
+}

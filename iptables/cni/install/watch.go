@@ -1,0 +1,65 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// interval is how often everything is looked at although nothing was reported: the kernel
+// drops reports if there are too many (inotify(7)).
+const interval = 10 * time.Second
+
+// patience is how long a file may be half written.
+const patience = 200 * time.Millisecond
+
+// mendPatiently is [Node.Mend] where others write files that are not whole at once.
+func (n *Node) mendPatiently(ctx context.Context, e Entry) (Done, error) {
+	done, err := n.Mend(e)
+	if !errors.Is(err, errNoChain) {
+		return done, err
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(patience):
+	}
+	return n.Mend(e)
+}
+
+// Watch keeps the program and the entry in place until the context is done. It tells what it
+// did, and why it could not do it; the same reason in a row is told once.
+func (n *Node) Watch(ctx context.Context, e Entry, tell func(Done, error)) error {
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		return err
+	}
+	defer watcher.Close()
+	for _, folder := range []string{n.Networks, n.Plugins} {
+		if err := watcher.Add(folder); err != nil {
+			return err
+		}
+	}
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	told := ""
+	for {
+		done, err := n.mendPatiently(ctx, e)
+		reason := ""
+		if err != nil {
+			reason = err.Error()
+		}
+		if done.Changed() || reason != "" && reason != told {
+			tell(done, err)
+		}
+		told = reason
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-watcher.Events:
+		case <-watcher.Errors:
+		case <-tick.C:
+		}
+	}
+}
