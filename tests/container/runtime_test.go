@@ -28,8 +28,10 @@ type node struct {
 	// programs are mounts that add programs to the image.
 	programs []specs.Mount
 	// ids are the pod's own, if it has any.
-	ids  *ownIDs
-	runs int
+	ids *ownIDs
+	// folders are instead of the node's, by their paths there.
+	folders map[string]string
+	runs    int
 }
 
 func newNode(t *testing.T) *node {
@@ -177,6 +179,8 @@ func (n *node) volumeMounts(t *testing.T, pod *corev1.Pod, c *corev1.Container) 
 		switch v := pod.Spec.Volumes[i]; {
 		case v.DownwardAPI != nil:
 			mount.Source = downwardAPI(t, v.DownwardAPI, pod)
+		case v.HostPath != nil && n.folders[v.HostPath.Path] != "":
+			mount.Source = n.folders[v.HostPath.Path]
 		case v.EmptyDir != nil:
 			mount.Type, mount.Source, mount.Options = "tmpfs", "tmpfs", []string{"mode=777"}
 		default:
