@@ -19,11 +19,11 @@ type chain struct {
 	single bool
 	// first is where the list of plugins begins, after its bracket.
 	first   int
-	plugins []place
+	plugins []position
 }
 
-// place is where a plugin is in the text, and its type.
-type place struct {
+// position is where a plugin is in the text, and its type.
+type position struct {
 	start, end int
 	name       string
 }
@@ -108,7 +108,7 @@ func (c *chain) parsePlugins(decoder *json.Decoder) error {
 			return err
 		}
 		start := from + strings.IndexByte(c.text[from:], '{')
-		c.plugins = append(c.plugins, place{start, int(decoder.InputOffset()), plugin.Type})
+		c.plugins = append(c.plugins, position{start, int(decoder.InputOffset()), plugin.Type})
 	}
 	_, err := decoder.Token()
 	return err

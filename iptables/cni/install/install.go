@@ -48,47 +48,45 @@ func (d Done) Changed() bool { return d.Program != "" || len(d.Networks) > 0 }
 func (n *Node) Program() string { return filepath.Join(n.Plugins, PluginName) }
 
 // Install copies the program of this process and adds the entry, where they are not there as
-// they should be.
+// they should be. Without a network to add it to nothing is done.
 func (n *Node) Install(e Entry) (Done, error) {
-	var done Done
-	copied, err := copyProgram(n.Program())
+	return n.place(copyProgram, func(c *chain) (string, error) { return c.with(e) })
+}
+
+// Mend does what [Node.Install] does, for whoever stays to keep things in place. It leaves a
+// program and an entry alone that are not this one's: somebody installs another version.
+func (n *Node) Mend(e Entry) (Done, error) {
+	copyMissing := func(file string) (bool, error) {
+		if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
+			return false, err
+		}
+		return copyProgram(file)
+	}
+	return n.place(copyMissing, func(c *chain) (string, error) {
+		if c.has() {
+			return c.text, nil
+		}
+		return c.with(e)
+	})
+}
+
+// place puts the program in its place, then the entry.
+func (n *Node) place(program func(string) (bool, error), entry func(*chain) (string, error)) (done Done, err error) {
+	file, err := n.network()
+	if err != nil {
+		return done, err
+	}
+	if _, err := readChain(file); err != nil {
+		return done, err
+	}
+	copied, err := program(n.Program())
 	if err != nil {
 		return done, err
 	}
 	if copied {
 		done.Program = n.Program()
 	}
-	file, err := n.network()
-	if err != nil {
-		return done, err
-	}
-	changed, err := change(file, func(c *chain) (string, error) { return c.with(e) })
-	if changed != "" {
-		done.Networks = []string{changed}
-	}
-	return done, err
-}
-
-// Mend does what [Node.Install] does, for whoever stays to keep things in place. It leaves a
-// program and an entry alone that are not this one's: somebody installs another version.
-func (n *Node) Mend(e Entry) (Done, error) {
-	var done Done
-	if _, err := os.Stat(n.Program()); errors.Is(err, os.ErrNotExist) {
-		if _, err := copyProgram(n.Program()); err != nil {
-			return done, err
-		}
-		done.Program = n.Program()
-	}
-	file, err := n.network()
-	if err != nil {
-		return done, err
-	}
-	changed, err := change(file, func(c *chain) (string, error) {
-		if c.has() {
-			return c.text, nil
-		}
-		return c.with(e)
-	})
+	changed, err := change(file, entry)
 	if changed != "" {
 		done.Networks = []string{changed}
 	}

@@ -278,18 +278,23 @@ func TestWatch(t *testing.T) {
 	}
 	files := networkFiles()
 	for _, name := range []string{"10-kindnet.conflist", "10-calico.conflist", "05-cilium.conflist"} {
+		// A pause, or it is taken for a quarrel.
+		time.Sleep(2 * quarrel)
 		n.put(t, name, files[name])
 		awaitInstalled(t, n)
+		time.Sleep(2 * quarrel)
 		// In two parts, as by a program that does not write at once.
 		n.put(t, name, files[name][:20])
 		time.Sleep(10 * time.Millisecond)
 		n.put(t, name, files[name])
 		awaitInstalled(t, n)
 	}
+	time.Sleep(2 * quarrel)
 	if err := os.Remove(n.Program()); err != nil {
 		t.Fatal(err)
 	}
 	awaitInstalled(t, n)
+	time.Sleep(2 * quarrel)
 	n.put(t, "00-multus.conf", multus)
 	awaitInstalled(t, n)
 	// What another version installs is left alone.

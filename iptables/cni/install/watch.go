@@ -12,6 +12,14 @@ import (
 // drops reports if there are too many (inotify(7)).
 const interval = 10 * time.Second
 
+// If the entry is gone again so soon after it was put back, somebody takes it out whenever it
+// is there. Then there is a rest before it is put back, so that the two do not keep the
+// machine busy.
+const (
+	quarrel = 20 * time.Millisecond
+	rest    = time.Second
+)
+
 // patience is how long a file may be half written.
 const patience = 200 * time.Millisecond
 
@@ -21,11 +29,15 @@ func (n *Node) mendPatiently(ctx context.Context, e Entry) (Done, error) {
 	if !errors.Is(err, errNoChain) {
 		return done, err
 	}
+	sleep(ctx, patience)
+	return n.Mend(e)
+}
+
+func sleep(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
-	case <-time.After(patience):
+	case <-time.After(d):
 	}
-	return n.Mend(e)
 }
 
 // Watch keeps the program and the entry in place until the context is done. It tells what it
@@ -44,6 +56,7 @@ func (n *Node) Watch(ctx context.Context, e Entry, tell func(Done, error)) error
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	told := ""
+	var last time.Time
 	for {
 		done, err := n.mendPatiently(ctx, e)
 		reason := ""
@@ -54,6 +67,12 @@ func (n *Node) Watch(ctx context.Context, e Entry, tell func(Done, error)) error
 			tell(done, err)
 		}
 		told = reason
+		if done.Changed() {
+			if time.Since(last) < quarrel {
+				sleep(ctx, rest)
+			}
+			last = time.Now()
+		}
 		select {
 		case <-ctx.Done():
 			return nil
