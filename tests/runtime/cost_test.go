@@ -27,7 +27,9 @@ const (
 // tell what the plugin costs, also on a machine that does other things.
 func TestCost(t *testing.T) {
 	n := startNode(t)
-	with, without := n.Chain(entry), n.Chain()
+	// An address of IPv6 is ready a second later, which hides what else takes time.
+	onlyIPv4 := strings.NewReplacer(`, [{"subnet": "fd00:10:244:3::/64"}]`, "", `, {"dst": "::/0"}`, "")
+	with, without := onlyIPv4.Replace(n.Chain(entry)), onlyIPv4.Replace(n.Chain())
 	times := map[string][]time.Duration{}
 	for i := range 2 * soak.Times(3, 40) {
 		chain := without

@@ -3,11 +3,13 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -39,47 +41,59 @@ func startPod(t testing.TB, n *node.Node, name string, annotations map[string]st
 	return p
 }
 
+// podTest is a pod, and whether its connections are captured.
+type podTest struct {
+	annotations map[string]string
+	captured    bool
+}
+
+func podTests() map[string]podTest {
+	tests := map[string]podTest{
+		"injected":  {injected("traffic.sidecar.istio.io/excludeInboundPorts", "9090"), true},
+		"plain":     {map[string]string{"example.org/a": "b"}, false},
+		"nothing":   {nil, false},
+		"by-itself": {injected("sidecar.istio.io/status", `{"initContainers":["istio-init"],"containers":["istio-proxy"]}`), false},
+	}
+	if soak.Whole() {
+		tests["opted-out"] = podTest{injected("sidecar.istio.io/inject", "false"), false}
+		tests["not-wanted"] = podTest{injected("sidecar.istio.io/interceptionMode", "NONE"), false}
+		tests["old-sidecar"] = podTest{injected("sidecar.istio.io/status", `{"initContainers":["istio-validation"],"containers":["istio-proxy"]}`), true}
+	}
+	return tests
+}
+
 // Pods start, with and without a sidecar, and their connections go where they should.
 func TestPods(t *testing.T) {
 	t.Parallel()
 	n := startNode(t, entry)
 	serveOutside(t, n)
-	for name, test := range map[string]struct {
-		annotations map[string]string
-		captured    bool
-	}{
-		"injected":    {injected("traffic.sidecar.istio.io/excludeInboundPorts", "9090"), true},
-		"plain":       {map[string]string{"example.org/a": "b"}, false},
-		"nothing":     {nil, false},
-		"opted-out":   {injected("sidecar.istio.io/inject", "false"), false},
-		"by-itself":   {injected("sidecar.istio.io/status", `{"initContainers":["istio-init"],"containers":["istio-proxy"]}`), false},
-		"not-wanted":  {injected("sidecar.istio.io/interceptionMode", "NONE"), false},
-		"old-sidecar": {injected("sidecar.istio.io/status", `{"initContainers":["istio-validation"],"containers":["istio-proxy"]}`), true},
-	} {
-		if !soak.Whole() && name != "injected" && name != "plain" && name != "nothing" && name != "by-itself" {
-			continue
+	t.Run("pods", func(t *testing.T) {
+		for name, test := range podTests() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				started := startPod(t, n, name, test.annotations)
+				if err := started.RunApplication(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				p := serve(t, started)
+				wantCaptured(t, n, p, test.captured)
+				if !test.captured {
+					return
+				}
+				wantVerified(t, n, started)
+				want := inbound
+				if name == "injected" {
+					want = application
+				}
+				for _, f := range lab.Families() {
+					to := netip.AddrPortFrom(p.Address(f), excludedPort)
+					if answer, err := ask(t.Context(), n.Host, lab.Identity{}, to); err != nil || answer.Server != want {
+						t.Errorf("to %s: answered by %q, %v, want %q", to, answer.Server, err, want)
+					}
+				}
+			})
 		}
-		started := startPod(t, n, name, test.annotations)
-		if err := started.RunApplication(t.Context()); err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		p := serve(t, started)
-		wantCaptured(t, n, p, test.captured)
-		if !test.captured {
-			continue
-		}
-		wantVerified(t, n, started)
-		for _, f := range lab.Families() {
-			port, want := excludedPort, inbound
-			if name == "injected" {
-				want = application
-			}
-			to := lab.Addr{V4: p.Address(lab.IPv4), V6: p.Address(lab.IPv6)}.Port(f, uint16(port))
-			if answer, err := ask(t.Context(), n.Host, lab.Identity{}, to); err != nil || answer.Server != want {
-				t.Errorf("%s: %s to port %d: answered by %q, %v, want %q", name, f, port, answer.Server, err, want)
-			}
-		}
-	}
+	})
 }
 
 // A pod with a wrong annotation does not start. What the kubelet shows says why, and nothing
@@ -164,19 +178,25 @@ func TestKilled(t *testing.T) {
 	if err := os.WriteFile(plugin, fmt.Appendf(nil, slowDeath, plugin+".real"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	started, failed := 0, 0
-	for i := range soak.Times(6, 100) {
-		p, err := n.StartPod(t.Context(), node.Spec{Namespace: "shop", Name: fmt.Sprintf("cart-%d", i), Annotations: injected()})
-		if err != nil {
-			failed++
-			continue
-		}
-		started++
-		wantVerified(t, n, p)
-		removeAnyway(t, p)
+	var started, failed atomic.Int64
+	var all sync.WaitGroup
+	for worker := range 4 {
+		all.Go(func() {
+			for i := range soak.Times(2, 25) {
+				p, err := n.StartPod(t.Context(), node.Spec{Namespace: "shop", Name: fmt.Sprintf("cart-%d-%d", worker, i), Annotations: injected()})
+				if err != nil {
+					failed.Add(1)
+					continue
+				}
+				started.Add(1)
+				wantVerified(t, n, p)
+				removeAnyway(t, p)
+			}
+		})
 	}
-	t.Logf("%d pods started, %d did not", started, failed)
-	if soak.Whole() && (started == 0 || failed == 0) {
+	all.Wait()
+	t.Logf("%d pods started, %d did not", started.Load(), failed.Load())
+	if soak.Whole() && (started.Load() == 0 || failed.Load() == 0) {
 		t.Error("want some of both")
 	}
 	if err := os.Rename(plugin+".real", plugin); err != nil {
