@@ -5,7 +5,7 @@ GO       ?= go
 FUZZTIME ?= 30s
 IMAGE    ?= bin/meshtables.oci.tar
 
-.PHONY: build image demo test soak kernels check bench fuzz docs release clean
+.PHONY: build image demo test soak kernels cluster check bench fuzz docs release clean
 
 build: ## bin/meshtables, static
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/meshtables ./cmd/meshtables
@@ -28,6 +28,10 @@ soak: ## every test, all of them whole
 kernels: ## the program in other kernels, each in a virtual machine; fetches them as Debian packages
 	@scripts/install-programs kernels
 	@$(GO) run ./scripts/kernels
+
+cluster: image ## the CNI plugin and all of deploy/ on a Kubernetes of one node, which it builds from Go modules once
+	@scripts/install-programs containers
+	@scripts/cluster
 
 check: ## gofmt, go vet, staticcheck, govulncheck where it can be reached, race detector
 	@scripts/check

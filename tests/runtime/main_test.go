@@ -106,7 +106,7 @@ func start(t testing.TB, n *node.Node) {
 	if err := n.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.AddImages(t.Context(), waiting); err != nil {
+	if err := n.AddImages(t.Context(), node.Program(node.PauseImage, waiting), node.Program(node.ApplicationImage, waiting)); err != nil {
 		t.Fatal(err)
 	}
 	if err := n.Ready(t.Context()); err != nil {

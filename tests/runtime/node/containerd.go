@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -111,50 +110,4 @@ func (n *Node) Ready(ctx context.Context) error {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-}
-
-// images are those of a node.
-const (
-	PauseImage       = "localhost/pause:1"
-	ApplicationImage = "localhost/application:1"
-)
-
-// AddImages gives the node both images, each of the one program.
-func (n *Node) AddImages(ctx context.Context, program string) error {
-	for _, image := range []string{PauseImage, ApplicationImage} {
-		name, _, _ := strings.Cut(image, ":")
-		archive, err := n.makeImage(ctx, program, name)
-		if err != nil {
-			return err
-		}
-		if _, err := n.Run(ctx, "ctr", "--address", n.Socket(), "--namespace", "k8s.io", "images", "import",
-			"--snapshotter", "native", "--base-name", name, archive); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// makeImage writes an image as an archive.
-func (n *Node) makeImage(ctx context.Context, program, name string) (archive string, err error) {
-	folder := n.path(filepath.Base(name))
-	layout, bundle := filepath.Join(folder, "layout"), filepath.Join(folder, "bundle")
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return "", err
-	}
-	archive = folder + ".tar"
-	for _, step := range [][]string{
-		{"umoci", "init", "--layout", layout},
-		{"umoci", "new", "--image", layout + ":1"},
-		{"umoci", "unpack", "--image", layout + ":1", bundle},
-		{"cp", program, filepath.Join(bundle, "rootfs", "wait")},
-		{"umoci", "repack", "--image", layout + ":1", bundle},
-		{"umoci", "config", "--image", layout + ":1", "--config.entrypoint", "/wait"},
-		{"tar", "-C", layout, "-cf", archive, "."},
-	} {
-		if _, err := n.Run(ctx, step[0], step[1:]...); err != nil {
-			return "", err
-		}
-	}
-	return archive, nil
 }

@@ -1,7 +1,7 @@
 // Package node makes a machine of a cluster for tests: a network namespace with a real
 // container runtime, containerd from the distribution's package, whose pods are on a real
-// chain of CNI plugins. A kubelet can be put on top: it needs the socket, [Node.Socket], and
-// to be started by [Node.Command].
+// chain of CNI plugins. A kubelet can be put on top; package kube of the module tests/cluster
+// does.
 //
 // Everything of a node is in its folder and in namespaces of its own, of processes, mounts
 // and network. These go with their first process, which ends when the test's process does.
@@ -201,15 +201,15 @@ func (n *Node) Close() error {
 	return errors.Join(append(errs, n.removeControlGroups())...)
 }
 
-// controlGroup is the name of the control group of the node's pods.
-func (n *Node) controlGroup() string { return "meshtables-" + filepath.Base(n.Folder) }
+// ControlGroup is the name of the control group of the node's pods.
+func (n *Node) ControlGroup() string { return "meshtables-" + filepath.Base(n.Folder) }
 
 // removeControlGroups removes the control groups of the node's pods, of every hierarchy.
 // Those that are inside come first.
 func (n *Node) removeControlGroups() error {
 	var errs []error
 	for _, pattern := range []string{"/sys/fs/cgroup/%s", "/sys/fs/cgroup/*/%s"} {
-		roots, _ := filepath.Glob(fmt.Sprintf(pattern, n.controlGroup()))
+		roots, _ := filepath.Glob(fmt.Sprintf(pattern, n.ControlGroup()))
 		for _, root := range roots {
 			var folders []string
 			_ = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {

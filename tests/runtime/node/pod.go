@@ -42,7 +42,7 @@ func (n *Node) StartPod(ctx context.Context, s Spec) (*Pod, error) {
 		Metadata:     &cri.PodSandboxMetadata{Namespace: s.Namespace, Name: s.Name, Uid: s.Namespace + "-" + s.Name, Attempt: s.Attempt},
 		Annotations:  s.Annotations,
 		LogDirectory: n.path("log"),
-		Linux:        &cri.LinuxPodSandboxConfig{CgroupParent: "/" + n.controlGroup()},
+		Linux:        &cri.LinuxPodSandboxConfig{CgroupParent: "/" + n.ControlGroup()},
 	}}
 	answer, err := n.Client().RunPodSandbox(ctx, &cri.RunPodSandboxRequest{Config: p.conf})
 	if err != nil {
@@ -70,6 +70,16 @@ func (p *Pod) look(ctx context.Context) error {
 		}
 		p.Addresses = append(p.Addresses, a)
 	}
+	if p.OnNode, err = networkFile(answer); err != nil {
+		return err
+	}
+	p.NetworkFile = p.node.File(p.OnNode)
+	return nil
+}
+
+// networkFile returns the file of a pod's network namespace, for processes of the node, from
+// what the runtime says of the pod.
+func networkFile(answer *cri.PodSandboxStatusResponse) (string, error) {
 	var info struct {
 		RuntimeSpec struct {
 			Linux struct {
@@ -78,19 +88,25 @@ func (p *Pod) look(ctx context.Context) error {
 		}
 	}
 	if err := json.Unmarshal([]byte(answer.GetInfo()["info"]), &info); err != nil {
-		return err
+		return "", err
 	}
 	for _, ns := range info.RuntimeSpec.Linux.Namespaces {
 		if ns.Type == "network" {
 			// /var/run is a link, which would lead to the /run of this process.
-			p.OnNode = strings.TrimPrefix(ns.Path, "/var")
-			p.NetworkFile = p.node.File(p.OnNode)
+			return strings.TrimPrefix(ns.Path, "/var"), nil
 		}
 	}
-	if p.OnNode == "" {
-		return errors.New("the runtime does not say which network namespace is the pod's")
+	return "", errors.New("the runtime does not say which network namespace is the pod's")
+}
+
+// NetworkFile returns the file of the network namespace of a pod of any origin, for processes
+// of the node.
+func (n *Node) NetworkFile(ctx context.Context, id string) (string, error) {
+	answer, err := n.Client().PodSandboxStatus(ctx, &cri.PodSandboxStatusRequest{PodSandboxId: id, Verbose: true})
+	if err != nil {
+		return "", err
 	}
-	return nil
+	return networkFile(answer)
 }
 
 // Join returns the pod's network namespace, to run servers and clients in.
