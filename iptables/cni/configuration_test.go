@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-
 )
 
 // entry returns an entry of a conflist with these keys, as JSON, as the plugin gets it.
