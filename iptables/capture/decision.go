@@ -1,14 +1,23 @@
 package capture
 
-// Decision says whether a policy captures the traffic of a pod.
+// Decision says whether a policy captures the traffic of a pod, and who writes the rules.
 type Decision struct {
 	Captured bool
-	// ByOthers says that the pod's rules are written by others than a plugin of the node: by
-	// an init container of the pod, or by an agent of the mesh.
-	ByOthers bool
+	By       Writer
 	// Why is the reason, in words that follow "captured: " or "not captured: ".
 	Why string
 }
+
+// Writer is who writes a pod's rules.
+type Writer int
+
+// The writers. An agent also hands the pod's namespace to a proxy of the node: without that,
+// rules cut the pod off.
+const (
+	Plugin Writer = iota // a plugin of the node, as the pod starts
+	ThePod               // an init container of the pod
+	Agent                // an agent of the mesh
+)
 
 // Decide returns the first policy that captures the traffic of a pod with these annotations,
 // or none with the reason of the first. The error names an annotation that cannot be read.

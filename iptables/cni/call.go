@@ -57,7 +57,7 @@ func (c *call) add(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !decision.Captured {
+	if !isOurs(decision) {
 		c.log.Info("not captured: " + decision.Why)
 	} else if err := c.capture(ctx, decision.Why); err != nil {
 		return err
@@ -66,14 +66,16 @@ func (c *call) add(ctx context.Context) error {
 	return err
 }
 
-// decide says whether the plugin captures the pod's traffic.
+// isOurs reports whether the plugin captures a pod.
+func isOurs(d capture.Decision) bool { return d.Captured && d.By == capture.Plugin }
+
+// decide says whether the pod's traffic is captured.
 func (c *call) decide() (capture.Decision, error) {
 	switch {
 	case c.pod.namespace != "" && slices.Contains(c.excludeNamespaces, c.pod.namespace):
 		return capture.Decision{Why: fmt.Sprintf("the namespace %s is among %s", c.pod.namespace, keyExclude)}, nil
 	case c.annotations != nil:
 		_, decision, err := c.policies.Decide(c.annotations)
-		decision.Captured = decision.Captured && !decision.ByOthers
 		return decision, failed(codeAnnotations, err)
 	case c.without == withoutFail:
 		return capture.Decision{}, c.errNoAnnotations()

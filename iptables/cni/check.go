@@ -13,7 +13,7 @@ import (
 // check compares the pod's rules with what its annotations ask for.
 func (c *call) check(ctx context.Context) error {
 	decision, err := c.decide()
-	if err != nil || !decision.Captured {
+	if err != nil || !isOurs(decision) {
 		return err
 	}
 	ns, err := c.open()

@@ -61,9 +61,9 @@ func WithoutAnnotations() []string {
 	return []string{string(withoutFail), string(withoutSkip), string(withoutCapture)}
 }
 
-// annotationsCapability is the capability by which containerd (since 1.5) and CRI-O (since
+// AnnotationsCapability is the capability by which containerd (since 1.5) and CRI-O (since
 // 1.28) hand over the pod's annotations.
-const annotationsCapability = "io.kubernetes.cri.pod-annotations"
+const AnnotationsCapability = "io.kubernetes.cri.pod-annotations"
 
 // reserved are the keys of the specification and of its library that an entry, or a runtime,
 // may use (SPEC.md, "Plugin configuration objects"). So are those that begin with "cni.dev/".
@@ -116,7 +116,7 @@ func (c *configuration) set(key string, value json.RawMessage) error {
 	case "capabilities":
 		var capabilities map[string]bool
 		err := json.Unmarshal(value, &capabilities)
-		c.declared = capabilities[annotationsCapability]
+		c.declared = capabilities[AnnotationsCapability]
 		return wrong(key, value, err, "an object of capabilities, each true or false")
 	case "runtimeConfig":
 		return c.setRuntimeConfig(value)
@@ -185,14 +185,14 @@ func (c *configuration) setLogLevel(value json.RawMessage) error {
 func (c *configuration) setRuntimeConfig(value json.RawMessage) error {
 	var all map[string]json.RawMessage
 	err := json.Unmarshal(value, &all)
-	if notes, ok := all[annotationsCapability]; ok && err == nil {
+	if notes, ok := all[AnnotationsCapability]; ok && err == nil {
 		c.annotations = make(map[string]string)
 		err = json.Unmarshal(notes, &c.annotations)
 		if c.annotations == nil {
 			c.annotations = make(map[string]string)
 		}
 	}
-	return wrong("runtimeConfig", value, err, "an object in which "+annotationsCapability+" is an object of texts")
+	return wrong("runtimeConfig", value, err, "an object in which "+AnnotationsCapability+" is an object of texts")
 }
 
 // podUsers are the users of a pod, whose names are not known here.

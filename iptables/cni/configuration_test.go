@@ -12,7 +12,7 @@ func entry(keys string) []byte {
 	if keys != "" {
 		keys = ", " + keys
 	}
-	return fmt.Appendf(nil, `{"cniVersion": "1.1.0", "name": "pods", "type": "meshtables", "capabilities": {%q: true}%s}`, annotationsCapability, keys)
+	return fmt.Appendf(nil, `{"cniVersion": "1.1.0", "name": "pods", "type": "meshtables", "capabilities": {%q: true}%s}`, AnnotationsCapability, keys)
 }
 
 func TestConfiguration(t *testing.T) {

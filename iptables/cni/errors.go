@@ -65,11 +65,11 @@ func errorObject(err error) *types.Error {
 
 // errNoAnnotations says why there may be no annotations, and what to do.
 func (c *configuration) errNoAnnotations() error {
-	reason := fmt.Sprintf("the plugin's entry has to have \"capabilities\": {%q: true}, and ", annotationsCapability)
+	reason := fmt.Sprintf("the plugin's entry has to have \"capabilities\": {%q: true}, and ", AnnotationsCapability)
 	if c.declared {
 		reason = "the plugin's entry asks for them; "
 	}
 	return failed(codeNoAnnotations, fmt.Errorf("the container runtime hands over no annotations of the pod, so nobody can tell whether it has a sidecar\n"+
 		"hint: %sthe runtime has to know the capability %s: containerd 1.5, CRI-O 1.28, or later; "+
-		"or set %q to %q or %q", reason, annotationsCapability, keyWithout, withoutSkip, withoutCapture))
+		"or set %q to %q or %q", reason, AnnotationsCapability, keyWithout, withoutSkip, withoutCapture))
 }

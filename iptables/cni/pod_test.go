@@ -83,7 +83,7 @@ func (p *testPod) arguments(t *testing.T) *skel.CmdArgs {
 		if err != nil {
 			t.Fatal(err)
 		}
-		keys += fmt.Sprintf(`, "runtimeConfig": {%q: %s}`, annotationsCapability, notes)
+		keys += fmt.Sprintf(`, "runtimeConfig": {%q: %s}`, AnnotationsCapability, notes)
 	}
 	if p.keys != "" {
 		keys += ", " + p.keys

@@ -28,10 +28,13 @@ func (f File) String() string { return f.Root + f.Path }
 // maxFileSize is far beyond what a person or a kubelet writes.
 const maxFileSize = 64 << 10
 
-// read returns the content of a regular file of at most [maxFileSize]. It never waits, and
+// read returns the content of a regular file of at most [maxFileSize].
+func (f File) read() ([]byte, error) { return f.Read(maxFileSize) }
+
+// Read returns the content of a regular file of at most that many bytes. It never waits, and
 // opens neither devices nor pipes.
-func (f File) read() ([]byte, error) {
-	text, err := f.tryRead()
+func (f File) Read(most int) ([]byte, error) {
+	text, err := f.tryRead(most)
 	if err != nil {
 		if failed := (*fs.PathError)(nil); errors.As(err, &failed) {
 			err = failed.Err // its path is one of a descriptor
@@ -41,7 +44,7 @@ func (f File) read() ([]byte, error) {
 	return text, nil
 }
 
-func (f File) tryRead() ([]byte, error) {
+func (f File) tryRead(most int) ([]byte, error) {
 	file, err := f.open()
 	if err != nil {
 		return nil, err
@@ -50,12 +53,12 @@ func (f File) tryRead() ([]byte, error) {
 	if err := checkRegular(file); err != nil {
 		return nil, err
 	}
-	text, err := io.ReadAll(io.LimitReader(file, maxFileSize+1))
+	text, err := io.ReadAll(io.LimitReader(file, int64(most)+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(text) > maxFileSize {
-		return nil, fmt.Errorf("must have at most %d KiB", maxFileSize>>10)
+	if len(text) > most {
+		return nil, fmt.Errorf("must have at most %d KiB", most>>10)
 	}
 	return text, nil
 }

@@ -56,7 +56,7 @@ func VerifyAsked(ctx context.Context, ns *namespace.Namespace, f *Found, policie
 	asked := f.Asked(policy)
 	p, source, err := f.planAsked(ctx, ns, policies, policy, asked.Wanted, defaults)
 	if err != nil {
-		return Verification{Candidates: f.Candidates}, err
+		return Verification{}, err
 	}
 	v, err := f.verify(ctx, ns, policies, &p, source)
 	if err != nil {

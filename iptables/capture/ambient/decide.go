@@ -9,7 +9,7 @@ const redirectionAnnotation = "ambient.istio.io/redirection"
 // Decide implements [capture.Policy]: the agent's annotation says it.
 func (Policy) Decide(notes map[string]string) (capture.Decision, error) {
 	if notes[redirectionAnnotation] == "enabled" {
-		return capture.Decision{Captured: true, ByOthers: true,
+		return capture.Decision{Captured: true, By: capture.Agent,
 			Why: "annotation " + redirectionAnnotation + ` is "enabled": Istio's agent captures the pods of ambient mode. ` +
 				"It also hands their namespace to the proxy; rules without that would cut them off"}, nil
 	}

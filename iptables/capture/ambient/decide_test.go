@@ -1,6 +1,10 @@
 package ambient
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/meshtables/meshtables/iptables/capture"
+)
 
 // The agent's annotation alone says that a pod is in ambient mode, and that the agent writes
 // the rules.
@@ -16,7 +20,7 @@ func TestDecide(t *testing.T) {
 		{map[string]string{"sidecar.istio.io/status": "{}"}, false},
 		{nil, false},
 	} {
-		if got, err := (Policy{}).Decide(test.notes); err != nil || got.Captured != test.want || got.ByOthers != test.want || got.Why == "" {
+		if got, err := (Policy{}).Decide(test.notes); err != nil || got.Captured != test.want || (got.By == capture.Agent) != test.want || got.Why == "" {
 			t.Errorf("%q: got %+v, %v", test.notes, got, err)
 		}
 	}

@@ -58,7 +58,7 @@ func (Policy) Decide(notes map[string]string) (capture.Decision, error) {
 	case mode.Text == modeNone:
 		return not(mode.String() + ": the pod has asked for that")
 	case injected.has(rulesContainer):
-		return capture.Decision{Captured: true, ByOthers: true,
+		return capture.Decision{Captured: true, By: capture.ThePod,
 			Why: "the pod does it by itself: annotation " + statusAnnotation + " lists the init container " + rulesContainer}, nil
 	}
 	return capture.Decision{Captured: true, Why: "Istio's injector has given the pod a sidecar"}, nil

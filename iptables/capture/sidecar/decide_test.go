@@ -4,6 +4,8 @@ import (
 	"maps"
 	"strings"
 	"testing"
+
+	"github.com/meshtables/meshtables/iptables/capture"
 )
 
 // nativeStatus is what the injector writes if a plugin of the node writes the rules.
@@ -49,7 +51,7 @@ func TestDecide(t *testing.T) {
 	} {
 		got, err := Policy{}.Decide(test.notes)
 		itself := strings.HasPrefix(test.want, "the pod does it by itself")
-		if err != nil || got.ByOthers != itself || (got.Captured && !got.ByOthers) != (test.want == "") || !strings.HasPrefix(got.Why, test.want) || got.Why == "" {
+		if err != nil || (got.By == capture.ThePod) != itself || (got.Captured && !itself) != (test.want == "") || !strings.HasPrefix(got.Why, test.want) || got.Why == "" {
 			t.Errorf("%s: got %+v, %v, want %q", name, got, err, test.want)
 		}
 	}

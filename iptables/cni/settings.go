@@ -1,0 +1,36 @@
+package cni
+
+import (
+	"github.com/meshtables/meshtables/iptables/capture"
+)
+
+// Settings are the plugin's entry in the configuration of a network, for whoever has to know
+// what the plugin would do with a pod: which pods it captures, and how if their annotations do
+// not say.
+type Settings struct{ configuration configuration }
+
+// ReadSettings reads an entry. The policy is the one by which the plugin captures.
+func ReadSettings(policy capture.Policy, entry []byte) (*Settings, error) {
+	c, err := parse(capture.Policies{policy}, entry)
+	if err != nil {
+		return nil, err
+	}
+	return &Settings{c}, nil
+}
+
+// Decide says whether the plugin captures the traffic of a pod in that namespace of Kubernetes.
+// Annotations are nil if they are not known.
+func (s *Settings) Decide(namespace string, annotations map[string]string) (capture.Decision, error) {
+	c := call{configuration: s.configuration, pod: podName{namespace: namespace}}
+	c.annotations = annotations
+	return c.decide()
+}
+
+// Read returns what a pod's annotations ask for, and warnings.
+func (s *Settings) Read(annotations map[string]string) (capture.Wanted, []string, error) {
+	c := s.configuration
+	return c.read(annotations)
+}
+
+// Backend returns where the plugin writes rules, as one of [kernel.Names].
+func (s *Settings) Backend() string { return s.configuration.backend }
