@@ -1,0 +1,130 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/cni"
+)
+
+// Dataplane is a way in which a mesh gets at the traffic of pods.
+type Dataplane struct {
+	// Mesh is its name, such as "istio".
+	Mesh string
+	capture.Policy
+}
+
+// Auditor compares the pods of a machine with what they ask for.
+type Auditor struct {
+	Node Node
+	// Dataplanes are all that there are. The first is the plugin's.
+	Dataplanes []Dataplane
+	// Settings are the plugin's entry on the node; nil if it has none.
+	Settings *cni.Settings
+	// Repair says what to do about what is not as wanted.
+	Repair RepairMode
+	// Verbose keeps what verify says.
+	Verbose bool
+	// Progress, unless it is nil, is told how many pods have been looked at. It is called
+	// from one goroutine at a time.
+	Progress func(done, total int)
+}
+
+// workers is how many pods are looked at at once. Each takes a few sockets and a thread: the
+// kernel answers on the thread that asks, so more would only wait for processors.
+const workers = 4
+
+// patience is how long a pod may take. A real kernel takes milliseconds.
+const patience = 30 * time.Second
+
+// Audit looks at all pods, or at those that are named. The worst is first. Pods that end
+// meanwhile are left out. It returns an error if the machine cannot be looked at.
+func (a *Auditor) Audit(ctx context.Context, only ...string) ([]Report, error) {
+	found, err := a.Node.Find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	reports := []Report{}
+	if len(only) > 0 {
+		found.Pods = slices.DeleteFunc(found.Pods, func(p Pod) bool { return !p.isNamed(only) })
+	} else {
+		for _, file := range found.Broken {
+			reports = append(reports, reportOf(file))
+		}
+	}
+	reports = append(reports, a.examineAll(ctx, found.Pods)...)
+	sortReports(reports)
+	return reports, ctx.Err()
+}
+
+// reportOf returns the report about a pod of which nothing is known but an entry of the cache
+// that cannot be read.
+func reportOf(file CacheFile) Report {
+	r := Report{File: file.Path, FoundIn: []Source{InCache}}
+	r.complete()
+	r.fail(BadEntry, errors.New("this entry of libcni's cache cannot be read: "+file.Why))
+	return r
+}
+
+// examineAll looks at pods, a few at once.
+func (a *Auditor) examineAll(ctx context.Context, pods []Pod) []Report {
+	next := make(chan *Pod)
+	go func() {
+		defer close(next)
+		for i := range pods {
+			select {
+			case next <- &pods[i]:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	var all []Report
+	var mu sync.Mutex
+	done := 0
+	var group sync.WaitGroup
+	for range min(workers, len(pods)) {
+		group.Go(func() {
+			for p := range next {
+				r, err := a.examine(ctx, p)
+				mu.Lock()
+				if done++; a.Progress != nil {
+					a.Progress(done, len(pods))
+				}
+				if !errors.Is(err, errGone) {
+					all = append(all, r)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	group.Wait()
+	return all
+}
+
+// isNamed reports whether a pod is one of those.
+func (p *Pod) isNamed(names []string) bool {
+	if slices.Contains(names, p.String()) {
+		return true
+	}
+	return slices.ContainsFunc(p.rivals, func(r Pod) bool { return slices.Contains(names, r.String()) })
+}
+
+// policies returns the policies of all dataplanes.
+func (a *Auditor) policies() capture.Policies {
+	var all capture.Policies
+	for _, d := range a.Dataplanes {
+		all = append(all, d.Policy)
+	}
+	return all
+}
+
+// dataplaneOf returns the dataplane of a policy.
+func (a *Auditor) dataplaneOf(p capture.Policy) *Dataplane {
+	i := slices.IndexFunc(a.Dataplanes, func(d Dataplane) bool { return d.Policy == p })
+	return &a.Dataplanes[max(i, 0)]
+}

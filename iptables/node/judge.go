@@ -1,0 +1,192 @@
+package node
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/installed"
+	"github.com/meshtables/meshtables/iptables/pod"
+	"github.com/meshtables/meshtables/iptables/verify"
+)
+
+// installedForm is where rules are, by the name of the backend.
+type installedForm = installed.Form
+
+// judge says from the comparison what is wrong.
+func (x *examination) judge(found *pod.Found) {
+	r, v := x.report, &x.compared
+	r.Options, r.Verification = v.Options, v
+	r.State = AsWanted
+	switch {
+	case x.isOthers(found):
+	case v.IsAsWanted(), v.Only == pod.OnlyComments:
+		return
+	case r.Rules == 0:
+		r.State = Uncaptured
+		text := "no rules"
+		if len(found.Ours) > 0 {
+			text = "no rules, only empty chains"
+		}
+		r.add(NoRules, text, "")
+		return
+	default:
+		x.judgeRules()
+	}
+	r.State = Different
+	x.judgeForeign()
+}
+
+// judgeRules says how our rules differ.
+func (x *examination) judgeRules() {
+	r, v := x.report, &x.compared
+	if text := drift(v); text != "" && !x.isOnlyElsewhere() {
+		r.add(Drift, text, "")
+	}
+	if len(r.Forms) > 1 {
+		var forms []string
+		for _, f := range r.Forms {
+			forms = append(forms, string(f))
+		}
+		r.add(TwoForms, "rules are in "+strings.Join(forms, " and "), "")
+	}
+	if n := len(v.Routing); n > 0 {
+		text := "routing needs " + v.Routing[0]
+		if n > 1 {
+			text += fmt.Sprintf(" and %d more", n-1)
+		}
+		r.add(Routing, text, "")
+	}
+	for _, why := range v.Undelivered {
+		r.add(Routing, why, "")
+	}
+}
+
+// isOnlyElsewhere reports whether the wanted form has no rules, and another has.
+func (x *examination) isOnlyElsewhere() bool {
+	return len(x.compared.Elsewhere) > 0 && len(x.compared.Elsewhere) == len(x.report.Forms)
+}
+
+// judgeForeign says what foreign rules do.
+func (x *examination) judgeForeign() {
+	for _, f := range x.compared.Foreign {
+		kind, hint := ForeignRules, ""
+		if f.Position == 0 {
+			kind = PolicyDrops
+		}
+		if f.Mend != "" {
+			hint = "to take it away: nsenter --net=" + x.pod.File + " " + f.Mend
+		}
+		x.report.add(kind, f.Text, hint)
+	}
+}
+
+// drift returns in a few words how rules differ; "" if they do not.
+func drift(v *pod.Verification) string {
+	type place struct{ family, table, chain, rule string }
+	at := func(d *verify.Difference) place { return place{d.Family, d.Table, d.Chain, d.Rule} }
+	unexpected := make(map[place]int)
+	missing, moved, extra := 0, 0, 0
+	for i := range v.Rules {
+		if v.Rules[i].Kind == verify.Unexpected {
+			unexpected[at(&v.Rules[i])]++
+			extra++
+		}
+	}
+	for i := range v.Rules {
+		d := &v.Rules[i]
+		switch {
+		case d.Kind != verify.Missing:
+		case unexpected[at(d)] > 0:
+			unexpected[at(d)]--
+			moved++
+			extra--
+		default:
+			missing++
+		}
+	}
+	words := append([]string{}, v.Faults...)
+	for _, c := range []struct {
+		n              int
+		one, severally string
+	}{
+		{missing, "1 rule is missing", "%d rules are missing"},
+		{extra, "1 rule is not wanted", "%d rules are not wanted"},
+		{moved, "1 rule is at the wrong place", "%d rules are at the wrong place"},
+	} {
+		switch {
+		case c.n == 1:
+			words = append(words, c.one)
+		case c.n > 1:
+			words = append(words, fmt.Sprintf(c.severally, c.n))
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+// isOthers reports whether the rules are those of another dataplane than the wanted one, or of
+// another mesh, and adds that.
+func (x *examination) isOthers(found *pod.Found) bool {
+	if x.wish.dataplane == nil {
+		return false
+	}
+	if other := x.otherDataplane(found); other != nil {
+		x.report.add(OtherMesh, fmt.Sprintf("there are rules of %s %s", other.Mesh, other.Name()), "")
+		return true
+	}
+	if x.report.Rules > 0 {
+		return false
+	}
+	chain := foreignCapture(&found.Namespace)
+	if chain == "" {
+		return false
+	}
+	x.report.add(OtherMesh, "no rules of "+x.wish.dataplane.Mesh+", but others send traffic to a proxy: "+chain,
+		"rules of others are not removed by repairing")
+	return true
+}
+
+// otherDataplane returns a dataplane that has rules there although the pod asks for another; nil if
+// there is none. Dataplanes of one mesh may share names of chains; then the rules tell.
+func (x *examination) otherDataplane(found *pod.Found) *Dataplane {
+	wanted := x.wish.dataplane
+	for _, b := range found.Backends {
+		for i := range x.auditor.Dataplanes {
+			d := &x.auditor.Dataplanes[i]
+			own := d.Ownership().Of(b.Rules)
+			if d.Policy != wanted.Policy && own.Len() > 0 && !slices.Equal(d.Ownership().Chains, wanted.Ownership().Chains) {
+				return d
+			}
+		}
+	}
+	for _, b := range found.Ours {
+		if p, ok := x.auditor.policies().Installed(&b.Rules); ok && p != wanted.Policy {
+			return x.auditor.dataplaneOf(p)
+		}
+	}
+	return nil
+}
+
+// foreignCapture returns a chain of others that sends traffic to a port of the namespace as a
+// mesh does, or "".
+func foreignCapture(n *installed.Namespace) string {
+	search := func(own iptables.Ownership, tables []iptables.Table) string {
+		for _, t := range tables {
+			for _, c := range t.Chains {
+				for _, r := range c.Rules {
+					if captures(r.Target) && !own.OwnsRule(c.Name, r) {
+						return fmt.Sprintf("%s, %s %s", t.Family, t.Name, c.Name)
+					}
+				}
+			}
+		}
+		return ""
+	}
+	for _, b := range n.Backends {
+		if chain := search(n.Ownership, b.Rules.Tables); chain != "" {
+			return chain
+		}
+	}
+	return search(iptables.Ownership{}, n.Others)
+}

@@ -1,0 +1,89 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/namespace"
+)
+
+// ParseName checks NAMESPACE/NAME.
+func ParseName(text string) error {
+	namespace, name, ok := strings.Cut(text, "/")
+	if !ok || !IsNamespace(namespace) || !IsName(name) {
+		return errors.New("must be NAMESPACE/NAME, as kubectl get pods -A shows them")
+	}
+	return nil
+}
+
+// OpenPod returns the network namespace of the pod NAMESPACE/NAME.
+func (n *Node) OpenPod(ctx context.Context, name string) (*namespace.Namespace, error) {
+	found, err := n.Find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var files []string
+	var opened *namespace.Namespace
+	for i := range found.Pods {
+		p := &found.Pods[i]
+		if !p.isNamed([]string{name}) {
+			continue
+		}
+		ns, err := p.openFor(ctx, name)
+		if errors.Is(err, errGone) {
+			continue
+		}
+		if err != nil {
+			return nil, errors.Join(err, closeIfOpen(opened))
+		}
+		files = append(files, p.File)
+		if opened != nil {
+			ns.Close()
+			continue
+		}
+		opened = ns
+	}
+	switch len(files) {
+	case 0:
+		return nil, fmt.Errorf("no network namespace on this machine is that pod's\nhint: is it on another node, or libcni's cache not in %s?", n.Cache)
+	case 1:
+		return opened, nil
+	}
+	opened.Close()
+	slices.Sort(files)
+	return nil, fmt.Errorf("the pod has several network namespaces: %s\nhint: name one with --network-namespace", strings.Join(files, ", "))
+}
+
+// openFor opens the namespace if it is that of the named pod. If the cache gives it to others
+// too, and nobody can tell whose it is, it is nobody's.
+func (p *Pod) openFor(ctx context.Context, name string) (*namespace.Namespace, error) {
+	ns, err := p.Open()
+	if err != nil || len(p.rivals) == 0 {
+		return ns, err
+	}
+	there, err := host.Addresses(ctx, ns)
+	if err != nil {
+		return nil, errors.Join(err, ns.Close())
+	}
+	owner, ok := p.settle(there)
+	switch {
+	case !ok:
+		err = fmt.Errorf("libcni's cache gives %s to several pods: %s\nhint: name it with --network-namespace", p.File, p.names())
+	case owner.String() != name:
+		err = errGone
+	default:
+		return ns, nil
+	}
+	return nil, errors.Join(err, ns.Close())
+}
+
+func closeIfOpen(ns *namespace.Namespace) error {
+	if ns == nil {
+		return nil
+	}
+	return ns.Close()
+}

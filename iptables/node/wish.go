@@ -1,0 +1,110 @@
+package node
+
+import (
+	"errors"
+
+	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/pod"
+)
+
+// wish is what a pod asks for.
+type wish struct {
+	// known says that anybody knows: its annotations do.
+	known bool
+	// dataplane is the one that captures the pod; nil if none does.
+	dataplane *Dataplane
+	// by is who captures it.
+	by  capture.Writer
+	why string
+}
+
+// wishOf says from the pod's annotations which dataplane captures it.
+func (a *Auditor) wishOf(p *Pod) (w wish, err error) {
+	if p.Annotations == nil {
+		return a.wishWithout(p), nil
+	}
+	w.known = true
+	for i := range a.Dataplanes {
+		d := &a.Dataplanes[i]
+		decision, err := a.decide(d, p)
+		if err != nil {
+			return w, err
+		}
+		if i == 0 || decision.Captured {
+			w.why = decision.Why
+		}
+		if decision.Captured {
+			w.dataplane, w.by = d, decision.By
+			break
+		}
+	}
+	return w, nil
+}
+
+// wishWithout is what is known of a pod without its annotations: the plugin may be told to
+// capture it all the same.
+func (a *Auditor) wishWithout(p *Pod) wish {
+	w := wish{why: "nobody knows the pod's annotations"}
+	if a.Settings == nil || p.Name == "" {
+		return w
+	}
+	if d, err := a.Settings.Decide(p.Namespace, nil); err == nil && d.Captured {
+		return wish{known: true, dataplane: &a.Dataplanes[0], why: d.Why}
+	}
+	return w
+}
+
+// decide says whether a dataplane captures a pod: with the plugin's settings, if the plugin
+// would do it and has an entry on the node.
+func (a *Auditor) decide(d *Dataplane, p *Pod) (capture.Decision, error) {
+	decision, err := d.Decide(p.Annotations)
+	if err == nil && decision.Captured && decision.By == capture.Plugin && a.Settings != nil {
+		return a.Settings.Decide(p.Namespace, p.Annotations)
+	}
+	return decision, err
+}
+
+// Where options come from that annotations leave open; see [Report.Source].
+const (
+	fromPlugin    = "plugin"    // from the plugin's entry on the node
+	fromInstalled = "installed" // from what is installed
+	fromDefaults  = "defaults"  // nobody knows them: nothing is installed
+)
+
+// options returns the options that a pod asks for. What its annotations leave open is the
+// plugin's, if that captures it and has an entry on the node, and else what it was captured
+// with.
+func (x *examination) options(found *pod.Found) (wanted capture.Wanted, source string, err error) {
+	if x.isByPlugin() {
+		wanted, _, err = x.auditor.Settings.Read(x.pod.Annotations)
+		return wanted, fromPlugin, err
+	}
+	p, from, ok, err := found.AskedPlan(x.ctx, x.ns, x.wish.dataplane.Policy)
+	if err != nil {
+		return nil, "", err
+	}
+	var args []string
+	source = fromDefaults
+	// The rules of another dataplane do not say what this one was asked for.
+	if ok && (from == pod.Recorded || x.otherDataplane(found) == nil) {
+		args, source = p.Wanted.Arguments(), fromInstalled
+	}
+	wanted, _, err = capture.Overlay(x.wish.dataplane.Policy, args, config.Sources{
+		PodAnnotations: x.pod.Annotations, Users: noUsers{}, NoNameServers: x.wish.by == capture.Plugin,
+	})
+	return wanted, source, err
+}
+
+// isByPlugin reports whether the plugin captures the pod, with its settings.
+func (x *examination) isByPlugin() bool {
+	return x.wish.by == capture.Plugin && x.auditor.Settings != nil
+}
+
+// noUsers are the users of a pod, whose names are not known here.
+type noUsers struct{}
+
+func (noUsers) UserID(string) (uint32, error)  { return 0, errName }
+func (noUsers) GroupID(string) (uint32, error) { return 0, errName }
+
+var errName = errors.New("users and groups must be numbers, because names belong to the pod")
