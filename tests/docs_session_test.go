@@ -24,10 +24,10 @@ type result struct {
 var endOfStep = regexp.MustCompile("\x01(\\d+)\n")
 
 // runSession runs the commands of a document by one shell, in a pod and in a folder
-// that has the program, as a clone has after make build.
-func runSession(t *testing.T, folder string, session []step) []result {
+// that has the program, as a clone has after make build. Those of [operatingPage] run on a
+// machine.
+func runSession(t *testing.T, folder, path string, session []step) []result {
 	t.Helper()
-	p := newPod(t, "iptables-nft")
 	useProgram(t, folder)
 	var script strings.Builder
 	fmt.Fprintf(&script, "exec 2>&1 </dev/null\ncd '%s'\n", folder)
@@ -36,11 +36,13 @@ func runSession(t *testing.T, folder string, session []step) []result {
 	}
 	file := writeFile(t, "session.sh", script.String())
 	var printed bytes.Buffer
-	err := p.Pod.Run(t.Context(), lab.Command{
-		Path: "sh", Args: []string{file},
-		Env:    []string{"PATH=" + strings.Join([]string{clusterTools(t), filepath.Dir(built.Program()), os.Getenv("PATH")}, ":")},
-		Stdout: &printed, Stderr: &printed,
-	})
+	env := []string{"PATH=" + strings.Join([]string{clusterTools(t), filepath.Dir(built.Program()), os.Getenv("PATH")}, ":")}
+	var err error
+	if path == operatingPage {
+		err = runOnMachine(t, file, env, &printed)
+	} else {
+		err = newPod(t, "iptables-nft").Pod.Run(t.Context(), lab.Command{Path: "sh", Args: []string{file}, Env: env, Stdout: &printed, Stderr: &printed})
+	}
 	ends := endOfStep.FindAllStringSubmatchIndex(printed.String(), -1)
 	if len(ends) != len(session) {
 		t.Fatalf("%d of %d commands were run: %v\n%s", len(ends), len(session), err, &printed)

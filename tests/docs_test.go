@@ -79,7 +79,7 @@ func TestDocuments(t *testing.T) {
 // checkSession runs the steps and compares their outputs.
 func checkSession(t *testing.T, folder, path string, session []step) {
 	t.Helper()
-	results := runSession(t, folder, session)
+	results := runSession(t, folder, path, session)
 	replaced := make(map[int][]string)
 	for i, s := range session {
 		r := results[i]

@@ -45,6 +45,7 @@ func TestJSON(t *testing.T) {
 			})
 		}
 	})
+	t.Run("audit", func(t *testing.T) { checkJSONOfAudit(t, s) })
 	for _, what := range s.unseen() {
 		t.Errorf("docs/json.md has %s, which no run prints", what)
 	}

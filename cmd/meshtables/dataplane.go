@@ -42,6 +42,9 @@ func (d dataplane) policy() capture.Policy {
 	return sidecar.Policy{}
 }
 
+// mesh returns the name of the mesh.
+func (d dataplane) mesh() string { return "istio" }
+
 // words returns the arguments that choose the dataplane when applying.
 func (d dataplane) words() []string {
 	switch d {

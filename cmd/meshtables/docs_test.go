@@ -116,8 +116,8 @@ type documentation struct {
 	// Ambient are the options that say what is captured in ambient mode, Refused those of
 	// sidecars that are refused there.
 	Ambient, Refused []documentedOption
-	// Apply, Probe, Show, Explain, Host and CNI are those of these verbs alone.
-	Apply, Probe, Show, Explain, Host, CNI []documentedOption
+	// Apply, Probe, Show, Explain, Host, CNI and Audit are those of these verbs alone.
+	Apply, Probe, Show, Explain, Host, CNI, Audit []documentedOption
 	// Alias are other words for options, Ignored those without effect.
 	Alias   []documentedOption
 	Ignored []string
@@ -161,6 +161,7 @@ func document() documentation {
 	d.Host = slices.DeleteFunc(all[hostVerb].Apply, func(o documentedOption) bool {
 		return slices.ContainsFunc(first.Apply, func(p documentedOption) bool { return p.Name == o.Name })
 	})
+	d.Audit = all["audit"].Apply
 	d.Apply = slices.DeleteFunc(first.Apply, func(o documentedOption) bool {
 		return slices.ContainsFunc(d.Probe, func(p documentedOption) bool { return p.Name == o.Name })
 	})

@@ -17,13 +17,23 @@ import (
 
 // explainAll prints what is captured and what is not.
 func (c *command) explainAll(ctx context.Context) int {
-	s, status := c.subject(ctx)
+	a, status := c.overview(ctx)
 	if status != exitDone {
 		return status
 	}
+	return c.print(a)
+}
+
+// overview returns what is captured and what is not. If it fails, the exit status is not
+// exitDone.
+func (c *command) overview(ctx context.Context) (a overview, status int) {
+	s, status := c.subject(ctx)
+	if status != exitDone {
+		return a, status
+	}
 	if c.live || c.trace {
 		if s.intended == nil {
-			return c.print(overview{Inbound: []overviewLine{}, Outbound: []overviewLine{}})
+			return overview{Inbound: []overviewLine{}, Outbound: []overviewLine{}}, exitDone
 		}
 		if s.intended.Guessed {
 			c.warnInexact(&s.Recognised)
@@ -34,10 +44,10 @@ func (c *command) explainAll(ctx context.Context) int {
 	if c.live || c.trace {
 		var err error
 		if breaches, err = c.breaches(ctx, &s); err != nil {
-			return c.failed(err)
+			return a, c.failed(err)
 		}
 	}
-	a := overview{
+	a = overview{
 		Broken:   brokenLines(breaches),
 		Mode:     full.Mode,
 		Inbound:  overviewLines(full.Inbound, short.Inbound),
@@ -46,7 +56,7 @@ func (c *command) explainAll(ctx context.Context) int {
 	for _, f := range full.Families {
 		a.Families = append(a.Families, f.String())
 	}
-	return c.print(a)
+	return a, exitDone
 }
 
 // warnInexact warns if the options that were found would make other rules than the

@@ -90,9 +90,9 @@ Usage:
 	}
 	b.WriteString(`
 Exit status: 0 done, unchanged, as wanted, or cannot tell (probe, --run-validation);
-1 failed, nothing changed; 2 wrong option, nothing touched; 3 verify or explain
---trace found a difference; 126 a connection went to the wrong place (probe,
---run-validation).
+1 failed, nothing changed; 2 wrong option, nothing touched; 3 verify, audit or
+explain --trace found a difference; 126 a connection went to the wrong place
+(probe, --run-validation).
 
 Options (istio-iptables' names and letters work too; as environment variables,
 MESHTABLES_ and the name in capitals, with _ for -, or istio-iptables' name in

@@ -13,6 +13,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/kernel"
+	"github.com/meshtables/meshtables/iptables/node"
 	"github.com/meshtables/meshtables/iptables/probe"
 )
 
@@ -23,9 +24,12 @@ type options struct {
 	explainOptions
 	hostOptions
 	cniOptions
+	auditOptions
 
 	dataplane        dataplane
 	networkNamespace string
+	pod              podValue
+	cniCache         string
 	cniMode          bool
 	config           string
 	annotations      string
@@ -116,7 +120,7 @@ func (o *options) rows() []config.Row {
 		}, Value: config.File("file", &o.annotations)},
 		{Option: config.Option{
 			Name:  dataplaneOption,
-			Usage: "whose proxy gets the traffic: sidecar, or ambient for Istio's ambient mode, which has other options (--help shows them)",
+			Usage: "sidecar, or ambient for Istio's ambient mode, which has other options",
 		}, Value: config.Choice("mode", &o.dataplane, dataplanes()...)},
 		{Option: config.Option{
 			Name: "backend",
@@ -128,6 +132,14 @@ func (o *options) rows() []config.Row {
 			Name: namespaceOption, Shared: true,
 			Usage: "work in the network namespace of this process or file, such as /run/netns/NAME",
 		}, Value: config.File("pid|file", &o.networkNamespace)},
+		{Option: config.Option{
+			Name: podOption, FlagOnly: true,
+			Usage: "work in this pod of the machine, by libcni's cache",
+		}, Value: &o.pod},
+		{Option: config.Option{
+			Name:  "cni-cache",
+			Usage: "libcni's cache, for --pod and audit",
+		}, Value: config.File("folder", &o.cniCache)},
 		{Option: config.Option{
 			Name: "cni-mode", Shared: true,
 			Usage: "run from a node: users and groups must be numbers, because names belong to the pod",
@@ -228,7 +240,7 @@ func newCommandLineOf(v verb, rows []config.Row) *commandLine {
 func (c *commandLine) register(v verb) {
 	o := &c.options
 	o.output, o.logs, o.logLevel, o.backend, o.dataplane = outputText, logText, logInfo, kernel.Auto, ofSidecars
-	o.probeTimeout = probe.DefaultTimeout
+	o.probeTimeout, o.cniCache = probe.DefaultTimeout, node.DefaultCache
 	rows := o.rows()
 	if v.options != nil {
 		own := v.options(o)

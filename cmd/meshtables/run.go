@@ -20,7 +20,10 @@ const (
 	exitNotArrived = 126 // a connection went to the wrong place
 )
 
-const namespaceOption = "network-namespace"
+const (
+	namespaceOption = "network-namespace"
+	podOption       = "pod"
+)
 
 // command is one run of the program.
 type command struct {
@@ -29,6 +32,7 @@ type command struct {
 	line      *commandLine
 	env       []string
 	stdout    io.Writer
+	stderr    io.Writer
 	log       *slog.Logger
 }
 
@@ -54,7 +58,7 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 		fmt.Fprintln(stdout, "meshtables", version())
 		return exitDone
 	}
-	c := &command{line: line, env: env, stdout: stdout}
+	c := &command{line: line, env: env, stdout: stdout, stderr: stderr}
 	var err error
 	c.options, err = line.readOptions(env)
 	c.log = newLogger(stderr, c.logs, c.level())
@@ -66,7 +70,7 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	}
 	c.warn(line.flags.Replaced())
 	c.warn(line.misspelt(env))
-	if c.namespace, err = c.openNamespace(); err != nil {
+	if c.namespace, err = c.openNamespace(ctx); err != nil {
 		return c.usageError(errors.Join(err, c.checkConfig()))
 	}
 	defer c.namespace.Close()
@@ -74,9 +78,19 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 }
 
 // openNamespace returns the network namespace to work in: this process's, or the one that
-// --network-namespace names.
-func (c *command) openNamespace() (*namespace.Namespace, error) {
-	if c.networkNamespace == "" {
+// --network-namespace or --pod names.
+func (c *command) openNamespace(ctx context.Context) (*namespace.Namespace, error) {
+	switch {
+	case c.pod != "" && c.networkNamespace != "":
+		return nil, fmt.Errorf("%s and --%s: must not both be given, because each names a network namespace", c.line.flags.Given(namespaceOption), podOption)
+	case c.pod != "":
+		machine := c.node()
+		ns, err := machine.OpenPod(ctx, string(c.pod))
+		if err != nil {
+			return nil, fmt.Errorf("--%s %q: %w", podOption, c.pod, err)
+		}
+		return ns, nil
+	case c.networkNamespace == "":
 		return namespace.Own(), nil
 	}
 	ns, err := namespace.Open(c.networkNamespace)

@@ -4,11 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/installed"
@@ -92,12 +89,7 @@ func formOf(backend string) string {
 // colour reports whether to colour the answer: on a terminal that can show it, unless
 // the user does not want that (https://no-color.org).
 func (c *command) colour() bool {
-	file, ok := c.stdout.(*os.File)
-	if !ok || c.variable("NO_COLOR") != "" || c.variable("TERM") == "dumb" {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(file.Fd()), unix.TCGETS)
-	return err == nil
+	return c.variable("NO_COLOR") == "" && c.variable("TERM") != "dumb" && isTerminal(c.stdout)
 }
 
 // variable returns a variable of the environment, or "".

@@ -96,8 +96,11 @@ func networkFile(answer *cri.PodSandboxStatusResponse) (string, error) {
 			return strings.TrimPrefix(ns.Path, "/var"), nil
 		}
 	}
-	return "", errors.New("the runtime does not say which network namespace is the pod's")
+	return "", ErrHostNetwork
 }
+
+// ErrHostNetwork says that a pod uses the network of its node.
+var ErrHostNetwork = errors.New("the runtime does not name a network namespace of the pod")
 
 // NetworkFile returns the file of the network namespace of a pod of any origin, for processes
 // of the node.

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/meshtables/meshtables/iptables/node"
+)
+
+// auditedDataplanes returns those of pods, with the names of their meshes.
+func auditedDataplanes() []node.Dataplane {
+	var all []node.Dataplane
+	for _, d := range dataplanes() {
+		all = append(all, node.Dataplane{Mesh: d.mesh(), Policy: d.policy()})
+	}
+	return all
+}
+
+// node is the machine, as far as options say where to look.
+func (c *command) node() node.Node {
+	n := node.Default()
+	n.Cache, n.Networks = c.cniCache, c.networks
+	return n
+}
+
+// audit says whether every pod of the machine is captured as it asks to be, and repairs what
+// is not.
+func (c *command) audit(ctx context.Context) int {
+	if err := c.checkAudit(); err != nil {
+		return c.usageError(err)
+	}
+	if c.every == 0 {
+		return c.auditOnce(ctx)
+	}
+	for {
+		c.auditOnce(ctx)
+		select {
+		case <-ctx.Done():
+			return exitDone
+		case <-time.After(c.every):
+		}
+	}
+}
+
+func (c *command) checkAudit() error {
+	var errs []error
+	if c.networkNamespace != "" {
+		errs = append(errs, fmt.Errorf("%s: audit looks at all network namespaces; name one by its pod, with --pod", c.line.flags.Given(namespaceOption)))
+	}
+	if c.dryRun && !c.repair {
+		errs = append(errs, errors.New("--dry-run: without --repair nothing is changed"))
+	}
+	return errors.Join(errs...)
+}
+
+// auditOnce audits and prints the answer.
+func (c *command) auditOnce(ctx context.Context) int {
+	start := time.Now()
+	machine := c.node()
+	settings, err := machine.Settings(ofSidecars.policy())
+	if err != nil {
+		return c.failed(err)
+	}
+	bar := newProgress(c.stderr)
+	a := node.Auditor{
+		Node: machine, Dataplanes: auditedDataplanes(), Settings: settings,
+		Verbose: c.verbose, Progress: bar.tell,
+	}
+	switch {
+	case c.repair && c.dryRun:
+		a.Repair = node.OnlyTell
+	case c.repair:
+		a.Repair = node.DoRepair
+	}
+	var only []string
+	if c.pod != "" {
+		only = []string{string(c.pod)}
+	}
+	reports, err := a.Audit(ctx, only...)
+	bar.end()
+	if err != nil {
+		return c.failed(fmt.Errorf("failed to audit: %w", err))
+	}
+	answer := newAudited(reports, c.verbose)
+	if c.pod != "" && len(reports) > 0 && reports[0].Rules > 0 && c.output != outputOpenMetrics {
+		c.live = true
+		explained, status := c.overview(ctx)
+		if status != exitDone {
+			return status
+		}
+		answer.Explained = &explained
+	}
+	run := node.Run{Reports: reports, At: time.Now(), Took: time.Since(start)}
+	if failed := c.printAudit(answer, &run); failed != exitDone {
+		return failed
+	}
+	return answer.status()
+}
+
+// printAudit prints the answer, or writes it to a file.
+func (c *command) printAudit(a audited, run *node.Run) int {
+	text := func(w io.Writer) {
+		switch c.output {
+		case outputOpenMetrics:
+			node.WriteMetrics(w, run)
+		case outputJSON:
+			writeJSON(w, a)
+		default:
+			a.text(w)
+		}
+	}
+	if c.outputFile == "" {
+		return c.write(text)
+	}
+	if err := writeFileAtOnce(c.outputFile, text); err != nil {
+		return c.failed(fmt.Errorf("failed to write the answer: %w", err))
+	}
+	return exitDone
+}
+
+// writeFileAtOnce puts a file in the place of another, so that whoever reads it has the old one
+// or the new one, whole.
+func writeFileAtOnce(path string, text func(io.Writer)) (err error) {
+	var b bytes.Buffer
+	text(&b)
+	f, err := os.CreateTemp(filepath.Dir(path), ".meshtables-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	_, err = f.Write(b.Bytes())
+	// The exporter runs as another user.
+	err = errors.Join(err, f.Chmod(0o644), f.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// audited is the answer of audit.
+type audited struct {
+	// Result is "as wanted" or "different".
+	Result string        `json:"result"`
+	Pods   []node.Report `json:"pods"`
+	// States are numbers of pods by their states.
+	States []stateCount `json:"states"`
+	// Explained is what the rules of the one pod do.
+	Explained *overview `json:"explained,omitempty"`
+
+	verbose bool
+}
+
+type stateCount struct {
+	State node.State `json:"state"`
+	Pods  int        `json:"pods"`
+}
+
+func newAudited(reports []node.Report, verbose bool) audited {
+	a := audited{Result: "as wanted", Pods: reports, States: []stateCount{}, verbose: verbose}
+	for _, s := range node.States() {
+		n := 0
+		for _, r := range reports {
+			if r.State == s {
+				n++
+			}
+		}
+		if n > 0 && s.IsBad() {
+			a.Result = "different"
+		}
+		a.States = append(a.States, stateCount{s, n})
+	}
+	return a
+}
+
+func (a *audited) status() int {
+	return cmp.Or(map[string]int{"different": exitDifferent}[a.Result], exitDone)
+}

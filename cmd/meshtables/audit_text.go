@@ -1,0 +1,133 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/meshtables/meshtables/iptables/node"
+)
+
+// text prints a line for each pod, the worst first, and a line that sums them up.
+func (a audited) text(w io.Writer) {
+	rows := make([][]string, len(a.Pods))
+	for i := range a.Pods {
+		rows[i] = auditRow(&a.Pods[i])
+	}
+	widths := columnWidths(rows)
+	for i, row := range rows {
+		fmt.Fprintln(w, alignedRow(row, widths))
+		a.writeDetails(w, &a.Pods[i])
+	}
+	fmt.Fprintln(w, a.summary())
+	if a.Explained != nil {
+		fmt.Fprintln(w)
+		a.Explained.text(w)
+	}
+}
+
+// auditRow returns the columns of a pod.
+func auditRow(r *node.Report) []string {
+	form := make([]string, len(r.Forms))
+	for i, f := range r.Forms {
+		form[i] = string(f)
+	}
+	var problems []string
+	for _, p := range r.Problems {
+		text, _, _ := strings.Cut(p.Text, "\n")
+		problems = append(problems, text)
+	}
+	return []string{
+		r.String(), orDash(strings.Join(r.Addresses, ",")), orDash(strings.TrimSpace(r.Mesh + " " + r.Dataplane)),
+		orDash(strings.Join(form, ",")), string(r.State), strings.Join(shortProblems(problems), "; "),
+	}
+}
+
+// shortProblems returns the first problems, and how many more there are.
+func shortProblems(all []string) []string {
+	const most = 2
+	if len(all) <= most {
+		return all
+	}
+	return append(all[:most:most], fmt.Sprintf("%d more", len(all)-most))
+}
+
+func orDash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}
+
+// widestColumn is the rightmost place up to which a column is aligned, so that one long name
+// does not push everything out of sight.
+const widestColumn = 48
+
+func columnWidths(rows [][]string) []int {
+	var widths []int
+	for _, row := range rows {
+		for i, cell := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = min(widestColumn, max(widths[i], utf8.RuneCountInString(cell)))
+		}
+	}
+	return widths
+}
+
+func alignedRow(row []string, widths []int) string {
+	var b strings.Builder
+	for i, cell := range row {
+		b.WriteString(cell)
+		b.WriteString(strings.Repeat(" ", max(0, widths[i]-utf8.RuneCountInString(cell))+2))
+	}
+	return strings.TrimRight(b.String(), " ")
+}
+
+// writeDetails prints what follows the line of a pod: what was done about it, what to do, and
+// with --verbose the difference.
+func (a audited) writeDetails(w io.Writer, r *node.Report) {
+	if r.Repair != nil {
+		text, _, _ := strings.Cut(r.Repair.Text, "\n")
+		fmt.Fprintf(w, "  %s: %s\n", strings.ReplaceAll(string(r.Repair.Result), "-", " "), text)
+	}
+	for _, p := range r.Problems {
+		if p.Hint != "" {
+			fmt.Fprintf(w, "  %s%s\n", hintPrefix, p.Hint)
+		}
+	}
+	if !a.verbose {
+		return
+	}
+	if r.Why != "" {
+		fmt.Fprintf(w, "  %s\n", r.Why)
+	}
+	if r.Verification == nil || r.Verification.IsAsWanted() {
+		return
+	}
+	var b strings.Builder
+	verification{Verification: *r.Verification}.text(&b)
+	for line := range strings.Lines(b.String()) {
+		fmt.Fprint(w, "  "+line)
+	}
+}
+
+// summary returns the line about all.
+func (a audited) summary() string {
+	if len(a.Pods) == 0 {
+		return "no pods"
+	}
+	noun := "pods"
+	if len(a.Pods) == 1 {
+		noun = "pod"
+	}
+	var parts []string
+	for _, s := range a.States {
+		if s.Pods > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", s.Pods, s.State))
+		}
+	}
+	return fmt.Sprintf("%d %s: %s", len(a.Pods), noun, strings.Join(parts, ", "))
+}

@@ -1,0 +1,187 @@
+package tests
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// auditedPod is a pod of a machine with what was done to it, and what audit has to say.
+type auditedPod struct {
+	name        string
+	annotations map[string]string
+	// script runs in the pod, before where its namespace is to be made in another way.
+	script, before string
+	// silent says that no proxy listens, uncached that the cache has no entry.
+	silent, uncached bool
+	// state and kinds are what audit says, kinds with blanks between them.
+	state, kinds string
+	// after is the state after repairing, if that changes it.
+	after string
+	// mended is the state after what the hints say.
+	mended string
+}
+
+const (
+	byPlugin      = `{"initContainers":["istio-validation","istio-proxy"],"containers":null}`
+	byItself      = `{"initContainers":["istio-init","istio-proxy"],"containers":null}`
+	trafficPrefix = "traffic.sidecar.istio.io/"
+	mode          = "sidecar.istio.io/interceptionMode"
+)
+
+// auditedPods are of all kinds, with every kind of damage.
+func auditedPods() []auditedPod {
+	itself := map[string]string{"sidecar.istio.io/status": byItself}
+	enrolled := map[string]string{"ambient.istio.io/redirection": "enabled"}
+	enrolledWithDNS := map[string]string{"ambient.istio.io/redirection": "enabled", "ambient.istio.io/dns-capture": "true"}
+	return []auditedPod{
+		{name: "a/plain", annotations: injected(), script: "meshtables", state: "as-wanted"},
+		{name: "a/native", annotations: injected(), script: "meshtables --backend=nftables", state: "as-wanted"},
+		{name: "a/legacy", annotations: injected(), script: "meshtables --backend=iptables-legacy", state: "as-wanted"},
+		{name: "a/comments", annotations: injected(), script: "meshtables --comments", state: "as-wanted"},
+		{name: "a/tproxy", annotations: injected(mode, "TPROXY"), script: "meshtables --mode=TPROXY", state: "as-wanted"},
+		{name: "a/ports", annotations: injected(trafficPrefix+"excludeInboundPorts", "8080"), script: "meshtables --excluded-ports=15020,15021,15090,8080", state: "as-wanted"},
+		{name: "a/dns", annotations: injected("proxy.istio.io/config", `{"proxyMetadata":{"ISTIO_META_DNS_CAPTURE":"true"}}`),
+			script: "meshtables --redirect-dns --capture-all-dns", state: "as-wanted"},
+		{name: "a/itself", annotations: itself, script: "meshtables --proxy-uid=4711 --proxy-gid=4711", state: "as-wanted"},
+		{name: "a/own", annotations: map[string]string{}, script: "meshtables --excluded-ports=7", state: "as-wanted"},
+		{name: "a/silent", annotations: injected(), script: "meshtables", silent: true, state: "as-wanted", kinds: "proxy-not-listening"},
+		{name: "a/neighbours", annotations: injected(), script: "meshtables; iptables -A INPUT -p udp --dport 9 -j DROP; nft add table inet theirs", state: "as-wanted"},
+		{name: "a/uncached", uncached: true, script: "meshtables --excluded-ports=7", state: "as-wanted"},
+		{name: "a/uncached-legacy", uncached: true, script: "meshtables --backend=iptables-legacy", state: "as-wanted"},
+		{name: "a/ambient", annotations: enrolled, script: "meshtables --dataplane-mode=ambient", state: "as-wanted"},
+		{name: "a/ambient-dns", annotations: enrolledWithDNS, script: "meshtables --dataplane-mode=ambient --redirect-dns", state: "as-wanted"},
+		{name: "a/ambient-uncached", uncached: true, script: "meshtables --dataplane-mode=ambient --backend=nftables", state: "as-wanted"},
+
+		{name: "b/plain", annotations: map[string]string{}, state: "not-in-mesh"},
+		{name: "b/out", annotations: injected("sidecar.istio.io/inject", "false"), state: "not-in-mesh"},
+		{name: "b/none", annotations: injected(mode, "NONE"), state: "not-in-mesh"},
+		{name: "b/uncached", uncached: true, script: "iptables -t nat -A OUTPUT -p tcp -j ACCEPT", state: "not-in-mesh"},
+		{name: "b/left", annotations: map[string]string{}, script: "meshtables", silent: true, state: "different", kinds: "leftovers", mended: "not-in-mesh"},
+		{name: "b/left-ambient", annotations: map[string]string{}, script: "meshtables --dataplane-mode=ambient", silent: true, state: "different", kinds: "leftovers", mended: "not-in-mesh"},
+
+		{name: "c/never", annotations: injected(), state: "uncaptured", kinds: "no-rules", after: "as-wanted"},
+		{name: "c/flushed", annotations: injected(), script: "meshtables; nft flush ruleset", state: "uncaptured", kinds: "no-rules", after: "as-wanted"},
+		{name: "c/empty", annotations: injected(), script: "meshtables; iptables -t nat -F; ip6tables -t nat -F", state: "uncaptured", kinds: "no-rules", after: "as-wanted"},
+		{name: "c/itself", annotations: itself, state: "uncaptured", kinds: "no-rules", after: "as-wanted"},
+		{name: "c/silent", annotations: injected(), silent: true, state: "uncaptured", kinds: "no-rules proxy-not-listening", after: "as-wanted"},
+		{name: "c/ambient", annotations: enrolled, state: "uncaptured", kinds: "no-rules", after: "as-wanted"},
+		{name: "c/ambient-silent", annotations: enrolled, silent: true, state: "uncaptured", kinds: "no-rules proxy-not-listening"},
+
+		{name: "d/ambient", annotations: enrolledWithDNS, script: "meshtables --dataplane-mode=ambient", state: "different", kinds: "drift", after: "as-wanted"},
+		{name: "d/ambient-instead", annotations: injected(), script: "meshtables --dataplane-mode=ambient", state: "different", kinds: "other-dataplane", after: "as-wanted"},
+		{name: "d/sidecar-instead", annotations: enrolled, script: "meshtables --backend=nftables", state: "different", kinds: "other-dataplane", after: "as-wanted"},
+		{name: "d/moved", annotations: injected(), script: "meshtables; iptables -t nat -D ISTIO_INBOUND 1; iptables -t nat -A ISTIO_INBOUND -p tcp --dport 15008 -j RETURN",
+			state: "different", kinds: "drift", after: "as-wanted"},
+		{name: "d/other-ports", annotations: injected(trafficPrefix+"excludeOutboundPorts", "443"), script: "meshtables --excluded-outbound-ports=80",
+			state: "different", kinds: "drift", after: "as-wanted"},
+		{name: "d/other-mode", annotations: injected(mode, "TPROXY"), script: "meshtables", state: "different", kinds: "drift routing", after: "as-wanted"},
+		{name: "d/dormant", annotations: injected(), script: `meshtables --backend=nftables; nft "add table inet meshtables { flags dormant; }"`,
+			state: "different", kinds: "drift", after: "as-wanted"},
+		{name: "d/twice", annotations: injected(), script: "meshtables; iptables-nft-save -t nat | iptables-legacy-restore",
+			state: "different", kinds: "two-forms", after: "as-wanted"},
+		{name: "d/routes", annotations: injected(mode, "TPROXY"), script: "meshtables --mode=TPROXY; ip rule del fwmark 1337", state: "different", kinds: "routing", after: "as-wanted"},
+		{name: "d/redirected", annotations: injected(), script: "meshtables; iptables -t nat -I OUTPUT -p tcp -j REDIRECT --to-ports 9",
+			state: "different", kinds: "foreign-rules", mended: "as-wanted"},
+		{name: "d/drops", annotations: injected(), script: "meshtables; iptables -P OUTPUT DROP", state: "different", kinds: "policy-drops", mended: "as-wanted"},
+		{name: "d/linkerd", annotations: injected(), script: "iptables -t nat -N PROXY_INIT_REDIRECT; iptables -t nat -A PREROUTING -j PROXY_INIT_REDIRECT; " +
+			"iptables -t nat -A PROXY_INIT_REDIRECT -p tcp -j REDIRECT --to-port 4143", state: "different", kinds: "other-dataplane"},
+		{name: "d/others-and-ours", annotations: injected(), script: "meshtables; iptables -t nat -D ISTIO_OUTPUT 1; iptables -t nat -I OUTPUT -p tcp --dport 80 -j ACCEPT",
+			state: "different", kinds: "drift foreign-rules", after: "different", mended: "as-wanted"},
+		{name: "d/users", annotations: injected(), before: "unshare --user --map-root-user --net sleep 60 & p=$!; " +
+			"until [ $(readlink /proc/$p/ns/net) != $(readlink /proc/self/ns/net) ]; do sleep 0.01; done; mount --bind /proc/$p/ns/net %s; kill $p",
+			state: "uncaptured", kinds: "no-rules proxy-not-listening"},
+
+		{name: "e/annotation", annotations: injected(trafficPrefix+"excludeInboundPorts", "80x"), state: "unreadable", kinds: "annotations"},
+		{name: "e/pods", annotations: injected(), script: "meshtables", state: "unreadable", kinds: "two-pods"},
+		{name: "e/no-network", annotations: injected(), before: "unshare --uts=%s true", state: "unreadable", kinds: "failed"},
+	}
+}
+
+// auditMachine is a machine with all these pods, by their numbers.
+type auditMachine struct {
+	*machine
+	rows []auditedPod
+	pods []*nodePod
+}
+
+func newAuditMachine(t testing.TB) *auditMachine {
+	t.Helper()
+	a := &auditMachine{machine: newMachine(t), rows: auditedPods()}
+	for i, row := range a.rows {
+		p := &nodePod{name: row.name, number: i + 1, annotations: row.annotations, uncached: row.uncached, before: row.before}
+		a.pods = append(a.pods, p)
+		a.start(t, p)
+		if row.script != "" {
+			a.sh(t, p.in(row.script))
+		}
+		if row.before == "" && !row.silent && row.annotations != nil {
+			a.listen(t, p, 15001, 15006, 15053)
+		}
+	}
+	a.sh(t, a.pod("a/plain").in("sleep 3600 >/dev/null 2>&1 &"))
+	a.damageCache(t)
+	return a
+}
+
+// damageCache adds entries that say nothing about any pod, and two that are about one namespace.
+func (a *auditMachine) damageCache(t testing.TB) {
+	t.Helper()
+	results := filepath.Join(a.cache, "results")
+	text, err := os.ReadFile(a.entry("a/plain"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		// Its loopback interface has a broken entry, but the other one tells enough.
+		"cni-loopback-" + a.container("a/plain") + "-lo": string(text[:40]),
+		"net-corrupt-eth0": string(text[:len(text)/2]),
+	} {
+		old := filepath.Join(results, name)
+		if err := os.WriteFile(old, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		a.sh(t, "touch -d '1 hour ago' "+old)
+	}
+	if err := os.Symlink("/etc/shadow", filepath.Join(results, "net-link-eth0")); err != nil {
+		t.Fatal(err)
+	}
+	gone := &nodePod{name: "x/gone", number: 200, annotations: injected()}
+	a.store(t, gone, a.cache)
+	// What is left of a namespace that was unmounted.
+	unmounted := &nodePod{name: "x/unmounted", number: 201, annotations: injected()}
+	a.sh(t, "touch "+unmounted.file())
+	a.store(t, unmounted, a.cache)
+	for i, row := range a.rows {
+		other := &nodePod{name: "x/" + strings.ReplaceAll(row.name, "/", "-"), number: 210 + i, annotations: injected(mode, "NONE"), netns: a.pods[i].file()}
+		switch row.name {
+		case "a/native":
+			// Its addresses are not there: it has ended.
+			a.store(t, other, a.cache)
+		case "e/pods":
+			other.as = a.pods[i].number
+			a.store(t, other, a.cache)
+		}
+	}
+}
+
+// pod returns a pod by its name.
+func (a *auditMachine) pod(name string) *nodePod {
+	for _, p := range a.pods {
+		if p.name == name {
+			return p
+		}
+	}
+	panic(name)
+}
+
+func (a *auditMachine) container(name string) string {
+	return fmt.Sprintf("c%063d", a.pod(name).number)
+}
+
+// entry returns the file of a pod's entry in the cache.
+func (a *auditMachine) entry(name string) string {
+	return filepath.Join(a.cache, "results", "net-"+a.container(name)+"-eth0")
+}
