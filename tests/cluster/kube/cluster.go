@@ -83,12 +83,13 @@ func (c *Cluster) build(ctx context.Context, images []node.Image) error {
 }
 
 // ownFolders gives the node its own /etc and /opt, with the folders of CNI where the manifests
-// expect them. The machine's stay as they are.
+// expect them, and the node exporter's. The machine's stay as they are.
 const ownFolders = `
 mount -t tmpfs etc /mnt && cp -a /etc/. /mnt && mkdir -p /mnt/cni/net.d && mount --move /mnt /etc
 mount --bind "$2" /etc/cni/net.d
 mount -t tmpfs opt /opt && mkdir -p /opt/cni/bin
 mount --bind "$1" /opt/cni/bin
+mkdir -p /var/lib/node_exporter && mount -t tmpfs exporter /var/lib/node_exporter
 mount --make-rshared /
 `
 

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/meshtables/meshtables/tests/runtime/node"
 )
 
 // sandboxes returns the pods that run, by the runtime, whose names begin with a prefix.
@@ -61,7 +64,7 @@ func (c *Cluster) AwaitSandboxes(ctx context.Context, prefix string, n int, ende
 }
 
 // NetworkFiles returns the files of the network namespaces of pods that run, by their names,
-// for programs of the node.
+// for programs of the node. Pods that use the node's have none.
 func (c *Cluster) NetworkFiles(ctx context.Context, prefix string) (map[string]string, error) {
 	all, err := c.sandboxes(ctx, prefix)
 	if err != nil {
@@ -69,9 +72,14 @@ func (c *Cluster) NetworkFiles(ctx context.Context, prefix string) (map[string]s
 	}
 	files := make(map[string]string)
 	for _, s := range all {
-		if files[s.GetMetadata().GetName()], err = c.NetworkFile(ctx, s.GetId()); err != nil {
+		file, err := c.NetworkFile(ctx, s.GetId())
+		if errors.Is(err, node.ErrHostNetwork) {
+			continue
+		}
+		if err != nil {
 			return nil, err
 		}
+		files[s.GetMetadata().GetName()] = file
 	}
 	return files, nil
 }
