@@ -5,16 +5,19 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // longSet is a set of more than MaxListed values in the text of a rule.
-var longSet = regexp.MustCompile(`\{((?:[^,{}]+,){` + strconv.Itoa(MaxListed) + `})[^{}]+\}`)
+var longSet = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\{((?:[^,{}]+,){` + strconv.Itoa(MaxListed) + `})[^{}]+\}`)
+})
 
 // Brief shortens each [Set] in the text of a rule to its first [MaxListed] values. A set
 // can have thousands.
 func Brief(rule string) string {
-	return longSet.ReplaceAllStringFunc(rule, func(set string) string {
-		first := longSet.FindStringSubmatch(set)[1]
+	return longSet().ReplaceAllStringFunc(rule, func(set string) string {
+		first := longSet().FindStringSubmatch(set)[1]
 		return fmt.Sprintf("{%s... (%d values)}", first, strings.Count(set, ",")+1)
 	})
 }

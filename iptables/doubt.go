@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"errors"
+	"sync"
 )
 
 // Doubt is the error of a match that a packet alone does not decide.
@@ -51,23 +52,25 @@ type ForeignTarget interface {
 }
 
 // effects are those of targets by name (iptables-extensions(8)).
-var effects = map[string]Effect{
-	"LOG": Passes, "NFLOG": Passes, "TRACE": Passes, "AUDIT": Passes,
-	"CHECKSUM": Passes, "CLASSIFY": Passes, "DSCP": Passes, "ECN": Passes, "HL": Passes, "IDLETIMER": Passes,
-	"LED": Passes, "RATEEST": Passes, "SECMARK": Passes, "CONNSECMARK": Passes, "SET": Passes, "TCPMSS": Passes,
-	"TCPOPTSTRIP": Passes, "TEE": Passes, "TOS": Passes, "TTL": Passes, "ULOG": Passes,
-	"REJECT": Discards,
-	"DNAT":   Rewrites, "NETMAP": Rewrites, "REDIRECT": Rewrites, "DNPT": Rewrites,
-	"SNAT": Renames, "MASQUERADE": Renames, "SNPT": Renames,
-	"NOTRACK": Untracks,
-}
+var effects = sync.OnceValue(func() map[string]Effect {
+	return map[string]Effect{
+		"LOG": Passes, "NFLOG": Passes, "TRACE": Passes, "AUDIT": Passes,
+		"CHECKSUM": Passes, "CLASSIFY": Passes, "DSCP": Passes, "ECN": Passes, "HL": Passes, "IDLETIMER": Passes,
+		"LED": Passes, "RATEEST": Passes, "SECMARK": Passes, "CONNSECMARK": Passes, "SET": Passes, "TCPMSS": Passes,
+		"TCPOPTSTRIP": Passes, "TEE": Passes, "TOS": Passes, "TTL": Passes, "ULOG": Passes,
+		"REJECT": Discards,
+		"DNAT":   Rewrites, "NETMAP": Rewrites, "REDIRECT": Rewrites, "DNPT": Rewrites,
+		"SNAT": Renames, "MASQUERADE": Renames, "SNPT": Renames,
+		"NOTRACK": Untracks,
+	}
+})
 
 // Effect returns what the target does, by its name and words.
 func (t UnknownTarget) Effect() Effect {
 	if t.Name == "CT" {
 		return connectionEffect(t.Args)
 	}
-	return effects[t.Name]
+	return effects()[t.Name]
 }
 
 // connectionEffect is about the target CT. Zones are what rules ask for.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -99,13 +100,15 @@ func (p *Packet) loadFamily(f Field) loaded {
 
 // stateBits are NF_CT_STATE_BIT of enum ip_conntrack_info, and what is there for packets
 // without a connection (linux/netfilter/nf_conntrack_common.h).
-var stateBits = map[CTState]uint32{
-	StateInvalid: 1 << 0, StateEstablished: 1 << 1, StateRelated: 1 << 2, StateNew: 1 << 3, StateUntracked: 1 << 6,
-}
+var stateBits = sync.OnceValue(func() map[CTState]uint32 {
+	return map[CTState]uint32{
+		StateInvalid: 1 << 0, StateEstablished: 1 << 1, StateRelated: 1 << 2, StateNew: 1 << 3, StateUntracked: 1 << 6,
+	}
+})
 
 // StateBits returns states as the bits of [FieldState].
 func StateBits(s CTState) (bits uint32) {
-	for state, bit := range stateBits {
+	for state, bit := range stateBits() {
 		if s&state != 0 {
 			bits |= bit
 		}

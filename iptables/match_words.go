@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // wordOption is an option of an extension with all its values.
@@ -36,47 +37,53 @@ func wordOptions(words []string) []wordOption {
 }
 
 // answersByOption are matches of which a packet has to meet every option.
-var answersByOption = map[string]func(*Packet, wordOption) answer{
-	"":          (*Packet).meetsFragment,
-	"iprange":   (*Packet).meetsRange,
-	"owner":     (*Packet).meetsOwner,
-	"physdev":   (*Packet).meetsBridge,
-	"pkttype":   (*Packet).meetsPacketType,
-	"policy":    (*Packet).meetsPolicy,
-	"recent":    (*Packet).meetsRecent,
-	"tcp":       (*Packet).meetsTCP,
-	"helper":    (*Packet).meetsHelper,
-	"multiport": func(*Packet, wordOption) answer { return unsure },
-}
+var answersByOption = sync.OnceValue(func() map[string]func(*Packet, wordOption) answer {
+	return map[string]func(*Packet, wordOption) answer{
+		"":          (*Packet).meetsFragment,
+		"iprange":   (*Packet).meetsRange,
+		"owner":     (*Packet).meetsOwner,
+		"physdev":   (*Packet).meetsBridge,
+		"pkttype":   (*Packet).meetsPacketType,
+		"policy":    (*Packet).meetsPolicy,
+		"recent":    (*Packet).meetsRecent,
+		"tcp":       (*Packet).meetsTCP,
+		"helper":    (*Packet).meetsHelper,
+		"multiport": func(*Packet, wordOption) answer { return unsure },
+	}
+})
 
 // answersByWords are matches whose options depend on each other.
-var answersByWords = map[string]func(*Packet, []wordOption) answer{
-	"addrtype":  (*Packet).meetsAddressType,
-	"conntrack": (*Packet).meetsConntrack,
-	"state":     (*Packet).meetsConntrack,
-	"statistic": (*Packet).meetsStatistic,
-	"rpfilter":  (*Packet).meetsReversePath,
-	"mac":       (*Packet).meetsMAC,
-	// It only counts (nfacct_mt in net/netfilter/xt_nfacct.c).
-	"nfacct": func(*Packet, []wordOption) answer { return yes },
-}
+var answersByWords = sync.OnceValue(func() map[string]func(*Packet, []wordOption) answer {
+	return map[string]func(*Packet, []wordOption) answer{
+		"addrtype":  (*Packet).meetsAddressType,
+		"conntrack": (*Packet).meetsConntrack,
+		"state":     (*Packet).meetsConntrack,
+		"statistic": (*Packet).meetsStatistic,
+		"rpfilter":  (*Packet).meetsReversePath,
+		"mac":       (*Packet).meetsMAC,
+		// It only counts (nfacct_mt in net/netfilter/xt_nfacct.c).
+		"nfacct": func(*Packet, []wordOption) answer { return yes },
+	}
+})
 
 // ofProtocol are matches on packets of a protocol.
-var ofProtocol = map[string]Protocol{
-	"tcp": TCP, "udp": UDP, "icmp": "icmp", "icmp6": "ipv6-icmp", "sctp": "sctp", "dccp": "dccp", "esp": "esp", "ah": "ah",
-	"tcpmss": TCP, "osf": TCP,
-}
+var ofProtocol = sync.OnceValue(func() map[string]Protocol {
+	return map[string]Protocol{
+		"tcp": TCP, "udp": UDP, "icmp": "icmp", "icmp6": "ipv6-icmp", "sctp": "sctp", "dccp": "dccp", "esp": "esp", "ah": "ah",
+		"tcpmss": TCP, "osf": TCP,
+	}
+})
 
 // answer returns whether a packet meets the match, as far as its words say.
 func (m UnknownMatch) answer(p *Packet) answer {
-	if protocol, ok := ofProtocol[m.Name]; ok && p.Protocol != "" && p.Protocol != protocol {
+	if protocol, ok := ofProtocol()[m.Name]; ok && p.Protocol != "" && p.Protocol != protocol {
 		return no
 	}
 	options := wordOptions(m.Args)
-	if ask, ok := answersByWords[m.Name]; ok {
+	if ask, ok := answersByWords()[m.Name]; ok {
 		return ask(p, options)
 	}
-	ask, ok := answersByOption[m.Name]
+	ask, ok := answersByOption()[m.Name]
 	if !ok || len(options) == 0 {
 		return unsure
 	}

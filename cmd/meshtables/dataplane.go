@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
@@ -80,15 +81,17 @@ func everyRow() []config.Row {
 
 // mentionOthers tells flags of the options that only other dataplanes have.
 func (d dataplane) mentionOthers(flags *config.Flags) {
-	own := flags.Options()
 	for _, other := range dataplanes() {
-		var options []config.Option
-		for _, row := range other.policy().Options().Rows() {
-			if !slices.ContainsFunc(own, func(o config.Option) bool { return o.Name == row.Name }) {
-				options = append(options, row.Option)
+		flags.Mention(func() []config.Option {
+			var options []config.Option
+			own := flags.Options()
+			for _, row := range other.policy().Options().Rows() {
+				if !slices.ContainsFunc(own, func(o config.Option) bool { return o.Name == row.Name }) {
+					options = append(options, row.Option)
+				}
 			}
-		}
-		flags.Mention(options, "it is an option of --"+dataplaneOption+"="+string(other))
+			return options
+		}, "it is an option of --"+dataplaneOption+"="+string(other))
 	}
 }
 
@@ -99,6 +102,9 @@ func (d dataplane) mentionOthers(flags *config.Flags) {
 func chosenDataplane(v verb, args, env []string) dataplane {
 	if v.name == hostVerb {
 		return ofNode
+	}
+	if !mayChoose(args) && !mayChoose(env) {
+		return ofSidecars
 	}
 	c := newCommandLineOf(v, everyRow())
 	_ = c.parse(v, args)
@@ -117,6 +123,17 @@ func chosenDataplane(v verb, args, env []string) dataplane {
 		return ofAmbient
 	}
 	return c.options.dataplane
+}
+
+// mayChoose reports whether any of the words, which are arguments or variables, may name a
+// dataplane, or a file that does. Most runs have none, and need not read twice.
+func mayChoose(words []string) bool {
+	return slices.ContainsFunc(words, func(word string) bool {
+		word = strings.ReplaceAll(strings.ToLower(word), "_", "-")
+		return slices.ContainsFunc([]string{dataplaneOption, config.FileOption, annotationsOption}, func(option string) bool {
+			return strings.Contains(word, option)
+		})
+	})
 }
 
 // installedPolicy returns the policy whose rules are installed. If nothing tells, or the user

@@ -252,7 +252,7 @@ func (c *commandLine) register(v verb) {
 	for _, row := range rows {
 		c.flags.Register(row)
 	}
-	c.flags.Mention(ownOptions(), "")
+	c.flags.Mention(ownOptions, "")
 	c.set.BoolVarP(&c.help, "help", "h", false, "show this help")
 	c.set.BoolVar(&c.version, "version", false, "show the version")
 	registerMeaningless(c.set)

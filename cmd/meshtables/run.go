@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
@@ -39,6 +40,11 @@ type command struct {
 // run is the whole program. The only global state that it reads is the file system and the
 // process's namespaces. It returns the exit status.
 func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
+	if slices.Equal(args, []string{"--version"}) {
+		// No option matters, so none is read.
+		fmt.Fprintln(stdout, "meshtables", version())
+		return exitDone
+	}
 	v, args := splitVerb(args)
 	line := newCommandLine(v, chosenDataplane(v, args, env))
 	lineErr := line.parse(v, args)

@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/meshtables/meshtables/iptables/internal/lazy"
 )
 
 // file holds what a configuration file gives, by the name of the option.
@@ -83,12 +84,12 @@ func fileText(value *yaml.Node) (text string, ok bool) {
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
 
 // bareStar is the value * without quotes, which begins an alias in YAML.
-var bareStar = regexp.MustCompile(`(?m)^([^#\n"']*[:\-[,][ \t]+|[^#\n"']*\[)\*`)
+var bareStar = lazy.Regexp(`(?m)^([^#\n"']*[:\-[,][ \t]+|[^#\n"']*\[)\*`)
 
 // notYAML returns the error for text that cannot be read.
 func (f *Flags) notYAML(name string, text []byte, err error) error {
 	err = fmt.Errorf("configuration file %s: %w", name, err)
-	if at := bareStar.FindIndex(text); at != nil {
+	if at := bareStar().FindIndex(text); at != nil {
 		line := 1 + bytes.Count(text[:at[0]], []byte("\n"))
 		err = fmt.Errorf("%w; a * has to be in quotes%s (line %d)", err, f.exampleOfStar(), line)
 	}

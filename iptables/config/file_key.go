@@ -3,12 +3,13 @@ package config
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
+
+	"github.com/meshtables/meshtables/iptables/internal/lazy"
 )
 
 // asFlag is a flag with its value, as it is on a command line.
-var asFlag = regexp.MustCompile(`--([a-z0-9-]+)=([a-z0-9-]+)`)
+var asFlag = lazy.Regexp(`--([a-z0-9-]+)=([a-z0-9-]+)`)
 
 // checkKey returns nil for the name of an option that a file can give. For any other
 // word the error says what it is, or what the user likely meant. where is "in a file".
@@ -27,7 +28,7 @@ func (f *Flags) checkKey(where, key string) error {
 			return errors.New(o.Refused)
 		case o.Hidden:
 			// Its usage is such as "as --backend=nftables".
-			return errors.New(where + " give it " + asFlag.ReplaceAllString(o.Usage, "$1: $2"))
+			return errors.New(where + " give it " + asFlag().ReplaceAllString(o.Usage, "$1: $2"))
 		case !inFile:
 			return errNotInFile(o, notOfVerb)
 		case o.Name != key:
@@ -35,8 +36,9 @@ func (f *Flags) checkKey(where, key string) error {
 		}
 		return nil
 	}
-	if i := slices.IndexFunc(f.others, func(o mentioned) bool { return o.Name == key }); i >= 0 {
-		return errNotInFile(f.others[i].Option, f.others[i].why)
+	others := f.others()
+	if i := slices.IndexFunc(others, func(o mentioned) bool { return o.Name == key }); i >= 0 {
+		return errNotInFile(others[i].Option, others[i].why)
 	}
 	if near := Nearest(key, names); near != "" {
 		return fmt.Errorf("there is no such option; did you mean %s?", near)

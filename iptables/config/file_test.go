@@ -32,7 +32,7 @@ func TestErrorsOfFile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, flags, _ := newFlags()
-			flags.Mention([]Option{{Name: "dry-run"}, {Name: "live", FlagOnly: true}}, "")
+			flags.Mention(func() []Option { return []Option{{Name: "dry-run"}, {Name: "live", FlagOnly: true}} }, "")
 			err := cmp.Or(flags.AddFile("mesh.yaml", []byte(test.text)), flags.Read(Sources{}).Err())
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want %s", err, test.want)

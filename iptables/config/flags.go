@@ -21,8 +21,8 @@ type Flags struct {
 	file, settings  file
 	// aliases leads from the names of Option.Reference to the flags.
 	aliases map[string]*flag
-	// others are options that these flags do not have.
-	others []mentioned
+	// mentions return options that these flags do not have.
+	mentions []func() []mentioned
 }
 
 // NewFlags registers the options of a policy on fs. It sets the flag set's normalize
@@ -55,16 +55,30 @@ type mentioned struct {
 }
 
 // Mention names options that other flag sets of the program have, and why these do not,
-// unless that is the verb. If a file gives one, the error says so.
-func (f *Flags) Mention(others []Option, why string) {
-	for _, o := range others {
-		f.others = append(f.others, mentioned{o, cmp.Or(why, notOfVerb)})
+// unless that is the verb. If a file gives one, the error says so. Most runs need not know, so
+// others is called when one does.
+func (f *Flags) Mention(others func() []Option, why string) {
+	f.mentions = append(f.mentions, func() []mentioned {
+		var all []mentioned
+		for _, o := range others() {
+			all = append(all, mentioned{o, cmp.Or(why, notOfVerb)})
+		}
+		return all
+	})
+}
+
+// others returns the options that were mentioned.
+func (f *Flags) others() []mentioned {
+	var all []mentioned
+	for _, mention := range f.mentions {
+		all = append(all, mention()...)
 	}
+	return all
 }
 
 // Mentioned returns why these flags do not have an option that was mentioned, or "".
 func (f *Flags) Mentioned(name string) string {
-	for _, o := range f.others {
+	for _, o := range f.others() {
 		if o.Name == name {
 			return o.why
 		}

@@ -33,7 +33,7 @@ func TestMisspelt(t *testing.T) {
 		_, flags, _ := newFlags()
 		new(own).register(flags)
 		flags.Register(Row{Option{Name: "x", Env: []string{"REF_DROP_INVALID", "REF_META_DROP_INVALID"}}, Bool(new(bool))})
-		flags.Mention([]Option{{Name: "probe-timeout"}, {Name: "live", FlagOnly: true}}, "")
+		flags.Mention(func() []Option { return []Option{{Name: "probe-timeout"}, {Name: "live", FlagOnly: true}} }, "")
 		var wanted []string
 		if want != "" {
 			name, text, _ := strings.Cut(entry, "=")

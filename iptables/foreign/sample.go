@@ -31,17 +31,19 @@ const (
 	maxListed = 16
 )
 
-// elsewhere are addresses of other machines (RFC 5737, RFC 2544, RFC 3849).
-var elsewhere = map[iptables.Family][]netip.Addr{
-	iptables.IPv4: {
-		netip.MustParseAddr("203.0.113.77"), netip.MustParseAddr("198.51.100.77"), netip.MustParseAddr("192.0.2.77"), netip.MustParseAddr("198.18.7.7"),
-	},
-	iptables.IPv6: {netip.MustParseAddr("2001:db8::cafe:1"), netip.MustParseAddr("2001:db8:7::1"), netip.MustParseAddr("2001:2::1")},
+// elsewhere returns addresses of other machines (RFC 5737, RFC 2544, RFC 3849).
+func elsewhere() map[iptables.Family][]netip.Addr {
+	return map[iptables.Family][]netip.Addr{
+		iptables.IPv4: {
+			netip.MustParseAddr("203.0.113.77"), netip.MustParseAddr("198.51.100.77"), netip.MustParseAddr("192.0.2.77"), netip.MustParseAddr("198.18.7.7"),
+		},
+		iptables.IPv6: {netip.MustParseAddr("2001:db8::cafe:1"), netip.MustParseAddr("2001:db8:7::1"), netip.MustParseAddr("2001:2::1")},
+	}
 }
 
 // freeAddress returns an address of another machine, if possible one that no rule names.
 func (j *judge) freeAddress() netip.Addr {
-	all := elsewhere[j.family]
+	all := elsewhere()[j.family]
 	named := slices.Concat(j.named(iptables.DestinationAddress), j.named(iptables.SourceAddress))
 	at := slices.IndexFunc(all, func(a netip.Addr) bool {
 		v := iptables.Value(a.AsSlice())
@@ -121,7 +123,7 @@ func (j *judge) address() netip.Addr {
 	if own := j.Path.Ownership.Reachable(j.family, j.Addresses); len(own) > 0 {
 		return own[0]
 	}
-	return elsewhere[j.family][0].Next()
+	return elsewhere()[j.family][0].Next()
 }
 
 // freePort returns a port that no rule names.

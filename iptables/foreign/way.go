@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
@@ -149,10 +150,12 @@ func (w way) seesAnswer(to sample) bool {
 }
 
 // opposite are the fields of a packet that its answer has the other way round.
-var opposite = map[iptables.SetField]iptables.SetField{
-	iptables.SourceAddress: iptables.DestinationAddress, iptables.DestinationAddress: iptables.SourceAddress,
-	iptables.SourcePort: iptables.DestinationPort,
-}
+var opposite = sync.OnceValue(func() map[iptables.SetField]iptables.SetField {
+	return map[iptables.SetField]iptables.SetField{
+		iptables.SourceAddress: iptables.DestinationAddress, iptables.DestinationAddress: iptables.SourceAddress,
+		iptables.SourcePort: iptables.DestinationPort,
+	}
+})
 
 // meetByAnswer gives the packet addresses, and ports too, so that its answer has what the
 // rules ask for, as far as there can be such a packet. It reports whether there is an answer
@@ -169,7 +172,7 @@ func (w way) meetByAnswer(p *iptables.Packet, ports bool, j *judge) bool {
 				return false
 			}
 		}
-		for field, ours := range opposite {
+		for field, ours := range opposite() {
 			if field == iptables.SourcePort && !ports {
 				continue
 			}

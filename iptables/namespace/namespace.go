@@ -12,7 +12,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -49,8 +48,16 @@ func Own() *Namespace {
 
 func dialKernel() (nfnetlink.Socket, error) { return nfnetlink.Dial() }
 
-// processFile is the file that procfs has for a process's network namespace.
-var processFile = regexp.MustCompile(`^/proc/([0-9]+)/ns/net$`)
+// processOf returns the process of a file such as /proc/PID/ns/net (proc(5)), or 0.
+func processOf(name string) int {
+	rest, isProcess := strings.CutPrefix(name, "/proc/")
+	text, isNamespace := strings.CutSuffix(rest, "/ns/net")
+	pid, err := strconv.ParseUint(text, 10, 31)
+	if !isProcess || !isNamespace || err != nil {
+		return 0
+	}
+	return int(pid)
+}
 
 // Open returns the namespace of a process id or of a file, such as /run/netns/NAME. It
 // tries to enter, which takes CAP_SYS_ADMIN (setns(2)). Errors do not name the process or
@@ -60,8 +67,8 @@ func Open(name string) (*Namespace, error) {
 	path := name
 	if pid, err := strconv.ParseUint(name, 10, 31); err == nil {
 		path, n.pid = fmt.Sprintf("/proc/%d/ns/net", pid), int(pid)
-	} else if m := processFile.FindStringSubmatch(name); m != nil {
-		n.pid, _ = strconv.Atoi(m[1])
+	} else {
+		n.pid = processOf(name)
 	}
 	var err error
 	if n.file, err = os.Open(path); err != nil {

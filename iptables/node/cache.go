@@ -197,10 +197,10 @@ func (a *attachment) check() error {
 		what, value string
 		ok          bool
 	}{
-		{"containerId", a.container, isContainer.MatchString(a.container)},
+		{"containerId", a.container, isContainer(a.container)},
 		{"K8S_POD_NAMESPACE", a.namespace, a.namespace == "" || IsNamespace(a.namespace)},
 		{"K8S_POD_NAME", a.name, a.name == "" || IsName(a.name)},
-		{"K8S_POD_UID", a.uid, a.uid == "" || isUID.MatchString(a.uid)},
+		{"K8S_POD_UID", a.uid, a.uid == "" || isUID(a.uid)},
 		{"netns", a.file, a.file == "" || isPath(a.file)},
 	} {
 		if !c.ok {

@@ -2,7 +2,6 @@ package probe
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -48,7 +47,7 @@ func (a *attempt) isOutside() bool { return a.by != linkOutside{} }
 
 // listen makes the listener that the attempt needs.
 func (a *attempt) listen(p *post) (err error) {
-	if _, err := rand.Read(a.token[:]); err != nil {
+	if _, err := unix.Getrandom(a.token[:], 0); err != nil {
 		return err
 	}
 	at := place{a.family, a.protocol, a.family.Unspecified(), a.want + a.instead}

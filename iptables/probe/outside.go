@@ -2,7 +2,6 @@ package probe
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -39,7 +38,7 @@ func (e outsideError) Unwrap() error { return e.err }
 // outsideName returns an unused name for the near interface.
 func outsideName() string {
 	var b [5]byte
-	_, _ = rand.Read(b[:])
+	_, _ = unix.Getrandom(b[:], 0)
 	return "probe" + hex.EncodeToString(b[:])
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 )
 
 // graph is one flow as a picture: its chains and verdicts. Two nodes are joined once,
@@ -118,7 +119,7 @@ func Dot(w io.Writer, backends []Backend) {
 		for j, g := range backends[i].graphs(fmt.Sprintf("b%d_", i)) {
 			fmt.Fprintf(w, "  subgraph cluster_%d_%d {\n    label=%s\n", i, j, dotText(g.title))
 			for _, n := range g.nodes {
-				fmt.Fprintf(w, "    %s [label=%s%s]\n", n.id, dotText(n.label), dotStyle[n.kind])
+				fmt.Fprintf(w, "    %s [label=%s%s]\n", n.id, dotText(n.label), dotStyle()[n.kind])
 			}
 			for _, e := range g.edges {
 				fmt.Fprintf(w, "    %s -> %s [label=%s%s]\n", e.from, e.to,
@@ -130,11 +131,13 @@ func Dot(w io.Writer, backends []Backend) {
 	fmt.Fprintln(w, "}")
 }
 
-var dotStyle = map[kind]string{
-	verdictNode: ", shape=plaintext",
-	captureNode: ", style=filled, fillcolor=palegreen",
-	foreignNode: ", style=dashed",
-}
+var dotStyle = sync.OnceValue(func() map[kind]string {
+	return map[kind]string{
+		verdictNode: ", shape=plaintext",
+		captureNode: ", style=filled, fillcolor=palegreen",
+		foreignNode: ", style=dashed",
+	}
+})
 
 func dotDashed(dashed bool) string {
 	if dashed {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/meshtables/meshtables/iptables"
@@ -57,17 +58,19 @@ func (p painter) faint(text string) string { return p.paint("2", text) }
 func (p painter) green(text string) string { return p.paint("32", text) }
 
 // about says which packets enter a built-in chain.
-var about = map[string]string{
-	iptables.Prerouting: "incoming packets",
-	"INPUT":             "incoming packets for this machine",
-	"FORWARD":           "forwarded packets",
-	iptables.Output:     "packets sent from here",
-	"POSTROUTING":       "outgoing packets",
-}
+var about = sync.OnceValue(func() map[string]string {
+	return map[string]string{
+		iptables.Prerouting: "incoming packets",
+		"INPUT":             "incoming packets for this machine",
+		"FORWARD":           "forwarded packets",
+		iptables.Output:     "packets sent from here",
+		"POSTROUTING":       "outgoing packets",
+	}
+})
 
 // title returns the line over a flow.
 func (f *flow) title() string {
-	what := about[f.start.name]
+	what := about()[f.start.name]
 	switch {
 	case f.disabled:
 		what = "no packet, because the rules are disabled"

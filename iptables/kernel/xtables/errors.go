@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/meshtables/meshtables/iptables/internal/lazy"
 	"github.com/meshtables/meshtables/iptables/internal/userns"
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
@@ -86,10 +87,10 @@ func withHint(hint string) string {
 
 var (
 	// "iptables-nft-restore v1.8.9 (nf_tables): ", or without the version.
-	speaker = regexp.MustCompile(`^ip6?tables[-a-z]*( v[0-9.]+ \(\w+\))?: *`)
+	speaker = lazy.Regexp(`^ip6?tables[-a-z]*( v[0-9.]+ \(\w+\))?: *`)
 	// Printed with every refused line, and useless to people who wrote none.
-	chatter = regexp.MustCompile("^(Try `|Error occurred at line)")
-	atLine  = regexp.MustCompile(`\bline:? (\d+)`)
+	chatter = lazy.Regexp("^(Try `|Error occurred at line)")
+	atLine  = lazy.Regexp(`\bline:? (\d+)`)
 )
 
 // maxWords limits how much of stderr is shown, in bytes.
@@ -101,9 +102,9 @@ func (e *Error) words() string {
 	for line := range strings.Lines(e.Stderr) {
 		line = strings.TrimSpace(line)
 		for prev := ""; prev != line; {
-			prev, line = line, speaker.ReplaceAllString(line, "")
+			prev, line = line, speaker().ReplaceAllString(line, "")
 		}
-		if line != "" && !chatter.MatchString(line) {
+		if line != "" && !chatter().MatchString(line) {
 			said = append(said, strings.TrimSuffix(line, "."))
 		}
 	}
@@ -117,14 +118,15 @@ func (e *Error) words() string {
 // newError is the only place that interprets the words and the status of a program.
 func newError(c command, status int, stderr string, err error) *Error {
 	e := &Error{Program: filepath.Base(c.path), Status: status, Stderr: stderr, err: err}
-	if m := atLine.FindStringSubmatch(stderr); m != nil {
+	if m := atLine().FindStringSubmatch(stderr); m != nil {
 		e.Line, _ = strconv.Atoi(m[1])
 	}
 	for _, f := range failures {
-		if at := f.words.FindStringSubmatchIndex(stderr); at != nil {
+		words := regexp.MustCompile(f.words)
+		if at := words.FindStringSubmatchIndex(stderr); at != nil {
 			e.Kind = f.kind
-			e.meaning = string(f.words.ExpandString(nil, f.meaning, stderr, at))
-			e.Hint = string(f.words.ExpandString(nil, f.hint, stderr, at))
+			e.meaning = string(words.ExpandString(nil, f.meaning, stderr, at))
+			e.Hint = string(words.ExpandString(nil, f.hint, stderr, at))
 			break
 		}
 	}
@@ -140,31 +142,31 @@ func newError(c command, status int, stderr string, err error) *Error {
 // failures are what the programs of iptables 1.6 to 1.8 print, the most specific words
 // first. "${1}" is what the first group of the words names.
 var failures = []struct {
-	words         *regexp.Regexp
+	words         string // a regular expression
 	kind          error
 	meaning, hint string
 }{
-	{regexp.MustCompile(`you must be root|Operation not permitted`),
+	{`you must be root|Operation not permitted`,
 		fs.ErrPermission, "not permitted", hintPermission},
-	{regexp.MustCompile(`(?i)can't open lock file (\S+?):`),
+	{`(?i)can't open lock file (\S+?):`,
 		nil, "the lock file cannot be opened", "make the directory of ${1} writable, or name another file in the environment variable XTABLES_LOCKFILE"},
-	{regexp.MustCompile(`holding the xtables lock`),
+	{`holding the xtables lock`,
 		ErrLocked, "another program is changing rules", "try again when it is done"},
-	{regexp.MustCompile("Couldn't load (match|target) `([^']*)'"),
+	{"Couldn't load (match|target) `([^']*)'",
 		ErrMissing, "there is no ${1} ${2}", "the installed iptables lacks the extension; install its complete package"},
-	{regexp.MustCompile("Chain '([^']*)' does not exist"),
+	{"Chain '([^']*)' does not exist",
 		ErrMissing, "there is no chain or target ${1}", ""},
-	{regexp.MustCompile("(?:unable to|can't|[Cc]annot) initialize (?:ip6?tables )?table [`'](\\w+)'"),
+	{"(?:unable to|can't|[Cc]annot) initialize (?:ip6?tables )?table [`'](\\w+)'",
 		ErrMissing, "the kernel has no table ${1}", "load its module (such as iptable_${1} or ip6table_${1}), or use --backend=iptables-nft or --backend=nftables"},
-	{regexp.MustCompile(`Could not fetch rule set generation id|Failed to initialize nft`),
+	{`Could not fetch rule set generation id|Failed to initialize nft`,
 		ErrMissing, "the kernel has no nf_tables", "load the module nf_tables, or use --backend=iptables-legacy"},
-	{regexp.MustCompile(`Extension (tcp|udp) revision \d+ not supported, missing kernel module`),
+	{`Extension (tcp|udp) revision \d+ not supported, missing kernel module`,
 		ErrMissing, "the kernel has no extension ${1}", "load the modules nft_compat and xt_tcpudp, or use --backend=nftables, which needs neither"},
-	{regexp.MustCompile(`Extension (\w+) revision \d+ not supported, missing kernel module`),
+	{`Extension (\w+) revision \d+ not supported, missing kernel module`,
 		ErrMissing, "the kernel has no extension ${1}", "load the modules nft_compat and xt_${1}, or use --backend=nftables, which needs neither"},
-	{regexp.MustCompile(`No chain/target/match by that name|RULE_\w+ failed \(No such file or directory\)`),
+	{`No chain/target/match by that name|RULE_\w+ failed \(No such file or directory\)`,
 		ErrMissing, "the kernel lacks an extension that this rule uses", "load the kernel modules of the extensions it names (xt_NAME), or use --backend=nftables, which needs none"},
-	{regexp.MustCompile(`(?:RULE|CHAIN|TABLE)_\w+ failed \((?:Operation|Protocol) not supported\)`),
+	{`(?:RULE|CHAIN|TABLE)_\w+ failed \((?:Operation|Protocol) not supported\)`,
 		ErrMissing, "the kernel lacks a part of nf_tables that this needs", "load the modules nft_compat and nft_chain_nat, or use --backend=nftables, which needs no nft_compat, or --backend=iptables-legacy"},
 }
 

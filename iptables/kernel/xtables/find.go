@@ -7,12 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/internal/lazy"
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
@@ -143,10 +143,10 @@ func (b *Backend) versionOf(ctx context.Context, path string) (version, error) {
 }
 
 // saidVersion is in what --version prints, such as "iptables v1.8.9 (nf_tables)".
-var saidVersion = regexp.MustCompile(`v(\d+)\.(\d+)\.(\d+)`)
+var saidVersion = lazy.Regexp(`v(\d+)\.(\d+)\.(\d+)`)
 
 func parseVersion(said string) (v version, ok bool) {
-	numbers := saidVersion.FindStringSubmatch(said)
+	numbers := saidVersion().FindStringSubmatch(said)
 	if numbers == nil {
 		return version{}, false
 	}

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/installed"
+	"github.com/meshtables/meshtables/iptables/internal/lazy"
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
@@ -78,10 +78,10 @@ func LegacyTables(ns *namespace.Namespace, family iptables.Family) ([]string, er
 
 // incompatible is what iptables-nft-save prints when it skips a table (nft_table_save in
 // iptables/xtables-save.c). It still succeeds.
-var incompatible = regexp.MustCompile("(?m)^# Table [`']([^']*)' is incompatible")
+var incompatible = lazy.Regexp("(?m)^# Table [`']([^']*)' is incompatible")
 
 func checkCompatible(family iptables.Family, text string) error {
-	for _, match := range incompatible.FindAllStringSubmatch(text, -1) {
+	for _, match := range incompatible().FindAllStringSubmatch(text, -1) {
 		if slices.Contains(writeOrder[:], match[1]) {
 			return fmt.Errorf("%w: %s table %s has rules that iptables cannot show\n"+
 				"hint: see them with nft list ruleset, or use --backend=nftables, which has a table of its own", ErrIncompatible, family, match[1])

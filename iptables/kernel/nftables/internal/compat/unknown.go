@@ -13,7 +13,7 @@ func unknownArgs() []string { return []string{expression.NotUnderstood} }
 
 // unknownMatch returns a match that the model has no type for.
 func unknownMatch(f iptables.Family, x extension) iptables.UnknownMatch {
-	words, ok := wordsOf(matchLayouts, f, x)
+	words, ok := wordsOf(matchLayouts(), f, x)
 	if !ok {
 		words = unknownArgs()
 	}
@@ -26,7 +26,7 @@ func unknownMatch(f iptables.Family, x extension) iptables.UnknownMatch {
 
 // unknownTarget returns a target that the model has no type for.
 func unknownTarget(f iptables.Family, x extension) iptables.UnknownTarget {
-	words, ok := wordsOf(targetLayouts, f, x)
+	words, ok := wordsOf(targetLayouts(), f, x)
 	if !ok {
 		words = unknownArgs()
 	}

@@ -4,42 +4,45 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/meshtables/meshtables/iptables"
 )
 
 // targetLayouts are the targets that have words.
-var targetLayouts = map[string][]layout{
-	"AUDIT":       {{0, 1, auditWords}},
-	"CHECKSUM":    {{0, 1, func(s *speech) { s.sayIf(s.u8(0)&1 != 0, "--checksum-fill") }}},
-	"CLASSIFY":    {{0, 4, func(s *speech) { s.say("--set-class", fmt.Sprintf("%04x:%04x", s.u32(0)>>16, s.u32(0)&0xffff)) }}},
-	"CONNSECMARK": {{0, 1, connsecmarkWords}},
-	"CT":          {{0, 28, ctWords}, {1, 60, ctWords}, {2, 60, ctWords}},
-	"DNAT":        natLayouts("--to-destination"),
-	"DNPT":        {{0, 34, prefixWords}},
-	"DSCP":        {{0, 1, func(s *speech) { s.say("--set-dscp", fmt.Sprintf("0x%02x", s.u8(0))) }}},
-	"ECN":         {{0, 3, ecnTargetWords}},
-	"HL":          {{0, 2, func(s *speech) { s.setHopLimit("--hl") }}},
-	"IDLETIMER":   {{0, 32, idletimerWords}, {1, 34, idletimerWords}},
-	"LOG":         {{0, 32, logWords}},
-	"MASQUERADE":  natLayouts("--to-ports"),
-	"NETMAP":      {{0, 20, netmapWords}, {1, 40, netmapWords}, {2, 42, netmapWords}},
-	"NFLOG":       {{0, 76, nflogWords}},
-	"NFQUEUE":     {{0, 2, nfqueueWords}, {1, 4, nfqueueWords}, {2, 6, nfqueueWords}, {3, 6, nfqueueWords}},
-	"NOTRACK":     {{0, 0, func(*speech) {}}},
-	"REDIRECT":    natLayouts("--to-ports"),
-	"REJECT":      {{0, 4, rejectWords}},
-	"SET":         {{1, 8, setTargetWords}, {2, 8, setTargetWords}, {3, 8, setTargetWords}},
-	"SNAT":        natLayouts("--to-source"),
-	"SNPT":        {{0, 34, prefixWords}},
-	"SYNPROXY":    {{0, 4, synproxyWords}},
-	"TCPMSS":      {{0, 2, tcpmssWords}},
-	"TCPOPTSTRIP": {{0, 32, tcpoptstripWords}},
-	"TEE":         {{1, 32, teeWords}},
-	"TOS":         {{1, 2, func(s *speech) { s.say("--set-tos", fmt.Sprintf("0x%02x/0x%02x", s.u8(0), s.u8(1))) }}},
-	"TRACE":       {{0, 0, func(*speech) {}}},
-	"TTL":         {{0, 2, func(s *speech) { s.setHopLimit("--ttl") }}},
-}
+var targetLayouts = sync.OnceValue(func() map[string][]layout {
+	return map[string][]layout{
+		"AUDIT":       {{0, 1, auditWords}},
+		"CHECKSUM":    {{0, 1, func(s *speech) { s.sayIf(s.u8(0)&1 != 0, "--checksum-fill") }}},
+		"CLASSIFY":    {{0, 4, func(s *speech) { s.say("--set-class", fmt.Sprintf("%04x:%04x", s.u32(0)>>16, s.u32(0)&0xffff)) }}},
+		"CONNSECMARK": {{0, 1, connsecmarkWords}},
+		"CT":          {{0, 28, ctWords}, {1, 60, ctWords}, {2, 60, ctWords}},
+		"DNAT":        natLayouts("--to-destination"),
+		"DNPT":        {{0, 34, prefixWords}},
+		"DSCP":        {{0, 1, func(s *speech) { s.say("--set-dscp", fmt.Sprintf("0x%02x", s.u8(0))) }}},
+		"ECN":         {{0, 3, ecnTargetWords}},
+		"HL":          {{0, 2, func(s *speech) { s.setHopLimit("--hl") }}},
+		"IDLETIMER":   {{0, 32, idletimerWords}, {1, 34, idletimerWords}},
+		"LOG":         {{0, 32, logWords}},
+		"MASQUERADE":  natLayouts("--to-ports"),
+		"NETMAP":      {{0, 20, netmapWords}, {1, 40, netmapWords}, {2, 42, netmapWords}},
+		"NFLOG":       {{0, 76, nflogWords}},
+		"NFQUEUE":     {{0, 2, nfqueueWords}, {1, 4, nfqueueWords}, {2, 6, nfqueueWords}, {3, 6, nfqueueWords}},
+		"NOTRACK":     {{0, 0, func(*speech) {}}},
+		"REDIRECT":    natLayouts("--to-ports"),
+		"REJECT":      {{0, 4, rejectWords}},
+		"SET":         {{1, 8, setTargetWords}, {2, 8, setTargetWords}, {3, 8, setTargetWords}},
+		"SNAT":        natLayouts("--to-source"),
+		"SNPT":        {{0, 34, prefixWords}},
+		"SYNPROXY":    {{0, 4, synproxyWords}},
+		"TCPMSS":      {{0, 2, tcpmssWords}},
+		"TCPOPTSTRIP": {{0, 32, tcpoptstripWords}},
+		"TEE":         {{1, 32, teeWords}},
+		"TOS":         {{1, 2, func(s *speech) { s.say("--set-tos", fmt.Sprintf("0x%02x/0x%02x", s.u8(0), s.u8(1))) }}},
+		"TRACE":       {{0, 0, func(*speech) {}}},
+		"TTL":         {{0, 2, func(s *speech) { s.setHopLimit("--ttl") }}},
+	}
+})
 
 // natLayouts are those of targets of nat: struct nf_nat_ipv4_multi_range_compat for IPv4,
 // struct nf_nat_range and nf_nat_range2 (linux/netfilter/nf_nat.h).

@@ -187,7 +187,7 @@ func (c *condition) isBitTest() bool {
 		return false
 	}
 	l, i := c.loads[0], c.elements[0][0]
-	return bitNames[l.kind] != nil && l.key.Mask != "" && i.First == i.Last && toNumber([]byte(i.First)) == 0
+	return bitNames()[l.kind] != nil && l.key.Mask != "" && i.First == i.Last && toNumber([]byte(i.First)) == 0
 }
 
 func (c *condition) elementsText() string {

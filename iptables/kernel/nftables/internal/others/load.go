@@ -1,10 +1,13 @@
 package others
 
 import (
+	"sync"
+
 	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
-	"golang.org/x/sys/unix"
 )
 
 // load is a value of the packet in a register.
@@ -56,43 +59,45 @@ func (d *decoder) load(e expression.Expression) bool {
 }
 
 // metaLoads are by enum nft_meta_keys.
-var metaLoads = map[uint64]load{
-	uint64(expr.MetaKeyLEN):       otherLoad("meta length", 4, number, true),
-	uint64(expr.MetaKeyPROTOCOL):  fieldLoad(iptables.FieldEthertype, "meta protocol", 2, ethertype, false),
-	uint64(expr.MetaKeyPRIORITY):  otherLoad("meta priority", 4, number, true),
-	uint64(expr.MetaKeyMARK):      fieldLoad(iptables.FieldMark, "meta mark", 4, mark, true),
-	uint64(expr.MetaKeyIIF):       fieldLoad(iptables.Field(iptables.InInterface), "iif", 4, index, true),
-	uint64(expr.MetaKeyOIF):       fieldLoad(iptables.Field(iptables.OutInterface), "oif", 4, index, true),
-	uint64(expr.MetaKeyIIFNAME):   fieldLoad(iptables.Field(iptables.InInterface), "iifname", 16, name, false),
-	uint64(expr.MetaKeyOIFNAME):   fieldLoad(iptables.Field(iptables.OutInterface), "oifname", 16, name, false),
-	uint64(expr.MetaKeyIIFTYPE):   otherLoad("meta iiftype", 2, number, true),
-	uint64(expr.MetaKeyOIFTYPE):   otherLoad("meta oiftype", 2, number, true),
-	uint64(expr.MetaKeySKUID):     fieldLoad(iptables.Field(iptables.OwnerUID), "meta skuid", 4, number, true),
-	uint64(expr.MetaKeySKGID):     fieldLoad(iptables.Field(iptables.OwnerGID), "meta skgid", 4, number, true),
-	uint64(expr.MetaKeyNFTRACE):   otherLoad("meta nftrace", 1, number, false),
-	uint64(expr.MetaKeyRTCLASSID): otherLoad("meta rtclassid", 4, number, true),
-	uint64(expr.MetaKeySECMARK):   otherLoad("meta secmark", 4, number, true),
-	uint64(expr.MetaKeyNFPROTO):   fieldLoad(iptables.FieldFamily, "meta nfproto", 1, family, false),
-	uint64(expr.MetaKeyL4PROTO):   fieldLoad(iptables.FieldProtocol, "meta l4proto", 1, protocol, false),
-	// Bridges have tables of their own.
-	uint64(expr.MetaKeyBRIIIFNAME): otherLoad("meta ibrname", 16, name, false),
-	uint64(expr.MetaKeyBRIOIFNAME): otherLoad("meta obrname", 16, name, false),
-	uint64(expr.MetaKeyPKTTYPE):    fieldLoad(iptables.FieldPacketType, "meta pkttype", 1, packetType, false),
-	uint64(expr.MetaKeyCPU):        otherLoad("meta cpu", 4, number, true),
-	uint64(expr.MetaKeyIIFGROUP):   otherLoad("iifgroup", 4, number, true),
-	uint64(expr.MetaKeyOIFGROUP):   otherLoad("oifgroup", 4, number, true),
-	uint64(expr.MetaKeyCGROUP):     otherLoad("meta cgroup", 4, number, true),
-	uint64(expr.MetaKeyPRANDOM):    {key: iptables.Key{Size: 4, Chance: true}, name: "meta random", kind: number},
-	// IPsec is between machines, not in a pod.
-	25: constantLoad("meta secpath", existence, 0),
-	26: otherLoad("meta iifkind", 16, name, false),
-	27: otherLoad("meta oifkind", 16, name, false),
-	30: otherLoad("meta time", 8, number, true),
-	31: otherLoad("meta day", 1, number, false),
-	32: otherLoad("meta hour", 4, number, true),
-	33: otherLoad("meta sdif", 4, number, true),
-	34: otherLoad("meta sdifname", 16, name, false),
-}
+var metaLoads = sync.OnceValue(func() map[uint64]load {
+	return map[uint64]load{
+		uint64(expr.MetaKeyLEN):       otherLoad("meta length", 4, number, true),
+		uint64(expr.MetaKeyPROTOCOL):  fieldLoad(iptables.FieldEthertype, "meta protocol", 2, ethertype, false),
+		uint64(expr.MetaKeyPRIORITY):  otherLoad("meta priority", 4, number, true),
+		uint64(expr.MetaKeyMARK):      fieldLoad(iptables.FieldMark, "meta mark", 4, mark, true),
+		uint64(expr.MetaKeyIIF):       fieldLoad(iptables.Field(iptables.InInterface), "iif", 4, index, true),
+		uint64(expr.MetaKeyOIF):       fieldLoad(iptables.Field(iptables.OutInterface), "oif", 4, index, true),
+		uint64(expr.MetaKeyIIFNAME):   fieldLoad(iptables.Field(iptables.InInterface), "iifname", 16, name, false),
+		uint64(expr.MetaKeyOIFNAME):   fieldLoad(iptables.Field(iptables.OutInterface), "oifname", 16, name, false),
+		uint64(expr.MetaKeyIIFTYPE):   otherLoad("meta iiftype", 2, number, true),
+		uint64(expr.MetaKeyOIFTYPE):   otherLoad("meta oiftype", 2, number, true),
+		uint64(expr.MetaKeySKUID):     fieldLoad(iptables.Field(iptables.OwnerUID), "meta skuid", 4, number, true),
+		uint64(expr.MetaKeySKGID):     fieldLoad(iptables.Field(iptables.OwnerGID), "meta skgid", 4, number, true),
+		uint64(expr.MetaKeyNFTRACE):   otherLoad("meta nftrace", 1, number, false),
+		uint64(expr.MetaKeyRTCLASSID): otherLoad("meta rtclassid", 4, number, true),
+		uint64(expr.MetaKeySECMARK):   otherLoad("meta secmark", 4, number, true),
+		uint64(expr.MetaKeyNFPROTO):   fieldLoad(iptables.FieldFamily, "meta nfproto", 1, family, false),
+		uint64(expr.MetaKeyL4PROTO):   fieldLoad(iptables.FieldProtocol, "meta l4proto", 1, protocol, false),
+		// Bridges have tables of their own.
+		uint64(expr.MetaKeyBRIIIFNAME): otherLoad("meta ibrname", 16, name, false),
+		uint64(expr.MetaKeyBRIOIFNAME): otherLoad("meta obrname", 16, name, false),
+		uint64(expr.MetaKeyPKTTYPE):    fieldLoad(iptables.FieldPacketType, "meta pkttype", 1, packetType, false),
+		uint64(expr.MetaKeyCPU):        otherLoad("meta cpu", 4, number, true),
+		uint64(expr.MetaKeyIIFGROUP):   otherLoad("iifgroup", 4, number, true),
+		uint64(expr.MetaKeyOIFGROUP):   otherLoad("oifgroup", 4, number, true),
+		uint64(expr.MetaKeyCGROUP):     otherLoad("meta cgroup", 4, number, true),
+		uint64(expr.MetaKeyPRANDOM):    {key: iptables.Key{Size: 4, Chance: true}, name: "meta random", kind: number},
+		// IPsec is between machines, not in a pod.
+		25: constantLoad("meta secpath", existence, 0),
+		26: otherLoad("meta iifkind", 16, name, false),
+		27: otherLoad("meta oifkind", 16, name, false),
+		30: otherLoad("meta time", 8, number, true),
+		31: otherLoad("meta day", 1, number, false),
+		32: otherLoad("meta hour", 4, number, true),
+		33: otherLoad("meta sdif", 4, number, true),
+		34: otherLoad("meta sdifname", 16, name, false),
+	}
+})
 
 // readMeta reads "meta load key => reg" (enum nft_meta_attributes).
 func readMeta(e expression.Expression) ([]load, uint32, bool) {
@@ -100,37 +105,39 @@ func readMeta(e expression.Expression) ([]load, uint32, bool) {
 	if !ok || a.has(unix.NFTA_META_SREG) {
 		return nil, 0, false
 	}
-	l, ok := metaLoads[a.number(unix.NFTA_META_KEY)]
+	l, ok := metaLoads()[a.number(unix.NFTA_META_KEY)]
 	return []load{l}, a.register(unix.NFTA_META_DREG), ok
 }
 
 // ctLoads are by enum nft_ct_keys.
-var ctLoads = map[uint64]load{
-	uint64(expr.CtKeySTATE):      fieldLoad(iptables.FieldState, "ct state", 4, state, true),
-	uint64(expr.CtKeyDIRECTION):  fieldLoad(iptables.FieldDirection, "ct direction", 1, direction, false),
-	uint64(expr.CtKeySTATUS):     fieldLoad(iptables.FieldStatus, "ct status", 4, status, true),
-	uint64(expr.CtKeyMARK):       fieldLoad(iptables.FieldConnMark, "ct mark", 4, mark, true),
-	uint64(expr.CtKeySECMARK):    otherLoad("ct secmark", 4, number, true),
-	uint64(expr.CtKeyEXPIRATION): otherLoad("ct expiration", 4, number, true),
-	uint64(expr.CtKeyHELPER):     otherLoad("ct helper", 16, name, false),
-	uint64(expr.CtKeyL3PROTOCOL): fieldLoad(iptables.FieldFamily, "ct l3proto", 1, family, false),
-	uint64(expr.CtKeySRC):        otherLoad("saddr", 0, address, false),
-	uint64(expr.CtKeyDST):        otherLoad("daddr", 0, address, false),
-	uint64(expr.CtKeyPROTOCOL):   fieldLoad(iptables.FieldProtocol, "ct protocol", 1, protocol, false),
-	uint64(expr.CtKeyPROTOSRC):   otherLoad("proto-src", 2, number, false),
-	uint64(expr.CtKeyPROTODST):   otherLoad("proto-dst", 2, number, false),
-	uint64(expr.CtKeyLABELS):     otherLoad("ct label", 16, label, false),
-	uint64(expr.CtKeyPKTS):       otherLoad("packets", 8, number, true),
-	uint64(expr.CtKeyBYTES):      otherLoad("bytes", 8, number, true),
-	uint64(expr.CtKeyAVGPKT):     otherLoad("avgpkt", 8, number, true),
-	uint64(expr.CtKeyZONE):       fieldLoad(iptables.FieldZone, "ct zone", 2, number, true),
-	uint64(expr.CtKeyEVENTMASK):  otherLoad("ct event", 4, number, true),
-	19:                           otherLoad("ip saddr", 4, address, false),
-	20:                           otherLoad("ip daddr", 4, address, false),
-	21:                           otherLoad("ip6 saddr", 16, address, false),
-	22:                           otherLoad("ip6 daddr", 16, address, false),
-	23:                           otherLoad("ct id", 4, number, false),
-}
+var ctLoads = sync.OnceValue(func() map[uint64]load {
+	return map[uint64]load{
+		uint64(expr.CtKeySTATE):      fieldLoad(iptables.FieldState, "ct state", 4, state, true),
+		uint64(expr.CtKeyDIRECTION):  fieldLoad(iptables.FieldDirection, "ct direction", 1, direction, false),
+		uint64(expr.CtKeySTATUS):     fieldLoad(iptables.FieldStatus, "ct status", 4, status, true),
+		uint64(expr.CtKeyMARK):       fieldLoad(iptables.FieldConnMark, "ct mark", 4, mark, true),
+		uint64(expr.CtKeySECMARK):    otherLoad("ct secmark", 4, number, true),
+		uint64(expr.CtKeyEXPIRATION): otherLoad("ct expiration", 4, number, true),
+		uint64(expr.CtKeyHELPER):     otherLoad("ct helper", 16, name, false),
+		uint64(expr.CtKeyL3PROTOCOL): fieldLoad(iptables.FieldFamily, "ct l3proto", 1, family, false),
+		uint64(expr.CtKeySRC):        otherLoad("saddr", 0, address, false),
+		uint64(expr.CtKeyDST):        otherLoad("daddr", 0, address, false),
+		uint64(expr.CtKeyPROTOCOL):   fieldLoad(iptables.FieldProtocol, "ct protocol", 1, protocol, false),
+		uint64(expr.CtKeyPROTOSRC):   otherLoad("proto-src", 2, number, false),
+		uint64(expr.CtKeyPROTODST):   otherLoad("proto-dst", 2, number, false),
+		uint64(expr.CtKeyLABELS):     otherLoad("ct label", 16, label, false),
+		uint64(expr.CtKeyPKTS):       otherLoad("packets", 8, number, true),
+		uint64(expr.CtKeyBYTES):      otherLoad("bytes", 8, number, true),
+		uint64(expr.CtKeyAVGPKT):     otherLoad("avgpkt", 8, number, true),
+		uint64(expr.CtKeyZONE):       fieldLoad(iptables.FieldZone, "ct zone", 2, number, true),
+		uint64(expr.CtKeyEVENTMASK):  otherLoad("ct event", 4, number, true),
+		19:                           otherLoad("ip saddr", 4, address, false),
+		20:                           otherLoad("ip daddr", 4, address, false),
+		21:                           otherLoad("ip6 saddr", 16, address, false),
+		22:                           otherLoad("ip6 daddr", 16, address, false),
+		23:                           otherLoad("ct id", 4, number, false),
+	}
+})
 
 // readCt reads "ct load key => reg" (enum nft_ct_attributes).
 func (d *decoder) readCt(e expression.Expression) ([]load, uint32, bool) {
@@ -138,7 +145,7 @@ func (d *decoder) readCt(e expression.Expression) ([]load, uint32, bool) {
 	if !ok || a.has(unix.NFTA_CT_SREG) {
 		return nil, 0, false
 	}
-	l, ok := ctLoads[a.number(unix.NFTA_CT_KEY)]
+	l, ok := ctLoads()[a.number(unix.NFTA_CT_KEY)]
 	if l.key.Size == 0 {
 		l.key.Size = expression.SourceOf(d.family).Size
 	}

@@ -2,11 +2,13 @@ package others
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
-	"golang.org/x/sys/unix"
 )
 
 // header is a field of a packet's header.
@@ -50,31 +52,33 @@ var transport = []header{
 
 // byProtocol are what follows the ports (linux/tcp.h, linux/udp.h), or is there instead
 // (linux/icmp.h, linux/icmpv6.h).
-var byProtocol = map[iptables.Protocol][]header{
-	iptables.TCP: {
-		{4, 4, "", "tcp sequence", number},
-		{8, 4, "", "tcp ackseq", number},
-		{12, 1, "", "tcp doff", number},
-		{13, 1, iptables.FieldTCPFlags, "tcp flags", tcpFlags},
-		{14, 2, "", "tcp window", number},
-		{16, 2, "", "tcp checksum", number},
-		{18, 2, "", "tcp urgptr", number},
-	},
-	iptables.UDP: {
-		{4, 2, "", "udp length", number},
-		{6, 2, "", "udp checksum", number},
-	},
-	"icmp": {
-		{0, 1, "", "icmp type", number},
-		{1, 1, "", "icmp code", number},
-		{4, 2, "", "icmp id", number},
-	},
-	"ipv6-icmp": {
-		{0, 1, "", "icmpv6 type", number},
-		{1, 1, "", "icmpv6 code", number},
-		{4, 2, "", "icmpv6 id", number},
-	},
-}
+var byProtocol = sync.OnceValue(func() map[iptables.Protocol][]header {
+	return map[iptables.Protocol][]header{
+		iptables.TCP: {
+			{4, 4, "", "tcp sequence", number},
+			{8, 4, "", "tcp ackseq", number},
+			{12, 1, "", "tcp doff", number},
+			{13, 1, iptables.FieldTCPFlags, "tcp flags", tcpFlags},
+			{14, 2, "", "tcp window", number},
+			{16, 2, "", "tcp checksum", number},
+			{18, 2, "", "tcp urgptr", number},
+		},
+		iptables.UDP: {
+			{4, 2, "", "udp length", number},
+			{6, 2, "", "udp checksum", number},
+		},
+		"icmp": {
+			{0, 1, "", "icmp type", number},
+			{1, 1, "", "icmp code", number},
+			{4, 2, "", "icmp id", number},
+		},
+		"ipv6-icmp": {
+			{0, 1, "", "icmpv6 type", number},
+			{1, 1, "", "icmpv6 code", number},
+			{4, 2, "", "icmpv6 id", number},
+		},
+	}
+})
 
 var ethernet = []header{
 	{0, 6, "", "ether daddr", number},
@@ -130,7 +134,7 @@ func (d *decoder) headers(base expr.PayloadBase) []header {
 		}
 		return ipv4
 	case expr.PayloadBaseTransportHeader:
-		if all, ok := byProtocol[protocol.Protocol]; ok && !protocol.Not {
+		if all, ok := byProtocol()[protocol.Protocol]; ok && !protocol.Not {
 			if protocol.Protocol == iptables.TCP || protocol.Protocol == iptables.UDP {
 				return append(transport[:len(transport):len(transport)], all...)
 			}

@@ -5,11 +5,13 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
-	"golang.org/x/sys/unix"
 )
 
 // statement reads an expression that does something, or that depends on more than the
@@ -103,18 +105,22 @@ func (d *decoder) write(a attributes) bool {
 
 // rejections are iptables' words for the codes of ICMP, ICMPv6, and enum
 // nft_reject_inet_code.
-var rejections = map[iptables.Family][]string{
-	iptables.IPv4: {
-		0: "icmp-net-unreachable", 1: "icmp-host-unreachable", 2: "icmp-proto-unreachable", 3: "icmp-port-unreachable",
-		9: "icmp-net-prohibited", 10: "icmp-host-prohibited", 13: "icmp-admin-prohibited",
-	},
-	iptables.IPv6: {
-		0: "icmp6-no-route", 1: "icmp6-adm-prohibited", 3: "icmp6-addr-unreachable", 4: "icmp6-port-unreachable",
-		5: "icmp6-policy-fail", 6: "icmp6-reject-route",
-	},
-}
+var rejections = sync.OnceValue(func() map[iptables.Family][]string {
+	return map[iptables.Family][]string{
+		iptables.IPv4: {
+			0: "icmp-net-unreachable", 1: "icmp-host-unreachable", 2: "icmp-proto-unreachable", 3: "icmp-port-unreachable",
+			9: "icmp-net-prohibited", 10: "icmp-host-prohibited", 13: "icmp-admin-prohibited",
+		},
+		iptables.IPv6: {
+			0: "icmp6-no-route", 1: "icmp6-adm-prohibited", 3: "icmp6-addr-unreachable", 4: "icmp6-port-unreachable",
+			5: "icmp6-policy-fail", 6: "icmp6-reject-route",
+		},
+	}
+})
 
-var inetRejections = map[iptables.Family][]uint64{iptables.IPv4: {0, 3, 1, 13}, iptables.IPv6: {0, 4, 3, 1}}
+var inetRejections = sync.OnceValue(func() map[iptables.Family][]uint64 {
+	return map[iptables.Family][]uint64{iptables.IPv4: {0, 3, 1, 13}, iptables.IPv6: {0, 4, 3, 1}}
+})
 
 // reject reads "reject type code" (enum nft_reject_attributes, enum nft_reject_types).
 func (d *decoder) reject(e expression.Expression) bool {
@@ -126,13 +132,13 @@ func (d *decoder) reject(e expression.Expression) bool {
 	case reset:
 		with = "tcp-reset"
 	case inet:
-		if code < uint64(len(inetRejections[d.family])) {
-			code = inetRejections[d.family][code]
+		if code < uint64(len(inetRejections()[d.family])) {
+			code = inetRejections()[d.family][code]
 		}
 		fallthrough
 	default:
-		if with == "" && code < uint64(len(rejections[d.family])) {
-			with = rejections[d.family][code]
+		if with == "" && code < uint64(len(rejections()[d.family])) {
+			with = rejections()[d.family][code]
 		}
 	}
 	if with == "" {
@@ -216,7 +222,9 @@ func (d *decoder) limit(e expression.Expression) bool {
 }
 
 // limitUnits are the units of time of limits in seconds.
-var limitUnits = map[uint64]string{1: "second", 60: "minute", 3600: "hour", 86400: "day", 604800: "week"}
+var limitUnits = sync.OnceValue(func() map[uint64]string {
+	return map[uint64]string{1: "second", 60: "minute", 3600: "hour", 86400: "day", 604800: "week"}
+})
 
 // limitWords returns nft's words of a limit (enum nft_limit_attributes), a quota (enum
 // nft_quota_attributes) or a number of connections (enum nft_connlimit_attributes).
@@ -235,7 +243,7 @@ func limitWords(e expression.Expression) string {
 	case "connlimit":
 		return fmt.Sprintf("ct count %s%d", is(2), a.number(1))
 	}
-	unit, ok := limitUnits[a.number(unix.NFTA_LIMIT_UNIT)]
+	unit, ok := limitUnits()[a.number(unix.NFTA_LIMIT_UNIT)]
 	if !ok {
 		unit = fmt.Sprintf("%d seconds", a.number(unix.NFTA_LIMIT_UNIT))
 	}

@@ -34,7 +34,7 @@ func (d *decoder) setField(e expression.Expression) bool {
 	case key == uint64(expr.MetaKeyNFTRACE):
 		return d.target("TRACE")
 	case key != uint64(expr.MetaKeyMARK):
-		return d.passes(metaLoads[key].name + " set")
+		return d.passes(metaLoads()[key].name + " set")
 	}
 	if t, ok := setMark(from); ok {
 		return d.do(t)
@@ -99,7 +99,7 @@ func (d *decoder) setConnection(a attributes) bool {
 	case uint64(expr.CtKeyZONE):
 		return d.setZone(a, from)
 	}
-	return d.passes(ctLoads[key].name + " set")
+	return d.passes(ctLoads()[key].name + " set")
 }
 
 // saveMark returns the target that gives the connection the packet's mark.

@@ -6,9 +6,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables"
-	"golang.org/x/sys/unix"
 )
 
 // kind says how nft prints values.
@@ -35,21 +37,25 @@ const (
 )
 
 // bitNames are the names of bits, the lowest first.
-var bitNames = map[kind][]string{
-	// NF_CT_STATE_BIT of enum ip_conntrack_info
-	state: {"invalid", "established", "related", "new", "", "", "untracked"},
-	// enum ip_conntrack_status in linux/netfilter/nf_conntrack_common.h
-	status: {"expected", "seen-reply", "assured", "confirmed", "snat", "dnat", "seq-adjust", "snat-done", "dnat-done", "dying"},
-	// RFC 9293, section 3.1
-	tcpFlags: {"fin", "syn", "rst", "psh", "ack", "urg", "ecn", "cwr"},
-}
+var bitNames = sync.OnceValue(func() map[kind][]string {
+	return map[kind][]string{
+		// NF_CT_STATE_BIT of enum ip_conntrack_info
+		state: {"invalid", "established", "related", "new", "", "", "untracked"},
+		// enum ip_conntrack_status in linux/netfilter/nf_conntrack_common.h
+		status: {"expected", "seen-reply", "assured", "confirmed", "snat", "dnat", "seq-adjust", "snat-done", "dnat-done", "dying"},
+		// RFC 9293, section 3.1
+		tcpFlags: {"fin", "syn", "rst", "psh", "ack", "urg", "ecn", "cwr"},
+	}
+})
 
 // valueNames are the names of values from 0 on.
-var valueNames = map[kind][]string{
-	direction:  {"original", "reply"},
-	packetType: {"host", "broadcast", "multicast", "other"},
-	existence:  {"missing", "exists"},
-}
+var valueNames = sync.OnceValue(func() map[kind][]string {
+	return map[kind][]string{
+		direction:  {"original", "reply"},
+		packetType: {"host", "broadcast", "multicast", "other"},
+		existence:  {"missing", "exists"},
+	}
+})
 
 // text returns a value, in network order, as nft prints it or in words.
 func (k kind) text(v iptables.Value) string {
@@ -70,10 +76,10 @@ func (k kind) text(v iptables.Value) string {
 	case mark:
 		return fmt.Sprintf("%#x", n)
 	case state, status, tcpFlags:
-		return bitsText(bitNames[k], n)
+		return bitsText(bitNames()[k], n)
 	case direction, packetType, existence:
-		if n < uint64(len(valueNames[k])) {
-			return valueNames[k][n]
+		if n < uint64(len(valueNames()[k])) {
+			return valueNames()[k][n]
 		}
 	case addressType:
 		if text, ok := iptables.AddressType(uint32(n)); ok {
