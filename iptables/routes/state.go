@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,15 +53,11 @@ func Read(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership) 
 	if err := s.readAddresses(ctx, ns, lo); err != nil {
 		return nil, fmt.Errorf("failed to list the addresses of the loopback interface: %w", err)
 	}
-	for _, family := range iptables.Families() {
-		if err := s.readRoutes(ctx, ns, family, lo); err != nil {
-			return nil, fmt.Errorf("failed to list the %s routes: %w", family, err)
-		}
+	if err := s.readRoutes(ctx, ns, lo); err != nil {
+		return nil, fmt.Errorf("failed to list the routes: %w", err)
 	}
-	for _, family := range iptables.Families() {
-		if err := s.readRules(ctx, ns, family); err != nil {
-			return nil, fmt.Errorf("failed to list the %s routing rules: %w", family, err)
-		}
+	if err := s.readRules(ctx, ns); err != nil {
+		return nil, fmt.Errorf("failed to list the routing rules: %w", err)
 	}
 	return &s, nil
 }
@@ -85,14 +82,17 @@ func (s *State) readAddresses(ctx context.Context, ns *namespace.Namespace, lo n
 	return err
 }
 
-func (s *State) readRoutes(ctx context.Context, ns *namespace.Namespace, family iptables.Family, lo netlink.Link) error {
+// readRoutes reads the routes of all families at once (rtnl_dump_all in net/core/rtnetlink.c).
+func (s *State) readRoutes(ctx context.Context, ns *namespace.Namespace, lo netlink.Link) error {
 	// Without this filter only the main table is listed; 0 is every table.
 	all := &netlink.Route{Table: unix.RT_TABLE_UNSPEC}
 	routes, err := namespace.List(ctx, ns, func(h *netlink.Handle) ([]netlink.Route, error) {
-		return h.RouteListFiltered(netlinkFamily(family), all, netlink.RT_FILTER_TABLE)
+		return h.RouteListFiltered(netlink.FAMILY_ALL, all, netlink.RT_FILTER_TABLE)
 	})
+	slices.SortStableFunc(routes, func(a, b netlink.Route) int { return cmp.Compare(a.Family, b.Family) })
 	for _, r := range routes {
-		if !isDefault(r.Dst) {
+		family, known := familyOf(r.Family)
+		if !known || !isDefault(r.Dst) {
 			continue
 		}
 		if r.Type != unix.RTN_LOCAL || r.LinkIndex != lo.Attrs().Index || r.Gw != nil || r.Tos != 0 {
@@ -114,13 +114,19 @@ func isDefault(dst *net.IPNet) bool {
 	return ones == 0 && bits != 0
 }
 
-func (s *State) readRules(ctx context.Context, ns *namespace.Namespace, family iptables.Family) error {
-	rules, err := namespace.List(ctx, ns, func(h *netlink.Handle) ([]netlink.Rule, error) { return h.RuleList(netlinkFamily(family)) })
-	// A kernel without the family, or without policy routing, has no rules.
+// readRules reads those of all families at once.
+func (s *State) readRules(ctx context.Context, ns *namespace.Namespace) error {
+	rules, err := namespace.List(ctx, ns, func(h *netlink.Handle) ([]netlink.Rule, error) { return h.RuleList(netlink.FAMILY_ALL) })
+	slices.SortStableFunc(rules, func(a, b netlink.Rule) int { return cmp.Compare(a.Family, b.Family) })
+	// A kernel without policy routing has no rules.
 	if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
 		return nil
 	}
 	for _, r := range rules {
+		family, known := familyOf(r.Family)
+		if !known {
+			continue
+		}
 		s.lookups = append(s.lookups, newLookup(family, r))
 		rule := Object{
 			Kind: Rule, Family: family, Mark: r.Mark, Table: uint32(r.Table), Protocol: r.Protocol, Priority: uint32(r.Priority),
@@ -255,6 +261,16 @@ func (s *State) allows(w Object, option string) error {
 		return errors.New("the loopback interface is down, so nothing can be routed to it\nhint: ip link set lo up")
 	}
 	return nil
+}
+
+// familyOf undoes netlinkFamily. It is not known for others than ours.
+func familyOf(family int) (f iptables.Family, known bool) {
+	for _, f := range iptables.Families() {
+		if netlinkFamily(f) == family {
+			return f, true
+		}
+	}
+	return 0, false
 }
 
 func netlinkFamily(f iptables.Family) int {
