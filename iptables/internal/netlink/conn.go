@@ -101,6 +101,48 @@ func (c *Conn) Ask(ctx context.Context, r Request) (answer Message, err error) {
 	return answer, err
 }
 
+// AskAll sends requests at once, each of which the kernel answers with one message, and
+// returns the refusal of each, or nil. The other error is about all.
+func (c *Conn) AskAll(ctx context.Context, requests []Request) (refusals []error, err error) {
+	if len(requests) == 0 {
+		return nil, nil
+	}
+	first := c.sequence + 1
+	var b Builder
+	for _, r := range requests {
+		c.sequence++
+		b.message(r.Kind, r.Flags, c.sequence, r.Family, r.Resource, r.Attributes)
+	}
+	if err := c.socket.Send(b.buf); err != nil {
+		return nil, err
+	}
+	refusals = make([]error, len(requests))
+	for answered := 0; answered < len(requests); {
+		b, err := c.receive(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for m, err := range Messages(b) {
+			if err != nil {
+				return nil, c.malformed(err)
+			}
+			// The kernel answers in order. An acknowledgement is no answer.
+			if m.Sequence != first+uint32(answered) {
+				continue
+			}
+			if m.Kind == unix.NLMSG_ERROR {
+				if refusals[answered] = m.failure(requests[answered].Purpose); refusals[answered] == nil {
+					continue
+				}
+			}
+			if answered++; answered == len(requests) {
+				break
+			}
+		}
+	}
+	return refusals, nil
+}
+
 // Tell sends a request that the kernel answers with an acknowledgement.
 func (c *Conn) Tell(ctx context.Context, r Request) error {
 	if err := c.request(r, unix.NLM_F_ACK); err != nil {

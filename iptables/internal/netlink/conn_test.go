@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -49,6 +50,38 @@ func TestAsk(t *testing.T) {
 		if !errors.Is(err, tt.want) || err == nil && m.Kind != kind {
 			t.Errorf("%s: got %v, %v", name, m, err)
 		}
+	}
+}
+
+// Each of several requests has its own answer, however many messages come at once.
+func TestAskAll(t *testing.T) {
+	t.Parallel()
+	kind := NFTables(unix.NFT_MSG_NEWGEN)
+	to := func(sequence uint32, b []byte) []byte {
+		binary.NativeEndian.PutUint32(b[8:], sequence)
+		return b
+	}
+	yes := func(sequence uint32) []byte { return to(sequence, answer(kind, 0)) }
+	no := func(sequence uint32) []byte { return to(sequence, answer(unix.NLMSG_ERROR, unix.ENOENT)) }
+	requests := make([]Request, 3)
+	for i := range requests {
+		requests[i] = Request{Kind: kind, Purpose: AskGeneration}
+	}
+	for name, answers := range map[string]answers{
+		"one by one": {yes(1), no(2), yes(3)},
+		"together":   {slices.Concat(yes(1), no(2)), yes(3)},
+		"late ones":  {no(0), to(1, answer(unix.NLMSG_ERROR, 0)), slices.Concat(yes(1), no(2), yes(3))},
+	} {
+		refusals, err := NewConn(&answers).AskAll(t.Context(), requests)
+		if err != nil || len(refusals) != 3 || refusals[0] != nil || !errors.Is(refusals[1], unix.ENOENT) || refusals[2] != nil {
+			t.Errorf("%s: got %v, %v", name, refusals, err)
+		}
+	}
+	if _, err := NewConn(&answers{yes(1), no(2)}).AskAll(t.Context(), requests); !errors.Is(err, unix.EAGAIN) {
+		t.Errorf("without the last answer: got %v", err)
+	}
+	if refusals, err := NewConn(&answers{}).AskAll(t.Context(), nil); refusals != nil || err != nil {
+		t.Errorf("nothing to ask: got %v, %v", refusals, err)
 	}
 }
 

@@ -34,18 +34,12 @@ func requirementsMet(ctx context.Context, c *netlink.Conn, rs iptables.Ruleset) 
 	if _, err := c.Generation(ctx); err != nil {
 		return err
 	}
-	var missing []compat.Requirement
-	for _, x := range compat.Requirements(rs) {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		ok, err := x.IsMet(ctx, c)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			missing = append(missing, x)
-		}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	missing, err := compat.Missing(ctx, c, compat.Requirements(rs))
+	if err != nil {
+		return err
 	}
 	if len(missing) > 0 {
 		purpose := netlink.Purpose("find all matches and targets")

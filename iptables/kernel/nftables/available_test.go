@@ -41,7 +41,7 @@ func TestAvailable(t *testing.T) {
 	} {
 		b := faultyBackend(faulty{onSend: func(request []byte) []byte {
 			if kindOf(request) == tt.kind {
-				return refusal(sequenceOf(request), tt.errno)
+				return refusals(request, tt.errno)
 			}
 			return nil
 		}})

@@ -84,6 +84,15 @@ func refusal(sequence uint32, errno unix.Errno) []byte {
 	return b
 }
 
+// refusals are the negative answers to all messages of a request.
+func refusals(request []byte, errno unix.Errno) []byte {
+	var all []byte
+	for m := range split(request) {
+		all = append(all, refusal(sequenceOf(m), errno)...)
+	}
+	return all
+}
+
 func kindOf(request []byte) uint16       { return binary.NativeEndian.Uint16(request[4:]) }
 func sequenceOf(request []byte) uint32   { return binary.NativeEndian.Uint32(request[8:]) }
 func isBatch(request []byte) bool        { return kindOf(request) == unix.NFNL_MSG_BATCH_BEGIN }

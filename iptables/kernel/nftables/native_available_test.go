@@ -41,7 +41,7 @@ func withoutCompat() faulty {
 			}
 		}
 		if kindOf(request) == compatGet {
-			return refusal(sequenceOf(request), unix.EINVAL)
+			return refusals(request, unix.EINVAL)
 		}
 		return nil
 	}}

@@ -43,12 +43,8 @@ func missing(ctx context.Context, c *netlink.Conn, refusal *netlink.Refusal) []c
 	default:
 		return nil
 	}
-	var missing []compat.Requirement
-	for _, x := range compat.RequirementsOf(o.Family, o.Rule) {
-		if ok, err := x.IsMet(ctx, c); err == nil && !ok {
-			missing = append(missing, x)
-		}
-	}
+	// Without an answer there is nothing to add to the refusal.
+	missing, _ := compat.Missing(ctx, c, compat.RequirementsOf(o.Family, o.Rule))
 	return missing
 }
 

@@ -77,10 +77,32 @@ func Requirements(rs iptables.Ruleset) []Requirement {
 // compatGet is NFNL_MSG_COMPAT_GET, which is 0, of the subsystem nft_compat.
 const compatGet = unix.NFNL_SUBSYS_NFT_COMPAT << 8
 
-// IsMet asks nft_compat for the extension's best revision. It returns an error if the
-// answer is neither yes nor no.
-func (x Requirement) IsMet(ctx context.Context, c *netlink.Conn) (bool, error) {
-	_, err := c.Ask(ctx, netlink.Request{
+// Missing returns those of the extensions that the kernel does not have in their revisions. It
+// asks nft_compat for all at once. It returns an error if an answer is neither yes nor no.
+func Missing(ctx context.Context, c *netlink.Conn, all []Requirement) (missing []Requirement, err error) {
+	requests := make([]netlink.Request, len(all))
+	for i, x := range all {
+		requests[i] = x.request()
+	}
+	refusals, err := c.AskAll(ctx, requests)
+	if err != nil {
+		return nil, err
+	}
+	for i, err := range refusals {
+		switch {
+		case err == nil:
+		case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EINVAL):
+			// EINVAL is nfnetlink's answer if nft_compat itself is missing.
+			missing = append(missing, all[i])
+		default:
+			return nil, err
+		}
+	}
+	return missing, nil
+}
+
+func (x Requirement) request() netlink.Request {
+	return netlink.Request{
 		Kind: compatGet, Family: tables.Number(x.family), Purpose: netlink.Purpose("ask nft_compat for " + x.String()),
 		Attributes: func(b *netlink.Builder) {
 			b.PutString(unix.NFTA_COMPAT_NAME, x.name)
@@ -91,13 +113,5 @@ func (x Requirement) IsMet(ctx context.Context, c *netlink.Conn) (bool, error) {
 			}
 			b.PutUint32(unix.NFTA_COMPAT_TYPE, target)
 		},
-	})
-	switch {
-	case err == nil:
-		return true, nil
-	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EINVAL):
-		// EINVAL is nfnetlink's answer if nft_compat itself is missing.
-		return false, nil
 	}
-	return false, err
 }
