@@ -29,8 +29,8 @@ type State struct {
 	foreign map[table]bool
 	// defaults are the other default routes.
 	defaults []netlink.Route
-	// loopbackUp says whether the kernel accepts routes by the loopback interface.
-	loopbackUp bool
+	// loopbackUp asks whether the kernel accepts routes by the loopback interface.
+	loopbackUp func() (bool, error)
 	// noIPv6 is why there can be no IPv6 addresses and routes, or nil; see
 	// [host.CheckIPv6].
 	noIPv6 error
@@ -44,16 +44,14 @@ type table struct {
 
 // Read reads the routing of a network namespace. It changes nothing.
 func Read(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership) (*State, error) {
-	s := State{ownership: own, foreign: make(map[table]bool), noIPv6: host.CheckIPv6(ns)}
-	lo, err := loopback(ctx, ns)
-	if err != nil {
-		return nil, fmt.Errorf("failed to find the loopback interface: %w", err)
+	s := State{
+		ownership: own, foreign: make(map[table]bool), noIPv6: host.CheckIPv6(ns),
+		loopbackUp: func() (bool, error) { return isLoopbackUp(ctx, ns) },
 	}
-	s.loopbackUp = lo.Attrs().Flags&net.FlagUp != 0
-	if err := s.readAddresses(ctx, ns, lo); err != nil {
+	if err := s.readAddresses(ctx, ns); err != nil {
 		return nil, fmt.Errorf("failed to list the addresses of the loopback interface: %w", err)
 	}
-	if err := s.readRoutes(ctx, ns, lo); err != nil {
+	if err := s.readRoutes(ctx, ns); err != nil {
 		return nil, fmt.Errorf("failed to list the routes: %w", err)
 	}
 	if err := s.readRules(ctx, ns); err != nil {
@@ -62,17 +60,25 @@ func Read(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership) 
 	return &s, nil
 }
 
-func loopback(ctx context.Context, ns *namespace.Namespace) (lo netlink.Link, err error) {
-	err = ns.Routing(ctx, func(h *netlink.Handle) (err error) {
-		lo, err = h.LinkByName("lo")
+// loopbackIndex is the index of the loopback interface in every network namespace
+// (LOOPBACK_IFINDEX in include/net/flow.h of the kernel).
+const loopbackIndex = 1
+
+func isLoopbackUp(ctx context.Context, ns *namespace.Namespace) (up bool, err error) {
+	err = ns.Routing(ctx, func(h *netlink.Handle) error {
+		lo, err := h.LinkByIndex(loopbackIndex)
+		up = err == nil && lo.Attrs().Flags&net.FlagUp != 0
 		return err
 	})
-	return lo, err
+	return up, err
 }
 
-func (s *State) readAddresses(ctx context.Context, ns *namespace.Namespace, lo netlink.Link) error {
-	addrs, err := namespace.List(ctx, ns, func(h *netlink.Handle) ([]netlink.Addr, error) { return h.AddrList(lo, netlink.FAMILY_ALL) })
+func (s *State) readAddresses(ctx context.Context, ns *namespace.Namespace) error {
+	addrs, err := namespace.List(ctx, ns, func(h *netlink.Handle) ([]netlink.Addr, error) { return h.AddrList(nil, netlink.FAMILY_ALL) })
 	for _, a := range addrs {
+		if a.LinkIndex != loopbackIndex {
+			continue
+		}
 		addr, _ := netip.AddrFromSlice(a.IP)
 		bits, _ := a.Mask.Size()
 		if p := netip.PrefixFrom(addr.Unmap(), bits); slices.Contains(s.ownership.Addresses, p) {
@@ -83,7 +89,7 @@ func (s *State) readAddresses(ctx context.Context, ns *namespace.Namespace, lo n
 }
 
 // readRoutes reads the routes of all families at once (rtnl_dump_all in net/core/rtnetlink.c).
-func (s *State) readRoutes(ctx context.Context, ns *namespace.Namespace, lo netlink.Link) error {
+func (s *State) readRoutes(ctx context.Context, ns *namespace.Namespace) error {
 	// Without this filter only the main table is listed; 0 is every table.
 	all := &netlink.Route{Table: unix.RT_TABLE_UNSPEC}
 	routes, err := namespace.List(ctx, ns, func(h *netlink.Handle) ([]netlink.Route, error) {
@@ -95,7 +101,7 @@ func (s *State) readRoutes(ctx context.Context, ns *namespace.Namespace, lo netl
 		if !known || !isDefault(r.Dst) {
 			continue
 		}
-		if r.Type != unix.RTN_LOCAL || r.LinkIndex != lo.Attrs().Index || r.Gw != nil || r.Tos != 0 {
+		if r.Type != unix.RTN_LOCAL || r.LinkIndex != loopbackIndex || r.Gw != nil || r.Tos != 0 {
 			s.defaults = append(s.defaults, r)
 			continue
 		}
@@ -257,7 +263,11 @@ func (s *State) allows(w Object, option string) error {
 			return fmt.Errorf("%w: table %d already holds another %s default route%s", ErrConflict, w.Table, w.Family, hint)
 		}
 	}
-	if !s.loopbackUp {
+	up, err := s.loopbackUp()
+	if err != nil {
+		return fmt.Errorf("failed to find the loopback interface: %w", err)
+	}
+	if !up {
 		return errors.New("the loopback interface is down, so nothing can be routed to it\nhint: ip link set lo up")
 	}
 	return nil

@@ -31,15 +31,19 @@ func (b *Backend) Available(ctx context.Context, rs iptables.Ruleset) error {
 }
 
 func requirementsMet(ctx context.Context, c *netlink.Conn, rs iptables.Ruleset) error {
-	if _, err := c.Generation(ctx); err != nil {
-		return err
-	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	missing, err := compat.Missing(ctx, c, compat.Requirements(rs))
+	required := compat.Requirements(rs)
+	missing, err := compat.Missing(ctx, c, required)
 	if err != nil {
 		return err
+	}
+	if len(required) == 0 || len(missing) > 0 {
+		// A kernel with an extension for nf_tables has nf_tables.
+		if _, err := c.Generation(ctx); err != nil {
+			return err
+		}
 	}
 	if len(missing) > 0 {
 		purpose := netlink.Purpose("find all matches and targets")

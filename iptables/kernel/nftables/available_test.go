@@ -30,17 +30,18 @@ func TestAvailable(t *testing.T) {
 		}
 	})
 	for name, tt := range map[string]struct {
-		kind  uint16
-		errno unix.Errno
-		want  string
+		// without says that the kernel has no nf_tables either.
+		without bool
+		errno   unix.Errno
+		want    string
 	}{
-		"no nf_tables": {netlink.NFTables(unix.NFT_MSG_GETGEN), unix.EINVAL, "the kernel has no nf_tables"},
-		"no extension": {compatGet, unix.ENOENT, "no target REDIRECT (revision 0)"},
-		"no compat":    {compatGet, unix.EINVAL, "xt_tcpudp"},
-		"refused":      {compatGet, unix.EPERM, "NET_ADMIN"},
+		"no nf_tables": {true, unix.EINVAL, "the kernel has no nf_tables"},
+		"no extension": {false, unix.ENOENT, "no target REDIRECT (revision 0)"},
+		"no compat":    {false, unix.EINVAL, "xt_tcpudp"},
+		"refused":      {false, unix.EPERM, "NET_ADMIN"},
 	} {
 		b := faultyBackend(faulty{onSend: func(request []byte) []byte {
-			if kindOf(request) == tt.kind {
+			if kindOf(request) == compatGet || tt.without && kindOf(request) == netlink.NFTables(unix.NFT_MSG_GETGEN) {
 				return refusals(request, tt.errno)
 			}
 			return nil
