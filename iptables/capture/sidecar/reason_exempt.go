@@ -2,44 +2,31 @@ package sidecar
 
 import (
 	"fmt"
-	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/explain"
 )
 
 // exempt says why the rule of a step exempts the packet, by the option behind the rule.
 func (q inquiry) exempt() explain.Reason {
 	p, o := q.Packet, q.item()
-	takeOut := func(what, item string) explain.Reason {
-		return explain.Reason{Why: fmt.Sprintf("%s is excluded by %s", what, o), Change: fmt.Sprintf("take %s out of %s", item, o.Option)}
+	if why, ok := q.Exempted(o); ok {
+		return why
 	}
 	switch o.Option {
-	case "--excluded-ports", "--excluded-outbound-ports":
-		return takeOut(fmt.Sprintf("port %d", p.DestinationPort), fmt.Sprint(p.DestinationPort))
-	case "--excluded-cidrs":
-		return takeOut(fmt.Sprintf("destination %s", p.Destination), o.Value)
-	case "--excluded-source-cidrs":
-		return takeOut(fmt.Sprintf("client %s", p.Source), o.Value)
-	case "--excluded-interfaces":
-		return takeOut("interface "+p.In+p.Out, o.Value)
 	case "--excluded-uids":
-		return takeOut(fmt.Sprintf("traffic of user %d", p.Owner.UID), o.Value)
+		return capture.TakeOut(o, fmt.Sprintf("traffic of user %d", p.Owner.UID), o.Value)
 	case "--excluded-groups":
-		return takeOut(fmt.Sprintf("group %d", p.Owner.GID), o.Value)
+		return capture.TakeOut(o, fmt.Sprintf("group %d", p.Owner.GID), o.Value)
 	case "--included-groups":
 		return explain.Reason{Why: fmt.Sprintf("group %d is not in %s", p.Owner.GID, o), Change: fmt.Sprintf("add %d to %s", p.Owner.GID, o.Option)}
 	case "--proxy-uid", "--proxy-gid":
 		return q.proxyTraffic()
-	case "--tunnel-port":
-		return explain.Final(fmt.Sprintf("port %d is the proxy's own, for tunnelled connections (%s)", p.DestinationPort, o), "")
 	case "--tproxy-mark":
 		return explain.Final(fmt.Sprintf("mark %#x means that the proxy has this connection already (%s)", p.Mark, o), "")
-	case "--virtual-interfaces":
-		return q.ofVirtualMachine()
 	case "--loopback-cidr":
 		return explain.Final(fmt.Sprintf("destination %s is the pod itself (%s)", p.Destination, o), "")
 	case iptables.BuiltIn:
@@ -76,18 +63,6 @@ func (q inquiry) proxyTraffic() explain.Reason {
 		"if this is not the proxy, run it as another "+who)
 }
 
-// ofVirtualMachine is about what a virtual machine behind the pod sends. It counts as
-// outbound only.
-func (q inquiry) ofVirtualMachine() explain.Reason {
-	p, o := q.Packet, q.item()
-	if slices.Contains(q.Given("--included-cidrs"), "*") {
-		return explain.Final(fmt.Sprintf("what comes in via %s is outbound traffic (%s)", p.In, o), "")
-	}
-	return explain.Reason{Final: true,
-		Why:    fmt.Sprintf("what comes in via %s is outbound traffic (%s), and %s", p.In, o, q.notIncluded()),
-		Change: fmt.Sprintf("add %s to --included-cidrs", p.Destination)}
-}
-
 // item returns the origin of the rule that exempts the packet, with the items of its list
 // that match the packet.
 func (q inquiry) item() iptables.Origin {
@@ -97,15 +72,6 @@ func (q inquiry) item() iptables.Origin {
 // isOneOf reports whether an item of an option's list covers the packet.
 func isOneOf(option, word string, p *iptables.Packet) bool {
 	switch option {
-	case "--excluded-ports", "--excluded-outbound-ports":
-		ports, err := iptables.ParsePortRange(word)
-		return err == nil && ports.Contains(p.DestinationPort)
-	case "--excluded-cidrs":
-		return isIn(word, p.Destination)
-	case "--excluded-source-cidrs":
-		return isIn(word, p.Source)
-	case "--excluded-interfaces", "--virtual-interfaces":
-		return word != "" && iptables.Interface{Name: word}.MetBy(p.In+p.Out)
 	case "--excluded-uids":
 		// The user comes last, after protocol and ports, which the rule matches.
 		first, last, isRange := strings.Cut(word[strings.LastIndex(word, ":")+1:], "-")
@@ -118,12 +84,7 @@ func isOneOf(option, word string, p *iptables.Packet) bool {
 	case "--proxy-gid", "--excluded-groups":
 		return p.Owner != nil && isFrom(word, word, p.Owner.GID)
 	}
-	return false
-}
-
-func isIn(prefix string, a netip.Addr) bool {
-	p, err := netip.ParsePrefix(prefix)
-	return err == nil && p.Contains(a)
+	return capture.IsOneOf(option, word, p)
 }
 
 // isFrom reports whether an id is in a range of numbers.
