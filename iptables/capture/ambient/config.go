@@ -1,9 +1,7 @@
 package ambient
 
 import (
-	"fmt"
 	"net/netip"
-	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
@@ -66,42 +64,24 @@ type Config struct {
 // Default returns the Config without any option.
 func Default() Config {
 	var o Options
-	for _, row := range o.Rows() {
-		// A default that is not a valid value of its option fails the tests.
-		_ = row.Value.Set(row.Default)
-	}
+	config.SetDefaults(o.Rows())
 	return o.cfg
 }
 
 // Args returns the arguments that give this Config, whatever the environment and the
 // annotations say. It names every option, in a fixed order.
 func (c Config) Args() []string {
-	var args []string
 	o := Options{cfg: c}
-	for _, row := range o.Rows() {
-		// A hidden option is another name for a shown one, or has no value here.
-		if !row.Hidden {
-			args = append(args, "--"+row.Name+"="+row.Value.String())
-		}
-	}
-	return args
+	return config.Arguments(o.Rows())
 }
 
 // Arguments implements [capture.Wanted].
-func (c Config) Arguments() []string {
-	defaults := Default().Args()
-	return slices.DeleteFunc(c.Args(), func(arg string) bool { return slices.Contains(defaults, arg) })
-}
+func (c Config) Arguments() []string { return config.Without(c.Args(), Default().Args()) }
 
 // Set sets an option, by its name without dashes, to a value as Args prints it.
 func (c *Config) Set(name, value string) error {
 	o := Options{cfg: *c}
-	for _, row := range o.Rows() {
-		if row.Name == name && !row.Hidden {
-			err := row.Value.Set(value)
-			*c = o.cfg
-			return err
-		}
-	}
-	return fmt.Errorf("there is no option --%s", name)
+	err := config.SetOption(o.Rows(), name, value)
+	*c = o.cfg
+	return err
 }

@@ -122,14 +122,8 @@ func (o *Options) Rows() []config.Row {
 			Name: "dns-port", Group: "DNS", Default: "15053",
 			Usage: "where the proxy answers DNS queries",
 		}, Value: config.Port(&c.DNSPort)},
-		{Option: config.Option{
-			Name: "ipv6", Group: "all rules", Default: string(capture.IPv6Auto),
-			Usage: "capture IPv6: on, off, or auto (on if the namespace has a global IPv6 address)",
-		}, Value: config.Choice("when", &c.IPv6, capture.IPv6Auto, capture.IPv6On, capture.IPv6Off)},
-		{Option: config.Option{
-			Name: "comments", Group: "all rules", Default: "false",
-			Usage: "add to each rule a comment that names its option",
-		}, Value: config.Bool(&c.Comments)},
+		capture.IPv6Row(&c.IPv6, "capture IPv6"),
+		capture.CommentsRow(&c.Comments),
 		{Option: config.Option{
 			Name: "dual-stack", Group: "all rules", Shared: true, Env: []string{"ISTIO_DUAL_STACK"}, Default: "false", Hidden: true,
 			Usage: "as --ipv6=on",

@@ -1,9 +1,7 @@
 package sidecar
 
 import (
-	"fmt"
 	"net/netip"
-	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
@@ -110,10 +108,7 @@ const MaxIncludedGroups = 64
 // istio-proxy.
 func Default() Config {
 	var o Options
-	for _, row := range o.Rows() {
-		// A default that is not a valid value of its option fails the tests.
-		_ = row.Value.Set(row.Default)
-	}
+	config.SetDefaults(o.Rows())
 	o.cfg.ProxyUIDs, o.cfg.ProxyGIDs = []uint32{fallbackID}, []uint32{fallbackID}
 	return o.cfg
 }
@@ -121,15 +116,8 @@ func Default() Config {
 // Args returns the arguments that give this Config, whatever the environment and the
 // annotations say. It names every option, in a fixed order, with numbers for names.
 func (c Config) Args() []string {
-	var args []string
 	o := Options{cfg: c}
-	for _, row := range o.Rows() {
-		// A hidden option is another name for a shown one.
-		if !row.Hidden {
-			args = append(args, "--"+row.Name+"="+row.Value.String())
-		}
-	}
-	return args
+	return config.Arguments(o.Rows())
 }
 
 // Arguments implements [capture.Wanted]. The users that the proxy runs as are always
@@ -137,22 +125,16 @@ func (c Config) Args() []string {
 func (c Config) Arguments() []string {
 	byDefault := Default()
 	byDefault.ProxyUIDs, byDefault.ProxyGIDs = nil, c.ProxyUIDs
-	defaults := byDefault.Args()
-	return slices.DeleteFunc(c.Args(), func(arg string) bool { return slices.Contains(defaults, arg) })
+	return config.Without(c.Args(), byDefault.Args())
 }
 
 // Set sets an option, by its name without dashes, to a value as Args prints it: numbers
 // for names, commas in lists.
 func (c *Config) Set(name, value string) error {
 	o := Options{cfg: *c}
-	for _, row := range o.Rows() {
-		if row.Name == name {
-			err := row.Value.Set(value)
-			*c = o.cfg
-			return err
-		}
-	}
-	return fmt.Errorf("there is no option --%s", name)
+	err := config.SetOption(o.Rows(), name, value)
+	*c = o.cfg
+	return err
 }
 
 // IDs returns the users and groups that the rules name, by option.

@@ -177,14 +177,8 @@ func (o *Options) Rows() []config.Row {
 			Name: "drop-invalid", Group: "all rules", Shared: true, Env: []string{"INVALID_DROP"}, Default: "false",
 			Usage: "drop packets that connection tracking cannot place",
 		}, Value: config.Bool(&c.DropInvalid)},
-		{Option: config.Option{
-			Name: "ipv6", Group: "all rules", Default: string(IPv6Auto),
-			Usage: "capture IPv6: on, off, or auto (on if the namespace has a global IPv6 address)",
-		}, Value: config.Choice("when", &c.IPv6, IPv6Auto, IPv6On, IPv6Off)},
-		{Option: config.Option{
-			Name: "comments", Group: "all rules", Default: "false",
-			Usage: "add to each rule a comment that names its option",
-		}, Value: config.Bool(&c.Comments)},
+		capture.IPv6Row(&c.IPv6, "capture IPv6"),
+		capture.CommentsRow(&c.Comments),
 		{Option: config.Option{
 			Name: "dual-stack", Group: "all rules", Shared: true, Env: []string{"ISTIO_DUAL_STACK"}, Default: "false", Hidden: true,
 			Usage: "as --ipv6=on",

@@ -13,6 +13,7 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/capture/ambient"
+	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
 )
 
@@ -56,25 +57,16 @@ type Config struct {
 // Default returns the Config without any option.
 func Default() Config {
 	var o Options
-	for _, row := range o.Rows() {
-		// A default that is not a valid value of its option fails the tests.
-		_ = row.Value.Set(row.Default)
-	}
+	config.SetDefaults(o.Rows())
 	return o.cfg
 }
 
 // Arguments implements [capture.Wanted].
-func (c Config) Arguments() []string {
-	return slices.DeleteFunc(c.args(), func(arg string) bool { return slices.Contains(Default().args(), arg) })
-}
+func (c Config) Arguments() []string { return config.Without(c.args(), Default().args()) }
 
 func (c Config) args() []string {
-	var args []string
 	o := Options{cfg: c}
-	for _, row := range o.Rows() {
-		args = append(args, "--"+row.Name+"="+row.Value.String())
-	}
-	return args
+	return config.Arguments(o.Rows())
 }
 
 func (c Config) families(h host.Host) []iptables.Family { return c.IPv6.Families(h, Ownership()) }

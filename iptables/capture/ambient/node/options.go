@@ -18,14 +18,8 @@ func (o *Options) Rows() []config.Row {
 	c := &o.cfg
 	return []config.Row{
 		ambient.HostProbeRow(&c.HostProbe),
-		{Option: config.Option{
-			Name: "ipv6", Group: "all rules", Default: string(capture.IPv6Auto),
-			Usage: "write rules for IPv6: on, off, or auto (on if the namespace has a global IPv6 address)",
-		}, Value: config.Choice("when", &c.IPv6, capture.IPv6Auto, capture.IPv6On, capture.IPv6Off)},
-		{Option: config.Option{
-			Name: "comments", Group: "all rules", Default: "false",
-			Usage: "add to each rule a comment that names its option",
-		}, Value: config.Bool(&c.Comments)},
+		capture.IPv6Row(&c.IPv6, "write rules for IPv6"),
+		capture.CommentsRow(&c.Comments),
 	}
 }
 
