@@ -92,7 +92,7 @@ func (c *command) cni(ctx context.Context) int {
 func (c *command) entry() (install.Entry, error) {
 	e := install.NewEntry()
 	e.ExcludeNamespaces, e.WithoutAnnotations, e.LogFile, e.LogLevel = c.exclude, c.without, c.pluginLogFile, c.pluginLogLevel
-	wanted, warnings, err := c.line.capture.Read(c.line.flags, config.Sources{Env: c.env, Users: podUsers{}, NoNameServers: true})
+	wanted, warnings, err := c.line.capture.Read(c.line.flags, config.Sources{Env: c.env, Users: config.PodUsers{}, NoNameServers: true})
 	if err != nil {
 		return e, err
 	}

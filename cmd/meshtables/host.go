@@ -57,20 +57,7 @@ func (l *podList) Set(text string) error { l.given = true; return l.list().Set(t
 func (l *podList) String() string        { return l.list().String() }
 func (l *podList) Type() string          { return l.list().Type() }
 
-func parsePod(word string) (netip.Addr, error) {
-	a, err := netip.ParseAddr(word)
-	switch {
-	case err != nil:
-		return a, errors.New("is not an address")
-	case a.Zone() != "":
-		return a, errors.New("has a zone")
-	case a.Is4In6():
-		return a, errors.New("is IPv4 written as IPv6")
-	case a.IsUnspecified() || a.IsMulticast() || a.IsLoopback():
-		return a, errors.New("is not an address that a pod can have")
-	}
-	return a, nil
-}
+func parsePod(word string) (netip.Addr, error) { return config.ParseHost(word, "a pod") }
 
 // check returns an error if the lists contradict each other.
 func (o *hostOptions) check() error {

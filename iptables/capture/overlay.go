@@ -2,10 +2,7 @@ package capture
 
 import (
 	"encoding/json"
-	"io"
 	"strings"
-
-	"github.com/spf13/pflag"
 
 	"github.com/meshtables/meshtables/iptables/config"
 )
@@ -14,10 +11,8 @@ import (
 // leave open from arguments as [Wanted.Arguments] returns them. Warnings are those of
 // [Options.Read].
 func Overlay(p Policy, args []string, src config.Sources) (Wanted, []string, error) {
-	set := pflag.NewFlagSet("", pflag.ContinueOnError)
-	set.SetOutput(io.Discard)
 	options := p.Options()
-	flags := config.NewFlags(set, options.Rows())
+	flags := config.WithoutArguments(options.Rows())
 	settings := make(map[string]string)
 	for _, arg := range args {
 		name, value, _ := strings.Cut(strings.TrimPrefix(arg, "--"), "=")

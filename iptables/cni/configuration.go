@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"path/filepath"
@@ -195,27 +194,17 @@ func (c *configuration) setRuntimeConfig(value json.RawMessage) error {
 	return wrong("runtimeConfig", value, err, "an object in which "+AnnotationsCapability+" is an object of texts")
 }
 
-// podUsers are the users of a pod, whose names are not known here.
-type podUsers struct{}
-
-func (podUsers) UserID(string) (uint32, error)  { return 0, errPodUser }
-func (podUsers) GroupID(string) (uint32, error) { return 0, errPodUser }
-
-var errPodUser = errors.New("users and groups must be numbers, because names belong to the pod")
-
 // read returns what the options and a pod's annotations ask for, and warnings. It sets the
 // backend.
 func (c *configuration) read(annotations map[string]string) (capture.Wanted, []string, error) {
-	set := pflag.NewFlagSet("", pflag.ContinueOnError)
-	set.SetOutput(io.Discard)
 	options := c.policy().Options()
-	flags := config.NewFlags(set, options.Rows())
+	flags := config.WithoutArguments(options.Rows())
 	flags.Register(config.Row{Option: config.Option{Name: "backend"}, Value: config.Choice("name", &c.backend, kernel.Names()...)})
 	var errs []error
 	if c.options != nil {
 		errs = append(errs, flags.AddSettings(keyOptions, c.options))
 	}
 	errs = append(errs, flags.Apply(nil))
-	wanted, warnings, err := options.Read(flags, config.Sources{PodAnnotations: annotations, Users: podUsers{}, NoNameServers: true})
+	wanted, warnings, err := options.Read(flags, config.Sources{PodAnnotations: annotations, Users: config.PodUsers{}, NoNameServers: true})
 	return wanted, warnings, errors.Join(append(errs, err)...)
 }

@@ -29,7 +29,7 @@ func parseAnnotations(file []byte) (annotations, []error) {
 			err = fmt.Errorf("must not repeat the key %s", key)
 		}
 		if err != nil {
-			errs = append(errs, &ValueError{fmt.Sprintf("annotation file, line %d", number), shorten(text), err})
+			errs = append(errs, &ValueError{fmt.Sprintf("annotation file, line %d", number), Shorten(text), err})
 			continue
 		}
 		a[key] = value
@@ -68,9 +68,9 @@ func (a annotations) given(o Option) []Given {
 	return nil
 }
 
-// shorten cuts a line to a length that fits a message: an annotation may hold a
-// whole manifest.
-func shorten(line string) string {
+// Shorten cuts a text to a length that fits a message: an annotation may hold a whole
+// manifest.
+func Shorten(line string) string {
 	const most = 60
 	if len(line) <= most {
 		return line

@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"errors"
+	"io"
 	"slices"
 
 	"github.com/spf13/pflag"
@@ -23,6 +24,14 @@ type Flags struct {
 	aliases map[string]*flag
 	// mentions return options that these flags do not have.
 	mentions []func() []mentioned
+}
+
+// WithoutArguments returns flags of a policy's options that nobody gives on a command line:
+// settings and annotations do.
+func WithoutArguments(rows []Row) *Flags {
+	set := pflag.NewFlagSet("", pflag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	return NewFlags(set, rows)
 }
 
 // NewFlags registers the options of a policy on fs. It sets the flag set's normalize

@@ -85,6 +85,22 @@ func parsePrefix(word string) (netip.Prefix, error) {
 	return p.Masked(), nil
 }
 
+// ParseHost reads the address of a machine, such as a pod; who names it in the error.
+func ParseHost(word, who string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(word)
+	switch {
+	case err != nil:
+		return a, errors.New("is not an address")
+	case a.Zone() != "":
+		return a, errors.New("has a zone")
+	case a.Is4In6():
+		return a, errors.New("is IPv4 written as IPv6")
+	case a.IsUnspecified() || a.IsMulticast() || a.IsLoopback():
+		return a, errors.New("is not an address that " + who + " can have")
+	}
+	return a, nil
+}
+
 // CIDRWithin returns a value that is an address or a network within another network.
 func CIDRWithin(target *netip.Prefix, all netip.Prefix) pflag.Value {
 	parse := func(text string) (netip.Prefix, error) {

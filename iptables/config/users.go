@@ -16,6 +16,17 @@ type Users interface {
 	GroupID(name string) (uint32, error)
 }
 
+// PodUsers are the users of a pod, for whoever runs outside of it: names are not known there.
+type PodUsers struct{}
+
+// UserID returns an error.
+func (PodUsers) UserID(string) (uint32, error) { return 0, errPodUser }
+
+// GroupID returns an error.
+func (PodUsers) GroupID(string) (uint32, error) { return 0, errPodUser }
+
+var errPodUser = errors.New("users and groups must be numbers, because names belong to the pod")
+
 var errNoUsers = errors.New("there is no list of users and groups")
 
 // UserID finds the id of a user, if there is a list of users. As a [Lookup] it uses the

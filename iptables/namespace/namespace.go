@@ -48,8 +48,8 @@ func Own() *Namespace {
 
 func dialKernel() (nfnetlink.Socket, error) { return nfnetlink.Dial() }
 
-// processOf returns the process of a file such as /proc/PID/ns/net (proc(5)), or 0.
-func processOf(name string) int {
+// ProcessOf returns the process of a file such as /proc/PID/ns/net (proc(5)), or 0.
+func ProcessOf(name string) int {
 	rest, isProcess := strings.CutPrefix(name, "/proc/")
 	text, isNamespace := strings.CutSuffix(rest, "/ns/net")
 	pid, err := strconv.ParseUint(text, 10, 31)
@@ -68,7 +68,7 @@ func Open(name string) (*Namespace, error) {
 	if pid, err := strconv.ParseUint(name, 10, 31); err == nil {
 		path, n.pid = fmt.Sprintf("/proc/%d/ns/net", pid), int(pid)
 	} else {
-		n.pid = processOf(name)
+		n.pid = ProcessOf(name)
 	}
 	var err error
 	if n.file, err = os.Open(path); err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/meshtables/meshtables/iptables/cni"
+	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
 )
 
@@ -158,7 +159,7 @@ func parseEntry(text []byte) (a attachment, err error) {
 		return a, fmt.Errorf("must be JSON as libcni writes it: %w", err)
 	}
 	if e.Kind != cacheKind {
-		return a, fmt.Errorf("kind %q: must be %s", shorten(e.Kind), cacheKind)
+		return a, fmt.Errorf("kind %q: must be %s", config.Shorten(e.Kind), cacheKind)
 	}
 	a = attachment{container: e.ContainerID, file: e.file()}
 	if notes, ok := e.CapabilityArgs[cni.AnnotationsCapability]; ok {
@@ -204,7 +205,7 @@ func (a *attachment) check() error {
 		{"netns", a.file, a.file == "" || isPath(a.file)},
 	} {
 		if !c.ok {
-			return fmt.Errorf("%s %q: is not valid", c.what, shorten(c.value))
+			return fmt.Errorf("%s %q: is not valid", c.what, config.Shorten(c.value))
 		}
 	}
 	return nil

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+
+	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // Pod is a network namespace of the machine, and whose it is.
@@ -184,7 +186,7 @@ func (f *finder) sorted() []Pod {
 	all := make([]Pod, 0, len(f.pods))
 	for _, p := range f.pods {
 		slices.SortStableFunc(p.paths, func(a, b string) int {
-			return cmp.Compare(min(1, processOf(b)), min(1, processOf(a)))
+			return cmp.Compare(min(1, namespace.ProcessOf(b)), min(1, namespace.ProcessOf(a)))
 		})
 		all = append(all, *p)
 	}

@@ -76,7 +76,7 @@ func openAs(path string, want identity) (*namespace.Namespace, error) {
 	if have, err := identify(same); err != nil || have != want {
 		return nil, errGone
 	}
-	if processOf(path) == 0 {
+	if namespace.ProcessOf(path) == 0 {
 		return namespace.Open(same)
 	}
 	// By its process the namespace has name servers.
@@ -91,13 +91,4 @@ func openAs(path string, want identity) (*namespace.Namespace, error) {
 		}
 	}
 	return nil, errors.Join(errGone, ns.Close())
-}
-
-// processOf returns the process of a path such as /proc/PID/ns/net, or 0.
-func processOf(path string) int {
-	var pid int
-	if n, _ := fmt.Sscanf(path, defaultProcesses+"/%d/ns/net", &pid); n == 1 {
-		return pid
-	}
-	return 0
 }

@@ -45,15 +45,6 @@ func isPath(text string) bool {
 	return len(text) <= longestPath && filepath.IsAbs(text) && filepath.Clean(text) == text && !strings.Contains(text, "\x00")
 }
 
-// shorten cuts a text to a length that fits a message.
-func shorten(text string) string {
-	const most = 60
-	if len(text) <= most {
-		return text
-	}
-	return text[:most] + "..."
-}
-
 // ignoreEnd returns nil for the end of a list.
 func ignoreEnd(err error) error {
 	if errors.Is(err, io.EOF) {

@@ -1,8 +1,6 @@
 package node
 
 import (
-	"errors"
-
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/pod"
@@ -91,7 +89,7 @@ func (x *examination) options(found *pod.Found) (wanted capture.Wanted, source s
 		args, source = p.Wanted.Arguments(), fromInstalled
 	}
 	wanted, _, err = capture.Overlay(x.wish.dataplane.Policy, args, config.Sources{
-		PodAnnotations: x.pod.Annotations, Users: noUsers{}, NoNameServers: x.wish.by == capture.Plugin,
+		PodAnnotations: x.pod.Annotations, Users: config.PodUsers{}, NoNameServers: x.wish.by == capture.Plugin,
 	})
 	return wanted, source, err
 }
@@ -100,11 +98,3 @@ func (x *examination) options(found *pod.Found) (wanted capture.Wanted, source s
 func (x *examination) isByPlugin() bool {
 	return x.wish.by == capture.Plugin && x.auditor.Settings != nil
 }
-
-// noUsers are the users of a pod, whose names are not known here.
-type noUsers struct{}
-
-func (noUsers) UserID(string) (uint32, error)  { return 0, errName }
-func (noUsers) GroupID(string) (uint32, error) { return 0, errName }
-
-var errName = errors.New("users and groups must be numbers, because names belong to the pod")

@@ -86,17 +86,4 @@ func addressList(target *[]netip.Addr) config.List[netip.Addr] {
 	}
 }
 
-func parseProbe(word string) (netip.Addr, error) {
-	a, err := netip.ParseAddr(word)
-	switch {
-	case err != nil:
-		return a, errors.New("is not an address")
-	case a.Zone() != "":
-		return a, errors.New("has a zone")
-	case a.Is4In6():
-		return a, errors.New("is IPv4 written as IPv6")
-	case a.IsUnspecified() || a.IsMulticast() || a.IsLoopback():
-		return a, errors.New("is not an address that the node can have")
-	}
-	return a, nil
-}
+func parseProbe(word string) (netip.Addr, error) { return config.ParseHost(word, "the node") }

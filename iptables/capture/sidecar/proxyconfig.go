@@ -43,7 +43,7 @@ func parseProxyConfig(notes map[string]string) (p proxyConfig, err error) {
 		MetadataToo map[string]string `yaml:"proxy_metadata"`
 	}
 	if err := yaml.Unmarshal([]byte(text), &fields); err != nil {
-		return p, given(proxyConfigAnnotation, shorten(text)).Refuse(
+		return p, given(proxyConfigAnnotation, config.Shorten(text)).Refuse(
 			fmt.Errorf("must be YAML or JSON such as {proxyMetadata: {ISTIO_META_DNS_CAPTURE: \"true\"}}: %w", oneLine(err)))
 	}
 	p = proxyConfig{Mode: fields.Mode, StatusPort: fields.Status, Metadata: fields.Metadata}
@@ -66,15 +66,6 @@ func oneLine(err error) error {
 		return errors.New(several.Errors[0])
 	}
 	return err
-}
-
-// shorten cuts the annotation to a length that fits a message.
-func shorten(text string) string {
-	const most = 60
-	if len(text) <= most {
-		return text
-	}
-	return text[:most] + "..."
 }
 
 // given is a setting as messages name it.
