@@ -91,11 +91,7 @@ func (rs *Ruleset) Uncommented() Ruleset {
 
 // HasComments reports whether any rule has a comment.
 func (rs *Ruleset) HasComments() bool {
-	return slices.ContainsFunc(rs.Tables, func(t Table) bool {
-		return slices.ContainsFunc(t.Chains, func(c Chain) bool {
-			return slices.ContainsFunc(c.Rules, func(r Rule) bool { return slices.ContainsFunc(r.Matches, isComment) })
-		})
-	})
+	return rs.HasRule(func(_ *Table, _ *Chain, r *Rule) bool { return slices.ContainsFunc(r.Matches, isComment) })
 }
 
 // Quote writes a string as iptables-save does (xtables_save_string in

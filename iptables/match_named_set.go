@@ -39,6 +39,28 @@ func (m NamedSet) MetBy(p *Packet) (bool, error) {
 	return holds, nil
 }
 
+// LooksUpSet reports whether the rule looks up a named set.
+func (r Rule) LooksUpSet() bool { return slices.ContainsFunc(r.Matches, isNamedSet) }
+
+// MapSets returns the rule with to applied to each named set that it looks up.
+func (r Rule) MapSets(to func(NamedSet) NamedSet) Rule {
+	if !r.LooksUpSet() {
+		return r
+	}
+	r.Matches = slices.Clone(r.Matches)
+	for i, m := range r.Matches {
+		if set, ok := m.(NamedSet); ok {
+			r.Matches[i] = to(set)
+		}
+	}
+	return r
+}
+
+func isNamedSet(m Match) bool {
+	_, ok := m.(NamedSet)
+	return ok
+}
+
 func parseNamedSet(words []string) Match {
 	if len(words) != 3 || words[0] != "--match-set" || words[2] != "dst" {
 		return nil

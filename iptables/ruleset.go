@@ -185,6 +185,23 @@ func (rs *Ruleset) Map(to func(*Chain, Rule) Rule) Ruleset {
 	return mapped
 }
 
+// HasRule reports whether there is a rule of which is reports true. is must not change
+// anything.
+func (rs *Ruleset) HasRule(is func(*Table, *Chain, *Rule) bool) bool {
+	for i := range rs.Tables {
+		t := &rs.Tables[i]
+		for j := range t.Chains {
+			c := &t.Chains[j]
+			for k := range c.Rules {
+				if is(t, c, &c.Rules[k]) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 // Equal reports whether both tables have the same chains with the same policies
 // and rules in the same order. The order of the chains themselves does not
 // matter, and neither do counters and origins.

@@ -61,11 +61,7 @@ func copyOrigins(to, from []iptables.Rule) {
 
 // IsCommented reports whether any rule of ours has a comment of ours.
 func IsCommented(own iptables.Ownership, rs iptables.Ruleset) bool {
-	return slices.ContainsFunc(own.Of(rs).Tables, func(t iptables.Table) bool {
-		return slices.ContainsFunc(t.Chains, func(c iptables.Chain) bool {
-			return slices.ContainsFunc(c.Rules, func(r iptables.Rule) bool {
-				return len(own.ReadComment(c.Name, r).Matches) < len(r.Matches)
-			})
-		})
+	return rs.HasRule(func(_ *iptables.Table, c *iptables.Chain, r *iptables.Rule) bool {
+		return len(own.ReadComment(c.Name, *r).Matches) < len(r.Matches)
 	})
 }

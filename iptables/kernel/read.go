@@ -33,7 +33,7 @@ type Installed struct {
 	legacy     *xtables.Backend
 	routing    *routes.State
 	routingErr error
-	// ipsets are the ipsets of ours, if they were needed; else nil.
+	// ipsets are the ipsets of ours, if [Installed.readSets] has read them; else nil.
 	ipsets    ipset.State
 	ipsetsErr error
 }

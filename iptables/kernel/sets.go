@@ -23,7 +23,7 @@ type sets struct {
 // load a module for that.
 func (i *Installed) fillSets(ctx context.Context) {
 	if i.looksUpSets() {
-		i.ipsets, i.ipsetsErr = ipset.Read(ctx, i.namespace, i.Ownership.Sets)
+		i.readSets(ctx)
 	}
 	for at := range i.Backends {
 		b := &i.Backends[at]
@@ -39,16 +39,12 @@ func (i *Installed) fillSets(ctx context.Context) {
 // filled returns rules with what sets hold that they look up.
 func filled(rs iptables.Ruleset, sets []iptables.AddressSet) iptables.Ruleset {
 	return rs.Map(func(_ *iptables.Chain, r iptables.Rule) iptables.Rule {
-		r.Matches = slices.Clone(r.Matches)
-		for i, m := range r.Matches {
-			if m, ok := m.(iptables.NamedSet); ok {
-				if at := slices.IndexFunc(sets, func(s iptables.AddressSet) bool { return s.Name == m.Name }); at >= 0 {
-					m.Content = &sets[at]
-				}
-				r.Matches[i] = m
+		return r.MapSets(func(m iptables.NamedSet) iptables.NamedSet {
+			if at := slices.IndexFunc(sets, func(s iptables.AddressSet) bool { return s.Name == m.Name }); at >= 0 {
+				m.Content = &sets[at]
 			}
-		}
-		return r
+			return m
+		})
 	})
 }
 
@@ -58,33 +54,33 @@ func (i *Installed) hold(ctx context.Context, choice *Choice) (s sets, err error
 	if choice.Sets == nil && !i.looksUpSets() {
 		return s, nil
 	}
-	if i.ipsets == nil && i.ipsetsErr == nil {
-		i.ipsets, i.ipsetsErr = ipset.Read(ctx, i.namespace, i.Ownership.Sets)
-	}
-	state, err := i.ipsets, i.ipsetsErr
-	if err != nil {
-		return s, err
+	if i.readSets(ctx); i.ipsetsErr != nil {
+		return s, i.ipsetsErr
 	}
 	var inSets []iptables.AddressSet
 	if choice.Sets != nil {
 		native := i.Backend(installed.Native)
-		choice.held = choice.Sets(union(state.Sets(), native.Sets))
+		choice.held = choice.Sets(union(i.ipsets.Sets(), native.Sets))
 		if FormOf(choice.Backend) != installed.Native {
 			inSets = choice.held
 		}
 	}
-	s.changes = state.Diff(inSets)
+	s.changes = i.ipsets.Diff(inSets)
 	return s, nil
+}
+
+// readSets reads our ipsets, unless it has done so.
+func (i *Installed) readSets(ctx context.Context) {
+	if i.ipsets == nil && i.ipsetsErr == nil {
+		i.ipsets, i.ipsetsErr = ipset.Read(ctx, i.namespace, i.Ownership.Sets)
+	}
 }
 
 // looksUpSets reports whether a rule of ours in iptables' form looks up a set.
 func (i *Installed) looksUpSets() bool {
-	return slices.ContainsFunc(i.Own(), func(b installed.Backend) bool {
-		own := b.Own()
-		return b.Form != installed.Native && slices.ContainsFunc(own.Tables, func(t iptables.Table) bool {
-			return slices.ContainsFunc(t.Chains, func(c iptables.Chain) bool {
-				return slices.ContainsFunc(c.Rules, func(r iptables.Rule) bool { return len(iptables.MatchesOf[iptables.NamedSet](r)) > 0 })
-			})
+	return slices.ContainsFunc(i.Backends, func(b installed.Backend) bool {
+		return b.Form != installed.Native && b.Rules.HasRule(func(_ *iptables.Table, c *iptables.Chain, r *iptables.Rule) bool {
+			return r.LooksUpSet() && b.Ownership.OwnsRule(c.Name, *r)
 		})
 	})
 }

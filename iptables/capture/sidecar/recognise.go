@@ -55,11 +55,9 @@ func recognise(rs iptables.Ruleset, form func(iptables.Plan) iptables.Ruleset) c
 
 // leavesLoopback reports whether there is a rule that exempts the application on lo.
 func leavesLoopback(rs iptables.Ruleset) bool {
-	return slices.ContainsFunc(rs.Tables, func(t iptables.Table) bool {
-		c := t.Chain(chainOutput)
-		return t.Name == iptables.Nat && c != nil && slices.ContainsFunc(c.Rules, func(r iptables.Rule) bool {
-			return r.Origin.Option == optionProxyUID && r.Out.Name == loopbackInterface && r.Target == iptables.Return
-		})
+	return rs.HasRule(func(t *iptables.Table, c *iptables.Chain, r *iptables.Rule) bool {
+		return t.Name == iptables.Nat && c.Name == chainOutput &&
+			r.Origin.Option == optionProxyUID && r.Out.Name == loopbackInterface && r.Target == iptables.Return
 	})
 }
 

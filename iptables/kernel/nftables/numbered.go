@@ -13,22 +13,13 @@ func (b *Backend) numbered(want iptables.Ruleset) (iptables.Ruleset, error) {
 	}
 	var failed error
 	numbered := want.Map(func(_ *iptables.Chain, r iptables.Rule) iptables.Rule {
-		if len(iptables.MatchesOf[iptables.NamedSet](r)) == 0 {
-			return r
-		}
-		matches := make([]iptables.Match, len(r.Matches))
-		for i, m := range r.Matches {
-			if set, ok := m.(iptables.NamedSet); ok {
-				var err error
-				if set.Index, err = ipset.IndexOf(b.namespace, set.Name); err != nil {
-					failed = err
-				}
-				m = set
+		return r.MapSets(func(set iptables.NamedSet) iptables.NamedSet {
+			var err error
+			if set.Index, err = ipset.IndexOf(b.namespace, set.Name); err != nil {
+				failed = err
 			}
-			matches[i] = m
-		}
-		r.Matches = matches
-		return r
+			return set
+		})
 	})
 	return numbered, failed
 }

@@ -74,7 +74,7 @@ func takeSnapshot(ctx context.Context, c *netlink.Conn, ns *namespace.Namespace,
 		s, err := readOnce(ctx, c, own)
 		switch {
 		case err == nil:
-			s.nameSets(ns)
+			s.compat.NameSets(func(index uint16) (string, bool) { return ipset.NameOf(ns, index) })
 			return s, nil
 		case !isTransient(err):
 			return nil, err
@@ -131,13 +131,6 @@ func (s *snapshot) complete(ctx context.Context, ns *namespace.Namespace) {
 	s.compat.Complete(func(key tables.Key, exprs []expression.Expression) iptables.Rule {
 		return s.reader.Rule(key, key.Family, exprs)
 	})
-}
-
-// nameSets reads the names of ipsets that rules of iptables' form look up.
-func (s *snapshot) nameSets(ns *namespace.Namespace) {
-	if s.compat.HasSets() {
-		s.compat.NameSets(func(index uint16) (string, bool) { return ipset.NameOf(ns, index) })
-	}
 }
 
 // list reads everything of a kind in all tables.

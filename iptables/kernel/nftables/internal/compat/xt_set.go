@@ -1,10 +1,6 @@
 package compat
 
-import (
-	"slices"
-
-	"github.com/meshtables/meshtables/iptables"
-)
+import "github.com/meshtables/meshtables/iptables"
 
 // encodeNamedSet writes, from linux/netfilter/xt_set.h,
 //
@@ -30,27 +26,13 @@ func (s *Tables) NameSets(name func(index uint16) (string, bool)) {
 		for _, c := range t.chains {
 			for i := range c.rules {
 				r := &c.rules[i].rule
-				r.Matches = slices.Clone(r.Matches)
-				for j, m := range r.Matches {
-					set, ok := m.(iptables.NamedSet)
-					if !ok {
-						continue
-					}
+				*r = r.MapSets(func(set iptables.NamedSet) iptables.NamedSet {
 					if found, ok := name(set.Index); ok {
 						set.Name = found
-						r.Matches[j] = set
 					}
-				}
+					return set
+				})
 			}
 		}
 	}
-}
-
-// HasSets reports whether a rule has one.
-func (s *Tables) HasSets() bool {
-	return slices.ContainsFunc(s.list, func(t *installedTable) bool {
-		return slices.ContainsFunc(t.chains, func(c *installedChain) bool {
-			return slices.ContainsFunc(c.rules, func(r installedRule) bool { return len(iptables.MatchesOf[iptables.NamedSet](r.rule)) > 0 })
-		})
-	})
 }
