@@ -53,6 +53,25 @@ func TestLog(t *testing.T) {
 	})
 }
 
+// A variable that only looks like an option is told of by verify too, which does not take it
+// for a wish.
+func TestVerifyTellsOfIgnoredVariables(t *testing.T) {
+	t.Parallel()
+	p := newPod(t, "iptables-nft")
+	apply(t, p, "--redirect-dns")
+	p.env = []string{"ENVOY_PORT=tcp://10.0.0.1:80"}
+	var answer, messages bytes.Buffer
+	c := p.command("verify")
+	c.Stdout, c.Stderr = &answer, &messages
+	if err := p.Pod.Run(t.Context(), c); err != nil {
+		t.Fatalf("%v\n%s%s", err, &answer, &messages)
+	}
+	want := message{"WARN", `environment variable ENVOY_PORT "tcp://10.0.0.1:80" is ignored`}
+	if lines := slices.Collect(strings.Lines(messages.String())); len(lines) != 1 || !isText(lines[0], want) {
+		t.Errorf("got the messages\n%swant\n%v", &messages, want)
+	}
+}
+
 // isText reports whether a line is the message as people read it.
 func isText(line string, m message) bool {
 	level := map[string]string{"WARN": "warning: "}[m.Level]

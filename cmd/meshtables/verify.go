@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"slices"
 	"strings"
 	"unicode"
@@ -39,14 +38,14 @@ func (c *command) verify(ctx context.Context) int {
 // compare returns the result of comparing. If it fails, the exit status is not exitDone.
 func (c *command) compare(ctx context.Context) (v pod.Verification, status int) {
 	var p pod.Plan
+	var defaults capture.Wanted
+	var err error
 	asks := c.asksForCapture()
 	if asks {
 		if p, status = c.plan(ctx); status != exitDone {
 			return v, status
 		}
-	}
-	defaults, err := c.line.readConfig(c.options, c.env, slog.New(slog.DiscardHandler))
-	if err != nil {
+	} else if defaults, err = c.line.readConfig(c.options, c.env, c.log); err != nil {
 		return v, c.usageError(err)
 	}
 	f, err := pod.FindAll(ctx, c.namespace, policies().Ownership(), c.backend)
