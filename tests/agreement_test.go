@@ -30,14 +30,25 @@ const (
 // arguments.
 func TestWritersAgree(t *testing.T) {
 	t.Parallel()
+	writersAgree(t, soak.Times(48, 1000), arguments.generate)
+}
+
+// TestAmbientWritersAgree is TestWritersAgree for made-up arguments of ambient mode.
+func TestAmbientWritersAgree(t *testing.T) {
+	t.Parallel()
+	writersAgree(t, soak.Times(24, 1000), arguments.generateAmbient)
+}
+
+// writersAgree applies so many configurations.
+func writersAgree(t *testing.T, configurations int, generate func(arguments) []string) {
+	t.Helper()
 	const workers = 4
-	configurations := soak.Times(48, 1000)
 	for worker := range workers {
 		t.Run(strconv.Itoa(worker), func(t *testing.T) {
 			t.Parallel()
 			programs, netlink, sets := newPod(t, "iptables"), newPod(t, "iptables-nft"), newPod(t, native)
 			for number := worker; number < configurations && !t.Failed(); number += workers {
-				args := newArguments(agreementSeed, uint64(number)).generate()
+				args := generate(newArguments(agreementSeed, uint64(number)))
 				agree(t, programs, netlink, args)
 				apply(t, sets, args...)
 				meshtables(t, sets, append([]string{"verify", "--backend=" + native}, args...)...)

@@ -38,23 +38,8 @@ func betweenDataplanes(t *testing.T, backend string) pod {
 func TestNoGapInAmbient(t *testing.T) {
 	t.Parallel()
 	overNetlink, programs := soak.Times(40, 300), soak.Times(10, 60)
-	changes := map[string]int{"iptables-nft": overNetlink, native: overNetlink, "iptables-legacy": programs, "iptables": programs}
 	forEachBackend(t, func(t *testing.T, backend string) {
-		p := betweenDataplanes(t, backend)
-		serveFlows(t, p)
-		apply(t, p)
-		open := openConnections(t, p)
-		tr, stop := keepConnecting(t, flows(p))
-		for range changes[backend] {
-			apply(t, p, p.anyOptions()...)
-			wantStillOpen(t, open)
-			if t.Failed() {
-				break
-			}
-		}
-		stop()
-		t.Logf("changed %d times: %v", changes[backend], tr)
-		wantNoneAstray(t, tr)
+		changeOptions(t, betweenDataplanes(t, backend), overNetlink, programs)
 	})
 }
 

@@ -38,24 +38,30 @@ func capturing() [][]string {
 func TestNoGapWhileOptionsChange(t *testing.T) {
 	t.Parallel()
 	overNetlink, programs := soak.Times(60, 300), soak.Times(20, 60)
-	changes := map[string]int{"iptables-nft": overNetlink, native: overNetlink, "iptables-legacy": programs, "iptables": programs}
 	forEachBackend(t, func(t *testing.T, backend string) {
-		p := newPod(t, backend)
-		serveFlows(t, p)
-		apply(t, p)
-		open := openConnections(t, p)
-		tr, stop := keepConnecting(t, flows(p))
-		for range changes[backend] {
-			apply(t, p, p.anyOptions()...)
-			wantStillOpen(t, open)
-			if t.Failed() {
-				break
-			}
-		}
-		stop()
-		t.Logf("changed %d times: %v", changes[backend], tr)
-		wantNoneAstray(t, tr)
+		changeOptions(t, newPod(t, backend), overNetlink, programs)
 	})
+}
+
+// changeOptions changes a pod's options a number of times, which depends on whether its
+// backend writes over netlink or by the programs, while all flows connect.
+func changeOptions(t *testing.T, p pod, overNetlink, programs int) {
+	t.Helper()
+	changes := map[string]int{"iptables-nft": overNetlink, native: overNetlink, "iptables-legacy": programs, "iptables": programs}[p.backend]
+	serveFlows(t, p)
+	apply(t, p)
+	open := openConnections(t, p)
+	tr, stop := keepConnecting(t, flows(p))
+	for range changes {
+		apply(t, p, p.anyOptions()...)
+		wantStillOpen(t, open)
+		if t.Failed() {
+			break
+		}
+	}
+	stop()
+	t.Logf("changed %d times: %v", changes, tr)
+	wantNoneAstray(t, tr)
 }
 
 // The flows do notice a gap.
