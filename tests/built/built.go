@@ -1,4 +1,4 @@
-// Package built builds the program for black-box tests.
+// Package built builds programs for black-box tests.
 package built
 
 import (
@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -24,7 +25,7 @@ func Main(m *testing.M) int {
 		}
 		defer os.RemoveAll(dir)
 		path := filepath.Join(dir, "meshtables")
-		if err := build(path); err != nil {
+		if err := Build("", path, "github.com/meshtables/meshtables/cmd/meshtables"); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
@@ -36,12 +37,17 @@ func Main(m *testing.M) int {
 // Program returns the path of the program.
 func Program() string { return os.Getenv(variable) }
 
-// build builds the program as in a release: static, so that it runs in an empty image.
-func build(path string) error {
-	cmd := exec.Command("go", "build", "-o", path, "github.com/meshtables/meshtables/cmd/meshtables")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+// Build builds a package as in a release: static, so that it runs in an empty image. It runs
+// in a folder, whose module says which dependencies it takes; "" is that of the test. flags
+// are those of "go build".
+func Build(folder, path, what string, flags ...string) error {
+	cmd := exec.Command("go", slices.Concat([]string{"build", "-o", path}, flags, []string{what})...)
+	cmd.Dir, cmd.Env = folder, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("failed to build meshtables: %w\n%s", err, out)
+		return fmt.Errorf("failed to build %s in %q: %w\n%s", what, folder, err, out)
 	}
 	return nil
 }
+
+// Stripped are the flags of a build that is as small as a release.
+func Stripped() []string { return []string{"-trimpath", "-ldflags=-s -w"} }

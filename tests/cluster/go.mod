@@ -8,6 +8,7 @@ replace (
 )
 
 require (
+	github.com/meshtables/meshtables v0.0.0-00010101000000-000000000000
 	github.com/meshtables/meshtables/tests/runtime v0.0.0-00010101000000-000000000000
 	go.yaml.in/yaml/v3 v3.0.6
 	golang.org/x/sys v0.49.0
@@ -15,7 +16,6 @@ require (
 )
 
 require (
-	github.com/meshtables/meshtables v0.0.0-00010101000000-000000000000 // indirect
 	github.com/vishvananda/netlink v1.3.1 // indirect
 	github.com/vishvananda/netns v0.0.5 // indirect
 	golang.org/x/net v0.60.0 // indirect

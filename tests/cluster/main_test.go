@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
+	"github.com/meshtables/meshtables/tests/built"
 	"github.com/meshtables/meshtables/tests/cluster/kube"
 	"github.com/meshtables/meshtables/tests/runtime/node"
 )
@@ -37,11 +37,9 @@ func runTests(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	workload, program = filepath.Join(dir, "workload"), filepath.Join(dir, "meshtables")
-	for path, what := range map[string]string{workload: "workload", program: "../../cmd/meshtables"} {
-		cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, ".")
-		cmd.Dir, cmd.Env = what, append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
+	for path, folder := range map[string]string{workload: "workload", program: "../../cmd/meshtables"} {
+		if err := built.Build(folder, path, ".", built.Stripped()...); err != nil {
+			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 	}

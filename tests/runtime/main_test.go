@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
+	"github.com/meshtables/meshtables/tests/built"
 	"github.com/meshtables/meshtables/tests/lab"
 	"github.com/meshtables/meshtables/tests/runtime/node"
 )
@@ -25,27 +25,13 @@ func runTests(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	program, waiting, measuring = filepath.Join(dir, "meshtables"), filepath.Join(dir, "wait"), filepath.Join(dir, "peak")
-	if err := build("../..", program, "./cmd/meshtables"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	for path, what := range map[string]string{waiting: "./wait", measuring: "./peak"} {
-		if err := build("", path, what); err != nil {
+	for path, folder := range map[string]string{program: "../../cmd/meshtables", waiting: "wait", measuring: "peak"} {
+		if err := built.Build(folder, path, ".", built.Stripped()...); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 	}
 	return m.Run()
-}
-
-// build builds a program as in a release: static.
-func build(dir, path, what string) error {
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, what)
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("failed to build %s: %w\n%s", what, err, out)
-	}
-	return nil
 }
 
 // missing skips the test, or fails it where nothing may be missing.
