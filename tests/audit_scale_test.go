@@ -42,7 +42,8 @@ func TestAuditScale(t *testing.T) {
 	if many.files > 64 || many.threads > 32 {
 		t.Errorf("%d files and %d threads are open", many.files, many.threads)
 	}
-	if many.memory > few.memory+int64(steps[1]-steps[0])*32 {
+	// When the garbage collector runs makes a difference of some MiB.
+	if many.memory > few.memory+4<<10+int64(steps[1]-steps[0])*32 {
 		t.Errorf("memory grows from %d to %d KiB", few.memory, many.memory)
 	}
 	if ratio := float64(steps[1]) / float64(steps[0]); many.took > time.Duration(2*ratio*float64(few.took))+time.Second {
