@@ -20,6 +20,10 @@ type Conn struct {
 	socket   Socket
 	sequence uint32
 	broken   bool
+	// listed says that the latest Dump had elements, and stamp is what its last one had in
+	// nfgenmsg.res_id.
+	listed bool
+	stamp  uint16
 }
 
 // NewConn returns a connection over a socket.
@@ -70,14 +74,21 @@ func (p Purpose) String() string { return string(p) }
 // without nf_tables refuses.
 const AskGeneration Purpose = "ask for nf_tables"
 
+var askGeneration = Request{Kind: NFTables(unix.NFT_MSG_GETGEN), Purpose: AskGeneration}
+
 // Generation returns the generation of the kernel's rules, which every transaction in the
 // namespace increases (NFT_MSG_GETGEN).
 func (c *Conn) Generation(ctx context.Context) (uint32, error) {
-	answer, err := c.Ask(ctx, Request{Kind: NFTables(unix.NFT_MSG_GETGEN), Purpose: AskGeneration})
+	answer, err := c.Ask(ctx, askGeneration)
 	if err != nil {
 		return 0, err
 	}
-	for kind, value := range answer.Attributes() {
+	return answer.generation()
+}
+
+// generation returns what the answer to askGeneration says.
+func (m Message) generation() (uint32, error) {
+	for kind, value := range m.Attributes() {
 		if kind == unix.NFTA_GEN_ID {
 			return ReadUint32(value), nil
 		}
@@ -85,13 +96,27 @@ func (c *Conn) Generation(ctx context.Context) (uint32, error) {
 	return 0, fmt.Errorf("generation of nf_tables: %w", errMalformed)
 }
 
+// CheckGeneration returns [ErrChanged] if the generation was another at the end of the latest
+// Dump. It asks the kernel only if that list does not tell: each of its elements has the low
+// 16 bits of the generation of its moment (nft_base_seq in net/netfilter/nf_tables_api.c).
+func (c *Conn) CheckGeneration(ctx context.Context, generation uint32) error {
+	if c.listed && c.stamp == uint16(generation) {
+		return nil
+	}
+	now, err := c.Generation(ctx)
+	if err == nil && now != generation {
+		err = ErrChanged
+	}
+	return err
+}
+
 // Ask sends a request and returns the first message that answers it. An acknowledgement
 // is no answer.
 func (c *Conn) Ask(ctx context.Context, r Request) (answer Message, err error) {
-	if err := c.request(r, 0); err != nil {
+	if _, err := c.request(r); err != nil {
 		return Message{}, err
 	}
-	err = c.answers(ctx, func(m Message) (done bool, err error) {
+	err = c.answers(ctx, c.sequence, func(m Message) (done bool, err error) {
 		if m.Kind == unix.NLMSG_ERROR {
 			return false, m.failure(r.Purpose)
 		}
@@ -107,48 +132,38 @@ func (c *Conn) AskAll(ctx context.Context, requests []Request) (refusals []error
 	if len(requests) == 0 {
 		return nil, nil
 	}
-	first := c.sequence + 1
-	var b Builder
-	for _, r := range requests {
-		c.sequence++
-		b.message(r.Kind, r.Flags, c.sequence, r.Family, r.Resource, r.Attributes)
-	}
-	if err := c.socket.Send(b.buf); err != nil {
+	first, err := c.request(requests...)
+	if err != nil {
 		return nil, err
 	}
 	refusals = make([]error, len(requests))
-	for answered := 0; answered < len(requests); {
-		b, err := c.receive(ctx)
-		if err != nil {
-			return nil, err
+	answered := 0
+	err = c.answers(ctx, first, func(m Message) (done bool, err error) {
+		// The kernel answers in order. An acknowledgement is no answer.
+		if m.Sequence != first+uint32(answered) {
+			return false, nil
 		}
-		for m, err := range Messages(b) {
-			if err != nil {
-				return nil, c.malformed(err)
-			}
-			// The kernel answers in order. An acknowledgement is no answer.
-			if m.Sequence != first+uint32(answered) {
-				continue
-			}
-			if m.Kind == unix.NLMSG_ERROR {
-				if refusals[answered] = m.failure(requests[answered].Purpose); refusals[answered] == nil {
-					continue
-				}
-			}
-			if answered++; answered == len(requests) {
-				break
+		if m.Kind == unix.NLMSG_ERROR {
+			if refusals[answered] = m.failure(requests[answered].Purpose); refusals[answered] == nil {
+				return false, nil
 			}
 		}
+		answered++
+		return answered == len(requests), nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return refusals, nil
 }
 
 // Tell sends a request that the kernel answers with an acknowledgement.
 func (c *Conn) Tell(ctx context.Context, r Request) error {
-	if err := c.request(r, unix.NLM_F_ACK); err != nil {
+	r.Flags |= unix.NLM_F_ACK
+	if _, err := c.request(r); err != nil {
 		return err
 	}
-	return c.answers(ctx, func(m Message) (done bool, err error) {
+	return c.answers(ctx, c.sequence, func(m Message) (done bool, err error) {
 		if m.Kind != unix.NLMSG_ERROR {
 			return false, nil
 		}
@@ -159,13 +174,42 @@ func (c *Conn) Tell(ctx context.Context, r Request) error {
 // Dump sends a request for a list and calls each for every element. The element is valid
 // during the call. The error is [ErrChanged] if the list changed meanwhile.
 func (c *Conn) Dump(ctx context.Context, r Request, each func(Message)) error {
-	if err := c.request(r, unix.NLM_F_DUMP); err != nil {
+	r.Flags |= unix.NLM_F_DUMP
+	if _, err := c.request(r); err != nil {
 		return err
 	}
+	return c.list(ctx, r, each)
+}
+
+// DumpWithGeneration is Dump, and in the same round trip [Conn.Generation], of the moment
+// before.
+func (c *Conn) DumpWithGeneration(ctx context.Context, r Request, each func(Message)) (generation uint32, err error) {
+	r.Flags |= unix.NLM_F_DUMP
+	first, err := c.request(askGeneration, r)
+	if err != nil {
+		return 0, err
+	}
+	err = c.answers(ctx, first, func(m Message) (done bool, err error) {
+		if m.Kind == unix.NLMSG_ERROR {
+			return false, m.failure(AskGeneration)
+		}
+		generation, err = m.generation()
+		return true, err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return generation, c.list(ctx, r, each)
+}
+
+// list calls each for every element of the list that the latest request asks for.
+func (c *Conn) list(ctx context.Context, r Request, each func(Message)) error {
+	c.listed = false
 	interrupted := false
-	return c.answers(ctx, func(m Message) (done bool, err error) {
+	return c.answers(ctx, c.sequence, func(m Message) (done bool, err error) {
 		interrupted = interrupted || m.flags&unix.NLM_F_DUMP_INTR != 0
 		if m.Kind != unix.NLMSG_DONE && m.Kind != unix.NLMSG_ERROR {
+			c.listed, c.stamp = true, m.resource()
 			each(m)
 			return false, nil
 		}
@@ -177,9 +221,10 @@ func (c *Conn) Dump(ctx context.Context, r Request, each func(Message)) error {
 	})
 }
 
-// answers calls each for the messages that answer the latest request, until it is done or
-// returns an error.
-func (c *Conn) answers(ctx context.Context, each func(Message) (done bool, err error)) error {
+// answers calls each for the messages that answer the latest requests, from a sequence number
+// on, until it is done or returns an error. What comes after that in one receive is lost: the
+// kernel sends the answer to each request by itself.
+func (c *Conn) answers(ctx context.Context, first uint32, each func(Message) (done bool, err error)) error {
 	for {
 		b, err := c.receive(ctx)
 		if err != nil {
@@ -189,7 +234,7 @@ func (c *Conn) answers(ctx context.Context, each func(Message) (done bool, err e
 			if err != nil {
 				return c.malformed(err)
 			}
-			if m.Sequence != c.sequence {
+			if m.Sequence-first > c.sequence-first {
 				continue
 			}
 			if done, err := each(m); done || err != nil {
@@ -199,9 +244,14 @@ func (c *Conn) answers(ctx context.Context, each func(Message) (done bool, err e
 	}
 }
 
-func (c *Conn) request(r Request, flags uint16) error {
-	c.sequence++
+// request sends requests at once and returns the sequence number of the first. That of the
+// last is the connection's.
+func (c *Conn) request(requests ...Request) (first uint32, err error) {
+	first = c.sequence + 1
 	var b Builder
-	b.message(r.Kind, r.Flags|flags, c.sequence, r.Family, r.Resource, r.Attributes)
-	return c.socket.Send(b.buf)
+	for _, r := range requests {
+		c.sequence++
+		b.message(r.Kind, r.Flags, c.sequence, r.Family, r.Resource, r.Attributes)
+	}
+	return first, c.socket.Send(b.buf)
 }

@@ -85,6 +85,53 @@ func TestAskAll(t *testing.T) {
 	}
 }
 
+// The generation is asked for again only if a list does not tell, or tells of another.
+func TestCheckGeneration(t *testing.T) {
+	t.Parallel()
+	const generation = 0x12345
+	to := func(sequence uint32, b []byte) []byte {
+		binary.NativeEndian.PutUint32(b[8:], sequence)
+		return b
+	}
+	isNow := func(sequence, generation uint32) []byte {
+		var b Builder
+		b.message(NFTables(unix.NFT_MSG_NEWGEN), 0, sequence, 0, 0, func(b *Builder) { b.PutUint32(unix.NFTA_GEN_ID, generation) })
+		return b.buf
+	}
+	element := func(stamp uint16) []byte {
+		var b Builder
+		b.message(NFTables(unix.NFT_MSG_NEWTABLE), 0, 2, 0, stamp, nil)
+		return b.buf
+	}
+	end := to(2, answer(unix.NLMSG_DONE, 0))
+	for name, tt := range map[string]struct {
+		list [][]byte
+		asks answers
+		want error
+	}{
+		"told":                   {list: [][]byte{element(0x2345)}},
+		"told by the last":       {list: [][]byte{element(0x2344), element(0x2345)}},
+		"not told":               {asks: answers{isNow(3, generation)}},
+		"not told, changed":      {asks: answers{isNow(3, generation+1)}, want: ErrChanged},
+		"told of another":        {list: [][]byte{element(0x2346)}, asks: answers{isNow(3, generation+1)}, want: ErrChanged},
+		"a kernel that tells 0":  {list: [][]byte{element(0)}, asks: answers{isNow(3, generation)}},
+		"not told, not answered": {want: unix.EAGAIN},
+	} {
+		kernel := answers(slices.Concat([][]byte{isNow(1, generation)}, tt.list, [][]byte{end}, tt.asks))
+		c, elements := NewConn(&kernel), 0
+		got, err := c.DumpWithGeneration(t.Context(), Request{Kind: NFTables(unix.NFT_MSG_GETTABLE)}, func(Message) { elements++ })
+		if err != nil || got != generation || elements != len(tt.list) {
+			t.Errorf("%s: got %#x, %d elements, %v", name, got, elements, err)
+		}
+		if err := c.CheckGeneration(t.Context(), generation); !errors.Is(err, tt.want) {
+			t.Errorf("%s: got %v, want %v", name, err, tt.want)
+		}
+		if len(kernel) > 0 {
+			t.Errorf("%s: %d answers were not asked for", name, len(kernel))
+		}
+	}
+}
+
 func TestTell(t *testing.T) {
 	t.Parallel()
 	kind := NFTables(unix.NFT_MSG_NEWGEN)

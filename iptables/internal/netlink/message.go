@@ -64,6 +64,14 @@ func (m Message) Family() byte {
 	return m.body[0]
 }
 
+// resource returns nfgenmsg.res_id.
+func (m Message) resource() uint16 {
+	if len(m.body) < nfgenmsgSize {
+		return 0
+	}
+	return binary.BigEndian.Uint16(m.body[2:])
+}
+
 // Attributes returns the attributes after nfgenmsg.
 func (m Message) Attributes() iter.Seq2[uint16, []byte] {
 	if len(m.body) < nfgenmsgSize {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"iter"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -96,8 +97,16 @@ func refusals(request []byte, errno unix.Errno) []byte {
 func kindOf(request []byte) uint16       { return binary.NativeEndian.Uint16(request[4:]) }
 func sequenceOf(request []byte) uint32   { return binary.NativeEndian.Uint32(request[8:]) }
 func isBatch(request []byte) bool        { return kindOf(request) == unix.NFNL_MSG_BATCH_BEGIN }
-func isDump(request []byte) bool         { return binary.NativeEndian.Uint16(request[6:])&unix.NLM_F_DUMP != 0 }
 func setFlag(answer []byte, flag uint16) { answer[6] |= byte(flag) }
+
+// isDump reports whether the last of the requests is for a list.
+func isDump(requests []byte) bool {
+	last := requests
+	for rest := requests; len(rest) > 0; rest = rest[binary.NativeEndian.Uint32(rest):] {
+		last = rest
+	}
+	return binary.NativeEndian.Uint16(last[6:])&unix.NLM_F_DUMP != 0
+}
 
 // firstRule returns the sequence number of the first new rule of a batch that
 // has some bytes in it.
@@ -149,6 +158,32 @@ func TestInterruptedDump(t *testing.T) {
 	have, err := b.Load(t.Context())
 	if own := owned.Of(have.Rules); err != nil || !own.Equal(&want) || interruptions != 0 {
 		t.Errorf("%v, %d interruptions left, loaded\n%s", err, interruptions, text(own))
+	}
+}
+
+// What is read is of one moment, also if rules change between lists, none of which was
+// interrupted.
+func TestChangeBetweenLists(t *testing.T) {
+	for _, list := range []uint16{unix.NFT_MSG_GETCHAIN, unix.NFT_MSG_GETRULE} {
+		nstest.Enter(t)
+		runNFT(t, "table ip nat { chain ISTIO_OUTPUT { return; }; }")
+		changes := 1
+		b := faultyBackend(faulty{onSend: func(request []byte) []byte {
+			if kindOf(request) == netlink.NFTables(list) && changes > 0 {
+				changes--
+				nstest.Run(t, "nft", "delete chain ip nat ISTIO_OUTPUT; add table ip mangle; "+
+					"add chain ip mangle ISTIO_OUTPUT; add rule ip mangle ISTIO_OUTPUT drop")
+			}
+			return nil
+		}})
+		have, err := b.Load(t.Context())
+		if err != nil || changes != 0 {
+			t.Fatalf("%v, %d changes left", err, changes)
+		}
+		want := text(load(t))
+		if got := text(have.Rules); got != want || !strings.Contains(got, "-A ISTIO_OUTPUT -j DROP") {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
 	}
 }
 

@@ -42,7 +42,7 @@ func foreignHandles(t testing.TB) []string {
 	t.Helper()
 	handles := make(map[string][]uint64) // by chain, in order
 	err := connected(t.Context(), nstest.Here(t), func(c *netlink.Conn) error {
-		return list(t.Context(), c, unix.NFT_MSG_GETRULE, "list the rules", func(m netlink.Message) {
+		return c.Dump(t.Context(), listing(unix.NFT_MSG_GETRULE, "list the rules"), func(m netlink.Message) {
 			p, r := tables.ReadRule(m)
 			for _, key := range iptablesKeys() {
 				if p.In(key) {

@@ -76,7 +76,7 @@ func extensionBytes(t testing.TB) []string {
 	t.Helper()
 	var found []string
 	err := connected(t.Context(), nstest.Here(t), func(c *netlink.Conn) error {
-		return list(t.Context(), c, unix.NFT_MSG_GETRULE, "list the rules", func(m netlink.Message) {
+		return c.Dump(t.Context(), listing(unix.NFT_MSG_GETRULE, "list the rules"), func(m netlink.Message) {
 			for kind, value := range m.Attributes() {
 				if kind != unix.NFTA_RULE_EXPRESSIONS {
 					continue

@@ -85,44 +85,38 @@ func takeSnapshot(ctx context.Context, c *netlink.Conn, ns *namespace.Namespace,
 
 // readOnce fails with [netlink.ErrChanged] if the generation changes meanwhile.
 func readOnce(ctx context.Context, c *netlink.Conn, own iptables.Ownership) (*snapshot, error) {
-	generation, err := c.Generation(ctx)
-	if err != nil {
-		return nil, err
-	}
 	s := &snapshot{
-		generation: generation, compat: compat.Tables{Ownership: own}, native: native.Table{Ownership: own},
+		compat: compat.Tables{Ownership: own}, native: native.Table{Ownership: own},
 		record: record.Table{Policies: own.Policies},
 	}
-	if err := s.read(ctx, c); err != nil {
-		return nil, err
+	found, err := s.read(ctx, c)
+	if err == nil && found {
+		err = c.CheckGeneration(ctx, s.generation)
 	}
-	if after, err := c.Generation(ctx); err != nil {
-		return nil, err
-	} else if after != generation {
-		return nil, netlink.ErrChanged
-	}
-	return s, nil
+	return s, err
 }
 
-func (s *snapshot) read(ctx context.Context, c *netlink.Conn) error {
-	found, known := false, false
-	err := list(ctx, c, unix.NFT_MSG_GETTABLE, "list the tables", func(m netlink.Message) {
+// read reads list after list, and reports whether there are tables. That there is none is one
+// answer, which nothing can contradict.
+func (s *snapshot) read(ctx context.Context, c *netlink.Conn) (found bool, err error) {
+	known := false
+	s.generation, err = c.DumpWithGeneration(ctx, listing(unix.NFT_MSG_GETTABLE, "list the tables"), func(m netlink.Message) {
 		found = true
 		known = s.addTable(m) || known
 	})
 	if err != nil || !found {
-		return err
+		return found, err
 	}
-	if err := list(ctx, c, unix.NFT_MSG_GETCHAIN, "list the chains", s.addChain); err != nil || !known && !s.others.Any() {
-		return err
+	if err := c.Dump(ctx, listing(unix.NFT_MSG_GETCHAIN, "list the chains"), s.addChain); err != nil || !known && !s.others.Any() {
+		return found, err
 	}
-	if err := list(ctx, c, unix.NFT_MSG_GETRULE, "list the rules", s.addRule); err != nil {
-		return err
+	if err := c.Dump(ctx, listing(unix.NFT_MSG_GETRULE, "list the rules"), s.addRule); err != nil {
+		return found, err
 	}
 	if err := s.native.LoadSets(ctx, c); err != nil {
-		return err
+		return found, err
 	}
-	return s.reader.LoadSets(ctx, c, append(s.others.Sets(), s.compat.Sets()...))
+	return found, s.reader.LoadSets(ctx, c, append(s.others.Sets(), s.compat.Sets()...))
 }
 
 // complete reads the foreign rules in iptables' tables that iptables did not write.
@@ -133,9 +127,9 @@ func (s *snapshot) complete(ctx context.Context, ns *namespace.Namespace) {
 	})
 }
 
-// list reads everything of a kind in all tables.
-func list(ctx context.Context, c *netlink.Conn, kind uint16, purpose netlink.Purpose, each func(netlink.Message)) error {
-	return c.Dump(ctx, netlink.Request{Kind: netlink.NFTables(kind), Family: unix.NFPROTO_UNSPEC, Purpose: purpose}, each)
+// listing asks for everything of a kind in all tables.
+func listing(kind uint16, purpose netlink.Purpose) netlink.Request {
+	return netlink.Request{Kind: netlink.NFTables(kind), Family: unix.NFPROTO_UNSPEC, Purpose: purpose}
 }
 
 // addTable reports whether the table belongs to a form, or is that of the record.

@@ -109,7 +109,7 @@ func traceAttachment(chain string, priority int32) tables.Attachment {
 // removeLeftTraces deletes the tables of killed programs, which nobody holds.
 func removeLeftTraces(ctx context.Context, ns *namespace.Namespace, c *netlink.Conn) error {
 	var found []tables.Key
-	err := list(ctx, c, unix.NFT_MSG_GETTABLE, "list the tables", func(m netlink.Message) {
+	err := c.Dump(ctx, listing(unix.NFT_MSG_GETTABLE, "list the tables"), func(m netlink.Message) {
 		if t, ok := tables.ReadTable(m); ok && strings.HasPrefix(t.Name, traceTablePrefix) {
 			found = append(found, t.Key)
 		}
