@@ -103,7 +103,7 @@ func chosenDataplane(v verb, args, env []string) dataplane {
 	if v.name == hostVerb {
 		return ofNode
 	}
-	if !mayChoose(args) && !mayChoose(env) {
+	if !mayChoose(args, env) {
 		return ofSidecars
 	}
 	c := newCommandLineOf(v, everyRow())
@@ -125,15 +125,23 @@ func chosenDataplane(v verb, args, env []string) dataplane {
 	return c.options.dataplane
 }
 
-// mayChoose reports whether any of the words, which are arguments or variables, may name a
-// dataplane, or a file that does. Most runs have none, and need not read twice.
-func mayChoose(words []string) bool {
-	return slices.ContainsFunc(words, func(word string) bool {
-		word = strings.ReplaceAll(strings.ToLower(word), "_", "-")
-		return slices.ContainsFunc([]string{dataplaneOption, config.FileOption, annotationsOption}, func(option string) bool {
-			return strings.Contains(word, option)
-		})
-	})
+// mayChoose reports whether any of the arguments or variables may name a dataplane, or a file
+// that does. Most runs have none, and need not read twice.
+func mayChoose(args, env []string) bool {
+	for _, option := range []string{dataplaneOption, config.FileOption, annotationsOption} {
+		named := func(arg string) bool {
+			return strings.Contains(strings.ReplaceAll(strings.ToLower(arg), "_", "-"), option)
+		}
+		if slices.ContainsFunc(args, named) {
+			return true
+		}
+		for _, variable := range (config.Option{Name: option}).Variables() {
+			if slices.ContainsFunc(env, func(entry string) bool { return strings.HasPrefix(entry, variable+"=") }) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // installedPolicy returns the policy whose rules are installed. If nothing tells, or the user
