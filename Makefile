@@ -36,10 +36,11 @@ cluster: image ## the CNI plugin and all of deploy/ on a Kubernetes of one node,
 check: ## gofmt, go vet, staticcheck, govulncheck where it can be reached, race detector
 	@scripts/check
 
-bench: build ## what it costs, beside the iptables programs and istio-iptables in the same run, and connections per second
+bench: build ## what it costs, beside iptables, nft, istio-iptables and an empty program in the same run, and connections per second
 	@scripts/install-programs
 	@$(GO) build -C scripts/bench/istio-iptables -o $(CURDIR)/bin/istio-iptables .
-	@$(GO) run ./scripts/bench bin/meshtables bin/istio-iptables
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/empty ./tests/cost/empty
+	@$(GO) run ./scripts/bench bin/meshtables bin/istio-iptables bin/empty
 	$(GO) test -run none -bench Connections -benchtime 1x ./tests
 
 fuzz: ## every fuzz target for FUZZTIME

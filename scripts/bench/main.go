@@ -1,17 +1,18 @@
-// Bench measures whole runs of meshtables, beside iptables-nft-restore with the same
-// rules and istio-iptables with the same arguments. It also measures many runs at once,
-// beside processes that do nothing. Usage:
+// Bench measures whole runs of meshtables, beside iptables-nft-restore and nft with the same
+// rules, istio-iptables with the same arguments, and a Go program that does nothing. It also
+// measures many runs at once. Usage:
 //
-//	go run ./scripts/bench path/to/meshtables path/to/istio-iptables
+//	go run ./scripts/bench path/to/meshtables path/to/istio-iptables path/to/empty
 //
-// Only the ratios say something about the program; the times are the machine's. It needs
-// root, for its own network namespaces.
+// Only the counts and the ratios say something about the program; the times are the
+// machine's. It needs root, for its own network namespaces.
 package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 )
@@ -24,27 +25,23 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) != 2 {
-		return errors.New("usage: bench path/to/meshtables path/to/istio-iptables")
+	if len(args) != 3 {
+		return errors.New("usage: bench path/to/meshtables path/to/istio-iptables path/to/empty")
 	}
-	b := bench{program: args[0]}
-	info, err := os.Stat(b.program)
-	if err != nil {
-		return err
+	b := bench{program: args[0], reference: args[1], empty: args[2]}
+	for i, part := range []func(context.Context, io.Writer) error{b.counts, b.compare, b.besideReference, b.storm} {
+		if i > 0 {
+			fmt.Println()
+		}
+		if err := part(ctx, os.Stdout); err != nil {
+			return err
+		}
 	}
-	fmt.Printf("binary: %.1f MB\n\n", float64(info.Size())/1e6)
-	if err := b.compare(ctx, os.Stdout); err != nil {
-		return err
-	}
-	fmt.Println()
-	if err := b.besideReference(ctx, os.Stdout, args[1]); err != nil {
-		return err
-	}
-	fmt.Println()
-	return b.storm(ctx, os.Stdout)
+	return nil
 }
 
-type bench struct{ program string }
+// bench has the paths of the programs: ours, istio-iptables, and one that does nothing.
+type bench struct{ program, reference, empty string }
 
 func median(figures []float64) float64 {
 	slices.Sort(figures)

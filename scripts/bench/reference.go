@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/meshtables/meshtables/tests/cost"
 	"github.com/meshtables/meshtables/tests/lab"
 )
 
@@ -24,7 +25,7 @@ type pairs [len(referenceRuns)]struct{ reference, ours time.Duration }
 // besideReference prints how long istio-iptables takes, with the same arguments as
 // meshtables in the same round. Both get the arguments of Istio's injector, and the
 // option for IPv6, which meshtables captures by default.
-func (b bench) besideReference(ctx context.Context, w io.Writer, reference string) error {
+func (b bench) besideReference(ctx context.Context, w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "excluded\t\tistio-iptables\tmeshtables\tratio\t")
 	for _, ports := range []int{3, 1000} {
@@ -32,7 +33,7 @@ func (b bench) besideReference(ctx context.Context, w io.Writer, reference strin
 		var rounds []pairs
 		// The first round only warms up.
 		for range referenceRounds + 1 {
-			p, err := b.pairs(ctx, reference, args)
+			p, err := b.pairs(ctx, args)
 			if err != nil {
 				return err
 			}
@@ -63,7 +64,7 @@ func injected(ports string) []string {
 // pairs runs both programs once for each of the runs, each in a namespace that starts
 // empty. The reference chooses between nf_tables and the legacy tables by itself, as in a
 // pod.
-func (b bench) pairs(ctx context.Context, reference string, args []string) (p pairs, err error) {
+func (b bench) pairs(ctx context.Context, args []string) (p pairs, err error) {
 	var labs [2]*lab.Lab
 	for i := range labs {
 		if labs[i], err = lab.New(ctx); err != nil {
@@ -72,12 +73,15 @@ func (b bench) pairs(ctx context.Context, reference string, args []string) (p pa
 		defer labs[i].Close()
 	}
 	for run := range p {
-		if p[run].reference, _, err = timed(labs[0], "", reference, args...); err != nil {
+		reference, err := cost.Of(labs[0].Pod, "", b.reference, args...)
+		if err != nil {
 			return p, err
 		}
-		if p[run].ours, _, err = timed(labs[1], "", b.program, args...); err != nil {
+		ours, err := cost.Of(labs[1].Pod, "", b.program, args...)
+		if err != nil {
 			return p, err
 		}
+		p[run].reference, p[run].ours = reference.Took, ours.Took
 	}
 	return p, nil
 }

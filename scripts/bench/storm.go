@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"runtime"
 	"sync"
 	"text/tabwriter"
 	"time"
 
+	"github.com/meshtables/meshtables/tests/cost"
 	"github.com/meshtables/meshtables/tests/lab"
 )
 
@@ -20,9 +22,9 @@ const (
 	stormRounds = 5
 )
 
-// storm prints how long one process in each of many namespaces takes, all started at
-// once, until the last one ends. It does the same with processes that do nothing: the
-// difference is the program's own.
+// storm prints how long one process in each of many namespaces takes, all started at once,
+// until the last one ends. What it takes beyond programs that do nothing is the program's own:
+// it is compared with as many runs one after the other, shared by the processors.
 func (b bench) storm(ctx context.Context, w io.Writer) error {
 	labs := make([]*lab.Lab, pods)
 	for i := range labs {
@@ -34,35 +36,45 @@ func (b bench) storm(ctx context.Context, w io.Writer) error {
 		labs[i] = l
 	}
 	runs := []struct {
-		name string
-		args []string
-		took []float64
+		name         string
+		words        []string
+		alone, storm []float64
 	}{
-		{name: "true", args: []string{"true"}},
-		{name: "meshtables --version", args: []string{b.program, "--version"}},
-		{name: "meshtables", args: []string{b.program}},
-		{name: "meshtables --cleanup-only", args: []string{b.program, "--cleanup-only"}},
+		{name: "an empty program", words: []string{b.empty}},
+		{name: "--version", words: []string{b.program, "--version"}},
+		{name: "apply", words: []string{b.program}},
+		{name: "clean up", words: []string{b.program, "--cleanup-only"}},
 	}
 	// The first round only warms up.
 	for round := range stormRounds + 1 {
 		for i := range runs {
-			d, err := atOnce(labs, runs[i].args...)
+			r := &runs[i]
+			took, err := atOnce(labs, r.words...)
 			if err != nil {
 				return err
 			}
 			if round > 0 {
-				runs[i].took = append(runs[i].took, milliseconds(d))
+				r.storm = append(r.storm, milliseconds(took))
+			}
+		}
+		for i := range runs {
+			r := &runs[i]
+			one, err := cost.Of(labs[0].Pod, "", r.words[0], r.words[1:]...)
+			if err != nil {
+				return err
+			}
+			if round > 0 {
+				r.alone = append(r.alone, milliseconds(one.Took))
 			}
 		}
 	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "%d namespaces at once\ttotal\tbeyond true\tbeyond --version\n", pods)
-	for i, r := range runs {
-		fmt.Fprintf(table, "%s\t%.0f ms", r.name, median(r.took))
-		for _, less := range runs[:min(i, 2)] {
-			fmt.Fprintf(table, "\t%.0f ms", median(r.took)-median(less.took))
-		}
-		fmt.Fprintln(table)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(table, "%d namespaces at once\tone alone\tall\tbeyond empty\tof one × %[1]d / %d\t\n", pods, runtime.NumCPU())
+	empty := median(runs[0].storm)
+	for _, r := range runs {
+		beyond := median(r.storm) - empty
+		fmt.Fprintf(table, "%s\t%.1f ms\t%.0f ms\t%.0f ms\t%.2f\t\n", r.name, median(r.alone), median(r.storm), beyond,
+			beyond/(median(r.alone)*pods/float64(runtime.NumCPU())))
 	}
 	return table.Flush()
 }
