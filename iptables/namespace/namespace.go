@@ -46,7 +46,7 @@ func Own() *Namespace {
 	return n
 }
 
-func dialKernel() (nfnetlink.Socket, error) { return nfnetlink.Dial() }
+func dialKernel() (nfnetlink.Socket, error) { return nfnetlink.Dial(unix.NETLINK_NETFILTER) }
 
 // ProcessOf returns the process of a file such as /proc/PID/ns/net (proc(5)), or 0.
 func ProcessOf(name string) int {

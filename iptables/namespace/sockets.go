@@ -48,7 +48,7 @@ func (n *Namespace) DialNetfilter() (*nfnetlink.Conn, error) {
 // nfnetlink_groups, linux/netfilter/nfnetlink.h). The caller closes it.
 func (n *Namespace) ListenNetfilter(group int) (s *nfnetlink.KernelSocket, err error) {
 	err = n.Do(func() (err error) {
-		s, err = nfnetlink.Dial()
+		s, err = nfnetlink.Dial(unix.NETLINK_NETFILTER)
 		return err
 	})
 	if err != nil {

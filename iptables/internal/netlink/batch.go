@@ -41,7 +41,7 @@ func (b *Batch) Add(r Request) {
 	b.last++
 	b.lastStart = len(b.builder.buf)
 	b.purposes = append(b.purposes, r.Purpose)
-	b.builder.message(r.Kind, r.Flags, b.last, r.Family, 0, r.Attributes)
+	b.builder.message(r, b.last)
 }
 
 // Empty reports whether the batch changes nothing.
@@ -49,7 +49,7 @@ func (b *Batch) Empty() bool { return b.first == b.last }
 
 // end appends one of the messages around the changes.
 func (b *Batch) end(kind uint16, sequence uint32, attributes func(*Builder)) {
-	b.builder.message(kind, 0, sequence, unix.NFPROTO_UNSPEC, unix.NFNL_SUBSYS_NFTABLES, attributes)
+	b.builder.message(Request{Kind: kind, Resource: unix.NFNL_SUBSYS_NFTABLES, Attributes: attributes}, sequence)
 }
 
 // acknowledge asks for the acknowledgement of the last change.

@@ -13,19 +13,22 @@ type Builder struct {
 
 func align4(n int) int { return (n + 3) &^ 3 }
 
-// message appends a message of the type kind to an nfnetlink subsystem. In nf_tables only
-// the ends of a batch have a resource.
-func (b *Builder) message(kind, flags uint16, sequence uint32, family byte, resource uint16, attributes func(*Builder)) {
+// message appends a request.
+func (b *Builder) message(r Request, sequence uint32) {
 	start := len(b.buf)
 	b.buf = binary.NativeEndian.AppendUint32(b.buf, 0)
-	b.buf = binary.NativeEndian.AppendUint16(b.buf, kind)
-	b.buf = binary.NativeEndian.AppendUint16(b.buf, unix.NLM_F_REQUEST|flags)
+	b.buf = binary.NativeEndian.AppendUint16(b.buf, r.Kind)
+	b.buf = binary.NativeEndian.AppendUint16(b.buf, unix.NLM_F_REQUEST|r.Flags)
 	b.buf = binary.NativeEndian.AppendUint32(b.buf, sequence)
 	b.buf = binary.NativeEndian.AppendUint32(b.buf, 0)
-	b.buf = append(b.buf, family, unix.NFNETLINK_V0)
-	b.buf = binary.BigEndian.AppendUint16(b.buf, resource)
-	if attributes != nil {
-		attributes(b)
+	if r.Header != nil {
+		b.buf = append(b.buf, r.Header...)
+	} else {
+		b.buf = append(b.buf, r.Family, unix.NFNETLINK_V0)
+		b.buf = binary.BigEndian.AppendUint16(b.buf, r.Resource)
+	}
+	if r.Attributes != nil {
+		r.Attributes(b)
 	}
 	binary.NativeEndian.PutUint32(b.buf[start:], uint32(len(b.buf)-start))
 }
@@ -52,6 +55,9 @@ func (b *Builder) pad() {
 	}
 }
 
+// Append appends what is no attribute: the header of a nested message.
+func (b *Builder) Append(header []byte) { b.buf = append(b.buf, header...) }
+
 // PutBytes appends an attribute of the data's length.
 func (b *Builder) PutBytes(kind uint16, data []byte) {
 	b.attribute(kind, len(data))
@@ -70,6 +76,12 @@ func (b *Builder) PutString(kind uint16, s string) {
 func (b *Builder) PutUint32(kind uint16, v uint32) {
 	b.attribute(kind, 4)
 	b.buf = binary.BigEndian.AppendUint32(b.buf, v)
+}
+
+// PutNativeUint32 appends a number in host order.
+func (b *Builder) PutNativeUint32(kind uint16, v uint32) {
+	b.attribute(kind, 4)
+	b.buf = binary.NativeEndian.AppendUint32(b.buf, v)
 }
 
 // PutUint64 appends a number in network order.

@@ -1,5 +1,6 @@
-// Package netlink talks to nf_tables: messages and their attributes, questions, lists and
-// transactions. It does not know what the messages mean.
+// Package netlink talks to the kernel over netlink (netlink(7)): messages and their
+// attributes, questions, lists, and the transactions of nf_tables. It does not know what
+// the messages mean.
 //
 // The Conn of github.com/google/nftables is not used because it asks for an
 // acknowledgement and an echo of each change (which no receive buffer holds for
@@ -51,13 +52,16 @@ func (c *Conn) malformed(err error) error {
 
 // Request is a message to the kernel.
 type Request struct {
-	Kind       uint16 // the type, with that of the subsystem; see [NFTables]
-	Flags      uint16 // NLM_F_*, except those that Ask, Dump or Commit adds
+	Kind  uint16 // the type, with that of the subsystem; see [NFTables]
+	Flags uint16 // NLM_F_*, except those that Ask, Tell, Dump or Commit adds
+	// Header is what comes before the attributes. Without it that is nfgenmsg, with the
+	// family and the resource.
+	Header     []byte
 	Family     byte   // NFPROTO_*
-	Resource   uint16 // nfgenmsg.res_id, such as the number of a log group
+	Resource   uint16 // nfgenmsg.res_id: the number of a log group, or the subsystem of a batch
 	Attributes func(*Builder)
 	// Purpose is its purpose, in words that can follow "failed to". A [Refusal] returns
-	// it.
+	// it. Without one, take the [Reason] of the error.
 	Purpose fmt.Stringer
 }
 
@@ -251,7 +255,7 @@ func (c *Conn) request(requests ...Request) (first uint32, err error) {
 	var b Builder
 	for _, r := range requests {
 		c.sequence++
-		b.message(r.Kind, r.Flags, c.sequence, r.Family, r.Resource, r.Attributes)
+		b.message(r, c.sequence)
 	}
 	return first, c.socket.Send(b.buf)
 }

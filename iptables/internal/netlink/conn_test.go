@@ -28,7 +28,7 @@ func (a *answers) Receive(context.Context) ([]byte, error) {
 // nfgenmsg (struct nlmsgerr, linux/netlink.h).
 func answer(kind uint16, errno unix.Errno) []byte {
 	var b Builder
-	b.message(kind, 0, 1, 0, 0, nil)
+	b.message(Request{Kind: kind}, 1)
 	if kind == unix.NLMSG_ERROR {
 		binary.NativeEndian.PutUint32(b.buf[headerSize:], uint32(-int32(errno)))
 	}
@@ -95,12 +95,12 @@ func TestCheckGeneration(t *testing.T) {
 	}
 	isNow := func(sequence, generation uint32) []byte {
 		var b Builder
-		b.message(NFTables(unix.NFT_MSG_NEWGEN), 0, sequence, 0, 0, func(b *Builder) { b.PutUint32(unix.NFTA_GEN_ID, generation) })
+		b.message(Request{Kind: NFTables(unix.NFT_MSG_NEWGEN), Attributes: func(b *Builder) { b.PutUint32(unix.NFTA_GEN_ID, generation) }}, sequence)
 		return b.buf
 	}
 	element := func(stamp uint16) []byte {
 		var b Builder
-		b.message(NFTables(unix.NFT_MSG_NEWTABLE), 0, 2, 0, stamp, nil)
+		b.message(Request{Kind: NFTables(unix.NFT_MSG_NEWTABLE), Resource: stamp}, 2)
 		return b.buf
 	}
 	end := to(2, answer(unix.NLMSG_DONE, 0))

@@ -7,10 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A netlink message is struct nlmsghdr (linux/netlink.h) and struct nfgenmsg
-// (linux/netfilter/nfnetlink.h), then attributes, struct nlattr, which may be nested.
-// Headers are in host byte order, the values of nf_tables' integer attributes and
-// nfgenmsg.res_id in network byte order (linux/netfilter/nf_tables.h).
+// A netlink message is struct nlmsghdr (linux/netlink.h) and the header of its family, for
+// netfilter struct nfgenmsg (linux/netfilter/nfnetlink.h), then attributes, struct nlattr,
+// which may be nested. Headers are in host byte order, the values of nf_tables' integer
+// attributes and nfgenmsg.res_id in network byte order (linux/netfilter/nf_tables.h), those
+// of rtnetlink in host byte order.
 const (
 	headerSize    = unix.SizeofNlMsghdr
 	nfgenmsgSize  = 4
@@ -19,8 +20,8 @@ const (
 	attributeType = 1<<14 - 1
 )
 
-// Message is a message from the kernel. Its body starts after nlmsghdr, for nf_tables
-// with nfgenmsg.
+// Message is a message from the kernel. Its body starts after nlmsghdr, with the header of
+// its family.
 type Message struct {
 	Kind     uint16 // the type, with that of the subsystem; see [NFTables]
 	Sequence uint32 // of the request that it answers
@@ -72,6 +73,15 @@ func (m Message) resource() uint16 {
 	return binary.BigEndian.Uint16(m.body[2:])
 }
 
+// Split returns a header of some size, and the attributes after it. It is not ok if the
+// message is shorter.
+func (m Message) Split(size int) (header []byte, attributes iter.Seq2[uint16, []byte], ok bool) {
+	if len(m.body) < size {
+		return nil, nil, false
+	}
+	return m.body[:size], Attributes(m.body[size:]), true
+}
+
 // Attributes returns the attributes after nfgenmsg.
 func (m Message) Attributes() iter.Seq2[uint16, []byte] {
 	if len(m.body) < nfgenmsgSize {
@@ -113,6 +123,14 @@ func ReadUint32(b []byte) uint32 {
 		return 0
 	}
 	return binary.BigEndian.Uint32(b)
+}
+
+// ReadNativeUint32 reads a number in host order.
+func ReadNativeUint32(b []byte) uint32 {
+	if len(b) != 4 {
+		return 0
+	}
+	return binary.NativeEndian.Uint32(b)
 }
 
 // ReadUint64 reads a number.

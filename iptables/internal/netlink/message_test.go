@@ -42,7 +42,8 @@ func TestAttributes(t *testing.T) {
 // larger than what came.
 func FuzzMessages(f *testing.F) {
 	var b Builder
-	b.message(unix.NLMSG_ERROR, unix.NLM_F_ACK_TLVS, 1, 0, 0, func(b *Builder) { b.PutString(unix.NLMSGERR_ATTR_MSG, "no") })
+	explained := func(b *Builder) { b.PutString(unix.NLMSGERR_ATTR_MSG, "no") }
+	b.message(Request{Kind: unix.NLMSG_ERROR, Flags: unix.NLM_F_ACK_TLVS, Attributes: explained}, 1)
 	f.Add(b.Bytes())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for m, err := range Messages(data) {

@@ -1,6 +1,7 @@
 package netlink
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -23,6 +24,9 @@ type Refusal struct {
 	Errno   unix.Errno
 	// Explanation is the kernel's explanation, if any.
 	Explanation string
+	// Request is the request as the kernel returns it, which may have written into it.
+	// It is empty if the kernel returns none.
+	Request Message
 }
 
 func (r *Refusal) Error() string {
@@ -35,6 +39,19 @@ func (r *Refusal) Error() string {
 
 // Unwrap returns the errno.
 func (r *Refusal) Unwrap() error { return r.Errno }
+
+// Reason returns an error without the purpose, for callers that say themselves what
+// failed: of a *[Refusal] the errno and the explanation.
+func Reason(err error) error {
+	var r *Refusal
+	if !errors.As(err, &r) {
+		return err
+	}
+	if r.Explanation == "" {
+		return r.Errno
+	}
+	return fmt.Errorf("%w: %s", r.Errno, r.Explanation)
+}
 
 // TooLargeError is a transaction that does not fit the socket's send buffer.
 type TooLargeError struct {
@@ -65,6 +82,13 @@ func (m Message) refusal(purpose fmt.Stringer) *Refusal {
 		return r
 	}
 	r.Errno = unix.Errno(-int32(binary.NativeEndian.Uint32(m.body)))
+	if r.Errno != 0 && m.Kind == unix.NLMSG_ERROR && m.flags&unix.NLM_F_CAPPED == 0 {
+		// What was received is valid only until the next answer.
+		for request := range Messages(bytes.Clone(m.body[4:])) {
+			r.Request = request
+			break
+		}
+	}
 	if m.Kind != unix.NLMSG_ERROR || m.flags&unix.NLM_F_ACK_TLVS == 0 || len(m.body) < 4+headerSize {
 		return r
 	}

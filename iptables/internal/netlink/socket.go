@@ -44,9 +44,10 @@ type KernelSocket struct {
 	buf     []byte
 }
 
-// Dial opens a socket to the netfilter subsystems. Close it after use.
-func Dial() (*KernelSocket, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_NETFILTER)
+// Dial opens a socket to a family of subsystems, such as NETLINK_NETFILTER (netlink(7)).
+// Close it after use.
+func Dial(family int) (*KernelSocket, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, family)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}

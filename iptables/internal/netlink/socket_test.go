@@ -13,7 +13,7 @@ import (
 // its time; the socket can be used on.
 func TestReceiveEnds(t *testing.T) {
 	t.Parallel()
-	s, err := Dial()
+	s, err := Dial(unix.NETLINK_NETFILTER)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestDialPort(t *testing.T) {
 	ports := make(map[uint32]bool)
 	const sockets = 8
 	for range sockets {
-		s, err := Dial()
+		s, err := Dial(unix.NETLINK_NETFILTER)
 		if err != nil {
 			t.Fatal(err)
 		}

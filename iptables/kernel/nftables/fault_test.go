@@ -59,7 +59,7 @@ func faultyBackend(f faulty) *Backend { return impatientBackend(f, 0) }
 func impatientBackend(f faulty, d time.Duration) *Backend {
 	ns := namespace.Own()
 	ns.SetDial(func() (netlink.Socket, error) {
-		s, err := netlink.Dial()
+		s, err := netlink.Dial(unix.NETLINK_NETFILTER)
 		if err == nil && d > 0 {
 			s.SetTimeout(d)
 		}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sys/unix"
+
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/internal/netlink"
@@ -187,7 +189,7 @@ func TestRequests(t *testing.T) {
 			requests := 0
 			ns := namespace.Own()
 			ns.SetDial(func() (netlink.Socket, error) {
-				s, err := netlink.Dial()
+				s, err := netlink.Dial(unix.NETLINK_NETFILTER)
 				return &faulty{Socket: s, onSend: func([]byte) []byte {
 					requests++
 					return nil
