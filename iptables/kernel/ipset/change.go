@@ -8,11 +8,10 @@ import (
 	"slices"
 	"time"
 
-	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
@@ -56,41 +55,41 @@ func without(list, other []netip.Addr) []netip.Addr {
 
 // Before makes the changes that rules need. If one fails, some may have been made.
 func Before(ctx context.Context, ns *namespace.Namespace, changes []Change) error {
-	return do(ctx, ns, func(h *netlink.Handle) error {
-		for _, c := range changes {
-			if c.Make {
-				if err := c.make(h); err != nil {
-					return fmt.Errorf("failed to make the set %s: %w", c.Name, err)
-				}
-			}
-			for _, a := range c.Add {
-				if err := h.IpsetAdd(c.Name, entry(a)); err != nil {
-					return fmt.Errorf("failed to add %s to the set %s: %w", a, c.Name, err)
-				}
+	conn, err := ns.Netfilter()
+	if err != nil {
+		return err
+	}
+	for _, c := range changes {
+		if c.Make {
+			if err := c.make(ctx, conn); err != nil {
+				return fmt.Errorf("failed to make the set %s: %w", c.Name, err)
 			}
 		}
-		return nil
-	})
+		if what, err := c.entries(ctx, conn, commandAdd, c.Add); err != nil {
+			return fmt.Errorf("failed to add %s to the set %s: %w", what, c.Name, err)
+		}
+	}
+	return nil
 }
 
 // After makes the other changes.
 func After(ctx context.Context, ns *namespace.Namespace, changes []Change) error {
-	return do(ctx, ns, func(h *netlink.Handle) error {
-		for _, c := range changes {
-			if c.Drop {
-				if err := destroy(ctx, h, c.Name); err != nil {
-					return fmt.Errorf("failed to remove the set %s: %w", c.Name, err)
-				}
-				continue
+	conn, err := ns.Netfilter()
+	if err != nil {
+		return err
+	}
+	for _, c := range changes {
+		if c.Drop {
+			if err := destroy(ctx, conn, c.Name); err != nil {
+				return fmt.Errorf("failed to remove the set %s: %w", c.Name, err)
 			}
-			for _, a := range c.Del {
-				if err := h.IpsetDel(c.Name, entry(a)); err != nil {
-					return fmt.Errorf("failed to take %s out of the set %s: %w", a, c.Name, err)
-				}
-			}
+			continue
 		}
-		return nil
-	})
+		if what, err := c.entries(ctx, conn, commandDelete, c.Del); err != nil {
+			return fmt.Errorf("failed to take %s out of the set %s: %w", what, c.Name, err)
+		}
+	}
+	return nil
 }
 
 // freeing limits waiting for rules to let go of a set: nf_tables frees what a transaction
@@ -98,13 +97,13 @@ func After(ctx context.Context, ns *namespace.Namespace, changes []Change) error
 // net/netfilter/nf_tables_api.c).
 const freeing = 5 * time.Second
 
-func destroy(ctx context.Context, h *netlink.Handle, name string) error {
+func destroy(ctx context.Context, conn *netlink.Conn, name string) error {
 	for end := time.Now().Add(freeing); ; {
-		err := h.IpsetDestroy(name)
+		_, err := tell(ctx, conn, commandDestroy, 0, name, nil)
 		switch {
 		case errors.Is(err, unix.ENOENT):
 			return nil
-		case !errors.Is(err, nl.IPSetError(nl.IPSET_ERR_BUSY)) || time.Now().After(end):
+		case !errors.Is(err, errBusy) || time.Now().After(end):
 			return err
 		}
 		select {
@@ -124,15 +123,53 @@ func Inverse(changes []Change) []Change {
 	return inverse
 }
 
-func (c Change) make(h *netlink.Handle) error {
-	family := uint8(unix.AF_INET)
+func (c Change) make(ctx context.Context, conn *netlink.Conn) error {
+	family := byte(unix.AF_INET)
 	if c.Family == iptables.IPv6 {
 		family = unix.AF_INET6
 	}
-	return h.IpsetCreate(c.Name, kind, netlink.IpsetCreateOptions{Family: family, MaxElements: maxElements})
+	_, err := tell(ctx, conn, commandCreate, unix.NLM_F_CREATE|unix.NLM_F_EXCL, c.Name, func(b *netlink.Builder) {
+		b.PutString(attrType, kind)
+		b.PutBytes(attrRevision, []byte{1})
+		b.PutBytes(attrFamily, []byte{family})
+		b.Nest(attrData, func() { b.PutUint32(attrMaxElements|unix.NLA_F_NET_BYTEORDER, maxElements) })
+	})
+	return err
 }
 
-// entry replaces an equal one, so that it is no error.
-func entry(a netip.Addr) *netlink.IPSetEntry {
-	return &netlink.IPSetEntry{IP: a.AsSlice(), Replace: true}
+// perMessage limits how many addresses a message has: all of them are one attribute, which
+// takes 64 KiB.
+const perMessage = 1000
+
+// entries adds or deletes addresses. One to add that is there is no error, nor one to
+// delete that is not (NLM_F_EXCL). Of an error it returns what failed.
+func (c Change) entries(ctx context.Context, conn *netlink.Conn, command uint16, all []netip.Addr) (what string, err error) {
+	for part := range slices.Chunk(all, perMessage) {
+		line, err := tell(ctx, conn, command, 0, c.Name, func(b *netlink.Builder) {
+			// The kernel writes the line of the entry that fails here (call_ad in
+			// net/netfilter/ipset/ip_set_core.c).
+			b.PutNativeUint32(attrLine, 0)
+			b.Nest(attrEntries, func() {
+				for i, a := range part {
+					b.Nest(attrData, func() { putEntry(b, a, uint32(i+1)) })
+				}
+			})
+		})
+		switch {
+		case err != nil && line > 0 && line <= uint32(len(part)):
+			return part[line-1].String(), err
+		case err != nil:
+			return "addresses", err
+		}
+	}
+	return "", nil
+}
+
+func putEntry(b *netlink.Builder, a netip.Addr, line uint32) {
+	kind := uint16(attrIPv4)
+	if a.Is6() {
+		kind = attrIPv6
+	}
+	b.Nest(attrAddress, func() { b.PutBytes(kind|unix.NLA_F_NET_BYTEORDER, a.AsSlice()) })
+	b.PutNativeUint32(attrLine, line)
 }

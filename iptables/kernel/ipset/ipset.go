@@ -7,14 +7,9 @@
 package ipset
 
 import (
-	"context"
 	"slices"
 
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
-
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // kind is the type of the sets: single addresses.
@@ -31,21 +26,6 @@ type Set struct {
 	iptables.AddressSet
 	// Ours says that we made it.
 	Ours bool
-}
-
-// do calls f with a handle, on a thread of the namespace.
-func do(ctx context.Context, ns *namespace.Namespace, f func(*netlink.Handle) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return ns.Do(func() error {
-		h, err := netlink.NewHandle(unix.NETLINK_NETFILTER)
-		if err != nil {
-			return err
-		}
-		defer h.Close()
-		return f(h)
-	})
 }
 
 // Sets returns the content of all sets, by name.

@@ -16,7 +16,6 @@ const (
 	socketOption  = 83 // SO_IP_SET
 	getByName     = 6  // IP_SET_OP_GET_BYNAME
 	getByIndex    = 7  // IP_SET_OP_GET_BYINDEX
-	protocol      = 6  // IPSET_PROTOCOL_MIN
 	maxName       = 32 // IPSET_MAXNAMELEN
 	invalidNumber = 0xffff
 )

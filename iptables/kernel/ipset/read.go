@@ -7,19 +7,15 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables"
-	nfnetlink "github.com/meshtables/meshtables/iptables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // Read reads the sets of these names. It changes nothing. If the kernel has no ipset, there
 // are none.
-//
-// It does not use the library that changes them: that prints attributes which it does not
-// know, and takes some twenty times as long for thousands of addresses.
 func Read(ctx context.Context, ns *namespace.Namespace, names []string) (State, error) {
 	conn, err := ns.Netfilter()
 	if err != nil {
@@ -42,15 +38,15 @@ func Read(ctx context.Context, ns *namespace.Namespace, names []string) (State, 
 
 // read reads a set: its header comes first, then its addresses, in parts
 // (ip_set_dump_do in net/netfilter/ipset/ip_set_core.c).
-func read(ctx context.Context, conn *nfnetlink.Conn, name string) (Set, error) {
+func read(ctx context.Context, conn *netlink.Conn, name string) (Set, error) {
 	r := reader{Set: Set{AddressSet: iptables.AddressSet{Family: iptables.IPv4, Name: name}}}
-	err := conn.Dump(ctx, nfnetlink.Request{
-		Kind: unix.NFNL_SUBSYS_IPSET<<8 | nl.IPSET_CMD_LIST,
-		Attributes: func(b *nfnetlink.Builder) {
-			b.PutBytes(nl.IPSET_ATTR_PROTOCOL, []byte{protocol})
-			b.PutString(nl.IPSET_ATTR_SETNAME, name)
+	err := conn.Dump(ctx, netlink.Request{
+		Kind: unix.NFNL_SUBSYS_IPSET<<8 | commandList,
+		Attributes: func(b *netlink.Builder) {
+			b.PutBytes(attrProtocol, []byte{protocol})
+			b.PutString(attrName, name)
 		},
-		Purpose: nfnetlink.Purpose("read the set " + name),
+		Purpose: netlink.Purpose("read the set " + name),
 	}, r.message)
 	if err != nil {
 		return Set{}, err
@@ -67,23 +63,23 @@ type reader struct {
 	kind string
 }
 
-func (r *reader) message(m nfnetlink.Message) {
+func (r *reader) message(m netlink.Message) {
 	for attribute, value := range m.Attributes() {
 		switch attribute {
-		case nl.IPSET_ATTR_TYPENAME:
-			r.kind = nfnetlink.ReadString(value)
-		case nl.IPSET_ATTR_FAMILY:
+		case attrType:
+			r.kind = netlink.ReadString(value)
+		case attrFamily:
 			if len(value) == 1 && value[0] == unix.AF_INET6 {
 				r.Family = iptables.IPv6
 			}
-		case nl.IPSET_ATTR_DATA:
-			for attribute, value := range nfnetlink.Attributes(value) {
-				if attribute == nl.IPSET_ATTR_MAXELEM {
-					r.Ours = nfnetlink.ReadUint32(value) == maxElements
+		case attrData:
+			for attribute, value := range netlink.Attributes(value) {
+				if attribute == attrMaxElements {
+					r.Ours = netlink.ReadUint32(value) == maxElements
 				}
 			}
-		case nl.IPSET_ATTR_ADT:
-			for _, entry := range nfnetlink.Attributes(value) {
+		case attrEntries:
+			for _, entry := range netlink.Attributes(value) {
 				r.entry(entry)
 			}
 		}
@@ -92,11 +88,11 @@ func (r *reader) message(m nfnetlink.Message) {
 
 // entry reads one address: IPSET_ATTR_IP, with the address of its family nested in it.
 func (r *reader) entry(data []byte) {
-	for attribute, value := range nfnetlink.Attributes(data) {
-		if attribute != nl.IPSET_ATTR_IP {
+	for attribute, value := range netlink.Attributes(data) {
+		if attribute != attrAddress {
 			continue
 		}
-		for _, value := range nfnetlink.Attributes(value) {
+		for _, value := range netlink.Attributes(value) {
 			if a, ok := netip.AddrFromSlice(value); ok {
 				r.Addresses = append(r.Addresses, a)
 			}
