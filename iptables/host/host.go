@@ -7,11 +7,11 @@ package host
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 
-	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
+	"github.com/meshtables/meshtables/iptables/internal/rtnetlink"
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
@@ -43,19 +43,13 @@ func Discover(ctx context.Context, ns *namespace.Namespace, resolvConf File) (Ho
 // Addresses returns the addresses of all interfaces of a network namespace, with
 // prefix lengths, in the kernel's order.
 func Addresses(ctx context.Context, ns *namespace.Namespace) ([]netip.Prefix, error) {
-	addrs, err := namespace.List(ctx, ns, func(h *netlink.Handle) ([]netlink.Addr, error) {
-		return h.AddrList(nil, netlink.FAMILY_ALL)
-	})
+	addresses, err := rtnetlink.Addresses(ctx, ns, unix.AF_UNSPEC)
 	if err != nil {
 		return nil, fmt.Errorf("failed to list the addresses of the network namespace: %w", err)
 	}
-	prefixes := make([]netip.Prefix, 0, len(addrs))
-	for _, a := range addrs {
-		addr, ok := netip.AddrFromSlice(a.IP)
-		bits, _ := a.Mask.Size()
-		if ok {
-			prefixes = append(prefixes, netip.PrefixFrom(addr.Unmap(), bits))
-		}
+	prefixes := make([]netip.Prefix, len(addresses))
+	for i, a := range addresses {
+		prefixes[i] = a.Prefix
 	}
 	return prefixes, nil
 }
@@ -64,14 +58,14 @@ func Addresses(ctx context.Context, ns *namespace.Namespace) ([]netip.Prefix, er
 // loopback, in the kernel's order. Those that are down have no traffic: some tunnels exist in
 // every namespace (fb_tunnels_only_for_init_net in Documentation/admin-guide/sysctl/net.rst).
 func Interfaces(ctx context.Context, ns *namespace.Namespace) ([]string, error) {
-	links, err := namespace.List(ctx, ns, (*netlink.Handle).LinkList)
+	links, err := rtnetlink.Links(ctx, ns)
 	if err != nil {
 		return nil, fmt.Errorf("failed to list the interfaces of the network namespace: %w", err)
 	}
 	var names []string
 	for _, l := range links {
-		if flags := l.Attrs().Flags; flags&net.FlagUp != 0 && flags&net.FlagLoopback == 0 {
-			names = append(names, l.Attrs().Name)
+		if l.IsUp() && !l.IsLoopback() {
+			names = append(names, l.Name)
 		}
 	}
 	return names, nil

@@ -16,10 +16,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	nfnetlink "github.com/meshtables/meshtables/iptables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 )
 
 // Namespace is a network namespace. Only one goroutine may use it at a time.
@@ -31,9 +30,8 @@ type Namespace struct {
 	own     bool
 	pid     int // or 0
 
-	dial      func() (nfnetlink.Socket, error)
-	netfilter *nfnetlink.Conn
-	routing   *netlink.Handle
+	dial               func() (netlink.Socket, error)
+	netfilter, routing *netlink.Conn
 }
 
 const threadFile = "/proc/thread-self/ns/net"
@@ -41,12 +39,10 @@ const threadFile = "/proc/thread-self/ns/net"
 // Own returns the namespace of the calling thread. It has to be used from threads in that
 // namespace: any thread of a process that has moved none.
 func Own() *Namespace {
-	n := &Namespace{own: true, dial: dialKernel}
+	n := &Namespace{own: true, dial: dialNetfilter}
 	n.file, n.fileErr = os.Open(threadFile)
 	return n
 }
-
-func dialKernel() (nfnetlink.Socket, error) { return nfnetlink.Dial(unix.NETLINK_NETFILTER) }
 
 // ProcessOf returns the process of a file such as /proc/PID/ns/net (proc(5)), or 0.
 func ProcessOf(name string) int {
@@ -63,7 +59,7 @@ func ProcessOf(name string) int {
 // tries to enter, which takes CAP_SYS_ADMIN (setns(2)). Errors do not name the process or
 // file.
 func Open(name string) (*Namespace, error) {
-	n := &Namespace{dial: dialKernel}
+	n := &Namespace{dial: dialNetfilter}
 	path := name
 	if pid, err := strconv.ParseUint(name, 10, 31); err == nil {
 		path, n.pid = fmt.Sprintf("/proc/%d/ns/net", pid), int(pid)
@@ -83,7 +79,7 @@ func Open(name string) (*Namespace, error) {
 // New makes a namespace that has no name and goes when it is closed. It takes CAP_SYS_ADMIN
 // (unshare(2)).
 func New() (*Namespace, error) {
-	n := &Namespace{dial: dialKernel}
+	n := &Namespace{dial: dialNetfilter}
 	made := make(chan error)
 	go func() {
 		// The thread ends with the goroutine.
@@ -132,11 +128,10 @@ func fileOfName(name string) string {
 // Close closes the sockets. Tables that belong to a socket go with it.
 func (n *Namespace) Close() error {
 	var errs []error
-	if n.netfilter != nil {
-		errs = append(errs, n.netfilter.Close())
-	}
-	if n.routing != nil {
-		n.routing.Close()
+	for _, c := range []*netlink.Conn{n.netfilter, n.routing} {
+		if c != nil {
+			errs = append(errs, c.Close())
+		}
 	}
 	if n.file != nil {
 		errs = append(errs, n.file.Close())

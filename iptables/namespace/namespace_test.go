@@ -12,6 +12,7 @@ import (
 	"github.com/vishvananda/netns"
 
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
+	"github.com/meshtables/meshtables/iptables/internal/rtnetlink"
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
@@ -80,11 +81,7 @@ func TestDo(t *testing.T) {
 	if text, err := ns.ReadFile("/proc/thread-self/net/dev"); err != nil || !strings.Contains(string(text), "there:") {
 		t.Errorf("got %s, %v", text, err)
 	}
-	err = ns.Routing(t.Context(), func(h *netlink.Handle) error {
-		_, err := h.LinkByName("there")
-		return err
-	})
-	if err != nil {
+	if _, err := rtnetlink.LinkByName(t.Context(), ns, "there"); err != nil {
 		t.Error(err)
 	}
 	if after := identity(t); after != before {

@@ -1,54 +1,64 @@
 package namespace
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	nfnetlink "github.com/meshtables/meshtables/iptables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
 )
+
+func dialNetfilter() (netlink.Socket, error) { return netlink.Dial(unix.NETLINK_NETFILTER) }
+func dialRouting() (netlink.Socket, error)   { return netlink.Dial(unix.NETLINK_ROUTE) }
 
 // Netfilter returns the connection to the netfilter subsystems, the same one for the
 // whole run. For tables that go with their socket, use [Namespace.DialNetfilter].
-func (n *Namespace) Netfilter() (*nfnetlink.Conn, error) {
-	if n.netfilter != nil && !n.netfilter.Broken() {
-		return n.netfilter, nil
+func (n *Namespace) Netfilter() (*netlink.Conn, error) { return n.keep(&n.netfilter, n.dial) }
+
+// Routing returns the connection for interfaces, addresses, routes and rules
+// (rtnetlink(7)), the same one for the whole run.
+func (n *Namespace) Routing() (*netlink.Conn, error) { return n.keep(&n.routing, dialRouting) }
+
+// keep returns the kept connection. It opens another one if there is none yet, or if that
+// cannot be used any more.
+func (n *Namespace) keep(kept **netlink.Conn, dial func() (netlink.Socket, error)) (*netlink.Conn, error) {
+	if *kept != nil && !(*kept).Broken() {
+		return *kept, nil
 	}
-	if n.netfilter != nil {
-		_ = n.netfilter.Close()
-		n.netfilter = nil
+	if *kept != nil {
+		_ = (*kept).Close()
+		*kept = nil
 	}
-	c, err := n.DialNetfilter()
+	c, err := n.open(dial)
 	if err != nil {
 		return nil, err
 	}
-	n.netfilter = c
+	*kept = c
 	return c, nil
 }
 
 // DialNetfilter opens another connection to the netfilter subsystems. The caller closes
 // it.
-func (n *Namespace) DialNetfilter() (*nfnetlink.Conn, error) {
-	var s nfnetlink.Socket
+func (n *Namespace) DialNetfilter() (*netlink.Conn, error) { return n.open(n.dial) }
+
+func (n *Namespace) open(dial func() (netlink.Socket, error)) (*netlink.Conn, error) {
+	var s netlink.Socket
 	err := n.Do(func() (err error) {
-		s, err = n.dial()
+		s, err = dial()
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("failed to open a netlink socket: %w", err)
 	}
-	return nfnetlink.NewConn(s), nil
+	return netlink.NewConn(s), nil
 }
 
 // ListenNetfilter opens a socket that receives a multicast group of the kernel (enum
 // nfnetlink_groups, linux/netfilter/nfnetlink.h). The caller closes it.
-func (n *Namespace) ListenNetfilter(group int) (s *nfnetlink.KernelSocket, err error) {
+func (n *Namespace) ListenNetfilter(group int) (s *netlink.KernelSocket, err error) {
 	err = n.Do(func() (err error) {
-		s, err = nfnetlink.Dial(unix.NETLINK_NETFILTER)
+		s, err = netlink.Dial(unix.NETLINK_NETFILTER)
 		return err
 	})
 	if err != nil {
@@ -60,54 +70,6 @@ func (n *Namespace) ListenNetfilter(group int) (s *nfnetlink.KernelSocket, err e
 	return s, nil
 }
 
-// routingTimeout is how long to wait for a lost answer, unless the context ends earlier.
-// A real kernel has its answer ready when it has read the request, so this is for other
-// implementations.
-const routingTimeout = 10 * time.Second
-
-// Routing calls f with the connection for interfaces, addresses, routes and rules
-// (rtnetlink(7)), the same one for the whole run. No wait on it outlasts the context.
-func (n *Namespace) Routing(ctx context.Context, f func(*netlink.Handle) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if n.routing == nil {
-		err := n.Do(func() (err error) {
-			// Without a family it would open sockets of all families that it knows. One
-			// of them fails if the kernel lacks xfrm_user.
-			n.routing, err = netlink.NewHandle(unix.NETLINK_ROUTE)
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("failed to open a netlink socket: %w", err)
-		}
-	}
-	timeout := routingTimeout
-	if deadline, ok := ctx.Deadline(); ok {
-		timeout = min(timeout, max(time.Until(deadline), time.Microsecond))
-	}
-	if err := n.routing.SetSocketTimeout(timeout); err != nil {
-		return err
-	}
-	return f(n.routing)
-}
-
 // SetDial replaces the function that opens the socket of [Namespace.Netfilter], for tests
 // of faults that no kernel can be made to produce.
-func (n *Namespace) SetDial(dial func() (nfnetlink.Socket, error)) { n.dial = dial }
-
-// List lists something over [Namespace.Routing]. It starts again if changes by others
-// interrupt the listing, as happens when many things change at once.
-func List[T any](ctx context.Context, n *Namespace, list func(*netlink.Handle) ([]T, error)) (items []T, err error) {
-	const attempts = 10
-	for range attempts {
-		err = n.Routing(ctx, func(h *netlink.Handle) (err error) {
-			items, err = list(h)
-			return err
-		})
-		if !errors.Is(err, netlink.ErrDumpInterrupted) {
-			break
-		}
-	}
-	return items, err
-}
+func (n *Namespace) SetDial(dial func() (netlink.Socket, error)) { n.dial = dial }

@@ -1,12 +1,13 @@
 package probe
 
 import (
+	"context"
 	"net/netip"
 	"slices"
 
-	"github.com/vishvananda/netlink"
-
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/internal/rtnetlink"
+	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // maxCandidates limits how many addresses of one kind are considered: options may list
@@ -119,31 +120,31 @@ func (p *planner) routeTo(a netip.Addr) route {
 	}
 	r, known := p.routes[a]
 	if !known {
-		r = lookUpRoute(a)
+		r = p.lookUp(a)
 		p.routes[a] = r
 	}
 	return r
 }
 
 // hasRoute reports whether packets to an address go anywhere.
-func hasRoute(a netip.Addr) bool {
-	routes, err := netlink.RouteGet(a.AsSlice())
-	return err == nil && len(routes) > 0
+func hasRoute(ctx context.Context, ns *namespace.Namespace, a netip.Addr) bool {
+	_, err := rtnetlink.RouteTo(ctx, ns, a)
+	return err == nil
 }
 
 // lookUpRoute asks the kernel. Without a route, packets go nowhere, and it returns a
 // guess that rules for all packets do not contradict.
-func lookUpRoute(a netip.Addr) route {
+func lookUpRoute(ctx context.Context, ns *namespace.Namespace, a netip.Addr) route {
 	r := route{"eth0", iptables.FamilyOf(a).Unspecified()}
-	routes, err := netlink.RouteGet(a.AsSlice())
-	if err != nil || len(routes) == 0 {
+	found, err := rtnetlink.RouteTo(ctx, ns, a)
+	if err != nil {
 		return r
 	}
-	if link, err := netlink.LinkByIndex(routes[0].LinkIndex); err == nil {
-		r.out = link.Attrs().Name
+	if link, err := rtnetlink.LinkByIndex(ctx, ns, found.Link); err == nil {
+		r.out = link.Name
 	}
-	if source, ok := netip.AddrFromSlice(routes[0].Src); ok {
-		r.source = source.Unmap()
+	if found.Source.IsValid() {
+		r.source = found.Source
 	}
 	return r
 }

@@ -5,14 +5,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 
-	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/internal/rtnetlink"
+	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // outside is a network namespace joined to the probed one by a pair of interfaces:
@@ -22,12 +21,9 @@ import (
 // Only this process holds it. However that ends, the kernel then removes it and both
 // interfaces.
 type outside struct {
-	here, there netns.NsHandle
-	link        netlink.Link // the near end
+	here, ns *namespace.Namespace
+	link     uint32 // the index of the near end, or 0
 }
-
-// errThread is wrapped if the thread is left in the wrong namespace.
-var errThread = errors.New("the thread cannot go back to its network namespace")
 
 // outsideError is why nobody can connect from outside. It says nothing about the rules.
 type outsideError struct{ err error }
@@ -71,103 +67,66 @@ func (l linkOutside) received(to netip.AddrPort) iptables.Packet {
 }
 
 // openOutside makes the namespace, and a pair of interfaces with the addresses of all
-// links, which share one name. It takes CAP_SYS_ADMIN and CAP_NET_ADMIN. The error wraps
-// errThread if the calling thread, which must be locked, cannot be used any more, and is
-// an outsideError otherwise.
-func openOutside(ctx context.Context, links []linkOutside) (*outside, error) {
-	here, err := netns.Get()
-	if err != nil {
-		return nil, err
-	}
-	o := &outside{here: here, there: netns.None()}
-	// Making it moves the thread there.
-	there, err := netns.New()
+// links, which share one name. It takes CAP_SYS_ADMIN and CAP_NET_ADMIN.
+func openOutside(ctx context.Context, here *namespace.Namespace, links []linkOutside) (*outside, error) {
+	there, err := namespace.New()
 	if errors.Is(err, unix.EPERM) {
-		o.close()
-		return nil, outsideError{fmt.Errorf("connecting from outside takes a second network namespace, and so CAP_SYS_ADMIN: %w", err)}
-	}
-	o.there = there
-	if backErr := o.back(); err == nil || backErr != nil {
-		err = backErr
-	}
-	if err == nil {
-		err = o.join(ctx, links)
+		return nil, outsideError{fmt.Errorf("connecting from outside takes a second network namespace, and so CAP_SYS_ADMIN: %w", unix.EPERM)}
 	}
 	if err != nil {
+		return nil, outsideError{err}
+	}
+	o := &outside{here: here, ns: there}
+	if err := o.join(ctx, links); err != nil {
 		o.close()
-		if !errors.Is(err, errThread) {
-			err = outsideError{err}
-		}
-		return nil, err
+		return nil, outsideError{err}
 	}
 	return o, nil
-}
-
-func (o *outside) back() error {
-	if err := netns.Set(o.here); err != nil {
-		return fmt.Errorf("%w: %w", errThread, err)
-	}
-	return nil
-}
-
-// do calls f outside.
-func (o *outside) do(f func() error) error {
-	if err := netns.Set(o.there); err != nil {
-		return err
-	}
-	return errors.Join(f(), o.back())
 }
 
 func (o *outside) close() {
 	if o == nil {
 		return
 	}
-	if o.link != nil {
+	if o.link != 0 {
 		// If it fails, the end of the namespace removes it.
-		_ = netlink.LinkDel(o.link)
+		_ = rtnetlink.DeleteLink(context.Background(), o.here, o.link)
 	}
-	o.there.Close()
-	o.here.Close()
+	_ = o.ns.Close()
 }
 
 // join makes the pair of interfaces.
 func (o *outside) join(ctx context.Context, links []linkOutside) error {
 	name := links[0].name
-	pair := netlink.NewVeth(netlink.LinkAttrs{Name: name, TxQLen: -1})
-	pair.PeerName, pair.PeerNamespace = name, netlink.NsFd(o.there)
-	if err := netlink.LinkAdd(pair); err != nil {
+	other, err := o.ns.File()
+	if err != nil {
+		return err
+	}
+	if err := rtnetlink.AddPair(ctx, o.here, name, other); err != nil {
 		return noPair(err)
 	}
-	o.link = pair
-	// Without a family it would open sockets of all families that it knows. One of them
-	// fails if the kernel lacks xfrm_user.
-	far, err := netlink.NewHandleAt(o.there, unix.NETLINK_ROUTE)
+	near, err := rtnetlink.LinkByName(ctx, o.here, name)
 	if err != nil {
-		return fmt.Errorf("failed to open a netlink socket outside: %w", err)
+		return fmt.Errorf("failed to find %s: %w", name, err)
 	}
-	defer far.Close()
-	near, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		return fmt.Errorf("failed to open a netlink socket: %w", err)
-	}
-	defer near.Close()
-	farLink, err := far.LinkByName(name)
+	o.link = near.Index
+	far, err := rtnetlink.LinkByName(ctx, o.ns, name)
 	if err != nil {
 		return fmt.Errorf("failed to find %s outside: %w", name, err)
 	}
 	// IPv6 waits long for an interface that comes up while its peer is down, so both come
 	// up before either gets an address.
-	if err := errors.Join(far.LinkSetUp(farLink), near.LinkSetUp(pair)); err != nil {
+	if err := errors.Join(rtnetlink.SetUp(ctx, o.ns, far.Index), rtnetlink.SetUp(ctx, o.here, near.Index)); err != nil {
 		return fmt.Errorf("failed to bring up %s: %w", name, err)
 	}
-	if err := operational(ctx, far, name); err != nil {
+	if err := operational(ctx, o.ns, name); err != nil {
 		return err
 	}
 	for _, l := range links {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
-		if err := l.address(near, far, o.link, farLink); err != nil {
+		if err := o.address(ctx, l, far.Index); err != nil {
 			return fmt.Errorf("failed to give %s the addresses %s and %s: %w", name, l.near, l.far, err)
 		}
 	}
@@ -190,16 +149,17 @@ func noPair(err error) error {
 // operational waits until packets leave an interface whose peer has come up: the kernel
 // may start its queue seconds later (linkwatch_event in net/core/link_watch.c), and
 // packets sent before that are lost. The peer, which found it up, needs no such wait.
-func operational(ctx context.Context, at *netlink.Handle, name string) error {
+func operational(ctx context.Context, ns *namespace.Namespace, name string) error {
 	notUp := fmt.Errorf("%s did not come up outside in %s", name, settleTime)
 	ctx, cancel := context.WithTimeoutCause(ctx, settleTime, notUp)
 	defer cancel()
 	for {
-		link, err := at.LinkByName(name)
-		if err != nil {
+		switch link, err := rtnetlink.LinkByName(ctx, ns, name); {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil:
 			return fmt.Errorf("failed to look at %s outside: %w", name, err)
-		}
-		if link.Attrs().OperState == netlink.OperUp {
+		case link.IsOperational():
 			return nil
 		}
 		if pause(ctx) != nil {
@@ -209,26 +169,25 @@ func operational(ctx context.Context, at *netlink.Handle, name string) error {
 }
 
 // address gives both ends an address, and the far end a default route.
-func (l linkOutside) address(near, far *netlink.Handle, nearLink, farLink netlink.Link) error {
-	if err := near.AddrAdd(nearLink, address(l.near)); err != nil {
+func (o *outside) address(ctx context.Context, l linkOutside, far uint32) error {
+	if err := rtnetlink.AddAddress(ctx, o.here, address(o.link, l.near)); err != nil {
 		return err
 	}
-	if err := far.AddrAdd(farLink, address(l.far)); err != nil {
+	if err := rtnetlink.AddAddress(ctx, o.ns, address(far, l.far)); err != nil {
 		return err
 	}
-	f := iptables.FamilyOf(l.far)
-	everywhere := &net.IPNet{IP: f.Unspecified().AsSlice(), Mask: net.CIDRMask(0, f.Unspecified().BitLen())}
-	return far.RouteAdd(&netlink.Route{
-		LinkIndex: farLink.Attrs().Index, Dst: everywhere, Gw: l.near.AsSlice(),
+	return rtnetlink.AddRoute(ctx, o.ns, rtnetlink.Route{
+		Family: rtnetlink.FamilyOf(l.far), Type: unix.RTN_UNICAST, Table: unix.RT_TABLE_MAIN,
+		Protocol: unix.RTPROT_BOOT, Link: far, Gateway: l.near,
 	})
 }
 
 // address returns an address in a network of two. It works at once, without duplicate
 // address detection.
-func address(a netip.Addr) *netlink.Addr {
-	n := &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen()-1, a.BitLen())}}
+func address(link uint32, a netip.Addr) rtnetlink.Address {
+	address := rtnetlink.Address{Link: link, Prefix: netip.PrefixFrom(a, a.BitLen()-1)}
 	if a.Is6() {
-		n.Flags = unix.IFA_F_NODAD
+		address.Flags = unix.IFA_F_NODAD
 	}
-	return n
+	return address
 }

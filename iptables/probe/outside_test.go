@@ -15,6 +15,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
+	"github.com/meshtables/meshtables/iptables/internal/rtnetlink"
 )
 
 // On a machine that is busy with interfaces, what is sent from outside leaves at the
@@ -24,20 +25,14 @@ func TestOutsideOnBusyMachine(t *testing.T) {
 	busy(t)
 	for range 20 {
 		links := linksOutside(outsideName(), iptables.IPv4)[:1]
-		there, err := openOutside(t.Context(), links)
+		there, err := openOutside(t.Context(), nstest.Here(t), links)
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = there.do(func() error {
-			link, err := netlink.LinkByName(links[0].name)
-			if err == nil && link.Attrs().OperState != netlink.OperUp {
-				t.Errorf("the interface is %s", link.Attrs().OperState)
-			}
-			return err
-		})
+		link, err := rtnetlink.LinkByName(t.Context(), there.ns, links[0].name)
 		there.close()
-		if err != nil {
-			t.Fatal(err)
+		if err != nil || !link.IsOperational() {
+			t.Fatalf("the interface is %+v, %v", link, err)
 		}
 	}
 }

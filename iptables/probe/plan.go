@@ -1,12 +1,14 @@
 package probe
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/installed"
+	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // The connections to try follow from walking packets through the rules. So only one place
@@ -23,6 +25,7 @@ type planner struct {
 	// ordinaryID is a user and group that no rule names.
 	ordinaryID uint32
 	proxy      *identity // nil if no rule tells who the proxy is
+	lookUp     func(netip.Addr) route
 	routes     map[netip.Addr]route
 	ports      map[string]knownPorts // by hook
 	attempts   []*attempt
@@ -30,12 +33,13 @@ type planner struct {
 }
 
 // plan returns what to try, and steps for what the rules capture but no attempt can test.
-func plan(want Want) (attempts []*attempt, untried []Step) {
+func plan(ctx context.Context, ns *namespace.Namespace, want Want) (attempts []*attempt, untried []Step) {
 	own := want.Ownership.Of(want.Rules)
 	in, ordinaryID := outsideName(), explain.OrdinaryID(&installed.Path{Rules: own})
 	for _, f := range iptables.Families() {
 		p := planner{
 			rules: &own, policy: want.Policy, family: f, outside: in, ordinaryID: ordinaryID,
+			lookUp: func(a netip.Addr) route { return lookUpRoute(ctx, ns, a) },
 			routes: make(map[netip.Addr]route), ports: make(map[string]knownPorts),
 		}
 		for _, prefix := range want.Addresses {

@@ -13,6 +13,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/internal/nstest"
 )
 
 // What is tried follows from the rules, whatever they capture and whatever their
@@ -221,7 +222,7 @@ func TestPlan(t *testing.T) {
 			planned := cfg.Plan(h).Rules
 			for _, rules := range []iptables.Ruleset{form.IPTables(planned), form.Native(planned)} {
 				got := "\n"
-				attempts, untried := plan(Want{Rules: rules, Ownership: sidecar.Ownership(), Policy: sidecar.Policy{}, Addresses: h.Addresses})
+				attempts, untried := plan(t.Context(), nstest.Here(t), Want{Rules: rules, Ownership: sidecar.Ownership(), Policy: sidecar.Policy{}, Addresses: h.Addresses})
 				for _, a := range attempts {
 					got += describe(a) + "\n"
 				}
@@ -307,7 +308,7 @@ func TestPlanForeign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if attempts, untried := plan(Want{Rules: iptables.Ruleset{Tables: tables}, Ownership: sidecar.Ownership(), Policy: sidecar.Policy{}}); len(attempts)+len(untried) != 0 {
+	if attempts, untried := plan(t.Context(), nstest.Here(t), Want{Rules: iptables.Ruleset{Tables: tables}, Ownership: sidecar.Ownership(), Policy: sidecar.Policy{}}); len(attempts)+len(untried) != 0 {
 		t.Errorf("plans %d attempts and leaves %d", len(attempts), len(untried))
 	}
 }

@@ -7,24 +7,20 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // prepare opens the sockets of all attempts, listeners first. An attempt whose socket
 // cannot be opened reports that itself. It returns the place outside, or nil; the caller
-// closes it. The error is about the thread.
-func prepare(ctx context.Context, attempts []*attempt, p *post) (*outside, error) {
-	there, thereErr := openOutsideFor(ctx, attempts)
-	if errors.Is(thereErr, errThread) {
-		return nil, thereErr
-	}
+// closes it.
+func prepare(ctx context.Context, here *namespace.Namespace, attempts []*attempt, p *post) *outside {
+	there, thereErr := openOutsideFor(ctx, here, attempts)
 	if slices.ContainsFunc(attempts, func(a *attempt) bool { return a.family == iptables.IPv6 }) {
-		if err := settleAll(ctx, there); err != nil {
-			return there, err
-		}
+		settleAll(ctx, here, there)
 	}
 	for _, a := range attempts {
 		a.err = a.listenAs(p)
-		if thereErr != nil && (a.isOutside() || a.mark != 0 && !hasRoute(a.from)) {
+		if thereErr != nil && (a.isOutside() || a.mark != 0 && !hasRoute(ctx, here, a.from)) {
 			// An answer to a client needs a route before its mark can select another.
 			a.err = thereErr
 		}
@@ -35,18 +31,15 @@ func prepare(ctx context.Context, attempts []*attempt, p *post) (*outside, error
 		case !a.isOutside():
 			a.err = a.who.as(a.open)
 		default:
-			a.err = there.do(a.open)
-		}
-		if errors.Is(a.err, errThread) {
-			return there, a.err
+			a.err = there.ns.Do(a.open)
 		}
 	}
-	return there, nil
+	return there
 }
 
 // openOutsideFor returns the place outside for the attempts that come from there, or nil
 // if none does.
-func openOutsideFor(ctx context.Context, attempts []*attempt) (*outside, error) {
+func openOutsideFor(ctx context.Context, here *namespace.Namespace, attempts []*attempt) (*outside, error) {
 	var links []linkOutside
 	for _, a := range attempts {
 		if a.isOutside() && !slices.Contains(links, a.by) {
@@ -56,7 +49,7 @@ func openOutsideFor(ctx context.Context, attempts []*attempt) (*outside, error) 
 	if len(links) == 0 {
 		return nil, nil
 	}
-	return openOutside(ctx, links)
+	return openOutside(ctx, here, links)
 }
 
 // listenAs makes the listener as the user that it stands for, as there may be rules about

@@ -114,31 +114,27 @@ func (s Step) String() string {
 // returns a step for each, and an Unknown step for each direction with capturing rules
 // for which it finds no connection. If nothing is captured, there are no steps.
 //
-// An error means that it was interrupted or, unexpectedly, that the calling thread could
-// not go back to its network namespace and must not be used any more.
+// An error means that it was interrupted.
 func Run(ctx context.Context, ns *namespace.Namespace, want Want) (steps []Step, err error) {
 	err = ns.Do(func() (err error) {
-		steps, err = runHere(ctx, want)
+		steps, err = runHere(ctx, ns, want)
 		return err
 	})
 	return steps, err
 }
 
 // runHere runs on a thread of the namespace, so that its sockets are in it.
-func runHere(ctx context.Context, want Want) ([]Step, error) {
-	attempts, untried := plan(want)
+func runHere(ctx context.Context, ns *namespace.Namespace, want Want) ([]Step, error) {
+	attempts, untried := plan(ctx, ns, want)
 	post := newPost()
 	defer post.close()
-	there, err := prepare(ctx, attempts, post)
+	there := prepare(ctx, ns, attempts, post)
 	defer func() {
 		for _, a := range attempts {
 			a.close()
 		}
 		there.close()
 	}()
-	if err != nil {
-		return nil, err
-	}
 	watching, cancel := context.WithTimeout(ctx, want.Timeout)
 	defer cancel()
 	results := make([]<-chan Step, len(attempts))

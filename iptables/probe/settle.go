@@ -4,8 +4,10 @@ import (
 	"context"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/meshtables/meshtables/iptables/internal/rtnetlink"
+	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // settleTime limits how long to wait for interfaces, and then for addresses: duplicate
@@ -16,22 +18,18 @@ const settleTime = 5 * time.Second
 // settleAll waits until the IPv6 addresses here and outside, which may be nil, can be
 // used. Addresses added a moment ago, such as by the validated run, cannot: even without
 // duplicate address detection the kernel completes them later (addrconf_dad_work in
-// net/ipv6/addrconf.c). The error is about the thread.
-func settleAll(ctx context.Context, there *outside) error {
+// net/ipv6/addrconf.c).
+func settleAll(ctx context.Context, here *namespace.Namespace, there *outside) {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
-	settle(ctx)
-	if there == nil {
-		return nil
+	settle(ctx, here)
+	if there != nil {
+		settle(ctx, there.ns)
 	}
-	return there.do(func() error {
-		settle(ctx)
-		return nil
-	})
 }
 
-func settle(ctx context.Context) {
-	for !settled() {
+func settle(ctx context.Context, ns *namespace.Namespace) {
+	for !settled(ctx, ns) {
 		if pause(ctx) != nil {
 			// The connections will show.
 			return
@@ -51,20 +49,19 @@ func pause(ctx context.Context) error {
 
 // settled reports whether all addresses are complete and packets to them stay here. If
 // that is unknown, there is nothing to wait for.
-func settled() bool {
-	addrs, err := netlink.AddrList(nil, netlink.FAMILY_V6)
+func settled(ctx context.Context, ns *namespace.Namespace) bool {
+	addresses, err := rtnetlink.Addresses(ctx, ns, unix.AF_INET6)
 	if err != nil {
 		return true
 	}
-	for _, a := range addrs {
-		if a.IP.IsLinkLocalUnicast() || a.Flags&unix.IFA_F_DADFAILED != 0 {
+	for _, a := range addresses {
+		if a.Prefix.Addr().IsLinkLocalUnicast() || a.Flags&unix.IFA_F_DADFAILED != 0 {
 			continue
 		}
 		if a.Flags&unix.IFA_F_TENTATIVE != 0 {
 			return false
 		}
-		routes, err := netlink.RouteGet(a.IP)
-		if err != nil || len(routes) > 0 && routes[0].Type != unix.RTN_LOCAL {
+		if r, err := rtnetlink.RouteTo(ctx, ns, a.Prefix.Addr()); err != nil || r.Type != unix.RTN_LOCAL {
 			return false
 		}
 	}

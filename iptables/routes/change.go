@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/internal/rtnetlink"
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
@@ -58,7 +57,7 @@ func (cs Changes) only(a Action) Changes {
 func (cs Changes) Apply(ctx context.Context, ns *namespace.Namespace) error {
 	var done Changes
 	for _, c := range cs {
-		err := ns.Routing(ctx, c.apply)
+		err := c.apply(ctx, ns)
 		switch {
 		case err == nil:
 			done = append(done, c)
@@ -77,7 +76,7 @@ func (cs Changes) Undo(ctx context.Context, ns *namespace.Namespace) error {
 	var errs []error
 	for _, c := range slices.Backward(cs) {
 		c = c.inverse()
-		err := ns.Routing(ctx, c.apply)
+		err := c.apply(ctx, ns)
 		if err != nil && !c.alreadyMade(err) {
 			errs = append(errs, fmt.Errorf("failed to undo a change: %w", describe(c, err)))
 		}
@@ -85,72 +84,44 @@ func (cs Changes) Undo(ctx context.Context, ns *namespace.Namespace) error {
 	return errors.Join(errs...)
 }
 
-func (c Change) apply(h *netlink.Handle) error {
-	switch c.Object.Kind {
+func (c Change) apply(ctx context.Context, ns *namespace.Namespace) error {
+	switch o := c.Object; o.Kind {
 	case Address:
-		return c.applyAddress(h)
+		// Nobody else can have an address of this machine's loopback, so it needs no
+		// duplicate address detection (RFC 4862, section 5.4).
+		return change(ctx, ns, c.Action, rtnetlink.AddAddress, rtnetlink.DeleteAddress, rtnetlink.Address{
+			Link: rtnetlink.LoopbackIndex, Prefix: o.Prefix, Flags: unix.IFA_F_NODAD,
+		})
 	case Route:
-		return c.applyRoute(h)
+		return change(ctx, ns, c.Action, rtnetlink.AddRoute, rtnetlink.DeleteRoute, o.route())
 	default:
-		return c.applyRule(h)
+		return change(ctx, ns, c.Action, rtnetlink.AddRule, rtnetlink.DeleteRule, rtnetlink.Rule{
+			Family: netlinkFamily(o.Family), Priority: o.Priority, Mark: o.Mark, Mask: o.Mask,
+			Table: o.Table, Action: unix.FR_ACT_TO_TBL, Protocol: o.Protocol,
+		})
 	}
 }
 
-func (c Change) applyAddress(h *netlink.Handle) error {
-	lo, err := h.LinkByName("lo")
-	if err != nil {
-		return err
+// change makes a change by the function for its action.
+func change[T any](
+	ctx context.Context, ns *namespace.Namespace, a Action,
+	add, del func(context.Context, *namespace.Namespace, T) error, object T,
+) error {
+	if a == Delete {
+		return del(ctx, ns, object)
 	}
-	p := c.Object.Prefix
-	addr := &netlink.Addr{IPNet: &net.IPNet{
-		IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen()),
-	}}
-	if c.Action == Delete {
-		return h.AddrDel(lo, addr)
-	}
-	// Nobody else can have an address of this machine's loopback, so it needs no
-	// duplicate address detection (RFC 4862, section 5.4).
-	addr.Flags = unix.IFA_F_NODAD
-	return h.AddrAdd(lo, addr)
+	return add(ctx, ns, object)
 }
 
-func (c Change) applyRoute(h *netlink.Handle) error {
-	lo, err := h.LinkByName("lo")
-	if err != nil {
-		return err
-	}
-	o := c.Object
-	zero := o.Family.Unspecified()
-	route := &netlink.Route{
-		Family:    netlinkFamily(o.Family),
-		LinkIndex: lo.Attrs().Index,
-		Type:      unix.RTN_LOCAL,
-		Dst:       &net.IPNet{IP: zero.AsSlice(), Mask: net.CIDRMask(0, zero.BitLen())},
-		Table:     int(o.Table),
-		Protocol:  netlink.RouteProtocol(o.Protocol),
-		Priority:  int(o.Priority),
+// route returns what a Route is to the kernel.
+func (o Object) route() rtnetlink.Route {
+	r := rtnetlink.Route{
+		Family: netlinkFamily(o.Family), Type: unix.RTN_LOCAL, Table: o.Table, Protocol: o.Protocol,
+		Priority: o.Priority, Link: rtnetlink.LoopbackIndex,
 	}
 	if o.Family == iptables.IPv4 {
 		// A route to the machine itself (ip-route(8), SCOPE). IPv6 has none.
-		route.Scope = netlink.SCOPE_HOST
+		r.Scope = unix.RT_SCOPE_HOST
 	}
-	if c.Action == Delete {
-		return h.RouteDel(route)
-	}
-	return h.RouteAdd(route)
-}
-
-func (c Change) applyRule(h *netlink.Handle) error {
-	o := c.Object
-	rule := netlink.NewRule()
-	rule.Family = netlinkFamily(o.Family)
-	rule.Mark, rule.Mask, rule.Table = o.Mark, &o.Mask, int(o.Table)
-	rule.Protocol = o.Protocol
-	if o.Priority != 0 {
-		rule.Priority = int(o.Priority)
-	}
-	if c.Action == Delete {
-		return h.RuleDel(rule)
-	}
-	return h.RuleAdd(rule)
+	return r
 }

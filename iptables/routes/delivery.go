@@ -5,59 +5,38 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/internal/rtnetlink"
 )
 
 // lookup is a policy rule, whoever made it.
 type lookup struct {
-	family   iptables.Family
-	priority int
-	mark     uint32
-	mask     uint32
-	table    int
-	// only says that the rule asks for more than the mark.
-	only bool
-	// ends says that the rule itself ends the way of packets (FR_ACT_BLACKHOLE and others
-	// in linux/fib_rules.h).
-	ends bool
+	family iptables.Family
+	rtnetlink.Rule
 }
 
-func newLookup(f iptables.Family, r netlink.Rule) lookup {
-	plain := netlink.NewRule()
-	plain.Priority, plain.Family, plain.Protocol, plain.Type = r.Priority, r.Family, r.Protocol, r.Type
-	plain.Mark, plain.Mask, plain.Table = r.Mark, r.Mask, r.Table
-	l := lookup{family: f, priority: r.Priority, mark: r.Mark, mask: iptables.FullMask, table: r.Table, only: r != *plain}
-	if r.Mask != nil {
-		l.mask = *r.Mask
-	} else if r.Mark == 0 {
-		l.mask = 0
-	}
-	// The package does not read the action. Those that end the way name no table, as the
-	// rule of VRFs does not (l3mdev), which is about no mark.
-	l.ends = r.Table == unix.RT_TABLE_UNSPEC && r.Goto < 0 && l.mask != 0
-	return l
-}
+// ends reports whether the rule itself ends the way of packets for their mark, or of all.
+func (l lookup) ends() bool { return l.Ends() && (l.Mask != 0 || !l.More) }
 
 // String returns the rule in the words of ip(8), such as "priority 2 fwmark 0x539 lookup
 // 200".
 func (l lookup) String() string {
-	text := fmt.Sprintf("priority %d", l.priority)
-	if l.mask != 0 {
-		text += fmt.Sprintf(" fwmark %#x", l.mark)
-		if l.mask != iptables.FullMask {
-			text += fmt.Sprintf("/%#x", l.mask)
+	text := fmt.Sprintf("priority %d", l.Priority)
+	if l.Mask != 0 {
+		text += fmt.Sprintf(" fwmark %#x", l.Mark)
+		if l.Mask != iptables.FullMask {
+			text += fmt.Sprintf("/%#x", l.Mask)
 		}
 	}
-	if l.only {
+	if l.More {
 		text += " …"
 	}
-	if l.ends {
+	if l.ends() {
 		return text
 	}
-	return fmt.Sprintf("%s lookup %d", text, l.table)
+	return fmt.Sprintf("%s lookup %d", text, l.Table)
 }
 
 // Undelivered returns why packets that TPROXY has marked do not get to a local socket, in a
@@ -66,17 +45,17 @@ func (l lookup) String() string {
 // client, do not.
 func (s *State) Undelivered(f iptables.Family, mark uint32) string {
 	all := slices.Clone(s.lookups)
-	slices.SortStableFunc(all, func(a, b lookup) int { return cmp.Compare(a.priority, b.priority) })
+	slices.SortStableFunc(all, func(a, b lookup) int { return cmp.Compare(a.Priority, b.Priority) })
 	for _, l := range all {
-		if l.family != f || l.mask&mark != l.mark || l.table == tableLocal {
+		if l.family != f || l.Mask&mark != l.Mark || l.Table == tableLocal {
 			continue
 		}
-		switch to := s.defaultOf(f, l.table); {
-		case to == toHere && !l.only:
+		switch to := s.defaultOf(f, l.Table); {
+		case to == toHere && !l.More:
 			return ""
-		case to == toOthers && l.mask == 0 && l.table == unix.RT_TABLE_MAIN:
+		case to == toOthers && l.Mask == 0 && l.Table == unix.RT_TABLE_MAIN:
 			return fmt.Sprintf("no %s routing rule delivers packets with the mark %#x to this machine", f, mark)
-		case to == toOthers || l.ends:
+		case to == toOthers || l.ends():
 			return fmt.Sprintf("the %s routing rule %q takes packets with the mark %#x elsewhere", f, l, mark)
 		}
 	}
@@ -92,7 +71,7 @@ const (
 	toOthers
 )
 
-func (s *State) defaultOf(f iptables.Family, table int) destination {
+func (s *State) defaultOf(f iptables.Family, table uint32) destination {
 	to := nowhere
 	for _, r := range s.defaults {
 		if r.Table == table && r.Family == netlinkFamily(f) {
@@ -100,7 +79,7 @@ func (s *State) defaultOf(f iptables.Family, table int) destination {
 		}
 	}
 	for _, o := range s.objects {
-		if o.Kind == Route && o.Family == f && o.Table == uint32(table) && to == nowhere {
+		if o.Kind == Route && o.Family == f && o.Table == table && to == nowhere {
 			to = toHere
 		}
 	}

@@ -5,15 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"slices"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/internal/rtnetlink"
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
@@ -28,7 +26,7 @@ type State struct {
 	// foreign are the tables that rules of others look up.
 	foreign map[table]bool
 	// defaults are the other default routes.
-	defaults []netlink.Route
+	defaults []rtnetlink.Route
 	// loopbackUp asks whether the kernel accepts routes by the loopback interface.
 	loopbackUp func() (bool, error)
 	// noIPv6 is why there can be no IPv6 addresses and routes, or nil; see
@@ -60,28 +58,15 @@ func Read(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership) 
 	return &s, nil
 }
 
-// loopbackIndex is the index of the loopback interface in every network namespace
-// (LOOPBACK_IFINDEX in include/net/flow.h of the kernel).
-const loopbackIndex = 1
-
 func isLoopbackUp(ctx context.Context, ns *namespace.Namespace) (up bool, err error) {
-	err = ns.Routing(ctx, func(h *netlink.Handle) error {
-		lo, err := h.LinkByIndex(loopbackIndex)
-		up = err == nil && lo.Attrs().Flags&net.FlagUp != 0
-		return err
-	})
-	return up, err
+	lo, err := rtnetlink.LinkByIndex(ctx, ns, rtnetlink.LoopbackIndex)
+	return lo.IsUp(), err
 }
 
 func (s *State) readAddresses(ctx context.Context, ns *namespace.Namespace) error {
-	addrs, err := namespace.List(ctx, ns, func(h *netlink.Handle) ([]netlink.Addr, error) { return h.AddrList(nil, netlink.FAMILY_ALL) })
-	for _, a := range addrs {
-		if a.LinkIndex != loopbackIndex {
-			continue
-		}
-		addr, _ := netip.AddrFromSlice(a.IP)
-		bits, _ := a.Mask.Size()
-		if p := netip.PrefixFrom(addr.Unmap(), bits); slices.Contains(s.ownership.Addresses, p) {
+	addresses, err := rtnetlink.Addresses(ctx, ns, unix.AF_UNSPEC)
+	for _, a := range addresses {
+		if p := a.Prefix; a.Link == rtnetlink.LoopbackIndex && slices.Contains(s.ownership.Addresses, p) {
 			s.objects = append(s.objects, Object{Kind: Address, Family: iptables.FamilyOf(p.Addr()), Prefix: p})
 		}
 	}
@@ -90,40 +75,28 @@ func (s *State) readAddresses(ctx context.Context, ns *namespace.Namespace) erro
 
 // readRoutes reads the routes of all families at once (rtnl_dump_all in net/core/rtnetlink.c).
 func (s *State) readRoutes(ctx context.Context, ns *namespace.Namespace) error {
-	// Without this filter only the main table is listed; 0 is every table.
-	all := &netlink.Route{Table: unix.RT_TABLE_UNSPEC}
-	routes, err := namespace.List(ctx, ns, func(h *netlink.Handle) ([]netlink.Route, error) {
-		return h.RouteListFiltered(netlink.FAMILY_ALL, all, netlink.RT_FILTER_TABLE)
-	})
-	slices.SortStableFunc(routes, func(a, b netlink.Route) int { return cmp.Compare(a.Family, b.Family) })
+	routes, err := rtnetlink.DefaultRoutes(ctx, ns)
+	slices.SortStableFunc(routes, func(a, b rtnetlink.Route) int { return cmp.Compare(a.Family, b.Family) })
 	for _, r := range routes {
 		family, known := familyOf(r.Family)
-		if !known || !isDefault(r.Dst) {
+		if !known {
 			continue
 		}
-		if r.Type != unix.RTN_LOCAL || r.LinkIndex != loopbackIndex || r.Gw != nil || r.Tos != 0 {
+		if r.Type != unix.RTN_LOCAL || r.Link != rtnetlink.LoopbackIndex || r.Gateway.IsValid() || r.TOS != 0 {
 			s.defaults = append(s.defaults, r)
 			continue
 		}
 		s.objects = append(s.objects, Object{
-			Kind: Route, Family: family, Table: uint32(r.Table), Protocol: uint8(r.Protocol), Priority: uint32(r.Priority),
+			Kind: Route, Family: family, Table: r.Table, Protocol: r.Protocol, Priority: r.Priority,
 		})
 	}
 	return err
 }
 
-func isDefault(dst *net.IPNet) bool {
-	if dst == nil {
-		return true
-	}
-	ones, bits := dst.Mask.Size()
-	return ones == 0 && bits != 0
-}
-
 // readRules reads those of all families at once.
 func (s *State) readRules(ctx context.Context, ns *namespace.Namespace) error {
-	rules, err := namespace.List(ctx, ns, func(h *netlink.Handle) ([]netlink.Rule, error) { return h.RuleList(netlink.FAMILY_ALL) })
-	slices.SortStableFunc(rules, func(a, b netlink.Rule) int { return cmp.Compare(a.Family, b.Family) })
+	rules, err := rtnetlink.Rules(ctx, ns)
+	slices.SortStableFunc(rules, func(a, b rtnetlink.Rule) int { return cmp.Compare(a.Family, b.Family) })
 	// A kernel without policy routing has no rules.
 	if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
 		return nil
@@ -133,13 +106,12 @@ func (s *State) readRules(ctx context.Context, ns *namespace.Namespace) error {
 		if !known {
 			continue
 		}
-		s.lookups = append(s.lookups, newLookup(family, r))
+		s.lookups = append(s.lookups, lookup{family, r})
 		rule := Object{
-			Kind: Rule, Family: family, Mark: r.Mark, Table: uint32(r.Table), Protocol: r.Protocol, Priority: uint32(r.Priority),
+			Kind: Rule, Family: family, Mark: r.Mark, Mask: r.Mask, Table: r.Table, Protocol: r.Protocol, Priority: r.Priority,
 		}
 		usable := isMarkLookup(r)
 		if usable {
-			rule.Mask = *r.Mask
 			s.objects = append(s.objects, rule)
 		}
 		if !usable || !s.owns(rule) {
@@ -150,11 +122,8 @@ func (s *State) readRules(ctx context.Context, ns *namespace.Namespace) error {
 }
 
 // isMarkLookup reports whether a rule is "fwmark MARK/MASK lookup TABLE" and nothing else.
-func isMarkLookup(r netlink.Rule) bool {
-	plain := netlink.NewRule()
-	plain.Priority, plain.Family, plain.Protocol = r.Priority, r.Family, r.Protocol
-	plain.Mark, plain.Mask, plain.Table = r.Mark, r.Mask, r.Table
-	return r.Mark != 0 && r.Mask != nil && *r.Mask != 0 && r.Table != 0 && r == *plain
+func isMarkLookup(r rtnetlink.Rule) bool {
+	return r.Action == unix.FR_ACT_TO_TBL && !r.More && r.Mark != 0 && r.Mask != 0 && r.Table != 0
 }
 
 // owns reports whether an object is ours.
@@ -255,7 +224,7 @@ func (s *State) allows(w Object, option string) error {
 		return nil
 	}
 	for _, r := range s.defaults {
-		if r.Table == int(w.Table) && r.Family == netlinkFamily(w.Family) {
+		if r.Table == w.Table && r.Family == netlinkFamily(w.Family) {
 			hint := "\nhint: choose an unused routing table"
 			if option != "" {
 				hint += " with " + option
@@ -274,7 +243,7 @@ func (s *State) allows(w Object, option string) error {
 }
 
 // familyOf undoes netlinkFamily. It is not known for others than ours.
-func familyOf(family int) (f iptables.Family, known bool) {
+func familyOf(family byte) (f iptables.Family, known bool) {
 	for _, f := range iptables.Families() {
 		if netlinkFamily(f) == family {
 			return f, true
@@ -283,9 +252,9 @@ func familyOf(family int) (f iptables.Family, known bool) {
 	return 0, false
 }
 
-func netlinkFamily(f iptables.Family) int {
+func netlinkFamily(f iptables.Family) byte {
 	if f == iptables.IPv6 {
-		return netlink.FAMILY_V6
+		return unix.AF_INET6
 	}
-	return netlink.FAMILY_V4
+	return unix.AF_INET
 }

@@ -1,17 +1,19 @@
 package trace
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
-	"net"
+	"net/netip"
 	"os"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/internal/rtnetlink"
+	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
 // tunDevice makes TUN interfaces (Documentation/networking/tuntap.rst).
@@ -27,10 +29,10 @@ type injection struct {
 	fd int
 	p  iptables.Packet
 	// address is the wanted interface's, if it has one.
-	address *net.IPNet
+	address netip.Addr
 }
 
-func newInjection(p iptables.Packet) (*injection, error) {
+func newInjection(ctx context.Context, ns *namespace.Namespace, p iptables.Packet) (*injection, error) {
 	if p.Mark != 0 {
 		return nil, errors.New("an incoming packet has no mark")
 	}
@@ -42,9 +44,9 @@ func newInjection(p iptables.Packet) (*injection, error) {
 		return nil, cannotInject(&fs.PathError{Op: "open", Path: tunDevice, Err: err})
 	}
 	i := &injection{fd: fd, p: p}
-	err = i.standInFor(p.In)
+	err = i.standInFor(ctx, ns, p.In)
 	if err == nil {
-		err = i.bringUp()
+		err = i.bringUp(ctx, ns)
 	}
 	if err != nil {
 		return nil, errors.Join(cannotInject(err), i.Close())
@@ -63,27 +65,26 @@ func ephemeralPort() uint16 {
 // standInFor takes another name than an existing interface, and its address. REDIRECT
 // sends packets to an address of the interface that they came in by, and drops them if it
 // has none (nf_nat_redirect_ipv4 in net/netfilter/nf_nat_redirect.c).
-func (i *injection) standInFor(name string) error {
-	link, err := netlink.LinkByName(name)
-	if errors.As(err, &netlink.LinkNotFoundError{}) {
+func (i *injection) standInFor(ctx context.Context, ns *namespace.Namespace, name string) error {
+	link, err := rtnetlink.LinkByName(ctx, ns, name)
+	if errors.Is(err, unix.ENODEV) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("failed to look for interface %s: %w", name, err)
 	}
 	i.p.In = interfaceName
-	family := netlink.FAMILY_V4
+	family := byte(unix.AF_INET)
 	if i.p.Family() == iptables.IPv6 {
-		family = netlink.FAMILY_V6
+		family = unix.AF_INET6
 	}
-	addresses, err := netlink.AddrList(link, family)
+	addresses, err := rtnetlink.Addresses(ctx, ns, family)
 	if err != nil {
 		return fmt.Errorf("failed to list the addresses of interface %s: %w", name, err)
 	}
 	for _, a := range addresses {
-		if a.IP.IsGlobalUnicast() {
-			bits := 8 * len(a.IP)
-			i.address = &net.IPNet{IP: a.IP, Mask: net.CIDRMask(bits, bits)}
+		if a.Link == link.Index && a.Prefix.Addr().IsGlobalUnicast() {
+			i.address = a.Prefix.Addr()
 			break
 		}
 	}
@@ -95,7 +96,7 @@ func cannotInject(err error) error {
 		"hint: run where %s exists, with CAP_NET_ADMIN, such as on the node with --network-namespace, or trace an outgoing packet", err, tunDevice)
 }
 
-func (i *injection) bringUp() error {
+func (i *injection) bringUp(ctx context.Context, ns *namespace.Namespace) error {
 	err := i.makeInterface()
 	if errors.Is(err, unix.EBUSY) && i.p.In != interfaceName {
 		// Another trace has made it just now.
@@ -105,13 +106,15 @@ func (i *injection) bringUp() error {
 	if err != nil {
 		return fmt.Errorf("failed to make interface %s: %w", i.p.In, err)
 	}
-	link, err := netlink.LinkByName(i.p.In)
-	if err == nil && i.address != nil {
+	link, err := rtnetlink.LinkByName(ctx, ns, i.p.In)
+	if err == nil && i.address.IsValid() {
 		// Nobody else is on this link, so nobody else has the address.
-		err = netlink.AddrAdd(link, &netlink.Addr{IPNet: i.address, Flags: unix.IFA_F_NODAD})
+		err = rtnetlink.AddAddress(ctx, ns, rtnetlink.Address{
+			Link: link.Index, Prefix: netip.PrefixFrom(i.address, i.address.BitLen()), Flags: unix.IFA_F_NODAD,
+		})
 	}
 	if err == nil {
-		err = netlink.LinkSetUp(link)
+		err = rtnetlink.SetUp(ctx, ns, link.Index)
 	}
 	if err != nil {
 		return fmt.Errorf("failed to bring up interface %s: %w", i.p.In, err)

@@ -56,7 +56,7 @@ func send(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership, 
 	if p.Hook == iptables.Output {
 		s, err = newConnection(p)
 	} else {
-		s, err = newInjection(p)
+		s, err = newInjection(ctx, ns, p)
 	}
 	if err != nil {
 		return Report{}, err

@@ -1,0 +1,117 @@
+package rtnetlink
+
+import (
+	"context"
+	"encoding/binary"
+	"iter"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/namespace"
+)
+
+// From linux/if.h, linux/rtnetlink.h and linux/veth.h.
+const (
+	operationalUp     = 6      // IF_OPER_UP
+	withoutStatistics = 1 << 3 // RTEXT_FILTER_SKIP_STATS
+	vethInfoPeer      = 1      // VETH_INFO_PEER
+)
+
+// Link is an interface.
+type Link struct {
+	Index uint32
+	Name  string
+	flags uint32 // IFF_* of netdevice(7)
+	state byte   // IF_OPER_* of linux/if.h
+}
+
+// IsUp reports whether the interface is to have traffic.
+func (l Link) IsUp() bool { return l.flags&unix.IFF_UP != 0 }
+
+// IsLoopback reports whether it is the loopback interface.
+func (l Link) IsLoopback() bool { return l.flags&unix.IFF_LOOPBACK != 0 }
+
+// IsOperational reports whether packets leave the interface
+// (Documentation/networking/operstates.rst).
+func (l Link) IsOperational() bool { return l.state == operationalUp }
+
+// Links returns the interfaces, in the kernel's order.
+func Links(ctx context.Context, ns *namespace.Namespace) ([]Link, error) {
+	// Statistics are most of what the kernel would tell.
+	r := netlink.Request{Kind: unix.RTM_GETLINK, Header: linkHeader(0), Attributes: func(b *netlink.Builder) {
+		b.PutNativeUint32(unix.IFLA_EXT_MASK, withoutStatistics)
+	}}
+	return list(ctx, ns, r, unix.RTM_NEWLINK, decodeLink)
+}
+
+// LinkByName returns an interface. The error is ENODEV if there is none.
+func LinkByName(ctx context.Context, ns *namespace.Namespace, name string) (Link, error) {
+	kind := uint16(unix.IFLA_IFNAME)
+	if len(name) >= unix.IFNAMSIZ {
+		// Only alternative names are so long.
+		kind = unix.IFLA_ALT_IFNAME
+	}
+	r := netlink.Request{Kind: unix.RTM_GETLINK, Header: linkHeader(0), Attributes: func(b *netlink.Builder) {
+		b.PutString(kind, name)
+	}}
+	return ask(ctx, ns, r, decodeLink)
+}
+
+// LinkByIndex returns an interface. The error is ENODEV if there is none.
+func LinkByIndex(ctx context.Context, ns *namespace.Namespace, index uint32) (Link, error) {
+	return ask(ctx, ns, netlink.Request{Kind: unix.RTM_GETLINK, Header: linkHeader(index)}, decodeLink)
+}
+
+// SetUp brings an interface up.
+func SetUp(ctx context.Context, ns *namespace.Namespace, index uint32) error {
+	header := linkHeader(index)
+	binary.NativeEndian.PutUint32(header[8:], unix.IFF_UP)
+	binary.NativeEndian.PutUint32(header[12:], unix.IFF_UP) // the flags to change
+	return tell(ctx, ns, netlink.Request{Kind: unix.RTM_NEWLINK, Header: header})
+}
+
+// AddPair makes a pair of interfaces (veth(4)) of one name, the second of them in another
+// namespace.
+func AddPair(ctx context.Context, ns *namespace.Namespace, name string, other *os.File) error {
+	return tell(ctx, ns, netlink.Request{Kind: unix.RTM_NEWLINK, Flags: create, Header: linkHeader(0), Attributes: func(b *netlink.Builder) {
+		b.PutString(unix.IFLA_IFNAME, name)
+		b.Nest(unix.IFLA_LINKINFO, func() {
+			b.PutString(unix.IFLA_INFO_KIND, "veth")
+			b.Nest(unix.IFLA_INFO_DATA, func() {
+				b.Nest(vethInfoPeer, func() {
+					b.Append(linkHeader(0))
+					b.PutString(unix.IFLA_IFNAME, name)
+					b.PutNativeUint32(unix.IFLA_NET_NS_FD, uint32(other.Fd()))
+				})
+			})
+		})
+	}})
+}
+
+// DeleteLink deletes an interface.
+func DeleteLink(ctx context.Context, ns *namespace.Namespace, index uint32) error {
+	return tell(ctx, ns, netlink.Request{Kind: unix.RTM_DELLINK, Flags: remove, Header: linkHeader(index)})
+}
+
+// linkHeader returns struct ifinfomsg (linux/rtnetlink.h).
+func linkHeader(index uint32) []byte {
+	header := make([]byte, unix.SizeofIfInfomsg)
+	binary.NativeEndian.PutUint32(header[4:], index)
+	return header
+}
+
+func decodeLink(header []byte, attributes iter.Seq2[uint16, []byte]) (l Link, ok bool) {
+	l.Index = binary.NativeEndian.Uint32(header[4:])
+	l.flags = binary.NativeEndian.Uint32(header[8:])
+	for kind, value := range attributes {
+		switch {
+		case kind == unix.IFLA_IFNAME:
+			l.Name = netlink.ReadString(value)
+		case kind == unix.IFLA_OPERSTATE && len(value) == 1:
+			l.state = value[0]
+		}
+	}
+	return l, l.Name != ""
+}

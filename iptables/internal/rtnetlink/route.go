@@ -1,0 +1,103 @@
+package rtnetlink
+
+import (
+	"context"
+	"encoding/binary"
+	"iter"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/meshtables/meshtables/iptables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/namespace"
+)
+
+// Route is a default route, or the route to an address.
+type Route struct {
+	Family   byte   // AF_*
+	Type     byte   // RTN_* of linux/rtnetlink.h
+	Table    uint32 // RT_TABLE_*
+	Protocol byte   // RTPROT_*
+	Scope    byte   // RT_SCOPE_*
+	TOS      byte
+	Priority uint32     // the metric. With 0 the kernel chooses it.
+	Link     uint32     // the index of the interface by which packets leave, or 0
+	Gateway  netip.Addr // if it leads to one
+	Source   netip.Addr // the source of packets that have none yet, if the route says
+}
+
+// DefaultRoutes returns the default routes of all tables and families, in the kernel's
+// order.
+func DefaultRoutes(ctx context.Context, ns *namespace.Namespace) ([]Route, error) {
+	r := netlink.Request{Kind: unix.RTM_GETROUTE, Header: make([]byte, unix.SizeofRtMsg)}
+	return list(ctx, ns, r, unix.RTM_NEWROUTE, decodeDefault)
+}
+
+// RouteTo returns the route that packets to an address take. The error is the one that
+// their sender gets, such as ENETUNREACH, if they go nowhere.
+func RouteTo(ctx context.Context, ns *namespace.Namespace, to netip.Addr) (Route, error) {
+	header := make([]byte, unix.SizeofRtMsg)
+	header[0], header[1] = FamilyOf(to), byte(to.BitLen())
+	return ask(ctx, ns, netlink.Request{Kind: unix.RTM_GETROUTE, Header: header, Attributes: func(b *netlink.Builder) {
+		b.PutBytes(unix.RTA_DST, to.AsSlice())
+	}}, decodeRoute)
+}
+
+// AddRoute adds a default route.
+func AddRoute(ctx context.Context, ns *namespace.Namespace, r Route) error {
+	return changeRoute(ctx, ns, unix.RTM_NEWROUTE, create, r)
+}
+
+// DeleteRoute deletes the first default route that is like it. A protocol, a priority and
+// a gateway that it does not have may be any.
+func DeleteRoute(ctx context.Context, ns *namespace.Namespace, r Route) error {
+	return changeRoute(ctx, ns, unix.RTM_DELROUTE, remove, r)
+}
+
+func changeRoute(ctx context.Context, ns *namespace.Namespace, kind, flags uint16, r Route) error {
+	// struct rtmsg (linux/rtnetlink.h).
+	header := make([]byte, unix.SizeofRtMsg)
+	header[0], header[3] = r.Family, r.TOS
+	header[5], header[6], header[7] = r.Protocol, r.Scope, r.Type
+	return tell(ctx, ns, netlink.Request{Kind: kind, Flags: flags, Header: header, Attributes: func(b *netlink.Builder) {
+		b.PutNativeUint32(unix.RTA_TABLE, r.Table)
+		b.PutNativeUint32(unix.RTA_OIF, r.Link)
+		if r.Priority != 0 {
+			b.PutNativeUint32(unix.RTA_PRIORITY, r.Priority)
+		}
+		if r.Gateway.IsValid() {
+			b.PutBytes(unix.RTA_GATEWAY, r.Gateway.AsSlice())
+		}
+	}})
+}
+
+func decodeDefault(header []byte, attributes iter.Seq2[uint16, []byte]) (Route, bool) {
+	// A table may hold a million other routes. What is learnt about a single
+	// destination is no route of a table.
+	if header[1] != 0 || binary.NativeEndian.Uint32(header[8:])&unix.RTM_F_CLONED != 0 {
+		return Route{}, false
+	}
+	return decodeRoute(header, attributes)
+}
+
+func decodeRoute(header []byte, attributes iter.Seq2[uint16, []byte]) (Route, bool) {
+	r := Route{
+		Family: header[0], TOS: header[3], Table: uint32(header[4]),
+		Protocol: header[5], Scope: header[6], Type: header[7],
+	}
+	for kind, value := range attributes {
+		switch kind {
+		case unix.RTA_TABLE:
+			r.Table = netlink.ReadNativeUint32(value)
+		case unix.RTA_PRIORITY:
+			r.Priority = netlink.ReadNativeUint32(value)
+		case unix.RTA_OIF:
+			r.Link = netlink.ReadNativeUint32(value)
+		case unix.RTA_GATEWAY:
+			r.Gateway, _ = netip.AddrFromSlice(value)
+		case unix.RTA_PREFSRC:
+			r.Source, _ = netip.AddrFromSlice(value)
+		}
+	}
+	return r, true
+}
