@@ -82,12 +82,16 @@ func New() (*Namespace, error) {
 	n := &Namespace{dial: dialNetfilter}
 	made := make(chan error)
 	go func() {
-		// The thread ends with the goroutine.
 		runtime.LockOSThread()
+		back := wayBack()
 		err := unix.Unshare(unix.CLONE_NEWNET)
 		if err == nil {
 			n.file, err = os.Open(threadFile)
 		}
+		if back() {
+			runtime.UnlockOSThread()
+		}
+		// Otherwise the thread ends with the goroutine: nobody else could use it.
 		made <- err
 	}()
 	if err := <-made; err != nil {
