@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -18,7 +19,7 @@ import (
 // cniOptions are the options of the verb cni.
 type cniOptions struct {
 	watch          bool
-	readyAddress   string
+	readyAddress   netip.AddrPort
 	plugins        string
 	networks       string
 	network        string
@@ -37,7 +38,7 @@ func (o *cniOptions) rows() []config.Row {
 		{Option: config.Option{
 			Name:  "ready-address",
 			Usage: "with --watch, answer HTTP requests at this address: 200 if the plugin is in place, else 503 and why",
-		}, Value: config.File("address:port", &o.readyAddress)},
+		}, Value: config.AddrPort(&o.readyAddress)},
 		{Option: config.Option{
 			Name: "plugin-folder", Usage: "the folder of the node's CNI plugins",
 		}, Value: config.File("folder", &o.plugins)},
@@ -117,10 +118,10 @@ func (c *command) watchPlugin(ctx context.Context, node *install.Node) int {
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
 	defer stop()
-	if c.readyAddress != "" {
-		end, err := c.answerProbes(node)
+	if c.readyAddress.IsValid() {
+		end, err := node.AnswerProbes(c.readyAddress)
 		if err != nil {
-			return c.failed(err)
+			return c.failed(fmt.Errorf("%s: %w", c.line.flags.Given("ready-address"), err))
 		}
 		defer end()
 	}

@@ -24,6 +24,28 @@ func Port(target *uint16) pflag.Value {
 	return scalar[uint16]{target, "port", parse, func(p uint16) string { return strconv.Itoa(int(p)) }}
 }
 
+// AddrPort returns a value that is an address and a port, not 0, to listen at. Without an
+// address that is [netip.IPv6Unspecified].
+func AddrPort(target *netip.AddrPort) pflag.Value {
+	parse := func(text string) (netip.AddrPort, error) {
+		if strings.HasPrefix(text, ":") {
+			text = "[::]" + text
+		}
+		a, err := netip.ParseAddrPort(text)
+		if err != nil || a.Port() == 0 || a.Addr().Zone() != "" {
+			return a, errors.New("must be an address and a port such as 127.0.0.1:8080, or a port such as :8080")
+		}
+		return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), nil
+	}
+	text := func(a netip.AddrPort) string {
+		if !a.IsValid() {
+			return ""
+		}
+		return a.String()
+	}
+	return scalar[netip.AddrPort]{target, "address:port", parse, text}
+}
+
 func portList(target *[]iptables.PortRange) List[iptables.PortRange] {
 	return List[iptables.PortRange]{
 		Target: target,

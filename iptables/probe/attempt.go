@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/internal/socket"
 )
 
 // attempt is a connection to try: who connects to an address. It has to arrive at port
@@ -69,19 +70,15 @@ func (a *attempt) listen(p *post) (err error) {
 
 // open opens the client's socket and starts to connect, without waiting.
 func (a *attempt) open() error {
-	family, kind := unix.AF_INET, unix.SOCK_STREAM
-	if a.family == iptables.IPv6 {
-		family = unix.AF_INET6
-	}
+	kind := socket.TCP
 	if a.protocol == iptables.UDP {
-		kind = unix.SOCK_DGRAM
+		kind = socket.UDP
 	}
-	fd, err := unix.Socket(family, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(socket.Domain(a.to.Addr()), kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("failed to open a socket: %w", err)
 	}
-	// A file waits, as a net.Conn does, but it can be made before there is a connection.
-	// Other threads wait for that.
+	// Other threads wait for the connection.
 	a.client = os.NewFile(uintptr(fd), a.to.String())
 	switch {
 	case a.mark != 0:
@@ -98,21 +95,14 @@ func (a *attempt) open() error {
 		}
 	}
 	if a.from.IsValid() {
-		if err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(a.from, 0))); err != nil {
+		if err := unix.Bind(fd, socket.Address(netip.AddrPortFrom(a.from, 0))); err != nil {
 			return fmt.Errorf("failed to connect from %s: %w", a.from, err)
 		}
 	}
-	if err := unix.Connect(fd, sockaddr(a.to)); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+	if err := unix.Connect(fd, socket.Address(a.to)); err != nil && !errors.Is(err, unix.EINPROGRESS) {
 		return fmt.Errorf("failed to connect: %w", err)
 	}
 	return nil
-}
-
-func sockaddr(a netip.AddrPort) unix.Sockaddr {
-	if a.Addr().Is4() {
-		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
-	}
-	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
 }
 
 func (a *attempt) close() {

@@ -5,16 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
-	"strconv"
+	"os"
 	"sync"
-	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/internal/socket"
 )
 
 // token is a message that no other client sends by chance.
@@ -95,20 +93,16 @@ type socketOptions struct {
 }
 
 // set sets them for a socket of a family.
-func (o socketOptions) set(raw syscall.RawConn, f iptables.Family) error {
+func (o socketOptions) set(fd int, f iptables.Family) error {
 	if o.transparent {
-		if err := acceptForeign(raw, f); err != nil {
+		if err := acceptForeign(fd, f); err != nil {
 			return err
 		}
 	}
 	if o.mark == 0 {
 		return nil
 	}
-	var refused error
-	if err := raw.Control(func(fd uintptr) { refused = setMark(int(fd), o.mark) }); err != nil {
-		return err
-	}
-	return refused
+	return setMark(fd, o.mark)
 }
 
 // setMark marks what a socket sends (SO_MARK in socket(7)). It takes CAP_NET_ADMIN.
@@ -122,39 +116,31 @@ func (p *post) listen(at place, how socketOptions) (port uint16, err error) {
 	if l, ok := p.listeners[at]; ok {
 		return l.port, l.err
 	}
-	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error { return how.set(raw, at.family) }}
-	// Multipath TCP puts another socket between the connection and its acceptor.
-	config.SetMultipathTCP(false)
-	l := listener{port: at.port}
-	address := net.JoinHostPort(at.addr.String(), strconv.Itoa(int(at.port)))
+	kind, serve := socket.TCP, p.serveTCP
 	if at.protocol == iptables.UDP {
-		l.Closer, l.err = p.listenUDP(&config, at, address)
-	} else {
-		l.Closer, l.port, l.err = p.listenTCP(&config, at, address)
+		kind, serve = socket.UDP, p.serveUDP
 	}
-	p.listeners[at] = l
-	return l.port, l.err
-}
-
-func (p *post) listenTCP(config *net.ListenConfig, at place, address string) (io.Closer, uint16, error) {
-	l, err := config.Listen(p.ctx, network(at.protocol, at.family), address)
+	l, err := socket.Listen(kind, netip.AddrPortFrom(at.addr, at.port), func(fd int) error { return how.set(fd, at.family) })
 	if err != nil {
-		return nil, 0, err
+		p.listeners[at] = listener{port: at.port, err: err}
+		return at.port, err
 	}
-	port := l.Addr().(*net.TCPAddr).AddrPort().Port()
-	p.servers.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			p.servers.Go(func() { p.receive(conn, port) })
-		}
-	})
-	return l, port, nil
+	p.listeners[at] = listener{Closer: l, port: l.Port()}
+	p.servers.Go(func() { serve(l) })
+	return l.Port(), nil
 }
 
-func (p *post) receive(conn net.Conn, port uint16) {
+func (p *post) serveTCP(l *socket.Listener) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		p.servers.Go(func() { p.receive(conn, l.Port()) })
+	}
+}
+
+func (p *post) receive(conn *os.File, port uint16) {
 	defer conn.Close()
 	stop := context.AfterFunc(p.ctx, func() { conn.Close() })
 	defer stop()
@@ -164,43 +150,27 @@ func (p *post) receive(conn net.Conn, port uint16) {
 	}
 }
 
-// listenUDP sends back every message: its sender must get the answer.
-func (p *post) listenUDP(config *net.ListenConfig, at place, address string) (io.Closer, error) {
-	conn, err := config.ListenPacket(p.ctx, network(at.protocol, at.family), address)
-	if err != nil {
-		return nil, err
-	}
-	p.servers.Go(func() {
-		for {
-			var t token
-			n, from, err := conn.ReadFrom(t[:])
-			if err != nil {
-				return
-			}
-			if n == len(t) && p.arrive(t, at.port) {
-				_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
-				_, _ = conn.WriteTo(t[:], from)
-			}
+// serveUDP sends back every message: its sender must get the answer.
+func (p *post) serveUDP(l *socket.Listener) {
+	for {
+		var t token
+		n, from, err := l.ReceiveFrom(t[:])
+		if err != nil {
+			return
 		}
-	})
-	return conn, nil
-}
-
-// network returns "tcp4", "udp6" and so on: never both families.
-func network(protocol iptables.Protocol, f iptables.Family) string {
-	return fmt.Sprintf("%s%d", protocol, f)
+		if n == len(t) && p.arrive(t, l.Port()) {
+			_ = l.SendTo(t[:], from)
+		}
+	}
 }
 
 // acceptForeign lets a listener accept connections to foreign addresses.
-func acceptForeign(raw syscall.RawConn, f iptables.Family) error {
-	var refused error
-	if err := raw.Control(func(fd uintptr) { refused = makeTransparent(int(fd), f) }); err != nil {
-		return err
+func acceptForeign(fd int, f iptables.Family) error {
+	err := makeTransparent(fd, f)
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("accepting connections from TPROXY takes CAP_NET_ADMIN or CAP_NET_RAW: %w", err)
 	}
-	if errors.Is(refused, unix.EPERM) {
-		return fmt.Errorf("accepting connections from TPROXY takes CAP_NET_ADMIN or CAP_NET_RAW: %w", refused)
-	}
-	return refused
+	return err
 }
 
 // makeTransparent lets a socket use a foreign address (IP_TRANSPARENT in ip(7)): accept

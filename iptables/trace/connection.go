@@ -11,6 +11,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/internal/identity"
+	"github.com/meshtables/meshtables/iptables/internal/socket"
 )
 
 // connection is a socket that is about to connect.
@@ -26,13 +27,9 @@ func newConnection(p iptables.Packet) (*connection, error) {
 	if !ok {
 		return nil, protocolError(p.Protocol)
 	}
-	domain := unix.AF_INET
-	if p.Destination.Is6() {
-		domain = unix.AF_INET6
-	}
 	c := &connection{fd: -1, p: p}
 	err := identity.As(p.Owner.UID, p.Owner.GID, func() (err error) {
-		c.fd, err = unix.Socket(domain, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		c.fd, err = unix.Socket(socket.Domain(p.Destination), kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 		return os.NewSyscallError("socket", err)
 	})
 	if err == nil {
@@ -50,10 +47,10 @@ func (c *connection) prepare() error {
 			return fmt.Errorf("failed to mark a packet: %w", err)
 		}
 	}
-	err := unix.Bind(c.fd, sockaddr(c.p.Source, c.p.SourcePort))
+	err := unix.Bind(c.fd, socket.Address(netip.AddrPortFrom(c.p.Source, c.p.SourcePort)))
 	if errors.Is(err, unix.EADDRNOTAVAIL) {
 		c.p.Source = c.p.Family().Unspecified()
-		err = unix.Bind(c.fd, sockaddr(c.p.Source, c.p.SourcePort))
+		err = unix.Bind(c.fd, socket.Address(netip.AddrPortFrom(c.p.Source, c.p.SourcePort)))
 	}
 	if err != nil {
 		return os.NewSyscallError("bind", err)
@@ -62,12 +59,7 @@ func (c *connection) prepare() error {
 	if err != nil {
 		return os.NewSyscallError("getsockname", err)
 	}
-	switch local := local.(type) {
-	case *unix.SockaddrInet4:
-		c.p.SourcePort = uint16(local.Port)
-	case *unix.SockaddrInet6:
-		c.p.SourcePort = uint16(local.Port)
-	}
+	c.p.SourcePort = socket.Port(local)
 	return nil
 }
 
@@ -76,7 +68,7 @@ func (c *connection) packet() iptables.Packet { return c.p }
 // send sends the first packet: for TCP by connecting, without waiting for an answer, for
 // UDP an empty one.
 func (c *connection) send() error {
-	to := sockaddr(c.p.Destination, c.p.DestinationPort)
+	to := socket.Address(netip.AddrPortFrom(c.p.Destination, c.p.DestinationPort))
 	call, err := "connect", error(nil)
 	if c.p.Protocol == iptables.UDP {
 		call, err = "sendto", unix.Sendto(c.fd, nil, 0, to)
@@ -109,11 +101,4 @@ func (c *connection) Close() error {
 	fd := c.fd
 	c.fd = -1
 	return os.NewSyscallError("close", unix.Close(fd))
-}
-
-func sockaddr(a netip.Addr, port uint16) unix.Sockaddr {
-	if a.Is4() {
-		return &unix.SockaddrInet4{Addr: a.As4(), Port: int(port)}
-	}
-	return &unix.SockaddrInet6{Addr: a.As16(), Port: int(port)}
 }
