@@ -19,6 +19,7 @@ import (
 // Conn asks the kernel over a socket, one request after the other.
 type Conn struct {
 	socket   Socket
+	builder  Builder // of the latest requests: its buffer serves the next
 	sequence uint32
 	broken   bool
 	// listed says that the latest Dump had elements, and stamp is what its last one had in
@@ -252,10 +253,10 @@ func (c *Conn) answers(ctx context.Context, first uint32, each func(Message) (do
 // last is the connection's.
 func (c *Conn) request(requests ...Request) (first uint32, err error) {
 	first = c.sequence + 1
-	var b Builder
+	c.builder.buf = c.builder.buf[:0]
 	for _, r := range requests {
 		c.sequence++
-		b.message(r, c.sequence)
+		c.builder.message(r, c.sequence)
 	}
-	return first, c.socket.Send(b.buf)
+	return first, c.socket.Send(c.builder.buf)
 }

@@ -73,13 +73,13 @@ func (m Message) resource() uint16 {
 	return binary.BigEndian.Uint16(m.body[2:])
 }
 
-// Split returns a header of some size, and the attributes after it. It is not ok if the
-// message is shorter.
-func (m Message) Split(size int) (header []byte, attributes iter.Seq2[uint16, []byte], ok bool) {
+// Split returns a header of some size, and the attributes after it, for [Attributes]. It is
+// not ok if the message is shorter.
+func (m Message) Split(size int) (header, attributes []byte, ok bool) {
 	if len(m.body) < size {
 		return nil, nil, false
 	}
-	return m.body[:size], Attributes(m.body[size:]), true
+	return m.body[:size], m.body[size:], true
 }
 
 // Attributes returns the attributes after nfgenmsg.

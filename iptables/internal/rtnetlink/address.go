@@ -3,7 +3,6 @@ package rtnetlink
 import (
 	"context"
 	"encoding/binary"
-	"iter"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -63,10 +62,10 @@ func FamilyOf(a netip.Addr) byte {
 	return unix.AF_INET6
 }
 
-func decodeAddress(header []byte, attributes iter.Seq2[uint16, []byte]) (a Address, ok bool) {
+func decodeAddress(header, attributes []byte) (a Address, ok bool) {
 	a.Link, a.Flags = binary.NativeEndian.Uint32(header[4:]), uint32(header[2])
 	var local, address netip.Addr
-	for kind, value := range attributes {
+	for kind, value := range netlink.Attributes(attributes) {
 		switch kind {
 		case unix.IFA_LOCAL:
 			local, _ = netip.AddrFromSlice(value)

@@ -3,7 +3,6 @@ package rtnetlink
 import (
 	"context"
 	"encoding/binary"
-	"iter"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -102,10 +101,10 @@ func linkHeader(index uint32) []byte {
 	return header
 }
 
-func decodeLink(header []byte, attributes iter.Seq2[uint16, []byte]) (l Link, ok bool) {
+func decodeLink(header, attributes []byte) (l Link, ok bool) {
 	l.Index = binary.NativeEndian.Uint32(header[4:])
 	l.flags = binary.NativeEndian.Uint32(header[8:])
-	for kind, value := range attributes {
+	for kind, value := range netlink.Attributes(attributes) {
 		switch {
 		case kind == unix.IFLA_IFNAME:
 			l.Name = netlink.ReadString(value)

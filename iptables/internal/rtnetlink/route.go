@@ -3,7 +3,6 @@ package rtnetlink
 import (
 	"context"
 	"encoding/binary"
-	"iter"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -71,7 +70,7 @@ func changeRoute(ctx context.Context, ns *namespace.Namespace, kind, flags uint1
 	}})
 }
 
-func decodeDefault(header []byte, attributes iter.Seq2[uint16, []byte]) (Route, bool) {
+func decodeDefault(header, attributes []byte) (Route, bool) {
 	// A table may hold a million other routes. What is learnt about a single
 	// destination is no route of a table.
 	if header[1] != 0 || binary.NativeEndian.Uint32(header[8:])&unix.RTM_F_CLONED != 0 {
@@ -80,12 +79,12 @@ func decodeDefault(header []byte, attributes iter.Seq2[uint16, []byte]) (Route, 
 	return decodeRoute(header, attributes)
 }
 
-func decodeRoute(header []byte, attributes iter.Seq2[uint16, []byte]) (Route, bool) {
+func decodeRoute(header, attributes []byte) (Route, bool) {
 	r := Route{
 		Family: header[0], TOS: header[3], Table: uint32(header[4]),
 		Protocol: header[5], Scope: header[6], Type: header[7],
 	}
-	for kind, value := range attributes {
+	for kind, value := range netlink.Attributes(attributes) {
 		switch kind {
 		case unix.RTA_TABLE:
 			r.Table = netlink.ReadNativeUint32(value)

@@ -9,7 +9,6 @@ package rtnetlink
 import (
 	"context"
 	"errors"
-	"iter"
 
 	"golang.org/x/sys/unix"
 
@@ -31,7 +30,7 @@ var errChanged = errors.New("another program keeps changing them")
 
 // decoder reads a message by its header and its attributes. It is not ok if the message
 // is about nothing that matters.
-type decoder[T any] func(header []byte, attributes iter.Seq2[uint16, []byte]) (item T, ok bool)
+type decoder[T any] func(header, attributes []byte) (item T, ok bool)
 
 // list lists something that is told in messages of the type kind. It starts again if
 // changes by others interrupt the listing, as happens when many things change at once.

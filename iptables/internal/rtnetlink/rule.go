@@ -3,7 +3,6 @@ package rtnetlink
 import (
 	"context"
 	"encoding/binary"
-	"iter"
 
 	"golang.org/x/sys/unix"
 
@@ -71,11 +70,11 @@ func changeRule(ctx context.Context, ns *namespace.Namespace, kind, flags uint16
 	}})
 }
 
-func decodeRule(header []byte, attributes iter.Seq2[uint16, []byte]) (Rule, bool) {
+func decodeRule(header, attributes []byte) (Rule, bool) {
 	r := Rule{Family: header[0], Table: uint32(header[4]), Action: header[7]}
 	destinationBits, sourceBits, tos := header[1], header[2], header[3]
 	r.More = destinationBits|sourceBits|tos != 0 || binary.NativeEndian.Uint32(header[8:])&unix.FIB_RULE_INVERT != 0
-	for kind, value := range attributes {
+	for kind, value := range netlink.Attributes(attributes) {
 		switch kind {
 		case unix.FRA_PRIORITY:
 			r.Priority = netlink.ReadNativeUint32(value)

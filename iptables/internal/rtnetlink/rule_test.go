@@ -15,7 +15,7 @@ func TestUnknownAttribute(t *testing.T) {
 		var b netlink.Builder
 		b.PutNativeUint32(unix.FRA_FWMARK, 7)
 		b.PutBytes(kind, []byte{1})
-		r, ok := decodeRule(make([]byte, ruleSize), netlink.Attributes(b.Bytes()))
+		r, ok := decodeRule(make([]byte, ruleSize), b.Bytes())
 		if !ok || r.Mark != 7 || r.More != want {
 			t.Errorf("attribute %d: got %+v, %t", kind, r, ok)
 		}
