@@ -16,7 +16,7 @@ type Ownership struct {
 	Chains []string
 	// Sets are the names of sets that are ours, unless others have made them.
 	Sets []string
-	// Addresses are those that only we add to the loopback interface.
+	// Addresses are those that only we add to the loopback interface, of IPv6.
 	Addresses []netip.Prefix
 	// Lookups are policy rules that are ours although nothing in them says so. The routes
 	// of their tables are ours too, unless somebody else uses the table.

@@ -46,9 +46,6 @@ func Read(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership) 
 		ownership: own, foreign: make(map[table]bool), noIPv6: host.CheckIPv6(ns),
 		loopbackUp: func() (bool, error) { return isLoopbackUp(ctx, ns) },
 	}
-	if err := s.readAddresses(ctx, ns); err != nil {
-		return nil, fmt.Errorf("failed to list the addresses of the loopback interface: %w", err)
-	}
 	if err := s.readRoutes(ctx, ns); err != nil {
 		return nil, fmt.Errorf("failed to list the routes: %w", err)
 	}
@@ -63,19 +60,19 @@ func isLoopbackUp(ctx context.Context, ns *namespace.Namespace) (up bool, err er
 	return lo.IsUp(), err
 }
 
-func (s *State) readAddresses(ctx context.Context, ns *namespace.Namespace) error {
-	addresses, err := rtnetlink.Addresses(ctx, ns, unix.AF_UNSPEC)
-	for _, a := range addresses {
-		if p := a.Prefix; a.Link == rtnetlink.LoopbackIndex && slices.Contains(s.ownership.Addresses, p) {
-			s.objects = append(s.objects, Object{Kind: Address, Family: iptables.FamilyOf(p.Addr()), Prefix: p})
+// readRoutes reads the addresses that are ours, and the routes of all families at once
+// (rtnl_dump_all in net/core/rtnetlink.c).
+func (s *State) readRoutes(ctx context.Context, ns *namespace.Namespace) error {
+	asked := make([]rtnetlink.Address, len(s.ownership.Addresses))
+	for i, p := range s.ownership.Addresses {
+		asked[i] = rtnetlink.Address{Link: rtnetlink.LoopbackIndex, Prefix: p}
+	}
+	routes, there, err := rtnetlink.DefaultRoutes(ctx, ns, asked...)
+	for _, a := range there {
+		if slices.Contains(s.ownership.Addresses, a.Prefix) {
+			s.objects = append(s.objects, Object{Kind: Address, Family: iptables.FamilyOf(a.Prefix.Addr()), Prefix: a.Prefix})
 		}
 	}
-	return err
-}
-
-// readRoutes reads the routes of all families at once (rtnl_dump_all in net/core/rtnetlink.c).
-func (s *State) readRoutes(ctx context.Context, ns *namespace.Namespace) error {
-	routes, err := rtnetlink.DefaultRoutes(ctx, ns)
 	slices.SortStableFunc(routes, func(a, b rtnetlink.Route) int { return cmp.Compare(a.Family, b.Family) })
 	for _, r := range routes {
 		family, known := familyOf(r.Family)

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -118,15 +119,13 @@ func (c *Conn) CheckGeneration(ctx context.Context, generation uint32) error {
 // Ask sends a request and returns the first message that answers it. An acknowledgement
 // is no answer.
 func (c *Conn) Ask(ctx context.Context, r Request) (answer Message, err error) {
-	if _, err := c.request(r); err != nil {
+	first, err := c.request(r)
+	if err != nil {
 		return Message{}, err
 	}
-	err = c.answers(ctx, c.sequence, func(m Message) (done bool, err error) {
-		if m.Kind == unix.NLMSG_ERROR {
-			return false, m.failure(r.Purpose)
-		}
+	err = c.each(ctx, first, []Request{r}, func(_ int, m Message, refusal error) error {
 		answer = m
-		return true, nil
+		return refusal
 	})
 	return answer, err
 }
@@ -142,24 +141,35 @@ func (c *Conn) AskAll(ctx context.Context, requests []Request) (refusals []error
 		return nil, err
 	}
 	refusals = make([]error, len(requests))
-	answered := 0
-	err = c.answers(ctx, first, func(m Message) (done bool, err error) {
-		// The kernel answers in order. An acknowledgement is no answer.
-		if m.Sequence != first+uint32(answered) {
+	err = c.each(ctx, first, requests, func(i int, _ Message, refusal error) error {
+		refusals[i] = refusal
+		return nil
+	})
+	return refusals, err
+}
+
+// each calls answered for the answer to each of the requests, from a sequence number on: a
+// message or a refusal, in order.
+func (c *Conn) each(ctx context.Context, first uint32, requests []Request, answered func(i int, m Message, refusal error) error) error {
+	if len(requests) == 0 {
+		return nil
+	}
+	i := 0
+	return c.answers(ctx, first, func(m Message) (done bool, err error) {
+		// The kernel answers in order.
+		if m.Sequence != first+uint32(i) {
 			return false, nil
 		}
+		var refusal error
 		if m.Kind == unix.NLMSG_ERROR {
-			if refusals[answered] = m.failure(requests[answered].Purpose); refusals[answered] == nil {
+			if refusal = m.failure(requests[i].Purpose); refusal == nil {
+				// An acknowledgement is no answer.
 				return false, nil
 			}
 		}
-		answered++
-		return answered == len(requests), nil
+		i++
+		return i == len(requests), answered(i-1, m, refusal)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return refusals, nil
 }
 
 // Tell sends a request that the kernel answers with an acknowledgement.
@@ -179,8 +189,19 @@ func (c *Conn) Tell(ctx context.Context, r Request) error {
 // Dump sends a request for a list and calls each for every element. The element is valid
 // during the call. The error is [ErrChanged] if the list changed meanwhile.
 func (c *Conn) Dump(ctx context.Context, r Request, each func(Message)) error {
+	return c.DumpAfter(ctx, nil, nil, r, each)
+}
+
+// DumpAfter is Dump after questions in the same round trip. It calls answered for each of
+// them, in order and by its number, with the message that answers it, valid during the call, or
+// the refusal.
+func (c *Conn) DumpAfter(ctx context.Context, questions []Request, answered func(i int, m Message, refusal error) error, r Request, each func(Message)) error {
 	r.Flags |= unix.NLM_F_DUMP
-	if _, err := c.request(r); err != nil {
+	first, err := c.request(append(slices.Clip(questions), r)...)
+	if err != nil {
+		return err
+	}
+	if err := c.each(ctx, first, questions, answered); err != nil {
 		return err
 	}
 	return c.list(ctx, r, each)
@@ -189,22 +210,14 @@ func (c *Conn) Dump(ctx context.Context, r Request, each func(Message)) error {
 // DumpWithGeneration is Dump, and in the same round trip [Conn.Generation], of the moment
 // before.
 func (c *Conn) DumpWithGeneration(ctx context.Context, r Request, each func(Message)) (generation uint32, err error) {
-	r.Flags |= unix.NLM_F_DUMP
-	first, err := c.request(askGeneration, r)
-	if err != nil {
-		return 0, err
-	}
-	err = c.answers(ctx, first, func(m Message) (done bool, err error) {
-		if m.Kind == unix.NLMSG_ERROR {
-			return false, m.failure(AskGeneration)
+	err = c.DumpAfter(ctx, []Request{askGeneration}, func(_ int, m Message, refusal error) error {
+		if refusal != nil {
+			return refusal
 		}
 		generation, err = m.generation()
-		return true, err
-	})
-	if err != nil {
-		return 0, err
-	}
-	return generation, c.list(ctx, r, each)
+		return err
+	}, r, each)
+	return generation, err
 }
 
 // list calls each for every element of the list that the latest request asks for.

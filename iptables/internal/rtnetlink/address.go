@@ -46,6 +46,15 @@ func changeAddress(ctx context.Context, ns *namespace.Namespace, kind, flags uin
 	}})
 }
 
+// askAddress asks for an IPv6 address of an interface (inet6_rtm_getaddr in
+// net/ipv6/addrconf.c); the kernel knows no such question about IPv4.
+func askAddress(a Address) netlink.Request {
+	address := a.Prefix.Addr()
+	return netlink.Request{Kind: unix.RTM_GETADDR, Header: addressHeader(FamilyOf(address), 0, 0, a.Link), Attributes: func(b *netlink.Builder) {
+		b.PutBytes(unix.IFA_ADDRESS, address.AsSlice())
+	}}
+}
+
 // addressHeader returns struct ifaddrmsg (linux/if_addr.h).
 func addressHeader(family, bits, flags byte, link uint32) []byte {
 	header := make([]byte, unix.SizeofIfAddrmsg)

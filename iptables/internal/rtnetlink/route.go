@@ -3,6 +3,7 @@ package rtnetlink
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -26,10 +27,31 @@ type Route struct {
 }
 
 // DefaultRoutes returns the default routes of all tables and families, in the kernel's
-// order.
-func DefaultRoutes(ctx context.Context, ns *namespace.Namespace) ([]Route, error) {
+// order, and in the same round trip which of the asked IPv6 addresses interfaces have.
+func DefaultRoutes(ctx context.Context, ns *namespace.Namespace, asked ...Address) (routes []Route, there []Address, err error) {
+	var questions []netlink.Request
+	for _, a := range asked {
+		questions = append(questions, askAddress(a))
+	}
 	r := netlink.Request{Kind: unix.RTM_GETROUTE, Header: make([]byte, unix.SizeofRtMsg)}
-	return list(ctx, ns, r, unix.RTM_NEWROUTE, decodeDefault)
+	routes, err = listAfter(ctx, ns, questions, func(i int, m netlink.Message, refusal error) error {
+		if i == 0 {
+			// They may be asked again.
+			there = nil
+		}
+		switch {
+		case errors.Is(refusal, unix.EADDRNOTAVAIL), errors.Is(refusal, unix.EOPNOTSUPP), errors.Is(refusal, unix.EAFNOSUPPORT):
+			// Without IPv6 there are none.
+			return nil
+		case refusal != nil:
+			return refusal
+		}
+		if a, ok := decoded(m, questions[0], decodeAddress); ok {
+			there = append(there, a)
+		}
+		return nil
+	}, r, unix.RTM_NEWROUTE, decodeDefault)
+	return routes, there, err
 }
 
 // RouteTo returns the route that packets to an address take. The error is the one that

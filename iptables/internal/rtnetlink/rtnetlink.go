@@ -35,6 +35,12 @@ type decoder[T any] func(header, attributes []byte) (item T, ok bool)
 // list lists something that is told in messages of the type kind. It starts again if
 // changes by others interrupt the listing, as happens when many things change at once.
 func list[T any](ctx context.Context, ns *namespace.Namespace, r netlink.Request, kind uint16, decode decoder[T]) ([]T, error) {
+	return listAfter(ctx, ns, nil, nil, r, kind, decode)
+}
+
+// listAfter is list after questions; see [netlink.Conn.DumpAfter]. It may ask them again.
+func listAfter[T any](ctx context.Context, ns *namespace.Namespace, questions []netlink.Request, answered func(int, netlink.Message, error) error,
+	r netlink.Request, kind uint16, decode decoder[T]) ([]T, error) {
 	const attempts = 10
 	for range attempts {
 		c, err := connect(ctx, ns)
@@ -42,12 +48,8 @@ func list[T any](ctx context.Context, ns *namespace.Namespace, r netlink.Request
 			return nil, err
 		}
 		var items []T
-		err = c.Dump(ctx, r, func(m netlink.Message) {
-			header, attributes, ok := m.Split(len(r.Header))
-			if !ok || m.Kind != kind {
-				return
-			}
-			if item, ok := decode(header, attributes); ok {
+		err = c.DumpAfter(ctx, questions, answered, r, func(m netlink.Message) {
+			if item, ok := decoded(m, r, decode); ok && m.Kind == kind {
 				items = append(items, item)
 			}
 		})
@@ -56,6 +58,15 @@ func list[T any](ctx context.Context, ns *namespace.Namespace, r netlink.Request
 		}
 	}
 	return nil, errChanged
+}
+
+// decoded returns what a message says that answers a request.
+func decoded[T any](m netlink.Message, r netlink.Request, decode decoder[T]) (item T, ok bool) {
+	header, attributes, ok := m.Split(len(r.Header))
+	if !ok {
+		return item, false
+	}
+	return decode(header, attributes)
 }
 
 // ask returns what the kernel answers to a request.
@@ -68,12 +79,11 @@ func ask[T any](ctx context.Context, ns *namespace.Namespace, r netlink.Request,
 	if err != nil {
 		return item, netlink.Reason(err)
 	}
-	if header, attributes, ok := m.Split(len(r.Header)); ok {
-		if item, ok := decode(header, attributes); ok {
-			return item, nil
-		}
+	item, ok := decoded(m, r, decode)
+	if !ok {
+		return item, errors.New("the kernel's answer is malformed")
 	}
-	return item, errors.New("the kernel's answer is malformed")
+	return item, nil
 }
 
 // tell makes a change.

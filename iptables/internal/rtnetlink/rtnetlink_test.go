@@ -157,6 +157,21 @@ func TestAddresses(t *testing.T) {
 	check(unix.AF_INET, v4)
 }
 
+// Addresses are asked for along with the routes, by interface.
+func TestAskedAddresses(t *testing.T) {
+	t.Parallel()
+	nstest.Enter(t)
+	run(t, "ip link set lo up", "ip link add eth0 type veth peer name nobody", "ip link set eth0 up", "ip -6 addr add ::6/128 dev lo nodad", "ip -6 addr add 2001:db8::6/64 dev eth0 nodad")
+	asked := []rtnetlink.Address{{Link: rtnetlink.LoopbackIndex, Prefix: netip.MustParsePrefix("2001:db8::6/64")}}
+	for _, prefix := range []string{"::6/128", "::7/128"} {
+		asked = append(asked, rtnetlink.Address{Link: rtnetlink.LoopbackIndex, Prefix: netip.MustParsePrefix(prefix)})
+	}
+	_, there, err := rtnetlink.DefaultRoutes(t.Context(), nstest.Here(t), asked...)
+	if err != nil || len(there) != 1 || there[0].Link != asked[1].Link || there[0].Prefix != asked[1].Prefix {
+		t.Errorf("got %v, %v", there, err)
+	}
+}
+
 // Default routes of every table are listed, others are not.
 func TestRoutes(t *testing.T) {
 	t.Parallel()
@@ -170,9 +185,9 @@ func TestRoutes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	routes, err := rtnetlink.DefaultRoutes(t.Context(), ns)
-	if err != nil {
-		t.Fatal(err)
+	routes, there, err := rtnetlink.DefaultRoutes(t.Context(), ns)
+	if err != nil || there != nil {
+		t.Fatalf("got the addresses %v, %v", there, err)
 	}
 	found := make(map[rtnetlink.Route]bool)
 	for _, r := range routes {
