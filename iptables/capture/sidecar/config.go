@@ -123,9 +123,11 @@ func (c Config) Args() []string {
 // Arguments implements [capture.Wanted]. The users that the proxy runs as are always
 // named: their default depends on the system. Its groups have the same numbers by default.
 func (c Config) Arguments() []string {
-	byDefault := Default()
-	byDefault.ProxyUIDs, byDefault.ProxyGIDs = nil, c.ProxyUIDs
-	return config.Without(c.Args(), byDefault.Args())
+	var byDefault Options
+	rows := byDefault.Rows()
+	config.SetDefaults(rows)
+	byDefault.cfg.ProxyUIDs, byDefault.cfg.ProxyGIDs = nil, c.ProxyUIDs
+	return config.Without(c.Args(), config.Arguments(rows))
 }
 
 // Set sets an option, by its name without dashes, to a value as Args prints it: numbers

@@ -51,8 +51,12 @@ func (r *reading) proxyUserID() uint32 {
 // kubelet opens from outside the mesh.
 const statusPortAnnotation = "status.sidecar.istio.io/port"
 
-// statusPort is the only port of the proxy that an annotation can move.
-const statusPort = 15020
+// ownPorts are the ports of the proxy and its agent that the mesh and the kubelet reach as they
+// are. An annotation can move only statusPort.
+const (
+	ownPorts   = "15020,15021,15090"
+	statusPort = 15020
+)
 
 // applyOwnPorts keeps the proxy's own ports reachable, whatever the annotations
 // exclude: the application's owner writes them and does not know the proxy's ports.
@@ -65,7 +69,9 @@ func (r *reading) applyOwnPorts() {
 	if exclude.Authority > config.ByAnnotation {
 		return
 	}
-	own := Default().ExcludedPorts
+	var own []iptables.PortRange
+	// What the program itself says is valid.
+	_ = config.Ports(&own).Set(ownPorts)
 	if g, ok := r.Setting("excluded-ports"); ok {
 		// If the settings decide, a wrong value has been reported.
 		if err := config.Ports(&own).Set(g.Text); err != nil && exclude.Authority == config.ByAnnotation {

@@ -34,7 +34,7 @@ func (o *Options) Read(flags *config.Flags, src config.Sources) (Config, []strin
 	// What cannot be read is reported below.
 	notes, _ := src.AllAnnotations()
 	pod, err := parseProxyConfig(notes)
-	src.Implied = pod.implied(o.Rows())
+	src.Implied = pod.implied(o)
 	*o = Options{sources: src, pod: pod}
 	r := reading{flags.Read(src), &o.cfg, o}
 	if err != nil {
@@ -98,7 +98,7 @@ func (o *Options) Rows() []config.Row {
 			Usage:       "inbound ports to capture: * for all, a list, or empty for none",
 		}, Value: config.SelectedPorts(&c.IncludedPorts)},
 		{Option: config.Option{
-			Name: "excluded-ports", Group: "inbound", Reference: []string{"istio-local-exclude-ports"}, Letter: "d", Default: "15020,15021,15090",
+			Name: "excluded-ports", Group: "inbound", Reference: []string{"istio-local-exclude-ports"}, Letter: "d", Default: ownPorts,
 			Annotations: []string{trafficPrefix + "excludeInboundPorts"},
 			Usage:       "inbound ports to leave alone when all others are captured; the annotation adds to the default",
 		}, Value: config.Ports(&c.ExcludedPorts)},

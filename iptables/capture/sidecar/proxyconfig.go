@@ -89,12 +89,15 @@ func (p *proxyConfig) isDisabled() bool {
 // implied returns what the settings say about options. Variables count as in the
 // environment of istio-init, where an empty one is not set; those that the injector's
 // arguments override are left out.
-func (p *proxyConfig) implied(rows []config.Row) map[string]config.Given {
+func (p *proxyConfig) implied(o *Options) map[string]config.Given {
 	all := make(map[string]config.Given)
 	if p.Mode != "" {
 		all["mode"] = p.given("interceptionMode", p.Mode)
 	}
-	for _, row := range rows {
+	if len(p.Metadata) == 0 {
+		return all
+	}
+	for _, row := range o.Rows() {
 		for _, name := range row.Env {
 			if text := p.Metadata[name]; text != "" {
 				all[row.Name] = p.given("proxyMetadata."+name, text)
