@@ -2,6 +2,7 @@ package netlink
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,10 +12,17 @@ type Builder struct {
 	buf []byte
 }
 
+// messageRoom is enough for most messages.
+const messageRoom = 512
+
 func align4(n int) int { return (n + 3) &^ 3 }
 
 // message appends a request.
 func (b *Builder) message(r Request, sequence uint32) {
+	if cap(b.buf)-len(b.buf) < messageRoom {
+		// append would grow megabytes by a quarter at a time.
+		b.buf = slices.Grow(b.buf, max(len(b.buf), messageRoom))
+	}
 	start := len(b.buf)
 	b.buf = binary.NativeEndian.AppendUint32(b.buf, 0)
 	b.buf = binary.NativeEndian.AppendUint16(b.buf, r.Kind)
@@ -32,6 +40,9 @@ func (b *Builder) message(r Request, sequence uint32) {
 	}
 	binary.NativeEndian.PutUint32(b.buf[start:], uint32(len(b.buf)-start))
 }
+
+// Reset removes the attributes and keeps the memory.
+func (b *Builder) Reset() { b.buf = b.buf[:0] }
 
 // Bytes returns the attributes.
 func (b *Builder) Bytes() []byte { return b.buf }

@@ -108,7 +108,8 @@ func xtTarget(name string, revision uint32, s structure) expr.Any {
 }
 
 func xtUnknown(name string, revision uint32, s structure) xt.InfoAny {
-	return xtInfo(newExtension(name, revision, s))
+	info := xt.Unknown(newExtension(name, revision, s).info)
+	return &info
 }
 
 // asDumped brings expressions into the form in which the kernel hands them out.

@@ -2,7 +2,6 @@ package compat
 
 import (
 	"github.com/google/nftables/expr"
-	"github.com/google/nftables/xt"
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
@@ -19,9 +18,9 @@ func AppendRule(c *tables.Changes, t tables.Key, chain string, r *iptables.Rule)
 
 // addRule adds a rule to the end of a chain, or to its beginning if it goes first.
 func addRule(c *tables.Changes, t tables.Key, chain string, r *iptables.Rule) {
-	var e expression.Encoder
-	encodeRule(&e, t.Family, r)
-	c.NewRule(t, chain, r, &e, func(b *netlink.Builder) { putProtocol(b, r.Protocol) })
+	e := c.Encoder()
+	encodeRule(e, t.Family, r)
+	c.NewRule(t, chain, r, e, func(b *netlink.Builder) { putProtocol(b, r.Protocol) })
 }
 
 // encodeRule appends the expressions that iptables-nft 1.8 writes for a rule, in its
@@ -47,7 +46,7 @@ func addMatch(e *expression.Encoder, m iptables.Match) {
 		e.Fail(err)
 		return
 	}
-	e.Add(&expr.Match{Name: x.name, Rev: x.revision, Info: xtInfo(x)})
+	e.Extension("match", x.name, x.revision, x.info)
 }
 
 func addTarget(e *expression.Encoder, family iptables.Family, t iptables.Target) {
@@ -59,12 +58,7 @@ func addTarget(e *expression.Encoder, family iptables.Family, t iptables.Target)
 		e.Fail(err)
 		return
 	}
-	e.Add(&expr.Target{Name: x.name, Rev: x.revision, Info: xtInfo(x)})
-}
-
-func xtInfo(x extension) xt.InfoAny {
-	info := xt.Unknown(x.info)
-	return &info
+	e.Extension("target", x.name, x.revision, x.info)
 }
 
 // putProtocol writes NFTA_RULE_COMPAT. Extensions such as tcp and TPROXY need a rule with

@@ -20,22 +20,16 @@ type Encoder struct {
 // of the rule that could not be written.
 func (e *Encoder) Bytes() ([]byte, error) { return e.exprs.Bytes(), e.err }
 
+// Reset begins the next rule. The bytes of the last one are not valid any more.
+func (e *Encoder) Reset() {
+	e.exprs.Reset()
+	e.err = nil
+}
+
 // Fail reports a part of the rule that cannot be written.
 func (e *Encoder) Fail(err error) {
 	if e.err == nil {
 		e.err = err
-	}
-}
-
-// Add appends expressions.
-func (e *Encoder) Add(exprs ...expr.Any) {
-	for _, x := range exprs {
-		// The family is only for structs of xtables, which this package does not use.
-		data, err := expr.Marshal(unix.NFPROTO_UNSPEC, x)
-		if err != nil {
-			e.Fail(err)
-		}
-		e.exprs.PutBytes(unix.NFTA_LIST_ELEM|unix.NLA_F_NESTED, data)
 	}
 }
 

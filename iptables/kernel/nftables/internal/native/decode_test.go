@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/google/nftables/expr"
-	"github.com/google/nftables/xt"
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 )
@@ -15,8 +14,8 @@ import (
 func TestDecodeExtension(t *testing.T) {
 	t.Parallel()
 	var e expression.Encoder
-	info := xt.Unknown(make([]byte, 24))
-	e.Add(&expr.Counter{}, &expr.Target{Name: "REDIRECT", Info: &info})
+	e.Add(&expr.Counter{})
+	e.Extension("target", "REDIRECT", 0, make([]byte, 24))
 	exprs, err := e.Bytes()
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/diff"
 	"github.com/meshtables/meshtables/iptables/internal/netlink"
-	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 	"golang.org/x/sys/unix"
 )
@@ -112,13 +111,13 @@ func (p *planner) addRules(chain string, rules []rule) {
 }
 
 func (p *planner) addRule(chain string, r rule, comment string) {
-	var e expression.Encoder
-	encode(&e, r, func(s iptables.Set) uint32 {
+	e := p.b.Encoder()
+	encode(e, r, func(s iptables.Set) uint32 {
 		p.sets++
 		newSet(p.b, p.key, s, p.sets)
 		return p.sets
 	})
-	p.b.NewRule(p.key, chain, &r.rule, &e, func(b *netlink.Builder) {
+	p.b.NewRule(p.key, chain, &r.rule, e, func(b *netlink.Builder) {
 		if comment != "" {
 			b.PutBytes(unix.NFTA_RULE_USERDATA, tables.Comment(comment))
 		}

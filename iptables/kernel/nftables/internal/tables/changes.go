@@ -12,7 +12,8 @@ import (
 // Changes is one transaction of changes to tables, chains and rules.
 type Changes struct {
 	*netlink.Batch
-	err error // of the first rule that could not be encoded
+	err     error // of the first rule that could not be encoded
+	encoder expression.Encoder
 }
 
 // NewChanges starts a transaction as [netlink.Conn.NewBatch] does.
@@ -22,6 +23,13 @@ func NewChanges(c *netlink.Conn, generation uint32) *Changes {
 
 // Err returns the error of the first change that could not be written.
 func (c *Changes) Err() error { return c.err }
+
+// Encoder returns an encoder for the expressions of the next rule. It is the same one for
+// all rules.
+func (c *Changes) Encoder() *expression.Encoder {
+	c.encoder.Reset()
+	return &c.encoder
+}
 
 // Fail reports a change that cannot be written.
 func (c *Changes) Fail(o Operation, err error) {
