@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -130,4 +131,27 @@ func MatchesOf[T Match](r Rule) []T {
 
 // Equal reports whether iptables-save prints the same line for both rules. Counters,
 // origins and reasons do not matter.
-func (r Rule) Equal(s Rule) bool { return r.String() == s.String() }
+func (r Rule) Equal(s Rule) bool { return r.isSame(&s) || r.String() == s.String() }
+
+// isSame reports whether both rules have the same conditions and target, so that they are
+// equal. Rules can be equal without it. Comparing the text of thousands of rules takes
+// longer than reading them.
+func (r *Rule) isSame(s *Rule) bool {
+	return r.Source == s.Source && r.Destination == s.Destination && r.In == s.In && r.Out == s.Out && r.Protocol == s.Protocol &&
+		slices.EqualFunc(r.Matches, s.Matches, func(m, n Match) bool { return isSame(m, n) }) && isSame(r.Target, s.Target)
+}
+
+// isSame reports whether two matches or targets of the usual types are the same.
+func isSame(a, b any) bool {
+	switch a := a.(type) {
+	case Multiport:
+		b, ok := b.(Multiport)
+		return ok && a.Side == b.Side && a.Not == b.Not && slices.Equal(a.Ports, b.Ports)
+	case Set:
+		b, ok := b.(Set)
+		return ok && a.Field == b.Field && a.Not == b.Not && slices.Equal(a.Elements, b.Elements)
+	case nil, Ports, Owner, Conntrack, Mark, Comment, Verdict, Jump, Goto, Redirect, TProxy:
+		return a == b
+	}
+	return false
+}
