@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -36,20 +35,28 @@ const interfaceNameSize = MaxInterfaceName + 1
 
 // PrefixInterval returns the addresses of a prefix.
 func PrefixInterval(p netip.Prefix) Interval {
-	first := p.Masked().Addr().AsSlice()
-	last := slices.Clone(first)
-	for bit := p.Bits(); bit < 8*len(last); bit++ {
-		last[bit/8] |= 0x80 >> (bit % 8)
+	b := p.Masked().Addr().AsSlice()
+	i := only(Value(b))
+	if p.IsSingleIP() {
+		return i
 	}
-	return Interval{Value(first), Value(last)}
+	for bit := p.Bits(); bit < 8*len(b); bit++ {
+		b[bit/8] |= 0x80 >> (bit % 8)
+	}
+	i.Last = Value(b)
+	return i
 }
+
+// only returns the interval of one value.
+func only(v Value) Interval { return Interval{v, v} }
 
 // PortInterval returns the ports of a range.
 func PortInterval(r PortRange) Interval {
-	return Interval{
-		Value(binary.BigEndian.AppendUint16(nil, r.First)),
-		Value(binary.BigEndian.AppendUint16(nil, r.Last)),
+	i := only(Value(binary.BigEndian.AppendUint16(nil, r.First)))
+	if r.First != r.Last {
+		i.Last = Value(binary.BigEndian.AppendUint16(nil, r.Last))
 	}
+	return i
 }
 
 // IDInterval returns the ids from first to last.
@@ -79,9 +86,18 @@ func InterfaceInterval(name string) Interval {
 func (i Interval) Contains(v Value) bool { return i.First <= v && v <= i.Last }
 
 // touches reports whether j begins right after the end of i.
-func (i Interval) touches(j Interval) bool {
-	after, ok := i.Last.Next()
-	return ok && j.First == after
+func (i Interval) touches(j Interval) bool { return i.Last.isBefore(j.First) }
+
+// isBefore reports whether w is the value after v.
+func (v Value) isBefore(w Value) bool {
+	if len(v) != len(w) {
+		return false
+	}
+	at := len(v) - 1
+	for at >= 0 && v[at] == 0xff && w[at] == 0 {
+		at--
+	}
+	return at >= 0 && v[at]+1 == w[at] && v[:at] == w[:at]
 }
 
 // Prefix returns an interval of addresses as a prefix, if it is one.

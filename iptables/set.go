@@ -74,7 +74,10 @@ func NewSet(field SetField, not bool, intervals []Interval) Set {
 // union sorts intervals and joins those that overlap, and with touching those that touch.
 func union(intervals []Interval, touching bool) []Interval {
 	sorted := slices.Clone(intervals)
-	slices.SortFunc(sorted, func(a, b Interval) int { return strings.Compare(string(a.First), string(b.First)) })
+	byFirst := func(a, b Interval) int { return strings.Compare(string(a.First), string(b.First)) }
+	if !slices.IsSortedFunc(sorted, byFirst) {
+		slices.SortFunc(sorted, byFirst)
+	}
 	merged := sorted[:0]
 	for _, i := range sorted {
 		if n := len(merged) - 1; n >= 0 && (i.First <= merged[n].Last || touching && merged[n].touches(i)) {

@@ -2,7 +2,6 @@ package native
 
 import (
 	"encoding/binary"
-	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/internal/netlink"
@@ -12,7 +11,7 @@ import (
 // element is an element as the kernel has it: a value in the set, or the first value
 // after an interval.
 type element struct {
-	key []byte
+	key iptables.Value
 	end bool
 }
 
@@ -21,7 +20,7 @@ func (x element) put(b *netlink.Builder) {
 		if x.end {
 			b.PutUint32(unix.NFTA_SET_ELEM_FLAGS, elementEnd)
 		}
-		b.Nest(unix.NFTA_SET_ELEM_KEY, func() { b.PutBytes(unix.NFTA_DATA_VALUE, x.key) })
+		b.Nest(unix.NFTA_SET_ELEM_KEY, func() { b.PutBytes(unix.NFTA_DATA_VALUE, []byte(x.key)) })
 	})
 }
 
@@ -29,42 +28,42 @@ func (x element) put(b *netlink.Builder) {
 func valuesOf(s iptables.Set, hostOrder bool) []element {
 	elements := make([]element, len(s.Elements))
 	for i, x := range s.Elements {
-		elements[i].key = inOrder([]byte(x.First), hostOrder)
+		elements[i].key = inOrder(x.First, hostOrder)
 	}
 	return elements
 }
 
 // boundsOf returns the elements of a set of intervals.
 func boundsOf(s iptables.Set, size int) []element {
-	var elements []element
-	if zero := make([]byte, size); string(s.Elements[0].First) != string(zero) {
+	elements := make([]element, 0, 2*len(s.Elements)+1)
+	if zero := iptables.Value(make([]byte, size)); s.Elements[0].First != zero {
 		// As nft does: values below the first interval are outside.
 		elements = append(elements, element{zero, true})
 	}
 	for _, x := range s.Elements {
-		elements = append(elements, element{[]byte(x.First), false})
+		elements = append(elements, element{x.First, false})
 		if after, ok := x.Last.Next(); ok {
-			elements = append(elements, element{[]byte(after), true})
+			elements = append(elements, element{after, true})
 		}
 	}
 	return elements
 }
 
 // inOrder converts a value between network and host order.
-func inOrder(v []byte, host bool) []byte {
+func inOrder(v iptables.Value, host bool) iptables.Value {
 	if host && len(v) == 4 {
-		return native32(binary.BigEndian.Uint32(v))
+		return iptables.Value(native32(binary.BigEndian.Uint32([]byte(v))))
 	}
 	return v
 }
 
-func decrement(v []byte) []byte {
-	before := slices.Clone(v)
+func decrement(v iptables.Value) iptables.Value {
+	before := []byte(v)
 	for i := len(before) - 1; i >= 0; i-- {
 		before[i]--
 		if before[i] != 0xff {
 			break
 		}
 	}
-	return before
+	return iptables.Value(before)
 }

@@ -46,7 +46,7 @@ func (t *Table) Sets() []iptables.AddressSet {
 func addressesOf(set *installedSet) []netip.Addr {
 	var all []netip.Addr
 	for _, x := range set.elements {
-		if a, ok := netip.AddrFromSlice(x.key); ok {
+		if a, ok := netip.AddrFromSlice([]byte(x.key)); ok {
 			all = append(all, a)
 		}
 	}
@@ -148,7 +148,7 @@ func changeElements(b *tables.Changes, t tables.Key, set string, kind uint16, ad
 			b.PutString(unix.NFTA_SET_ELEM_LIST_SET, set)
 			b.Nest(unix.NFTA_SET_ELEM_LIST_ELEMENTS, func() {
 				for _, a := range chunk {
-					element{key: a.AsSlice()}.put(b)
+					element{key: iptables.Value(a.AsSlice())}.put(b)
 				}
 			})
 		})

@@ -1,7 +1,6 @@
 package native
 
 import (
-	"bytes"
 	"slices"
 	"strings"
 
@@ -25,9 +24,40 @@ func (s *installedSet) decode(f iptables.SetField, size int, hostOrder bool) (se
 	if s == nil || s.flags&^setInterval != setAnonymous|setConstant || len(s.elements) == 0 {
 		return set, false
 	}
-	var intervals []iptables.Interval
-	sorted := slices.SortedStableFunc(slices.Values(s.elements), func(a, b element) int {
-		order := strings.Compare(string(inOrder(a.key, hostOrder)), string(inOrder(b.key, hostOrder)))
+	sorted := s.sorted(hostOrder)
+	intervals := make([]iptables.Interval, 0, len(sorted))
+	for i, x := range sorted {
+		if len(x.key) != size {
+			return set, false
+		}
+		interval := iptables.Interval{First: x.key, Last: x.key}
+		if s.flags&setInterval != 0 {
+			if x.end {
+				continue
+			}
+			interval.Last = iptables.Value(strings.Repeat("\xff", size))
+			if i+1 < len(sorted) {
+				interval.Last = decrement(sorted[i+1].key)
+			}
+		}
+		if f == iptables.InInterface || f == iptables.OutInterface {
+			// nft joins "veth0*" and "veth1*" when it reads its own listing.
+			intervals = append(intervals, interval.Interfaces()...)
+			continue
+		}
+		intervals = append(intervals, interval)
+	}
+	return iptables.NewSet(f, false, intervals), len(intervals) > 0
+}
+
+// sorted returns the elements with their keys in the order of the network, by key.
+func (s *installedSet) sorted(hostOrder bool) []element {
+	elements := slices.Clone(s.elements)
+	for i := range elements {
+		elements[i].key = inOrder(elements[i].key, hostOrder)
+	}
+	slices.SortFunc(elements, func(a, b element) int {
+		order := strings.Compare(string(a.key), string(b.key))
 		switch {
 		case order != 0 || a.end == b.end:
 			return order
@@ -37,30 +67,7 @@ func (s *installedSet) decode(f iptables.SetField, size int, hostOrder bool) (se
 		}
 		return 1
 	})
-	for i, x := range sorted {
-		first := inOrder(x.key, hostOrder)
-		if len(first) != size {
-			return set, false
-		}
-		last := first
-		if s.flags&setInterval != 0 {
-			if x.end {
-				continue
-			}
-			last = []byte(strings.Repeat("\xff", size))
-			if i+1 < len(sorted) {
-				last = decrement(sorted[i+1].key)
-			}
-		}
-		interval := iptables.Interval{First: iptables.Value(first), Last: iptables.Value(last)}
-		if f == iptables.InInterface || f == iptables.OutInterface {
-			// nft joins "veth0*" and "veth1*" when it reads its own listing.
-			intervals = append(intervals, interval.Interfaces()...)
-			continue
-		}
-		intervals = append(intervals, interval)
-	}
-	return iptables.NewSet(f, false, intervals), len(intervals) > 0
+	return elements
 }
 
 // AddSet adds a set if it is in this table. It reads NFT_MSG_NEWSET (enum
@@ -116,7 +123,7 @@ func readElement(b []byte) (x element) {
 	for kind, value := range netlink.Attributes(b) {
 		switch kind {
 		case unix.NFTA_SET_ELEM_KEY:
-			x.key = bytes.Clone(expression.ReadData(value))
+			x.key = iptables.Value(expression.ReadData(value))
 		case unix.NFTA_SET_ELEM_FLAGS:
 			x.end = netlink.ReadUint32(value)&elementEnd != 0
 		case unix.NFTA_SET_ELEM_PAD, unix.NFTA_SET_ELEM_USERDATA:
