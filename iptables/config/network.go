@@ -88,8 +88,8 @@ func CIDRs(target *[]netip.Prefix) pflag.Value { return cidrList(target) }
 
 // parsePrefix reads a prefix or an address, clearing host bits.
 func parsePrefix(word string) (netip.Prefix, error) {
-	p, err := netip.ParsePrefix(word)
-	if err != nil {
+	p, ok := parseNetwork(word)
+	if !ok {
 		addr, err := netip.ParseAddr(word)
 		if err != nil {
 			return netip.Prefix{}, errors.New("is neither")
@@ -105,6 +105,16 @@ func parsePrefix(word string) (netip.Prefix, error) {
 		return netip.Prefix{}, errors.New("is IPv4 written as IPv6")
 	}
 	return p.Masked(), nil
+}
+
+// parseNetwork reads a prefix. An error of [netip.ParsePrefix] takes longer to make than an
+// address to read, and lists can have thousands of addresses.
+func parseNetwork(word string) (p netip.Prefix, ok bool) {
+	if !strings.Contains(word, "/") {
+		return p, false
+	}
+	p, err := netip.ParsePrefix(word)
+	return p, err == nil
 }
 
 // ParseHost reads the address of a machine, such as a pod; who names it in the error.
