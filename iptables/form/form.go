@@ -34,7 +34,6 @@ func listIn(r *iptables.Rule) int {
 // index. It is not ok if iptables cannot match that. Every packet has an address and an
 // interface name, so an interval of all of them is no condition.
 func withInterval(r iptables.Rule, at int, f iptables.SetField, not bool, v iptables.Interval) (_ iptables.Rule, ok bool) {
-	matches := slices.Clone(r.Matches)
 	if a := r.Address(f); a != nil {
 		p, ok := v.Prefix()
 		if !ok {
@@ -43,7 +42,7 @@ func withInterval(r iptables.Rule, at int, f iptables.SetField, not bool, v ipta
 		if *a = iptables.MatchAddress(p); *a != (iptables.Address{}) {
 			a.Not = not
 		}
-		r.Matches = slices.Delete(matches, at, at+1)
+		r.Matches = slices.Concat(r.Matches[:at], r.Matches[at+1:])
 		return r, true
 	}
 	if i := r.Interface(f); i != nil {
@@ -54,11 +53,11 @@ func withInterval(r iptables.Rule, at int, f iptables.SetField, not bool, v ipta
 		if *i = iptables.MatchInterface(name); *i != (iptables.Interface{}) {
 			i.Not = not
 		}
-		r.Matches = slices.Delete(matches, at, at+1)
+		r.Matches = slices.Concat(r.Matches[:at], r.Matches[at+1:])
 		return r, true
 	}
-	matches[at] = intervalMatch(r.Protocol.Protocol, f, not, v)
-	r.Matches = matches
+	r.Matches = slices.Clone(r.Matches)
+	r.Matches[at] = intervalMatch(r.Protocol.Protocol, f, not, v)
 	return r, true
 }
 
