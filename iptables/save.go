@@ -2,6 +2,8 @@ package iptables
 
 import (
 	"fmt"
+	"iter"
+	"net/netip"
 	"strings"
 )
 
@@ -27,11 +29,30 @@ func (r *Rule) appendSave(words []string) []string {
 	return words
 }
 
+// Lines returns the text of each rule as [Rule.String] does, faster for thousands of them.
+func (c *Chain) Lines() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		var words []string
+		for i := range c.Rules {
+			words = c.Rules[i].appendSave(words[:0])
+			if !yield(strings.Join(words, " ")) {
+				return
+			}
+		}
+	}
+}
+
+// prefixText is [netip.Prefix.String] with one allocation instead of several.
+func prefixText(p netip.Prefix) string {
+	var b [len("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128")]byte
+	return string(p.AppendTo(b[:0]))
+}
+
 func appendAddress(words []string, option string, a Address) []string {
 	if a == (Address{}) {
 		return words
 	}
-	return append(appendNot(words, a.Not), option, a.Prefix.String())
+	return append(appendNot(words, a.Not), option, prefixText(a.Prefix))
 }
 
 func appendInterface(words []string, option string, i Interface) []string {

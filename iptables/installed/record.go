@@ -2,6 +2,7 @@ package installed
 
 import (
 	"fmt"
+	"hash"
 	"hash/fnv"
 	"maps"
 	"slices"
@@ -47,7 +48,7 @@ func NewRecord(args []string, rules iptables.Ruleset) Record {
 	if size > maxArguments {
 		return Record{digestOfRules + DigestOf(rules)}
 	}
-	r := Record{digestOfOptions + digest(args)}
+	r := Record{digestOfOptions + digestOf(args)}
 	for _, arg := range args {
 		r = append(r, linesOf(arg)...)
 	}
@@ -83,7 +84,7 @@ func (r Record) Arguments() (args []string, ok bool) {
 		}
 		args = append(args, line)
 	}
-	return args, digest(args) == want
+	return args, digestOf(args) == want
 }
 
 // Digest returns the recorded digest of rules, if the arguments were too long; see
@@ -108,24 +109,39 @@ func DigestOf(rules iptables.Ruleset) string {
 		rules.Tables[i].Chains = slices.Clone(rules.Tables[i].Chains)
 	}
 	rules.Sort()
-	var lines []string
+	d := newDigest()
 	for _, t := range rules.Tables {
 		for _, c := range t.Chains {
-			lines = append(lines, fmt.Sprintf("%s %s %s", t.Family, t.Name, c.Name))
-			for _, r := range c.Rules {
-				lines = append(lines, r.String())
+			d.add(fmt.Sprintf("%s %s %s", t.Family, t.Name, c.Name))
+			for line := range c.Lines() {
+				d.add(line)
 			}
 		}
 	}
-	return digest(lines)
+	return d.String()
 }
 
-// digest is not for secrets: who can change the record can change the rules.
-func digest(lines []string) string {
-	h := fnv.New64a()
+// digest is of lines. It is not for secrets: who can change the record can change the rules.
+type digest struct {
+	hash hash.Hash64
+	line []byte
+}
+
+func newDigest() digest { return digest{hash: fnv.New64a()} }
+
+func (d *digest) add(line string) {
+	d.line = append(append(d.line[:0], line...), '\n')
+	// A hash returns no error.
+	_, _ = d.hash.Write(d.line)
+}
+
+// String returns the digest of what was added.
+func (d *digest) String() string { return fmt.Sprintf("%016x", d.hash.Sum64()) }
+
+func digestOf(lines []string) string {
+	d := newDigest()
 	for _, line := range lines {
-		// A hash returns no error.
-		_, _ = h.Write([]byte(line + "\n"))
+		d.add(line)
 	}
-	return fmt.Sprintf("%016x", h.Sum64())
+	return d.String()
 }
