@@ -69,6 +69,9 @@ func assign(value pflag.Value, all []Given) []error {
 			errs = append(errs, g.Refuse(err))
 			continue
 		}
+		if len(all) == 1 {
+			break
+		}
 		if first == (Given{}) {
 			first, meaning = g, value.String()
 			continue

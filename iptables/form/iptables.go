@@ -39,7 +39,8 @@ func tableFor(planned *iptables.PlannedTable, f iptables.Family) iptables.Table 
 	t := iptables.NewTable(f, planned.Name)
 	for i := range planned.Chains {
 		if c := &planned.Chains[i]; c.Has(f) {
-			t.Append(c.Name, rulesFor(c, f)...)
+			t.Append(c.Name)
+			t.Chain(c.Name).Rules = rulesFor(c, f)
 		}
 	}
 	return t

@@ -8,7 +8,8 @@ import (
 // numbered returns the wanted rules with the numbers of the ipsets that they name, which
 // have to be there: iptables' form knows sets by their number.
 func (b *Backend) numbered(want iptables.Ruleset) (iptables.Ruleset, error) {
-	if b.native {
+	looksUp := func(_ *iptables.Table, _ *iptables.Chain, r *iptables.Rule) bool { return r.LooksUpSet() }
+	if b.native || !want.HasRule(looksUp) {
 		return want, nil
 	}
 	var failed error

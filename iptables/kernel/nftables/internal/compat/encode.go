@@ -64,7 +64,10 @@ func addTarget(e *expression.Encoder, family iptables.Family, t iptables.Target)
 // putProtocol writes NFTA_RULE_COMPAT. Extensions such as tcp and TPROXY need a rule with
 // a protocol, and nft_compat cannot see that from the expressions.
 func putProtocol(b *netlink.Builder, p iptables.ProtocolMatch) {
-	number, _ := expression.ProtocolNumber(p.Protocol) // 0 for none
+	var number byte // 0 for none
+	if p.Protocol != "" {
+		number, _ = p.Protocol.Number()
+	}
 	flags := uint32(0)
 	if p.Not {
 		flags = ruleCompatInverted

@@ -49,7 +49,9 @@ func RequirementsOf(family iptables.Family, r *iptables.Rule) []Requirement {
 			list = append(list, Requirement{family, x.name, x.revision, false})
 		}
 	}
-	if r.Target != nil {
+	switch r.Target.(type) {
+	case nil, iptables.Verdict, iptables.Jump, iptables.Goto:
+	default:
 		if x, err := encodeTarget(family, r.Target); err == nil {
 			list = append(list, Requirement{family, x.name, x.revision, true})
 		}
