@@ -189,7 +189,7 @@ func (i Interval) Text(f SetField) string {
 	switch f {
 	case SourceAddress, DestinationAddress:
 		if p, ok := i.Prefix(); ok {
-			return prefixText(p)
+			return PrefixText(p)
 		}
 		first, last := i.Addresses()
 		return first.String() + "-" + last.String()

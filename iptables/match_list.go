@@ -40,6 +40,21 @@ func (l List) Items() []string {
 	return slices.Compact(items)
 }
 
+// ShortItems returns what [ShortList] makes of the items. It does not make the text of those
+// that it leaves out.
+func (l List) ShortItems(n int) string {
+	if l.Names != nil {
+		return ShortList(l.Items(), n)
+	}
+	l.Given = slices.Compact(slices.Clone(l.Given))
+	total := len(l.Given)
+	if total <= n {
+		return ShortList(l.Items(), n)
+	}
+	l.Given = l.Given[:n]
+	return shortList(l.Items(), total)
+}
+
 // Item returns the value at an index of Given, as written in the option.
 func (l List) Item(at int) string {
 	if l.Names != nil {

@@ -42,8 +42,8 @@ func (c *Chain) Lines() iter.Seq[string] {
 	}
 }
 
-// prefixText is [netip.Prefix.String] with one allocation instead of several.
-func prefixText(p netip.Prefix) string {
+// PrefixText is [netip.Prefix.String] with one allocation instead of several.
+func PrefixText(p netip.Prefix) string {
 	var b [len("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128")]byte
 	return string(p.AppendTo(b[:0]))
 }
@@ -52,7 +52,7 @@ func appendAddress(words []string, option string, a Address) []string {
 	if a == (Address{}) {
 		return words
 	}
-	return append(appendNot(words, a.Not), option, prefixText(a.Prefix))
+	return append(appendNot(words, a.Not), option, PrefixText(a.Prefix))
 }
 
 func appendInterface(words []string, option string, i Interface) []string {

@@ -185,7 +185,7 @@ func Intervals[T any](items []T, of func(T) iptables.Interval) []iptables.Interv
 
 // Prefixes returns the prefixes of one family, as values of a list of addresses.
 func Prefixes(f iptables.Family, list []netip.Prefix) []iptables.Interval {
-	var values []iptables.Interval
+	values := make([]iptables.Interval, 0, len(list))
 	for _, p := range list {
 		if iptables.FamilyOf(p.Addr()) == f {
 			values = append(values, iptables.PrefixInterval(p))

@@ -41,11 +41,23 @@ func (s Selection) whole(prefixes []netip.Prefix) string {
 	var names []string
 	for _, f := range iptables.Families() {
 		isCaptured := f == iptables.IPv4 || s.IPv6 != IPv6Off
-		if isCaptured && Covers(addresses(f, prefixes), iptables.PrefixInterval(EveryAddress(f))) {
+		if isCaptured && mayCoverAll(f, prefixes) && Covers(addresses(f, prefixes), iptables.PrefixInterval(EveryAddress(f))) {
 			names = append(names, f.String())
 		}
 	}
 	return strings.Join(names, " and ")
+}
+
+// mayCoverAll reports whether prefixes are large enough to have every address of a family.
+// Lists can have thousands of prefixes, and sorting them takes time.
+func mayCoverAll(f iptables.Family, prefixes []netip.Prefix) bool {
+	share := 0.0
+	for _, p := range prefixes {
+		if iptables.FamilyOf(p.Addr()) == f {
+			share += math.Ldexp(1, -p.Bits())
+		}
+	}
+	return share >= 1
 }
 
 // EveryPort returns the range of all ports.
@@ -126,6 +138,9 @@ func WarnNoLength(r *config.Reading, options ...string) {
 	for _, option := range options {
 		g := r.Given(option)
 		for word := range strings.SplitSeq(g.Text, ",") {
+			if strings.Contains(word, "/") {
+				continue
+			}
 			a, err := netip.ParseAddr(strings.TrimSpace(word))
 			if err != nil {
 				continue

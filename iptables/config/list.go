@@ -50,14 +50,18 @@ func Distinct[T comparable](items []T) []T {
 
 // divide returns each item once, and the duplicates.
 func divide[T comparable](items []T) (once, again []T) {
-	known := make(map[T]bool, len(items))
+	if len(items) == 0 {
+		return nil, nil
+	}
+	known := make(map[T]struct{}, len(items))
+	once = make([]T, 0, len(items))
 	for _, x := range items {
-		if known[x] {
+		known[x] = struct{}{}
+		if len(known) > len(once) {
+			once = append(once, x)
+		} else {
 			again = append(again, x)
-			continue
 		}
-		known[x] = true
-		once = append(once, x)
 	}
 	return once, again
 }
@@ -79,7 +83,7 @@ func (v List[T]) items(text string) ([]T, error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, nil
 	}
-	var items []T
+	items := make([]T, 0, strings.Count(text, ",")+1)
 	var errs itemErrors
 	for word := range strings.SplitSeq(text, ",") {
 		word = strings.TrimSpace(word)

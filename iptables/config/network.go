@@ -78,7 +78,7 @@ func cidrList(target *[]netip.Prefix) List[netip.Prefix] {
 		Kind:   "CIDRs",
 		Must:   "addresses or CIDRs such as 10.0.0.0/8 or 2001:db8::1",
 		Parse:  parsePrefix,
-		Print:  netip.Prefix.String,
+		Print:  iptables.PrefixText,
 	}
 }
 

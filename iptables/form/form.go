@@ -16,12 +16,6 @@ import (
 // room.
 const maxItems = 8
 
-// originOf returns the origin of a rule for some items of a list.
-func originOf(o iptables.Origin, items []string) iptables.Origin {
-	o.Value = iptables.ShortList(items, maxItems)
-	return o
-}
-
 // listIn returns the index of the first list in a rule's matches, or -1.
 func listIn(r *iptables.Rule) int {
 	return slices.IndexFunc(r.Matches, func(m iptables.Match) bool {

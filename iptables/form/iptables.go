@@ -137,7 +137,7 @@ func withoutValues(r iptables.Rule, at int, list iptables.List) iptables.Rule {
 		}
 	}
 	if r.Origin.Value == "" {
-		r.Origin = originOf(r.Origin, list.Items())
+		r.Origin.Value = list.ShortItems(maxItems)
 	}
 	r.Matches = slices.Concat(r.Matches[:at], matches, r.Matches[at+1:])
 	return r

@@ -39,7 +39,7 @@ func groups(list iptables.List) [][]iptables.Interval {
 // withPorts returns a rule for a group of a list's ports.
 func withPorts(r iptables.Rule, at int, list iptables.List, ports []iptables.Interval) iptables.Rule {
 	if r.Origin.Value == "" {
-		r.Origin = originOf(r.Origin, itemsIn(list, ports))
+		r.Origin.Value = iptables.ShortList(itemsIn(list, ports), maxItems)
 	}
 	r.Matches = slices.Clone(r.Matches)
 	if len(ports) == 1 && !list.Grouped {

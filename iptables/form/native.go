@@ -59,7 +59,7 @@ func withSets(r iptables.PlannedRule) iptables.PlannedRule {
 			list.Given = list.Given[:1]
 		}
 		if r.Origin.Value == "" {
-			r.Origin = originOf(r.Origin, list.Items())
+			r.Origin.Value = list.ShortItems(maxItems)
 		}
 		if list.Implied {
 			r.Matches = slices.Concat(r.Matches[:at], r.Matches[at+1:])
