@@ -8,5 +8,7 @@ func main() {
 	if isPlugin() {
 		os.Exit(runPlugin())
 	}
-	os.Exit(run(untilSignal(), os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+	args, env := os.Args[1:], os.Environ()
+	collectLate(args, env)
+	os.Exit(run(untilSignal(), args, env, os.Stdout, os.Stderr))
 }
