@@ -84,10 +84,7 @@ func (m Message) Split(size int) (header, attributes []byte, ok bool) {
 
 // Attributes returns the attributes after nfgenmsg.
 func (m Message) Attributes() iter.Seq2[uint16, []byte] {
-	if len(m.body) < nfgenmsgSize {
-		return Attributes(nil)
-	}
-	return Attributes(m.body[nfgenmsgSize:])
+	return Attributes(m.body[min(nfgenmsgSize, len(m.body)):])
 }
 
 // malformed is the type that Attributes gives to a malformed attribute, so that readers

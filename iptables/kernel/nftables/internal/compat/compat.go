@@ -32,15 +32,15 @@ type installedTable struct {
 
 type installedChain struct {
 	tables.Chain
-	rules []installedRule
+	rules   []iptables.Rule
+	handles []uint64 // of the rules
+	// foreign are the expressions of foreign rules that iptables did not write, by the place
+	// of the rule.
+	foreign map[int][]expression.Expression
 }
 
-type installedRule struct {
-	handle uint64
-	rule   iptables.Rule
-	// exprs are those of a foreign rule that iptables did not write.
-	exprs []expression.Expression
-}
+// maxExpected limits how many rules a chain gets room for before any is read.
+const maxExpected = 1 << 14
 
 // AddTable adds a table, and reports whether iptables uses it.
 func (s *Tables) AddTable(t tables.Table) bool {
@@ -71,11 +71,19 @@ func (s *Tables) AddRule(p tables.Place, r tables.Rule) {
 		return
 	}
 	s.exprs = expression.Append(s.exprs[:0], r.Expressions)
-	added := installedRule{handle: r.Handle, rule: decodeRule(t.Family, s.exprs)}
-	if isOfNFT(added.rule) && !s.Ownership.OwnsRule(c.Name, added.rule) {
-		added.exprs = expression.Append(nil, bytes.Clone(r.Expressions))
+	added := decodeRule(t.Family, s.exprs)
+	if isOfNFT(added) && !s.Ownership.OwnsRule(c.Name, added) {
+		if c.foreign == nil {
+			c.foreign = make(map[int][]expression.Expression)
+		}
+		c.foreign[len(c.rules)] = expression.Append(nil, bytes.Clone(r.Expressions))
+	}
+	if len(c.rules) == cap(c.rules) {
+		// append would grow thousands of rules by a quarter at a time.
+		c.rules = slices.Grow(c.rules, max(len(c.rules), min(c.Use, maxExpected)))
 	}
 	c.rules = append(c.rules, added)
+	c.handles = append(c.handles, r.Handle)
 }
 
 // isOfNFT reports whether a rule has expressions that iptables does not write.
@@ -91,10 +99,8 @@ func isOfNFT(r iptables.Rule) bool {
 func (s *Tables) Complete(read func(tables.Key, []expression.Expression) iptables.Rule) {
 	for _, t := range s.list {
 		for _, c := range t.chains {
-			for i := range c.rules {
-				if r := &c.rules[i]; r.exprs != nil {
-					r.rule = read(t.Key, r.exprs)
-				}
+			for at, exprs := range c.foreign {
+				c.rules[at] = read(t.Key, exprs)
 			}
 		}
 	}
@@ -105,8 +111,8 @@ func (s *Tables) Sets() []tables.SetKey {
 	var all []tables.SetKey
 	for _, t := range s.list {
 		for _, c := range t.chains {
-			for _, r := range c.rules {
-				all = append(all, tables.SetsOf(t.Key, r.exprs)...)
+			for _, exprs := range c.foreign {
+				all = append(all, tables.SetsOf(t.Key, exprs)...)
 			}
 		}
 	}
@@ -146,11 +152,7 @@ func (s *Tables) Ruleset() iptables.Ruleset {
 				table.Append(c.Name)
 				chain = table.Chain(c.Name)
 			}
-			chain.Policy, chain.Counters = c.Policy, c.Counters
-			chain.Rules = make([]iptables.Rule, len(c.rules))
-			for i, r := range c.rules {
-				chain.Rules[i] = r.rule
-			}
+			chain.Policy, chain.Counters, chain.Rules = c.Policy, c.Counters, slices.Clip(c.rules)
 		}
 		rs.Tables = append(rs.Tables, table)
 	}
@@ -184,10 +186,8 @@ func (s *Tables) Find(key tables.Key, chain string, handle uint64) (position int
 		return 0, r, false
 	}
 	if c := t.chain(chain); c != nil {
-		for i, r := range c.rules {
-			if r.handle == handle {
-				return i + 1, s.Ownership.ReadComment(chain, r.rule), true
-			}
+		if at := slices.Index(c.handles, handle); at >= 0 {
+			return at + 1, s.Ownership.ReadComment(chain, c.rules[at]), true
 		}
 	}
 	return 0, r, true

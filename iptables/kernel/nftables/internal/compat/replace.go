@@ -115,13 +115,22 @@ func (p *planner) wanted(name string) *iptables.Chain {
 	return p.want.Chain(name)
 }
 
+// installedRule is a rule and the kernel's name for it.
+type installedRule struct {
+	handle uint64
+	rule   *iptables.Rule
+}
+
 // installedChains returns what is ours in every installed chain.
 func (p *planner) installedChains() []diff.Chain[installedRule] {
 	var chains []diff.Chain[installedRule]
 	for _, c := range p.have.chains {
-		rules := c.rules
-		if !p.own.Owns(c.Name) {
-			rules = slices.DeleteFunc(slices.Clone(rules), p.isForeign)
+		all := p.own.Owns(c.Name)
+		var rules []installedRule
+		for i := range c.rules {
+			if r := &c.rules[i]; all || p.own.OwnsJump(*r) {
+				rules = append(rules, installedRule{c.handles[i], r})
+			}
 		}
 		chains = append(chains, diff.Chain[installedRule]{Name: c.Name, Rules: rules})
 	}
@@ -153,12 +162,12 @@ func (p *planner) removeRules() {
 			continue
 		}
 		for i := range c.Delete {
-			p.b.DeleteRule(p.have.Key, c.Chain, &c.Delete[i].rule, c.Delete[i].handle)
+			p.b.DeleteRule(p.have.Key, c.Chain, c.Delete[i].rule, c.Delete[i].handle)
 		}
 	}
 }
 
-func (p *planner) isForeign(r installedRule) bool { return !p.own.OwnsJump(r.rule) }
+func (p *planner) isForeign(r iptables.Rule) bool { return !p.own.OwnsJump(r) }
 
 // removeTable deletes a table that we made, unless something foreign is in it.
 func (p *planner) removeTable() bool {

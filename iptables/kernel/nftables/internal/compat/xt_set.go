@@ -25,7 +25,7 @@ func (s *Tables) NameSets(name func(index uint16) (string, bool)) {
 	for _, t := range s.list {
 		for _, c := range t.chains {
 			for i := range c.rules {
-				r := &c.rules[i].rule
+				r := &c.rules[i]
 				*r = r.MapSets(func(set iptables.NamedSet) iptables.NamedSet {
 					if found, ok := name(set.Index); ok {
 						set.Name = found

@@ -29,7 +29,7 @@ func Append(list []Expression, b []byte) []Expression {
 		for kind, value := range netlink.Attributes(element) {
 			switch kind {
 			case unix.NFTA_EXPR_NAME:
-				e.Name = netlink.ReadString(value)
+				e.Name = nameOf(value)
 			case unix.NFTA_EXPR_DATA:
 				e.Data = value
 			}
@@ -37,6 +37,17 @@ func Append(list []Expression, b []byte) []Expression {
 		list = append(list, e)
 	}
 	return list
+}
+
+// nameOf is [netlink.ReadString] that makes no copy of the names that long lists have
+// thousands of times.
+func nameOf(b []byte) string {
+	for _, name := range [...]string{"payload", "cmp", "meta", "match", "counter", "immediate", "bitwise"} {
+		if len(b) == len(name)+1 && string(b[:len(name)]) == name && b[len(name)] == 0 {
+			return name
+		}
+	}
+	return netlink.ReadString(b)
 }
 
 // ReadData reads NFTA_DATA_VALUE.
