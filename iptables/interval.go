@@ -186,25 +186,32 @@ func (i Interval) Interfaces() []Interval {
 // Text returns the interval as the field's option takes it. An interval that the option
 // cannot take is printed as "first-last".
 func (i Interval) Text(f SetField) string {
+	var b [len("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128")]byte
+	return string(i.AppendText(b[:0], f))
+}
+
+// AppendText appends what Text returns.
+func (i Interval) AppendText(b []byte, f SetField) []byte {
 	switch f {
 	case SourceAddress, DestinationAddress:
 		if p, ok := i.Prefix(); ok {
-			return PrefixText(p)
+			return p.AppendTo(b)
 		}
 		first, last := i.Addresses()
-		return first.String() + "-" + last.String()
+		return last.AppendTo(append(first.AppendTo(b), '-'))
 	case InInterface, OutInterface:
 		if name, ok := i.Interface(); ok {
-			return name
+			return append(b, name...)
 		}
-		return strconv.Quote(string(i.First)) + "-" + strconv.Quote(string(i.Last))
+		return strconv.AppendQuote(append(strconv.AppendQuote(b, string(i.First)), '-'), string(i.Last))
 	case SourcePort, DestinationPort:
-		return i.Ports().String()
+		return i.Ports().appendText(b)
 	default:
 		first, last := i.IDs()
+		b = strconv.AppendUint(b, uint64(first), 10)
 		if first == last {
-			return strconv.FormatUint(uint64(first), 10)
+			return b
 		}
-		return strconv.FormatUint(uint64(first), 10) + "-" + strconv.FormatUint(uint64(last), 10)
+		return strconv.AppendUint(append(b, '-'), uint64(last), 10)
 	}
 }

@@ -46,13 +46,20 @@ func (l List) ShortItems(n int) string {
 	if l.Names != nil {
 		return ShortList(l.Items(), n)
 	}
-	l.Given = slices.Compact(slices.Clone(l.Given))
-	total := len(l.Given)
-	if total <= n {
-		return ShortList(l.Items(), n)
+	shown, total := l, 0
+	shown.Given = nil
+	for i, v := range l.Given {
+		if i > 0 && v == l.Given[i-1] {
+			continue
+		}
+		if total++; total <= n {
+			shown.Given = append(shown.Given, v)
+		}
 	}
-	l.Given = l.Given[:n]
-	return shortList(l.Items(), total)
+	if total <= n {
+		return ShortList(shown.Items(), n)
+	}
+	return shortList(shown.Items(), total)
 }
 
 // Item returns the value at an index of Given, as written in the option.

@@ -25,12 +25,15 @@ const (
 )
 
 func (m Multiport) appendSave(words []string) []string {
-	ports := make([]string, len(m.Ports))
+	var ports []byte
 	for i, p := range m.Ports {
-		ports[i] = p.String()
+		if i > 0 {
+			ports = append(ports, ',')
+		}
+		ports = p.appendText(ports)
 	}
 	words = appendNot(append(words, "-m", "multiport"), m.Not)
-	return append(words, string(m.Side), strings.Join(ports, ","))
+	return append(words, string(m.Side), string(ports))
 }
 
 func (m Multiport) validate(r *Rule) error {

@@ -22,10 +22,16 @@ func (r PortRange) Contains(port uint16) bool { return r.First <= port && port <
 
 // String returns "80", or "8000:8010" for a range of several ports.
 func (r PortRange) String() string {
+	var b [len("65535:65535")]byte
+	return string(r.appendText(b[:0]))
+}
+
+func (r PortRange) appendText(b []byte) []byte {
+	b = strconv.AppendUint(b, uint64(r.First), 10)
 	if r.First == r.Last {
-		return strconv.Itoa(int(r.First))
+		return b
 	}
-	return fmt.Sprintf("%d:%d", r.First, r.Last)
+	return strconv.AppendUint(append(b, ':'), uint64(r.Last), 10)
 }
 
 // ParsePortRange reads "80", "8000-8010" or "8000:8010".

@@ -73,20 +73,32 @@ func NewSet(field SetField, not bool, intervals []Interval) Set {
 
 // union sorts intervals and joins those that overlap, and with touching those that touch.
 func union(intervals []Interval, touching bool) []Interval {
-	sorted := slices.Clone(intervals)
-	byFirst := func(a, b Interval) int { return strings.Compare(string(a.First), string(b.First)) }
-	if !slices.IsSortedFunc(sorted, byFirst) {
-		slices.SortFunc(sorted, byFirst)
+	joined := func(a, b Interval) bool { return b.First <= a.Last || touching && a.touches(b) }
+	if isApart(intervals, joined) {
+		// It is often so, and lists can be long.
+		return slices.Clip(intervals)
 	}
+	sorted := slices.Clone(intervals)
+	slices.SortFunc(sorted, func(a, b Interval) int { return strings.Compare(string(a.First), string(b.First)) })
 	merged := sorted[:0]
 	for _, i := range sorted {
-		if n := len(merged) - 1; n >= 0 && (i.First <= merged[n].Last || touching && merged[n].touches(i)) {
+		if n := len(merged) - 1; n >= 0 && joined(merged[n], i) {
 			merged[n].Last = max(merged[n].Last, i.Last)
 			continue
 		}
 		merged = append(merged, i)
 	}
 	return slices.Clip(merged)
+}
+
+// isApart reports whether intervals are in order and none is joined to the next.
+func isApart(intervals []Interval, joined func(a, b Interval) bool) bool {
+	for i := 1; i < len(intervals); i++ {
+		if joined(intervals[i-1], intervals[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 // Contains reports whether a value is in the set, whatever Not says.
@@ -98,9 +110,12 @@ func (s Set) Contains(v Value) bool {
 }
 
 func (s Set) appendSave(words []string) []string {
-	values := make([]string, len(s.Elements))
+	values := []byte("{")
 	for i, e := range s.Elements {
-		values[i] = e.Text(s.Field)
+		if i > 0 {
+			values = append(values, ',')
+		}
+		values = e.AppendText(values, s.Field)
 	}
-	return append(appendNot(words, s.Not), string(s.Field), "{"+strings.Join(values, ",")+"}")
+	return append(appendNot(words, s.Not), string(s.Field), string(append(values, '}')))
 }

@@ -161,6 +161,9 @@ func networkLength(a netip.Addr) (bits int, ok bool) {
 	if a.Is6() {
 		step, most = 16, 64
 	}
+	if netip.PrefixFrom(a, most).Masked().Addr() != a {
+		return 0, false
+	}
 	for bits = 0; bits <= most; bits += step {
 		if netip.PrefixFrom(a, bits).Masked().Addr() == a {
 			return bits, true

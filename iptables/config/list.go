@@ -113,11 +113,14 @@ func (v List[T]) parseItem(word string) (T, error) {
 
 // String returns the items with commas between them.
 func (v List[T]) String() string {
-	words := make([]string, len(*v.Target))
+	var b strings.Builder
 	for i, x := range *v.Target {
-		words[i] = v.Print(x)
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(v.Print(x))
 	}
-	return strings.Join(words, ",")
+	return b.String()
 }
 
 // Type returns Kind.

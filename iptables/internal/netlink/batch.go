@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,6 +41,9 @@ func (c *Conn) NewBatch(generation uint32) *Batch {
 func (b *Batch) Add(r Request) {
 	b.last++
 	b.lastStart = len(b.builder.buf)
+	if len(b.purposes) == cap(b.purposes) {
+		b.purposes = slices.Grow(b.purposes, len(b.purposes))
+	}
 	b.purposes = append(b.purposes, r.Purpose)
 	b.builder.message(r, b.last)
 }
