@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
@@ -96,18 +95,18 @@ func encodeTrace(f iptables.Family, what *iptables.Rule) *expression.Encoder {
 // traceExpressions mark the packet for tracing, of TCP the first of a connection
 // only: SYN without ACK, RST and FIN (RFC 9293, section 3.1: the flags are the 14th
 // byte).
-func traceExpressions(p iptables.Protocol) []expr.Any {
+func traceExpressions(p iptables.Protocol) []expression.Any {
 	const register = expression.Register
-	mark := []expr.Any{
-		&expr.Immediate{Register: register, Data: []byte{1}},
-		&expr.Meta{Key: expr.MetaKeyNFTRACE, SourceRegister: true, Register: register},
+	mark := []expression.Any{
+		&expression.Immediate{Register: register, Data: []byte{1}},
+		&expression.Meta{Key: unix.NFT_META_NFTRACE, SourceRegister: true, Register: register},
 	}
 	if p != iptables.TCP {
 		return mark
 	}
-	return append([]expr.Any{
-		&expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1},
-		&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: 1, Mask: []byte{0x17}, Xor: []byte{0}},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: []byte{0x02}},
+	return append([]expression.Any{
+		&expression.Payload{DestRegister: register, Base: unix.NFT_PAYLOAD_TRANSPORT_HEADER, Offset: 13, Len: 1},
+		&expression.Bitwise{SourceRegister: register, DestRegister: register, Len: 1, Mask: []byte{0x17}, Xor: []byte{0}},
+		&expression.Cmp{Op: unix.NFT_CMP_EQ, Register: register, Data: []byte{0x02}},
 	}, mark...)
 }

@@ -1,7 +1,6 @@
 package compat
 
 import (
-	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
@@ -33,7 +32,7 @@ func encodeRule(e *expression.Encoder, family iptables.Family, r *iptables.Rule)
 	for _, m := range r.Matches {
 		addMatch(e, m)
 	}
-	e.Add(&expr.Counter{})
+	e.Add(&expression.Counter{})
 	addTarget(e, family, r.Target)
 }
 

@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 	"net/netip"
 
-	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
+	"golang.org/x/sys/unix"
 )
 
 // Condition reads one of the native conditions that iptables-nft writes: interfaces,
@@ -22,20 +22,20 @@ func (d *Decoder) Condition() bool {
 	return false
 }
 
-func (d *Decoder) meta(key expr.MetaKey, register uint32) bool {
+func (d *Decoder) meta(key MetaKey, register uint32) bool {
 	c, compared := d.Comparison(register)
 	switch key {
-	case expr.MetaKeyIIFNAME:
+	case unix.NFT_META_IIFNAME:
 		return d.iface(&d.Rule.In, c, compared)
-	case expr.MetaKeyOIFNAME:
+	case unix.NFT_META_OIFNAME:
 		return d.iface(&d.Rule.Out, c, compared)
-	case expr.MetaKeyL4PROTO:
+	case unix.NFT_META_L4PROTO:
 		if !compared || c.Mask != nil || len(c.Data) != 1 || d.Rule.Protocol != (iptables.ProtocolMatch{}) {
 			return false
 		}
 		d.Rule.Protocol = iptables.ProtocolMatch{Protocol: iptables.ProtocolOf(c.Data[0]), Not: c.Not}
 		return d.Take(c.Length)
-	case expr.MetaKeyMARK:
+	case unix.NFT_META_MARK:
 		if !compared || len(c.Data) != 4 {
 			return false
 		}
@@ -97,12 +97,12 @@ func interfaceName(c Comparison) (i iptables.Interface, ok bool) {
 	return iptables.Interface{Name: name, Not: c.Not}, name[len(name)-1] != '+'
 }
 
-func (d *Decoder) payload(p expr.Payload) bool {
+func (d *Decoder) payload(p Payload) bool {
 	switch p.Base {
-	case expr.PayloadBaseNetworkHeader:
+	case unix.NFT_PAYLOAD_NETWORK_HEADER:
 		c, ok := d.Comparison(p.DestRegister)
 		return ok && len(c.Data) == int(p.Len) && d.address(p.Offset, c)
-	case expr.PayloadBaseTransportHeader:
+	case unix.NFT_PAYLOAD_TRANSPORT_HEADER:
 		return d.ports(p)
 	}
 	return false
@@ -139,7 +139,7 @@ func (d *Decoder) address(offset uint32, c Comparison) bool {
 // ports reads a comparison with one port or a range of them, or with one port of either
 // side at once. They are ports only if the rule matches a protocol that has them at this
 // place.
-func (d *Decoder) ports(p expr.Payload) bool {
+func (d *Decoder) ports(p Payload) bool {
 	protocol := d.Rule.Protocol.Protocol
 	if d.Rule.Protocol.Not || protocol != iptables.TCP && protocol != iptables.UDP || len(d.Rest) < 2 {
 		return false

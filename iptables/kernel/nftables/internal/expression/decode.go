@@ -3,7 +3,6 @@ package expression
 import (
 	"bytes"
 
-	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
 )
 
@@ -48,15 +47,15 @@ func (d *Decoder) Verdict() bool {
 		return false
 	}
 	switch v.Kind {
-	case expr.VerdictAccept:
+	case VerdictAccept:
 		d.Rule.Target = iptables.Accept
-	case expr.VerdictDrop:
+	case VerdictDrop:
 		d.Rule.Target = iptables.Drop
-	case expr.VerdictReturn:
+	case VerdictReturn:
 		d.Rule.Target = iptables.Return
-	case expr.VerdictJump:
+	case VerdictJump:
 		d.Rule.Target = iptables.Jump{Chain: v.Chain}
-	case expr.VerdictGoto:
+	case VerdictGoto:
 		d.Rule.Target = iptables.Goto{Chain: v.Chain}
 	default:
 		return false

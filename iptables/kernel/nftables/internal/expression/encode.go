@@ -3,7 +3,6 @@ package expression
 import (
 	"fmt"
 
-	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"golang.org/x/sys/unix"
@@ -53,24 +52,24 @@ const impossibleInterface = "INVAL/D"
 
 // Interfaces appends the conditions on either interface.
 func (e *Encoder) Interfaces(in, out iptables.Interface) {
-	e.iface(expr.MetaKeyIIFNAME, in)
-	e.iface(expr.MetaKeyOIFNAME, out)
+	e.iface(unix.NFT_META_IIFNAME, in)
+	e.iface(unix.NFT_META_OIFNAME, out)
 }
 
 // iface compares the name with its NUL, or without it if a "+" stands for any rest.
-func (e *Encoder) iface(key expr.MetaKey, i iptables.Interface) {
+func (e *Encoder) iface(key MetaKey, i iptables.Interface) {
 	if i.Name == "" || i.Name == "+" && !i.Not {
 		return
 	}
 	op, name := CompareOp(i.Not), i.Name+"\x00"
 	if last := len(i.Name) - 1; i.Name == "+" {
-		op, name = expr.CmpOpEq, impossibleInterface+"\x00"
+		op, name = unix.NFT_CMP_EQ, impossibleInterface+"\x00"
 	} else if i.Name[last] == '+' {
 		name = i.Name[:last]
 	}
 	e.Add(
-		&expr.Meta{Key: key, Register: Register},
-		&expr.Cmp{Op: op, Register: Register, Data: []byte(name)},
+		&Meta{Key: key, Register: Register},
+		&Cmp{Op: op, Register: Register, Data: []byte(name)},
 	)
 }
 
@@ -85,8 +84,8 @@ func (e *Encoder) Protocol(p iptables.ProtocolMatch) {
 		return
 	}
 	e.Add(
-		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: Register},
-		&expr.Cmp{Op: CompareOp(p.Not), Register: Register, Data: []byte{number}},
+		&Meta{Key: unix.NFT_META_L4PROTO, Register: Register},
+		&Cmp{Op: CompareOp(p.Not), Register: Register, Data: []byte{number}},
 	)
 }
 
@@ -118,17 +117,17 @@ func (e *Encoder) address(family iptables.Family, f Field, a iptables.Address) {
 	case bits%8 == 0:
 		data = data[:bits/8]
 	}
-	e.Add(&expr.Payload{
-		DestRegister: Register, Base: expr.PayloadBaseNetworkHeader,
+	e.Add(&Payload{
+		DestRegister: Register, Base: unix.NFT_PAYLOAD_NETWORK_HEADER,
 		Offset: f.Offset, Len: uint32(len(data)),
 	})
 	if bits%8 != 0 {
-		e.Add(&expr.Bitwise{
+		e.Add(&Bitwise{
 			SourceRegister: Register, DestRegister: Register,
 			Len: uint32(f.Size), Mask: prefixMask(bits, f.Size), Xor: make([]byte, f.Size),
 		})
 	}
-	e.Add(&expr.Cmp{Op: CompareOp(a.Not), Register: Register, Data: data})
+	e.Add(&Cmp{Op: CompareOp(a.Not), Register: Register, Data: data})
 }
 
 // Ports appends the conditions on either port, in nf_tables' own expressions. Ports
@@ -142,17 +141,17 @@ func (e *Encoder) port(offset uint32, m iptables.PortMatch) {
 	if !m.Set {
 		return
 	}
-	e.Add(&expr.Payload{DestRegister: Register, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 2})
+	e.Add(&Payload{DestRegister: Register, Base: unix.NFT_PAYLOAD_TRANSPORT_HEADER, Offset: offset, Len: 2})
 	e.Within(iptables.PortInterval(m.Range), m.Not)
 }
 
 // Within compares the register, in the order of the network, with an interval.
 func (e *Encoder) Within(i iptables.Interval, not bool) {
 	if i.First == i.Last {
-		e.Add(&expr.Cmp{Op: CompareOp(not), Register: Register, Data: []byte(i.First)})
+		e.Add(&Cmp{Op: CompareOp(not), Register: Register, Data: []byte(i.First)})
 		return
 	}
-	e.Add(&expr.Range{Op: CompareOp(not), Register: Register, FromData: []byte(i.First), ToData: []byte(i.Last)})
+	e.Add(&Range{Op: CompareOp(not), Register: Register, FromData: []byte(i.First), ToData: []byte(i.Last)})
 }
 
 // Target appends a target that both forms write alike: none, a verdict, a jump, or an
@@ -161,12 +160,12 @@ func (e *Encoder) Target(t iptables.Target) (ok bool) {
 	switch t := t.(type) {
 	case nil:
 	case iptables.Jump:
-		e.Add(&expr.Verdict{Kind: expr.VerdictJump, Chain: t.Chain})
+		e.Add(&Verdict{Kind: VerdictJump, Chain: t.Chain})
 	case iptables.Goto:
-		e.Add(&expr.Verdict{Kind: expr.VerdictGoto, Chain: t.Chain})
+		e.Add(&Verdict{Kind: VerdictGoto, Chain: t.Chain})
 	case iptables.Verdict:
 		if kind, ok := verdictKind(t); ok {
-			e.Add(&expr.Verdict{Kind: kind})
+			e.Add(&Verdict{Kind: kind})
 		} else {
 			e.Fail(fmt.Errorf("there is no verdict %q", t))
 		}
@@ -178,22 +177,22 @@ func (e *Encoder) Target(t iptables.Target) (ok bool) {
 	return true
 }
 
-func verdictKind(v iptables.Verdict) (kind expr.VerdictKind, ok bool) {
+func verdictKind(v iptables.Verdict) (kind VerdictKind, ok bool) {
 	switch v {
 	case iptables.Accept:
-		return expr.VerdictAccept, true
+		return VerdictAccept, true
 	case iptables.Drop:
-		return expr.VerdictDrop, true
+		return VerdictDrop, true
 	case iptables.Return:
-		return expr.VerdictReturn, true
+		return VerdictReturn, true
 	}
 	return 0, false
 }
 
 // CompareOp returns the operator for a match or its negation.
-func CompareOp(not bool) expr.CmpOp {
+func CompareOp(not bool) CmpOp {
 	if not {
-		return expr.CmpOpNeq
+		return unix.NFT_CMP_NEQ
 	}
-	return expr.CmpOpEq
+	return unix.NFT_CMP_EQ
 }

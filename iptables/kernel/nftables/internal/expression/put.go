@@ -4,38 +4,33 @@ import (
 	"fmt"
 	"reflect"
 
-	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// The types are those of github.com/google/nftables/expr. Its own Marshal makes slices of
-// slices for each expression, which takes longer than the kernel does with thousands of
-// rules.
-
-// Add appends expressions.
-func (e *Encoder) Add(exprs ...expr.Any) {
+// Add appends expressions. None moves to the heap: no other function is given one.
+func (e *Encoder) Add(exprs ...Any) {
 	b := &e.exprs
 	for _, x := range exprs {
 		switch x := x.(type) {
-		case *expr.Meta:
+		case *Meta:
 			e.put("meta", func() {
 				b.PutUint32(unix.NFTA_META_KEY, uint32(x.Key))
 				b.PutUint32(oneOf(x.SourceRegister, unix.NFTA_META_SREG, unix.NFTA_META_DREG), x.Register)
 			})
-		case *expr.Ct:
+		case *Ct:
 			e.put("ct", func() {
 				b.PutUint32(unix.NFTA_CT_KEY, uint32(x.Key))
 				b.PutUint32(oneOf(x.SourceRegister, unix.NFTA_CT_SREG, unix.NFTA_CT_DREG), x.Register)
 			})
-		case *expr.Payload:
+		case *Payload:
 			e.put("payload", func() {
 				b.PutUint32(unix.NFTA_PAYLOAD_DREG, x.DestRegister)
 				b.PutUint32(unix.NFTA_PAYLOAD_BASE, uint32(x.Base))
 				b.PutUint32(unix.NFTA_PAYLOAD_OFFSET, x.Offset)
 				b.PutUint32(unix.NFTA_PAYLOAD_LEN, x.Len)
 			})
-		case *expr.Bitwise:
+		case *Bitwise:
 			e.put("bitwise", func() {
 				b.PutUint32(unix.NFTA_BITWISE_SREG, x.SourceRegister)
 				b.PutUint32(unix.NFTA_BITWISE_DREG, x.DestRegister)
@@ -43,7 +38,7 @@ func (e *Encoder) Add(exprs ...expr.Any) {
 				putData(b, unix.NFTA_BITWISE_MASK, x.Mask)
 				putData(b, unix.NFTA_BITWISE_XOR, x.Xor)
 			})
-		case *expr.Byteorder:
+		case *Byteorder:
 			e.put("byteorder", func() {
 				b.PutUint32(unix.NFTA_BYTEORDER_SREG, x.SourceRegister)
 				b.PutUint32(unix.NFTA_BYTEORDER_DREG, x.DestRegister)
@@ -51,20 +46,20 @@ func (e *Encoder) Add(exprs ...expr.Any) {
 				b.PutUint32(unix.NFTA_BYTEORDER_LEN, x.Len)
 				b.PutUint32(unix.NFTA_BYTEORDER_SIZE, x.Size)
 			})
-		case *expr.Cmp:
+		case *Cmp:
 			e.put("cmp", func() {
 				b.PutUint32(unix.NFTA_CMP_SREG, x.Register)
 				b.PutUint32(unix.NFTA_CMP_OP, uint32(x.Op))
 				putData(b, unix.NFTA_CMP_DATA, x.Data)
 			})
-		case *expr.Range:
+		case *Range:
 			e.put("range", func() {
 				b.PutUint32(unix.NFTA_RANGE_SREG, x.Register)
 				b.PutUint32(unix.NFTA_RANGE_OP, uint32(x.Op))
 				putData(b, unix.NFTA_RANGE_FROM_DATA, x.FromData)
 				putData(b, unix.NFTA_RANGE_TO_DATA, x.ToData)
 			})
-		case *expr.Lookup:
+		case *Lookup:
 			e.put("lookup", func() {
 				b.PutUint32(unix.NFTA_LOOKUP_SREG, x.SourceRegister)
 				if x.Invert {
@@ -73,36 +68,36 @@ func (e *Encoder) Add(exprs ...expr.Any) {
 				b.PutString(unix.NFTA_LOOKUP_SET, x.SetName)
 				b.PutUint32(unix.NFTA_LOOKUP_SET_ID, x.SetID)
 			})
-		case *expr.Counter:
+		case *Counter:
 			e.put("counter", func() {
 				b.PutUint64(unix.NFTA_COUNTER_BYTES, x.Bytes)
 				b.PutUint64(unix.NFTA_COUNTER_PACKETS, x.Packets)
 			})
-		case *expr.Immediate:
+		case *Immediate:
 			e.put("immediate", func() {
 				b.PutUint32(unix.NFTA_IMMEDIATE_DREG, x.Register)
 				putData(b, unix.NFTA_IMMEDIATE_DATA, x.Data)
 			})
-		case *expr.Verdict:
+		case *Verdict:
 			e.put("immediate", func() { putVerdict(b, x) })
-		case *expr.Redir:
+		case *Redir:
 			e.put("redir", func() {
 				putIfSet(b, unix.NFTA_REDIR_REG_PROTO_MIN, x.RegisterProtoMin)
 				putIfSet(b, unix.NFTA_REDIR_REG_PROTO_MAX, x.RegisterProtoMax)
 				putIfSet(b, unix.NFTA_REDIR_FLAGS, x.Flags)
 			})
-		case *expr.NAT:
+		case *NAT:
 			e.put("nat", func() {
 				b.PutUint32(unix.NFTA_NAT_TYPE, uint32(x.Type))
 				b.PutUint32(unix.NFTA_NAT_FAMILY, x.Family)
 				putIfSet(b, unix.NFTA_NAT_REG_ADDR_MIN, x.RegAddrMin)
 				putIfSet(b, unix.NFTA_NAT_REG_ADDR_MAX, x.RegAddrMax)
 			})
-		case *expr.TProxy:
+		case *TProxy:
 			e.put("tproxy", func() {
-				b.PutUint32(expr.NFTA_TPROXY_FAMILY, uint32(x.Family))
-				b.PutUint32(expr.NFTA_TPROXY_REG_PORT, x.RegPort)
-				putIfSet(b, expr.NFTA_TPROXY_REG_ADDR, x.RegAddr)
+				b.PutUint32(TProxyFamily, uint32(x.Family))
+				b.PutUint32(TProxyPort, x.RegPort)
+				putIfSet(b, TProxyAddress, x.RegAddr)
 			})
 		default:
 			// Printing the value would move every expression to the heap.
@@ -135,7 +130,7 @@ func putData(b *netlink.Builder, kind uint16, data []byte) {
 }
 
 // putVerdict appends the attributes that [Expression.Verdict] reads.
-func putVerdict(b *netlink.Builder, v *expr.Verdict) {
+func putVerdict(b *netlink.Builder, v *Verdict) {
 	b.PutUint32(unix.NFTA_IMMEDIATE_DREG, unix.NFT_REG_VERDICT)
 	b.Nest(unix.NFTA_IMMEDIATE_DATA, func() {
 		b.Nest(unix.NFTA_DATA_VERDICT, func() {

@@ -1,20 +1,19 @@
 package expression
 
 import (
-	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"golang.org/x/sys/unix"
 )
 
 // Meta reads "meta load key => reg" (enum nft_meta_attributes).
-func (e Expression) Meta() (key expr.MetaKey, register uint32, ok bool) {
+func (e Expression) Meta() (key MetaKey, register uint32, ok bool) {
 	if e.Name != "meta" {
 		return 0, 0, false
 	}
 	for kind, value := range netlink.Attributes(e.Data) {
 		switch kind {
 		case unix.NFTA_META_KEY:
-			key = expr.MetaKey(netlink.ReadUint32(value))
+			key = MetaKey(netlink.ReadUint32(value))
 		case unix.NFTA_META_DREG:
 			register = netlink.ReadUint32(value)
 		default:
@@ -26,7 +25,7 @@ func (e Expression) Meta() (key expr.MetaKey, register uint32, ok bool) {
 
 // Payload reads "payload load len @ base + offset => reg" (enum
 // nft_payload_attributes).
-func (e Expression) Payload() (p expr.Payload, ok bool) {
+func (e Expression) Payload() (p Payload, ok bool) {
 	if e.Name != "payload" {
 		return p, false
 	}
@@ -35,7 +34,7 @@ func (e Expression) Payload() (p expr.Payload, ok bool) {
 		case unix.NFTA_PAYLOAD_DREG:
 			p.DestRegister = v
 		case unix.NFTA_PAYLOAD_BASE:
-			p.Base = expr.PayloadBase(v)
+			p.Base = PayloadBase(v)
 		case unix.NFTA_PAYLOAD_OFFSET:
 			p.Offset = v
 		case unix.NFTA_PAYLOAD_LEN:
@@ -52,7 +51,7 @@ const bitwiseOp = 6
 
 // Bitwise reads "bitwise to = ( from & mask ) ^ xor" (enum
 // nft_bitwise_attributes).
-func (e Expression) Bitwise() (b expr.Bitwise, ok bool) {
+func (e Expression) Bitwise() (b Bitwise, ok bool) {
 	if e.Name != "bitwise" {
 		return b, false
 	}
@@ -81,23 +80,23 @@ func (e Expression) Bitwise() (b expr.Bitwise, ok bool) {
 // Compare reads "cmp eq reg data" and "cmp neq reg data".
 func (e Expression) Compare(register uint32) (data []byte, not, ok bool) {
 	op, data, ok := e.compare(register)
-	return data, op == expr.CmpOpNeq, ok && (op == expr.CmpOpEq || op == expr.CmpOpNeq)
+	return data, op == unix.NFT_CMP_NEQ, ok && (op == unix.NFT_CMP_EQ || op == unix.NFT_CMP_NEQ)
 }
 
 // compare reads "cmp op reg data" (enum nft_cmp_attributes).
-func (e Expression) compare(register uint32) (op expr.CmpOp, data []byte, ok bool) {
+func (e Expression) compare(register uint32) (op CmpOp, data []byte, ok bool) {
 	if e.Name != "cmp" {
 		return 0, nil, false
 	}
 	// An expression without an operator is not "eq", which is 0.
-	op = expr.CmpOpLt
+	op = unix.NFT_CMP_LT
 	from := uint32(0)
 	for kind, value := range netlink.Attributes(e.Data) {
 		switch kind {
 		case unix.NFTA_CMP_SREG:
 			from = netlink.ReadUint32(value)
 		case unix.NFTA_CMP_OP:
-			op = expr.CmpOp(netlink.ReadUint32(value))
+			op = CmpOp(netlink.ReadUint32(value))
 		case unix.NFTA_CMP_DATA:
 			data = ReadData(value)
 		default:
@@ -122,7 +121,7 @@ func between(list []Expression, register uint32) (first, last []byte, not bool, 
 	}
 	from, first, isFirst := list[0].compare(register)
 	to, last, isLast := list[1].compare(register)
-	if !isFirst || !isLast || from != expr.CmpOpGte || to != expr.CmpOpLte {
+	if !isFirst || !isLast || from != unix.NFT_CMP_GTE || to != unix.NFT_CMP_LTE {
 		return nil, nil, false, 0
 	}
 	return first, last, false, 2
@@ -154,7 +153,7 @@ func (e Expression) inRange(register uint32) (first, last []byte, not, ok bool) 
 }
 
 // Verdict reads "immediate reg 0 verdict" (enum nft_immediate_attributes).
-func (e Expression) Verdict() (v expr.Verdict, ok bool) {
+func (e Expression) Verdict() (v Verdict, ok bool) {
 	if e.Name != "immediate" {
 		return v, false
 	}
@@ -173,7 +172,7 @@ func (e Expression) Verdict() (v expr.Verdict, ok bool) {
 }
 
 // ReadVerdict reads NFTA_DATA_VERDICT (enum nft_verdict_attributes).
-func ReadVerdict(b []byte) (v expr.Verdict, ok bool) {
+func ReadVerdict(b []byte) (v Verdict, ok bool) {
 	for kind, value := range netlink.Attributes(b) {
 		if kind != unix.NFTA_DATA_VERDICT {
 			return v, false
@@ -181,7 +180,7 @@ func ReadVerdict(b []byte) (v expr.Verdict, ok bool) {
 		for kind, value := range netlink.Attributes(value) {
 			switch kind {
 			case unix.NFTA_VERDICT_CODE:
-				v.Kind = expr.VerdictKind(int32(netlink.ReadUint32(value)))
+				v.Kind = VerdictKind(int32(netlink.ReadUint32(value)))
 				ok = true
 			case unix.NFTA_VERDICT_CHAIN:
 				v.Chain = netlink.ReadString(value)

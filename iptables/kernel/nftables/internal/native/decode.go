@@ -3,10 +3,10 @@ package native
 import (
 	"encoding/binary"
 
-	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
+	"golang.org/x/sys/unix"
 )
 
 // decoder reads the expressions of one rule of the native table.
@@ -35,7 +35,7 @@ func (d *decoder) next() bool { return !d.Counted() && d.condition() || d.target
 // guard reads "meta nfproto", which comes before the first address.
 func (d *decoder) guard() bool {
 	key, register, ok := d.Rest[0].Meta()
-	if !ok || key != expr.MetaKeyNFPROTO || d.Family != anyFamily {
+	if !ok || key != unix.NFT_META_NFPROTO || d.Family != anyFamily {
 		return false
 	}
 	c, ok := d.Comparison(register)
@@ -52,7 +52,7 @@ func (d *decoder) guard() bool {
 }
 
 func (d *decoder) condition() bool {
-	if p, ok := d.Rest[0].Payload(); ok && p.Base == expr.PayloadBaseNetworkHeader && d.Family == anyFamily {
+	if p, ok := d.Rest[0].Payload(); ok && p.Base == unix.NFT_PAYLOAD_NETWORK_HEADER && d.Family == anyFamily {
 		return false
 	}
 	return d.guard() || d.lookup() || d.addressRange() || d.owner() || d.connection() || d.Condition() || d.Counter()
@@ -119,10 +119,10 @@ func (d *decoder) hasPorts() bool {
 // loads reports whether the first expression loads a field.
 func (d *decoder) loads(f setField) bool {
 	switch load := f.load.(type) {
-	case *expr.Meta:
+	case *expression.Meta:
 		key, to, ok := d.Rest[0].Meta()
 		return ok && key == load.Key && to == register
-	case *expr.Payload:
+	case *expression.Payload:
 		p, ok := d.Rest[0].Payload()
 		return ok && p == *load
 	}
@@ -131,10 +131,10 @@ func (d *decoder) loads(f setField) bool {
 
 func (d *decoder) owner() bool {
 	key, register, ok := d.Rest[0].Meta()
-	if !ok || key != expr.MetaKeySKUID && key != expr.MetaKeySKGID || len(d.Rest) < 2 {
+	if !ok || key != unix.NFT_META_SKUID && key != unix.NFT_META_SKGID || len(d.Rest) < 2 {
 		return false
 	}
-	if key == expr.MetaKeySKUID && d.isFromSocket(register) {
+	if key == unix.NFT_META_SKUID && d.isFromSocket(register) {
 		d.AddMatch(iptables.Owner{Socket: true})
 		return d.Take(3)
 	}
@@ -154,7 +154,7 @@ func (d *decoder) owner() bool {
 		}
 		id = iptables.ID(binary.NativeEndian.Uint32(data))
 	}
-	if key == expr.MetaKeySKUID {
+	if key == unix.NFT_META_SKUID {
 		d.AddMatch(iptables.Owner{UID: id})
 	} else {
 		d.AddMatch(iptables.Owner{GID: id})
@@ -187,10 +187,10 @@ func (d *decoder) connection() bool {
 		mask = binary.NativeEndian.Uint32(c.Mask)
 	}
 	switch key {
-	case expr.CtKeyMARK:
+	case unix.NFT_CT_MARK:
 		d.AddMatch(iptables.Connmark{Value: value, Mask: mask, Not: c.Not})
 		return d.Take(c.Length)
-	case expr.CtKeySTATE:
+	case unix.NFT_CT_STATE:
 		m := iptables.Conntrack{Not: !c.Not}
 		for _, s := range ctStates {
 			if mask&s.bit != 0 {

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"net/netip"
 
-	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
@@ -52,7 +51,7 @@ func (d *decoder) readTarget() (t iptables.Target, n int) {
 	if family, address, port, ok := readTProxy(at); ok && family == tproxyFamily(d.Family) {
 		return d.readTProxy(n+1, values[address], values[port])
 	}
-	if key, _, set, ok := readCt(at); ok && n == 1 && key == expr.CtKeyZONE && len(values[set]) == 2 {
+	if key, _, set, ok := readCt(at); ok && n == 1 && key == unix.NFT_CT_ZONE && len(values[set]) == 2 {
 		return iptables.CTZone{Zone: binary.NativeEndian.Uint16(values[set])}, n + 1
 	}
 	if m, used := d.readSetMark(d.Rest); used > 0 {
@@ -89,7 +88,7 @@ func (d *decoder) readTProxy(n int, address, port []byte) (iptables.Target, int)
 	if used == 0 || len(port) != 2 || len(d.Rest) <= n+used {
 		return nil, 0
 	}
-	if v, ok := d.Rest[n+used].Verdict(); !ok || v.Kind != expr.VerdictAccept {
+	if v, ok := d.Rest[n+used].Verdict(); !ok || v.Kind != expression.VerdictAccept {
 		return nil, 0
 	}
 	ip := iptables.IPv4.Unspecified()
@@ -104,15 +103,15 @@ func (d *decoder) readTProxy(n int, address, port []byte) (iptables.Target, int)
 
 // readSetMark reads "meta mark set value", for all bits or those of a mask.
 func (d *decoder) readSetMark(list []expression.Expression) (m iptables.SetMark, n int) {
-	if len(list) >= 2 && isSetMeta(list[1], expr.MetaKeyMARK, register) {
+	if len(list) >= 2 && isSetMeta(list[1], unix.NFT_META_MARK, register) {
 		if to, data, ok := readImmediate(list[0]); ok && to == register && len(data) == 4 {
 			return iptables.SetMark{Value: binary.NativeEndian.Uint32(data), Mask: iptables.FullMask}, 2
 		}
 	}
-	if len(list) >= 3 && isSetMeta(list[2], expr.MetaKeyMARK, register) {
+	if len(list) >= 3 && isSetMeta(list[2], unix.NFT_META_MARK, register) {
 		key, to, ok := list[0].Meta()
 		mask, xor, isMasked := readMasked(list[1], register)
-		if ok && to == register && key == expr.MetaKeyMARK && isMasked {
+		if ok && to == register && key == unix.NFT_META_MARK && isMasked {
 			return iptables.SetMark{Value: xor, Mask: ^mask}, 3
 		}
 	}
@@ -130,7 +129,7 @@ func (d *decoder) readSetConnmark() (m iptables.SetConnmark, n int) {
 	if len(list) >= 3 && isSetCtMark(list[2]) {
 		key, to, _, ok := readCt(list[0])
 		mask, xor, isMasked := readMasked(list[1], register)
-		if ok && to == register && key == expr.CtKeyMARK && isMasked {
+		if ok && to == register && key == unix.NFT_CT_MARK && isMasked {
 			return iptables.SetConnmark{Value: xor, Mask: ^mask}, 3
 		}
 	}
@@ -140,7 +139,7 @@ func (d *decoder) readSetConnmark() (m iptables.SetConnmark, n int) {
 // isSetCtMark reports whether an expression sets the connection's mark to the register.
 func isSetCtMark(e expression.Expression) bool {
 	key, load, set, ok := readCt(e)
-	return ok && key == expr.CtKeyMARK && load == 0 && set == register
+	return ok && key == unix.NFT_CT_MARK && load == 0 && set == register
 }
 
 // readCopyMark reads "ct mark set meta mark" and "meta mark set ct mark", with a mask of
@@ -156,13 +155,13 @@ func (d *decoder) readCopyMark() (iptables.Target, int) {
 	if len(list) <= n {
 		return nil, 0
 	}
-	if key, to, ok := list[0].Meta(); ok && key == expr.MetaKeyMARK && to == register {
+	if key, to, ok := list[0].Meta(); ok && key == unix.NFT_META_MARK && to == register {
 		if isSetCtMark(list[n]) {
 			return iptables.SaveMark{PacketMask: mask, ConnectionMask: iptables.FullMask}, n + 1
 		}
 	}
-	if key, load, _, ok := readCt(list[0]); ok && key == expr.CtKeyMARK && load == register &&
-		isSetMeta(list[n], expr.MetaKeyMARK, register) {
+	if key, load, _, ok := readCt(list[0]); ok && key == unix.NFT_CT_MARK && load == register &&
+		isSetMeta(list[n], unix.NFT_META_MARK, register) {
 		return iptables.RestoreMark{PacketMask: iptables.FullMask, ConnectionMask: mask}, n + 1
 	}
 	return nil, 0

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 )
@@ -14,7 +13,7 @@ import (
 func TestDecodeExtension(t *testing.T) {
 	t.Parallel()
 	var e expression.Encoder
-	e.Add(&expr.Counter{})
+	e.Add(&expression.Counter{})
 	e.Extension("target", "REDIRECT", 0, make([]byte, 24))
 	exprs, err := e.Bytes()
 	if err != nil {

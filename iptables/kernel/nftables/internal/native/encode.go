@@ -4,10 +4,10 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
+	"golang.org/x/sys/unix"
 )
 
 // encoder writes the expressions of one rule.
@@ -38,7 +38,7 @@ func encode(to *expression.Encoder, r rule, newSet func(iptables.Set) uint32) {
 	for _, m := range r.rule.Matches {
 		e.match(m)
 	}
-	e.Add(&expr.Counter{})
+	e.Add(&expression.Counter{})
 	e.target(r.family, r.rule.Target)
 }
 
@@ -48,8 +48,8 @@ func (e *encoder) guard() {
 		return
 	}
 	e.Add(
-		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: register},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: []byte{tables.Number(e.guardFor)}},
+		&expression.Meta{Key: unix.NFT_META_NFPROTO, Register: register},
+		&expression.Cmp{Op: unix.NFT_CMP_EQ, Register: register, Data: []byte{tables.Number(e.guardFor)}},
 	)
 	e.guardFor = anyFamily
 }
@@ -78,11 +78,11 @@ func (e *encoder) match(m iptables.Match) {
 		e.state(m)
 		return
 	case iptables.Mark:
-		e.Add(&expr.Meta{Key: expr.MetaKeyMARK, Register: register})
+		e.Add(&expression.Meta{Key: unix.NFT_META_MARK, Register: register})
 		e.masked(m.Value, m.Mask, m.Not)
 		return
 	case iptables.Connmark:
-		e.Add(&expr.Ct{Key: expr.CtKeyMARK, Register: register})
+		e.Add(&expression.Ct{Key: unix.NFT_CT_MARK, Register: register})
 		e.masked(m.Value, m.Mask, m.Not)
 		return
 	case iptables.UnknownMatch:
@@ -97,14 +97,14 @@ func (e *encoder) owner(m iptables.Owner) {
 	if m.Socket {
 		// A packet without a socket has no user, and ends the rule (nft_meta_get_eval_skugid
 		// in net/netfilter/nft_meta.c).
-		e.Add(&expr.Meta{Key: expr.MetaKeySKUID, Register: register})
+		e.Add(&expression.Meta{Key: unix.NFT_META_SKUID, Register: register})
 		e.networkOrder()
-		e.Add(&expr.Cmp{Op: expr.CmpOpGte, Register: register, Data: native32(0)})
+		e.Add(&expression.Cmp{Op: unix.NFT_CMP_GTE, Register: register, Data: native32(0)})
 	}
 	for _, id := range []struct {
-		key expr.MetaKey
+		key expression.MetaKey
 		iptables.IDMatch
-	}{{expr.MetaKeySKUID, m.UID}, {expr.MetaKeySKGID, m.GID}} {
+	}{{unix.NFT_META_SKUID, m.UID}, {unix.NFT_META_SKGID, m.GID}} {
 		switch {
 		case !id.Set:
 			continue
@@ -112,9 +112,9 @@ func (e *encoder) owner(m iptables.Owner) {
 			e.Fail(notAskable(m))
 			return
 		}
-		e.Add(&expr.Meta{Key: id.key, Register: register})
+		e.Add(&expression.Meta{Key: id.key, Register: register})
 		if id.First == id.Last {
-			e.Add(&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: native32(id.First)})
+			e.Add(&expression.Cmp{Op: unix.NFT_CMP_EQ, Register: register, Data: native32(id.First)})
 			continue
 		}
 		e.networkOrder()
@@ -128,7 +128,7 @@ func notAskable(m iptables.Match) error {
 
 // networkOrder makes values comparable byte by byte.
 func (e *encoder) networkOrder() {
-	e.Add(&expr.Byteorder{SourceRegister: register, DestRegister: register, Op: expr.ByteorderHton, Len: 4, Size: 4})
+	e.Add(&expression.Byteorder{SourceRegister: register, DestRegister: register, Op: unix.NFT_BYTEORDER_HTON, Len: 4, Size: 4})
 }
 
 // state compares with the bits of enum nft_ct_keys' NFT_CT_STATE, which are those
@@ -141,9 +141,9 @@ func (e *encoder) state(m iptables.Conntrack) {
 		}
 	}
 	e.Add(
-		&expr.Ct{Key: expr.CtKeySTATE, Register: register},
-		&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: 4, Mask: native32(bits), Xor: native32(0)},
-		&expr.Cmp{Op: expression.CompareOp(!m.Not), Register: register, Data: native32(0)},
+		&expression.Ct{Key: unix.NFT_CT_STATE, Register: register},
+		&expression.Bitwise{SourceRegister: register, DestRegister: register, Len: 4, Mask: native32(bits), Xor: native32(0)},
+		&expression.Cmp{Op: expression.CompareOp(!m.Not), Register: register, Data: native32(0)},
 	)
 }
 
@@ -165,11 +165,11 @@ func (e *encoder) masked(value, mask uint32, not bool) {
 	if mask != iptables.FullMask {
 		e.bitwise(mask, 0)
 	}
-	e.Add(&expr.Cmp{Op: expression.CompareOp(not), Register: register, Data: native32(value)})
+	e.Add(&expression.Cmp{Op: expression.CompareOp(not), Register: register, Data: native32(value)})
 }
 
 func (e *encoder) bitwise(mask, xor uint32) {
-	e.Add(&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: 4, Mask: native32(mask), Xor: native32(xor)})
+	e.Add(&expression.Bitwise{SourceRegister: register, DestRegister: register, Len: 4, Mask: native32(mask), Xor: native32(xor)})
 }
 
 func native32(v uint32) []byte { return binary.NativeEndian.AppendUint32(nil, v) }

@@ -4,9 +4,9 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
 	"golang.org/x/sys/unix"
 )
@@ -27,7 +27,7 @@ func addressField(f iptables.Family) setField {
 
 // namedSet looks the destination up in a set that is in the table already.
 func (e *encoder) namedSet(m iptables.NamedSet) {
-	e.Add(addressField(e.family).load, &expr.Lookup{SourceRegister: register, SetName: m.Name})
+	e.Add(addressField(e.family).load, &expression.Lookup{SourceRegister: register, SetName: m.Name})
 }
 
 // Sets returns the table's named sets that are ours, in order.

@@ -3,7 +3,6 @@ package native
 import (
 	"encoding/binary"
 
-	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"golang.org/x/sys/unix"
@@ -28,19 +27,19 @@ func readNumbers(e expression.Expression, name string, size int) (values []uint3
 }
 
 // isSetMeta reads "meta set key with reg" (enum nft_meta_attributes).
-func isSetMeta(e expression.Expression, key expr.MetaKey, register uint32) bool {
+func isSetMeta(e expression.Expression, key expression.MetaKey, register uint32) bool {
 	v, ok := readNumbers(e, "meta", unix.NFTA_META_SREG+1)
 	return ok && v[unix.NFTA_META_KEY] == uint32(key) && v[unix.NFTA_META_SREG] == register && v[unix.NFTA_META_DREG] == 0
 }
 
 // readCt reads "ct load key => reg" and "ct set key with reg" (enum nft_ct_attributes).
 // An unused register is 0.
-func readCt(e expression.Expression) (key expr.CtKey, load, set uint32, ok bool) {
+func readCt(e expression.Expression) (key expression.CtKey, load, set uint32, ok bool) {
 	v, ok := readNumbers(e, "ct", unix.NFTA_CT_SREG+1)
 	if !ok || v[unix.NFTA_CT_DIRECTION] != 0 {
 		return 0, 0, 0, false
 	}
-	return expr.CtKey(v[unix.NFTA_CT_KEY]), v[unix.NFTA_CT_DREG], v[unix.NFTA_CT_SREG], true
+	return expression.CtKey(v[unix.NFTA_CT_KEY]), v[unix.NFTA_CT_DREG], v[unix.NFTA_CT_SREG], true
 }
 
 // isToNetworkOrder reads "byteorder reg = hton(reg, 4, 4)" (enum
@@ -151,9 +150,9 @@ func readSNAT(e expression.Expression) (family byte, first, last uint32, ok bool
 
 // readTProxy reads "tproxy addr reg port reg" (enum nft_tproxy_attributes).
 func readTProxy(e expression.Expression) (family byte, address, port uint32, ok bool) {
-	v, ok := readNumbers(e, "tproxy", expr.NFTA_TPROXY_REG_PORT+1)
-	if !ok || v[expr.NFTA_TPROXY_REG_PORT] == 0 {
+	v, ok := readNumbers(e, "tproxy", expression.TProxyPort+1)
+	if !ok || v[expression.TProxyPort] == 0 {
 		return 0, 0, 0, false
 	}
-	return byte(v[expr.NFTA_TPROXY_FAMILY]), v[expr.NFTA_TPROXY_REG_ADDR], v[expr.NFTA_TPROXY_REG_PORT], true
+	return byte(v[expression.TProxyFamily]), v[expression.TProxyAddress], v[expression.TProxyPort], true
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
@@ -24,7 +23,7 @@ type setField struct {
 	// kind is the datatype as which nft prints the elements (enum datatypes in nftables'
 	// include/datatype.h).
 	kind uint32
-	load expr.Any
+	load expression.Any
 	// host says that the kernel loads the value in host order.
 	host bool
 }
@@ -50,30 +49,30 @@ func setFieldOf(f iptables.SetField, size int) (setField, error) {
 		if f == iptables.DestinationAddress {
 			at = expression.DestinationOf(family)
 		}
-		return payloadField(kind, expr.PayloadBaseNetworkHeader, at.Offset, at.Size), nil
+		return payloadField(kind, unix.NFT_PAYLOAD_NETWORK_HEADER, at.Offset, at.Size), nil
 	case iptables.SourcePort:
-		return payloadField(datatypePort, expr.PayloadBaseTransportHeader, 0, 2), nil
+		return payloadField(datatypePort, unix.NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2), nil
 	case iptables.DestinationPort:
-		return payloadField(datatypePort, expr.PayloadBaseTransportHeader, 2, 2), nil
+		return payloadField(datatypePort, unix.NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2), nil
 	case iptables.InInterface:
-		return metaField(datatypeIface, expr.MetaKeyIIFNAME, unix.IFNAMSIZ, false), nil
+		return metaField(datatypeIface, unix.NFT_META_IIFNAME, unix.IFNAMSIZ, false), nil
 	case iptables.OutInterface:
-		return metaField(datatypeIface, expr.MetaKeyOIFNAME, unix.IFNAMSIZ, false), nil
+		return metaField(datatypeIface, unix.NFT_META_OIFNAME, unix.IFNAMSIZ, false), nil
 	case iptables.OwnerUID:
-		return metaField(datatypeUID, expr.MetaKeySKUID, 4, true), nil
+		return metaField(datatypeUID, unix.NFT_META_SKUID, 4, true), nil
 	case iptables.OwnerGID:
-		return metaField(datatypeGID, expr.MetaKeySKGID, 4, true), nil
+		return metaField(datatypeGID, unix.NFT_META_SKGID, 4, true), nil
 	}
 	return setField{}, fmt.Errorf("%s cannot be looked up", f)
 }
 
-func payloadField(kind uint32, base expr.PayloadBase, offset uint32, size int) setField {
+func payloadField(kind uint32, base expression.PayloadBase, offset uint32, size int) setField {
 	return setField{size: size, kind: kind,
-		load: &expr.Payload{DestRegister: register, Base: base, Offset: offset, Len: uint32(size)}}
+		load: &expression.Payload{DestRegister: register, Base: base, Offset: offset, Len: uint32(size)}}
 }
 
-func metaField(kind uint32, key expr.MetaKey, size int, host bool) setField {
-	return setField{size: size, kind: kind, host: host, load: &expr.Meta{Key: key, Register: register}}
+func metaField(kind uint32, key expression.MetaKey, size int, host bool) setField {
+	return setField{size: size, kind: kind, host: host, load: &expression.Meta{Key: key, Register: register}}
 }
 
 // hasIntervals reports whether a set needs more than a hash table.
@@ -99,7 +98,7 @@ func (e *encoder) lookup(s iptables.Set) {
 	if f.host && hasIntervals(s) {
 		e.networkOrder()
 	}
-	e.Add(&expr.Lookup{SourceRegister: register, SetName: anonymousSet, SetID: e.newSet(s), Invert: s.Not})
+	e.Add(&expression.Lookup{SourceRegister: register, SetName: anonymousSet, SetID: e.newSet(s), Invert: s.Not})
 }
 
 // anonymousSet is the pattern from which the kernel makes a set's name, with its own

@@ -1,7 +1,6 @@
 package others
 
 import (
-	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"golang.org/x/sys/unix"
@@ -101,7 +100,7 @@ func (d *decoder) immediate(e expression.Expression) bool {
 	return true
 }
 
-func (d *decoder) verdict(v expr.Verdict) bool {
+func (d *decoder) verdict(v expression.Verdict) bool {
 	if t := verdictTarget(v); t != nil {
 		return d.end(t)
 	}
@@ -109,19 +108,19 @@ func (d *decoder) verdict(v expr.Verdict) bool {
 }
 
 // verdictTarget returns the target of a verdict; nil for "continue".
-func verdictTarget(v expr.Verdict) iptables.Target {
+func verdictTarget(v expression.Verdict) iptables.Target {
 	switch v.Kind {
-	case expr.VerdictAccept:
+	case expression.VerdictAccept:
 		return iptables.Accept
-	case expr.VerdictDrop:
+	case expression.VerdictDrop:
 		return iptables.Drop
-	case expr.VerdictReturn:
+	case expression.VerdictReturn:
 		return iptables.Return
-	case expr.VerdictJump:
+	case expression.VerdictJump:
 		return iptables.Jump{Chain: v.Chain}
-	case expr.VerdictGoto:
+	case expression.VerdictGoto:
 		return iptables.Goto{Chain: v.Chain}
-	case expr.VerdictContinue:
+	case expression.VerdictContinue:
 		return nil
 	}
 	return iptables.UnknownTarget{Name: "NFQUEUE"}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"strings"
 
-	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"golang.org/x/sys/unix"
@@ -39,16 +38,16 @@ func (d *decoder) compare(e expression.Expression) bool {
 	switch {
 	case !ok || !found:
 		return d.doubt("a comparison", false)
-	case op == expr.CmpOpEq || op == expr.CmpOpNeq:
-		return d.equal(loads, data, op == expr.CmpOpNeq)
+	case op == unix.NFT_CMP_EQ || op == unix.NFT_CMP_NEQ:
+		return d.equal(loads, data, op == unix.NFT_CMP_NEQ)
 	}
 	l := loads[0]
 	if len(loads) != 1 || len(data) != l.key.Size || l.host && len(data) > 1 {
 		return d.doubt(names(loads)+" in a range", false)
 	}
 	i := bounds(op, iptables.Value(data))
-	if len(d.rest) > 0 && d.rest[0].Name == "cmp" && op == expr.CmpOpGte {
-		if again, op, last, ok := readCompare(d.rest[0]); ok && again == register && op == expr.CmpOpLte && len(last) == len(data) {
+	if len(d.rest) > 0 && d.rest[0].Name == "cmp" && op == unix.NFT_CMP_GTE {
+		if again, op, last, ok := readCompare(d.rest[0]); ok && again == register && op == unix.NFT_CMP_LTE && len(last) == len(data) {
 			i.Last = iptables.Value(last)
 			d.rest = d.rest[1:]
 		}
@@ -56,24 +55,24 @@ func (d *decoder) compare(e expression.Expression) bool {
 	return d.met(condition{loads: loads, elements: []iptables.Element{{i}}})
 }
 
-func readCompare(e expression.Expression) (register uint32, op expr.CmpOp, data []byte, ok bool) {
+func readCompare(e expression.Expression) (register uint32, op expression.CmpOp, data []byte, ok bool) {
 	a, ok := attributesOf(e, unix.NFTA_CMP_DATA)
-	return a.register(unix.NFTA_CMP_SREG), expr.CmpOp(a.number(unix.NFTA_CMP_OP)),
+	return a.register(unix.NFTA_CMP_SREG), expression.CmpOp(a.number(unix.NFTA_CMP_OP)),
 		expression.ReadData(a[unix.NFTA_CMP_DATA]), ok && a.has(unix.NFTA_CMP_OP)
 }
 
 // bounds returns the values that are less or greater. An empty interval has none.
-func bounds(op expr.CmpOp, v iptables.Value) iptables.Interval {
+func bounds(op expression.CmpOp, v iptables.Value) iptables.Interval {
 	low, high := iptables.Value(strings.Repeat("\x00", len(v))), iptables.Value(strings.Repeat("\xff", len(v)))
 	switch op {
-	case expr.CmpOpLt:
+	case unix.NFT_CMP_LT:
 		if v == low {
 			return iptables.Interval{First: high, Last: low}
 		}
 		return iptables.Interval{First: low, Last: iptables.Value(decrement([]byte(v)))}
-	case expr.CmpOpLte:
+	case unix.NFT_CMP_LTE:
 		return iptables.Interval{First: low, Last: v}
-	case expr.CmpOpGt:
+	case unix.NFT_CMP_GT:
 		next, ok := v.Next()
 		if !ok {
 			return iptables.Interval{First: high, Last: low}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables"
@@ -104,7 +103,7 @@ func (d *decoder) readPayload(e expression.Expression) ([]load, uint32, bool) {
 }
 
 // headerAt returns the field at an offset, no longer than size.
-func (d *decoder) headerAt(base expr.PayloadBase, offset, size uint32) load {
+func (d *decoder) headerAt(base expression.PayloadBase, offset, size uint32) load {
 	var found *header
 	headers := d.headers(base)
 	for i := range headers {
@@ -123,17 +122,17 @@ func (d *decoder) headerAt(base expr.PayloadBase, offset, size uint32) load {
 	return l
 }
 
-func (d *decoder) headers(base expr.PayloadBase) []header {
+func (d *decoder) headers(base expression.PayloadBase) []header {
 	protocol := d.part().Protocol
 	switch base {
-	case expr.PayloadBaseLLHeader:
+	case unix.NFT_PAYLOAD_LL_HEADER:
 		return ethernet
-	case expr.PayloadBaseNetworkHeader:
+	case unix.NFT_PAYLOAD_NETWORK_HEADER:
 		if d.family == iptables.IPv6 {
 			return ipv6
 		}
 		return ipv4
-	case expr.PayloadBaseTransportHeader:
+	case unix.NFT_PAYLOAD_TRANSPORT_HEADER:
 		if all, ok := byProtocol()[protocol.Protocol]; ok && !protocol.Not {
 			if protocol.Protocol == iptables.TCP || protocol.Protocol == iptables.UDP {
 				return append(transport[:len(transport):len(transport)], all...)
@@ -154,7 +153,7 @@ func (d *decoder) headerName(h *header) string {
 	return h.name
 }
 
-func baseName(base expr.PayloadBase) string {
+func baseName(base expression.PayloadBase) string {
 	switch base {
 	case unix.NFT_PAYLOAD_LL_HEADER:
 		return "ll"

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
@@ -41,7 +40,7 @@ type element struct {
 	catchall bool
 	// What a map has for it.
 	data    []byte
-	verdict *expr.Verdict
+	verdict *expression.Verdict
 	// asks says that it matches only if expressions of its own do, such as a limit.
 	asks bool
 }

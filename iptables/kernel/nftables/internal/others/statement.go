@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables"
@@ -84,7 +83,7 @@ func (d *decoder) gateway(register uint32) []string {
 // write reads "payload write reg => len @ base + offset": other fields than addresses and
 // ports are not what rules ask for.
 func (d *decoder) write(a attributes) bool {
-	base := expr.PayloadBase(a.number(unix.NFTA_PAYLOAD_BASE))
+	base := expression.PayloadBase(a.number(unix.NFTA_PAYLOAD_BASE))
 	at := d.headerAt(base, uint32(a.number(unix.NFTA_PAYLOAD_OFFSET)), uint32(a.number(unix.NFTA_PAYLOAD_LEN)))
 	effects := map[iptables.Field]iptables.Effect{
 		iptables.Field(iptables.SourceAddress):      iptables.Renames,

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"strconv"
 
-	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
@@ -31,9 +30,9 @@ func (d *decoder) setField(e expression.Expression) bool {
 	from := d.registers.get(a.register(unix.NFTA_META_SREG))
 	key := a.number(unix.NFTA_META_KEY)
 	switch {
-	case key == uint64(expr.MetaKeyNFTRACE):
+	case key == uint64(unix.NFT_META_NFTRACE):
 		return d.target("TRACE")
-	case key != uint64(expr.MetaKeyMARK):
+	case key != uint64(unix.NFT_META_MARK):
 		return d.passes(metaLoads()[key].name + " set")
 	}
 	if t, ok := setMark(from); ok {
@@ -91,12 +90,12 @@ func (d *decoder) setConnection(a attributes) bool {
 	from := d.registers.get(a.register(unix.NFTA_CT_SREG))
 	key := a.number(unix.NFTA_CT_KEY)
 	switch key {
-	case uint64(expr.CtKeyMARK):
+	case uint64(unix.NFT_CT_MARK):
 		if t, ok := saveMark(from); ok {
 			return d.do(t)
 		}
 		return d.do(iptables.Statement{Words: "ct mark set " + from.words(mark)})
-	case uint64(expr.CtKeyZONE):
+	case uint64(unix.NFT_CT_ZONE):
 		return d.setZone(a, from)
 	}
 	return d.passes(ctLoads()[key].name + " set")

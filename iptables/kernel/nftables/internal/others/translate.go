@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/tables"
@@ -170,18 +169,18 @@ func (d *decoder) mappedText(m *mapped, ports bool) string {
 // of iptables it leaves packets alone for which it finds no socket, and decides nothing:
 // nft's rules set a mark after it and accept.
 func (d *decoder) tproxy(e expression.Expression) bool {
-	a, ok := attributesOf(e, expr.NFTA_TPROXY_REG_PORT)
-	if family := byte(a.number(expr.NFTA_TPROXY_FAMILY)); family != unix.NFPROTO_UNSPEC && family != tables.Number(d.family) {
+	a, ok := attributesOf(e, expression.TProxyPort)
+	if family := byte(a.number(expression.TProxyFamily)); family != unix.NFPROTO_UNSPEC && family != tables.Number(d.family) {
 		// It breaks off for packets of the other family (nft_tproxy_eval in
 		// net/netfilter/nft_tproxy.c).
 		d.ended = true
 		return true
 	}
 	t := iptables.TProxy{IP: d.family.Unspecified()}
-	if addr, ok := netip.AddrFromSlice(d.registers.get(a.register(expr.NFTA_TPROXY_REG_ADDR)).constant); ok && a.has(expr.NFTA_TPROXY_REG_ADDR) {
+	if addr, ok := netip.AddrFromSlice(d.registers.get(a.register(expression.TProxyAddress)).constant); ok && a.has(expression.TProxyAddress) {
 		t.IP = addr
 	}
-	port := d.registers.get(a.register(expr.NFTA_TPROXY_REG_PORT)).constant
+	port := d.registers.get(a.register(expression.TProxyPort)).constant
 	if !ok || len(port) != 2 {
 		return d.do(iptables.Statement{Words: "tproxy"})
 	}

@@ -7,7 +7,6 @@ package record
 import (
 	"slices"
 
-	"github.com/google/nftables/expr"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/internal/netlink"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables/internal/expression"
@@ -117,6 +116,6 @@ func (t *Table) write(b *tables.Changes, policy string, want installed.Record) {
 // read it.
 func nothing() *expression.Encoder {
 	var e expression.Encoder
-	e.Add(&expr.Verdict{Kind: expr.VerdictContinue})
+	e.Add(&expression.Verdict{Kind: expression.VerdictContinue})
 	return &e
 }
