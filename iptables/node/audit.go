@@ -48,30 +48,34 @@ func (a *Auditor) Audit(ctx context.Context, only ...string) ([]Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	reports := []Report{}
+	var all []*Report
 	if len(only) > 0 {
 		found.Pods = slices.DeleteFunc(found.Pods, func(p Pod) bool { return !p.isNamed(only) })
 	} else {
 		for _, file := range found.Broken {
-			reports = append(reports, reportOf(file))
+			all = append(all, reportOf(file))
 		}
 	}
-	reports = append(reports, a.examineAll(ctx, found.Pods)...)
-	sortReports(reports)
+	all = append(all, a.examineAll(ctx, found.Pods)...)
+	slices.SortFunc(all, worstFirst)
+	reports := make([]Report, len(all))
+	for i, r := range all {
+		reports[i] = *r
+	}
 	return reports, ctx.Err()
 }
 
 // reportOf returns the report about a pod of which nothing is known but an entry of the cache
 // that cannot be read.
-func reportOf(file CacheFile) Report {
-	r := Report{File: file.Path, FoundIn: []Source{InCache}}
+func reportOf(file CacheFile) *Report {
+	r := &Report{File: file.Path, FoundIn: []Source{InCache}}
 	r.complete()
 	r.fail(BadEntry, errors.New("this entry of libcni's cache cannot be read: "+file.Why))
 	return r
 }
 
 // examineAll looks at pods, a few at once.
-func (a *Auditor) examineAll(ctx context.Context, pods []Pod) []Report {
+func (a *Auditor) examineAll(ctx context.Context, pods []Pod) []*Report {
 	next := make(chan *Pod)
 	go func() {
 		defer close(next)
@@ -83,7 +87,7 @@ func (a *Auditor) examineAll(ctx context.Context, pods []Pod) []Report {
 			}
 		}
 	}()
-	var all []Report
+	var all []*Report
 	var mu sync.Mutex
 	done := 0
 	var group sync.WaitGroup
@@ -96,7 +100,7 @@ func (a *Auditor) examineAll(ctx context.Context, pods []Pod) []Report {
 					a.Progress(done, len(pods))
 				}
 				if !errors.Is(err, errGone) {
-					all = append(all, r)
+					all = append(all, &r)
 				}
 				mu.Unlock()
 			}

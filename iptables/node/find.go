@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -183,15 +184,15 @@ func (f *finder) addProcesses() error {
 // sorted returns the pods by name. Their processes come first among their paths: they have name
 // servers.
 func (f *finder) sorted() []Pod {
-	all := make([]Pod, 0, len(f.pods))
-	for _, p := range f.pods {
+	sorted := slices.SortedFunc(maps.Values(f.pods), func(a, b *Pod) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.File, b.File))
+	})
+	all := make([]Pod, len(sorted))
+	for i, p := range sorted {
 		slices.SortStableFunc(p.paths, func(a, b string) int {
 			return cmp.Compare(min(1, namespace.ProcessOf(b)), min(1, namespace.ProcessOf(a)))
 		})
-		all = append(all, *p)
+		all[i] = *p
 	}
-	slices.SortFunc(all, func(a, b Pod) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.File, b.File))
-	})
 	return all
 }

@@ -130,11 +130,9 @@ func (r *Report) rank() int {
 	return rank
 }
 
-// sortReports puts the worst first. Those whose pod nobody knows come last among their like.
-func sortReports(all []Report) {
-	slices.SortFunc(all, func(a, b Report) int {
-		named := func(r *Report) int { return min(1, len(r.Name)) }
-		return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(named(&b), named(&a)),
-			cmp.Compare(a.String(), b.String()), cmp.Compare(a.File, b.File))
-	})
+// worstFirst orders reports. Those whose pod nobody knows come last among their like.
+func worstFirst(a, b *Report) int {
+	named := func(r *Report) int { return min(1, len(r.Name)) }
+	return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(named(b), named(a)),
+		cmp.Compare(a.String(), b.String()), cmp.Compare(a.File, b.File))
 }
