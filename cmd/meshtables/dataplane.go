@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"slices"
 	"strings"
 
@@ -98,8 +97,8 @@ func (d dataplane) mentionOthers(flags *config.Flags) {
 // chosenDataplane returns the dataplane that the command line, the environment, the
 // configuration file or the pod's annotations name. It has to be known before the command
 // line is parsed, because each policy has options of its own. So this reads the options of
-// all policies, and leaves errors to the second reading.
-func chosenDataplane(v verb, args, env []string) dataplane {
+// all policies, and leaves errors to the second reading. Files are read once.
+func chosenDataplane(v verb, args, env []string, read files) dataplane {
 	if v.name == hostVerb {
 		return ofNode
 	}
@@ -107,13 +106,14 @@ func chosenDataplane(v verb, args, env []string) dataplane {
 		return ofSidecars
 	}
 	c := newCommandLineOf(v, everyRow())
+	c.files = read
 	_ = c.parse(v, args)
 	_ = c.addFile(env)
 	_ = c.flags.Apply(env)
 	if c.flags.Given(dataplaneOption) != "" || c.options.annotations == "" {
 		return c.options.dataplane
 	}
-	file, err := os.ReadFile(c.options.annotations)
+	file, err := read.read(c.options.annotations)
 	if err != nil {
 		return c.options.dataplane
 	}

@@ -57,7 +57,7 @@ func TestChosenDataplane(t *testing.T) {
 		if test.env != "" {
 			env = []string{test.env}
 		}
-		if got := chosenDataplane(verbs()[0], strings.Fields(test.args), env); got != test.want {
+		if got := chosenDataplane(verbs()[0], strings.Fields(test.args), env, make(files)); got != test.want {
 			t.Errorf("%s %s: got %s, want %s", test.args, test.env, got, test.want)
 		}
 	}

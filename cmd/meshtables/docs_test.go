@@ -138,7 +138,7 @@ func document() documentation {
 	var d documentation
 	var o options
 	for _, v := range verbs() {
-		line := newCommandLine(v, chosenDataplane(v, nil, nil))
+		line := newCommandLine(v, chosenDataplane(v, nil, nil, nil))
 		own := []config.Row(nil)
 		if v.options != nil {
 			own = v.options(&o)

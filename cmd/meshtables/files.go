@@ -80,10 +80,28 @@ func (c *command) isGiven(variable string) bool {
 // readFile reads the file that an option names. The error names the source of the
 // option.
 func (c *commandLine) readFile(option, file string) ([]byte, error) {
-	text, err := os.ReadFile(file)
+	text, err := c.files.read(file)
 	var path *fs.PathError
 	if errors.As(err, &path) {
 		return nil, fmt.Errorf("%s: %w", c.flags.Given(option), path.Err)
 	}
 	return text, err
+}
+
+// files are what was read in this run, by name. A file is read once, however often it
+// matters: a second time, a pipe such as /dev/stdin is empty.
+type files map[string]fileRead
+
+type fileRead struct {
+	text []byte
+	err  error
+}
+
+func (f files) read(name string) ([]byte, error) {
+	r, ok := f[name]
+	if !ok {
+		r.text, r.err = os.ReadFile(name)
+		f[name] = r
+	}
+	return r.text, r.err
 }

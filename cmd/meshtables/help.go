@@ -25,7 +25,7 @@ func printHelp(words []string) (string, error) {
 	if err := checkArguments(rest, words); err != nil {
 		return "", err
 	}
-	return v.help(newCommandLine(v, chosenDataplane(v, nil, nil))), nil
+	return v.help(newCommandLine(v, chosenDataplane(v, nil, nil, nil))), nil
 }
 
 // help returns what --help prints. For a verb that is its own options, and only the names

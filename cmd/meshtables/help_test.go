@@ -20,7 +20,7 @@ func TestVerbHelp(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		line := newCommandLine(v, chosenDataplane(v, nil, nil))
+		line := newCommandLine(v, chosenDataplane(v, nil, nil, nil))
 		for _, o := range line.flags.Options() {
 			if !o.Hidden && !strings.Contains(text, "--"+o.Name) {
 				t.Errorf("help %s has nothing about --%s", v.name, o.Name)

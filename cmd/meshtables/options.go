@@ -210,6 +210,7 @@ type commandLine struct {
 	capture capture.Options
 	set     *pflag.FlagSet
 	flags   *config.Flags
+	files   files
 	help    bool
 	version bool
 	options options
@@ -228,7 +229,7 @@ func newCommandLine(v verb, d dataplane) *commandLine {
 
 // newCommandLineOf returns the command line of a verb with some policy's options.
 func newCommandLineOf(v verb, rows []config.Row) *commandLine {
-	c := &commandLine{set: pflag.NewFlagSet("meshtables", pflag.ContinueOnError)}
+	c := &commandLine{set: pflag.NewFlagSet("meshtables", pflag.ContinueOnError), files: make(files)}
 	c.set.SortFlags = false
 	c.set.SetOutput(io.Discard)
 	c.flags = config.NewFlags(c.set, rows)

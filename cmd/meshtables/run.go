@@ -46,7 +46,9 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 		return exitDone
 	}
 	v, args := splitVerb(args)
-	line := newCommandLine(v, chosenDataplane(v, args, env))
+	read := make(files)
+	line := newCommandLine(v, chosenDataplane(v, args, env, read))
+	line.files = read
 	lineErr := line.parse(v, args)
 	if lineErr == nil && line.help {
 		fmt.Fprint(stdout, v.help(line))
