@@ -5,8 +5,10 @@ package cost
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -27,11 +29,19 @@ type Run struct {
 	Memory int64
 }
 
+// command returns a program to run. Of the environment it gets only the path: what else is
+// there costs something too.
+func command(program string, args ...string) *exec.Cmd {
+	cmd := exec.Command(program, args...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+	return cmd
+}
+
 // Of runs a program in a network namespace. The error has what it printed to stderr.
 func Of(n *lab.Namespace, stdin, program string, args ...string) (r Run, err error) {
 	err = n.Do(func() error {
 		var stderr bytes.Buffer
-		cmd := exec.Command(program, args...)
+		cmd := command(program, args...)
 		cmd.Stdin, cmd.Stderr = strings.NewReader(stdin), &stderr
 		start := time.Now()
 		if err := cmd.Run(); err != nil {
@@ -47,22 +57,21 @@ func Of(n *lab.Namespace, stdin, program string, args ...string) (r Run, err err
 	return r, err
 }
 
-// Fewest runs a program some times, each time after another, if there is one, and returns the
-// run with the fewest page faults: what happens to start at the same time only adds some.
-func Fewest(n *lab.Namespace, rounds int, before, words []string) (least Run, err error) {
-	for i := range rounds {
+// Usual runs a program some times, each time after another, if there is one, and returns the
+// run in the middle, by page faults: threads that happen to start or not make a difference.
+func Usual(n *lab.Namespace, rounds int, before, words []string) (Run, error) {
+	runs := make([]Run, rounds)
+	for i := range runs {
 		if err := After(n, before); err != nil {
-			return least, err
+			return Run{}, err
 		}
-		run, err := Of(n, "", words[0], words[1:]...)
-		if err != nil {
-			return least, err
-		}
-		if i == 0 || run.Faults < least.Faults {
-			least = run
+		var err error
+		if runs[i], err = Of(n, "", words[0], words[1:]...); err != nil {
+			return Run{}, err
 		}
 	}
-	return least, nil
+	slices.SortFunc(runs, func(a, b Run) int { return a.Faults - b.Faults })
+	return runs[rounds/2], nil
 }
 
 // After runs what comes before a measurement, if there is anything.
@@ -83,7 +92,7 @@ var calls = regexp.MustCompile(`(?m)^(?:\[pid +\d+\] )?(socket|send(?:to|msg|mms
 func TalkOf(n *lab.Namespace, program string, args ...string) (t Talk, err error) {
 	err = n.Do(func() error {
 		var trace bytes.Buffer
-		cmd := exec.Command("strace", append([]string{"-f", "-e", "trace=socket,sendto,sendmsg,sendmmsg", program}, args...)...)
+		cmd := command("strace", append([]string{"-f", "-e", "trace=socket,sendto,sendmsg,sendmmsg", program}, args...)...)
 		cmd.Stderr = &trace
 		if err := cmd.Run(); err != nil {
 			return fmt.Errorf("strace %s: %w\n%s", program, err, &trace)
