@@ -249,9 +249,4 @@ func familyOf(family byte) (f iptables.Family, known bool) {
 	return 0, false
 }
 
-func netlinkFamily(f iptables.Family) byte {
-	if f == iptables.IPv6 {
-		return unix.AF_INET6
-	}
-	return unix.AF_INET
-}
+func netlinkFamily(f iptables.Family) byte { return rtnetlink.FamilyOf(f.Unspecified()) }

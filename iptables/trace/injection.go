@@ -74,11 +74,7 @@ func (i *injection) standInFor(ctx context.Context, ns *namespace.Namespace, nam
 		return fmt.Errorf("failed to look for interface %s: %w", name, err)
 	}
 	i.p.In = interfaceName
-	family := byte(unix.AF_INET)
-	if i.p.Family() == iptables.IPv6 {
-		family = unix.AF_INET6
-	}
-	addresses, err := rtnetlink.Addresses(ctx, ns, family)
+	addresses, err := rtnetlink.Addresses(ctx, ns, rtnetlink.FamilyOf(i.p.Destination))
 	if err != nil {
 		return fmt.Errorf("failed to list the addresses of interface %s: %w", name, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/internal/socket"
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
@@ -64,12 +65,7 @@ func addressHeader(family, bits, flags byte, link uint32) []byte {
 }
 
 // FamilyOf returns the family of an address: AF_INET or AF_INET6.
-func FamilyOf(a netip.Addr) byte {
-	if a.Is4() {
-		return unix.AF_INET
-	}
-	return unix.AF_INET6
-}
+func FamilyOf(a netip.Addr) byte { return byte(socket.Domain(a)) }
 
 func decodeAddress(header, attributes []byte) (a Address, ok bool) {
 	a.Link, a.Flags = binary.NativeEndian.Uint32(header[4:]), uint32(header[2])

@@ -12,6 +12,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/internal/netlink"
+	"github.com/meshtables/meshtables/iptables/internal/socket"
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
@@ -124,10 +125,7 @@ func Inverse(changes []Change) []Change {
 }
 
 func (c Change) make(ctx context.Context, conn *netlink.Conn) error {
-	family := byte(unix.AF_INET)
-	if c.Family == iptables.IPv6 {
-		family = unix.AF_INET6
-	}
+	family := byte(socket.Domain(c.Family.Unspecified()))
 	_, err := tell(ctx, conn, commandCreate, unix.NLM_F_CREATE|unix.NLM_F_EXCL, c.Name, func(b *netlink.Builder) {
 		b.PutString(attrType, kind)
 		b.PutBytes(attrRevision, []byte{1})
