@@ -48,8 +48,8 @@ func (s Selection) whole(prefixes []netip.Prefix) string {
 	return strings.Join(names, " and ")
 }
 
-// mayCoverAll reports whether prefixes are large enough to have every address of a family.
-// Lists can have thousands of prefixes, and sorting them takes time.
+// mayCoverAll returns false if prefixes are too small to have every address of a family: lists
+// can have thousands of prefixes, and sorting them takes time.
 func mayCoverAll(f iptables.Family, prefixes []netip.Prefix) bool {
 	share := 0.0
 	for _, p := range prefixes {
@@ -57,7 +57,8 @@ func mayCoverAll(f iptables.Family, prefixes []netip.Prefix) bool {
 			share += math.Ldexp(1, -p.Bits())
 		}
 	}
-	return share >= 1
+	// Small ones get lost beside the sum of the others.
+	return share > 0.99
 }
 
 // EveryPort returns the range of all ports.
