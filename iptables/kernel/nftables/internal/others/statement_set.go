@@ -30,9 +30,9 @@ func (d *decoder) setField(e expression.Expression) bool {
 	from := d.registers.get(a.register(unix.NFTA_META_SREG))
 	key := a.number(unix.NFTA_META_KEY)
 	switch {
-	case key == uint64(unix.NFT_META_NFTRACE):
+	case key == unix.NFT_META_NFTRACE:
 		return d.target("TRACE")
-	case key != uint64(unix.NFT_META_MARK):
+	case key != unix.NFT_META_MARK:
 		return d.passes(metaLoads()[key].name + " set")
 	}
 	if t, ok := setMark(from); ok {
@@ -90,12 +90,12 @@ func (d *decoder) setConnection(a attributes) bool {
 	from := d.registers.get(a.register(unix.NFTA_CT_SREG))
 	key := a.number(unix.NFTA_CT_KEY)
 	switch key {
-	case uint64(unix.NFT_CT_MARK):
+	case unix.NFT_CT_MARK:
 		if t, ok := saveMark(from); ok {
 			return d.do(t)
 		}
 		return d.do(iptables.Statement{Words: "ct mark set " + from.words(mark)})
-	case uint64(unix.NFT_CT_ZONE):
+	case unix.NFT_CT_ZONE:
 		return d.setZone(a, from)
 	}
 	return d.passes(ctLoads()[key].name + " set")
