@@ -90,8 +90,10 @@ func auditedPods() []auditedPod {
 			"iptables -t nat -A PROXY_INIT_REDIRECT -p tcp -j REDIRECT --to-port 4143", state: "different", kinds: "other-dataplane"},
 		{name: "d/others-and-ours", annotations: injected(), script: "meshtables; iptables -t nat -D ISTIO_OUTPUT 1; iptables -t nat -I OUTPUT -p tcp --dport 80 -j ACCEPT",
 			state: "different", kinds: "drift foreign-rules", after: "different", mended: "as-wanted"},
-		// A process stays: only by one can be seen which ids the namespace has.
+		// A process stays: only by one can be seen which ids the namespace has. It is waited for
+		// until it has left this namespace, and then until its ids are there.
 		{name: "d/users", annotations: injected(), before: "unshare --user --map-root-user --net sleep 3600 >/dev/null 2>&1 & p=$!; " +
+			"until [ \"$(readlink /proc/$p/ns/net)\" != \"$(readlink /proc/$$/ns/net)\" ]; do sleep 0.01; done; " +
 			"until grep -q . /proc/$p/uid_map && grep -q . /proc/$p/gid_map; do sleep 0.01; done; mount --bind /proc/$p/ns/net %s",
 			state: "uncaptured", kinds: "no-rules proxy-not-listening"},
 
