@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"net/netip"
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
@@ -57,6 +58,15 @@ func copyOrigins(to, from []iptables.Rule) {
 			origins[text] = left[1:]
 		}
 	}
+}
+
+// ListedPrefix returns the prefix that makes a rule of a family with this condition. A prefix
+// of length 0 makes a rule without one.
+func ListedPrefix(a iptables.Address, f iptables.Family) netip.Prefix {
+	if a == (iptables.Address{}) {
+		return EveryAddress(f)
+	}
+	return a.Prefix
 }
 
 // IsCommented reports whether any rule of ours has a comment of ours.

@@ -89,6 +89,9 @@ func NotOut(name string) Condition {
 	return func(r *iptables.Rule) { r.Out = iptables.Interface{Name: name, Not: true} }
 }
 
+// LoopbackInterface is the name Linux gives it in every namespace.
+const LoopbackInterface = "lo"
+
 // FromAddress matches a source address in the prefix.
 func FromAddress(p netip.Prefix) Condition {
 	return func(r *iptables.Rule) { r.Source = iptables.MatchAddress(p) }

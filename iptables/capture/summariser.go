@@ -2,6 +2,8 @@ package capture
 
 import (
 	"fmt"
+	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
@@ -48,6 +50,17 @@ func (s *Summariser) short(items string) string {
 // Join returns items as a list, as options take it.
 func Join[T any](items []T, print func(T) string) string {
 	return strings.Join(Texts(items, print), ",")
+}
+
+// JoinPorts returns ports as a list, as options take it.
+func JoinPorts(ports []iptables.PortRange) string { return Join(ports, iptables.PortRange.String) }
+
+// JoinPrefixes returns addresses and networks as a list, as options take it.
+func JoinPrefixes(prefixes []netip.Prefix) string { return Join(prefixes, netip.Prefix.String) }
+
+// JoinIDs returns users or groups as a list, as options take it.
+func JoinIDs(ids []uint32) string {
+	return Join(ids, func(id uint32) string { return strconv.FormatUint(uint64(id), 10) })
 }
 
 // Texts returns the text of each item.

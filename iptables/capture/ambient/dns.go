@@ -31,7 +31,7 @@ func (p *planner) dnsQueries(nat *iptables.PlannedTable) {
 	}
 	why, to := capture.From(optionRedirectDNS, ""), redirect(p.cfg.DNSPort)
 	// A resolver in the pod is reached by lo.
-	nat.Append(chainOutput, why.Rule(to, capture.NotOut(loopbackInterface), p.notProxys(), capture.ToPort(iptables.UDP, dnsPort)))
+	nat.Append(chainOutput, why.Rule(to, capture.NotOut(capture.LoopbackInterface), p.notProxys(), capture.ToPort(iptables.UDP, dnsPort)))
 	nat.Append(chainOutput, p.perFamily(func(f iptables.Family) iptables.PlannedRule {
 		return why.Rule(to, capture.NotToAddress(loopback(f)), capture.ToPort(iptables.TCP, dnsPort), p.notProxys())
 	})...)

@@ -22,7 +22,7 @@ func (p *planner) outbound(nat *iptables.PlannedTable) {
 		capture.Match(iptables.Mark{Value: p.cfg.ConnectionMark.Value, Mask: p.cfg.ConnectionMark.Mask})))
 	// The application calls itself by the pod's own address.
 	nat.Append(chainOutput, p.perFamily(func(f iptables.Family) iptables.PlannedRule {
-		return capture.BuiltIn("loopback").Rule(iptables.Accept, capture.NotToAddress(loopback(f)), capture.Out(loopbackInterface))
+		return capture.BuiltIn("loopback").Rule(iptables.Accept, capture.NotToAddress(loopback(f)), capture.Out(capture.LoopbackInterface))
 	})...)
 	p.destinations(nat)
 }

@@ -13,9 +13,6 @@ const (
 	chainOutput     = "ISTIO_OUTPUT" // what the pod sends
 )
 
-// loopbackInterface is the name Linux gives it in every namespace.
-const loopbackInterface = "lo"
-
 // planner collects the rules.
 type planner struct {
 	cfg      Config

@@ -66,7 +66,7 @@ func (q inquiry) notDNS() explain.Reason {
 	switch {
 	case len(q.Given(optionRedirectDNS)) == 0:
 		return explain.Reason{Why: "DNS is not captured: --redirect-dns is not set", Change: "set --redirect-dns"}
-	case q.Packet.Out == loopbackInterface:
+	case q.Packet.Out == capture.LoopbackInterface:
 		return explain.Final("queries to a resolver in the pod itself are not captured", "")
 	}
 	return q.Altered(optionRedirectDNS)

@@ -1,8 +1,6 @@
 package ambient
 
 import (
-	"net/netip"
-
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/config"
@@ -64,7 +62,7 @@ func (r *recogniser) outbound(rule *iptables.Rule, f iptables.Family) {
 			// Its twin for UDP says the same.
 			c.ExcludedOutboundPorts = append(c.ExcludedOutboundPorts, port)
 		case rule.Protocol == (iptables.ProtocolMatch{}):
-			c.ExcludedCIDRs = append(c.ExcludedCIDRs, listedPrefix(rule.Destination, f))
+			c.ExcludedCIDRs = append(c.ExcludedCIDRs, capture.ListedPrefix(rule.Destination, f))
 		}
 	}
 }
@@ -87,7 +85,7 @@ func (r *recogniser) outboundRedirect(rule *iptables.Rule, to uint16, f iptables
 		c.OutboundPort, c.IncludedCIDRs.All = to, true
 	default:
 		c.OutboundPort = to
-		c.IncludedCIDRs.CIDRs = append(c.IncludedCIDRs.CIDRs, listedPrefix(rule.Destination, f))
+		c.IncludedCIDRs.CIDRs = append(c.IncludedCIDRs.CIDRs, capture.ListedPrefix(rule.Destination, f))
 	}
 }
 
@@ -118,7 +116,7 @@ func (r *recogniser) inbound(rule *iptables.Rule, f iptables.Family) {
 		case toPort:
 			r.returned = append(r.returned, port)
 		case isTCP:
-			c.ExcludedSourceCIDRs = append(c.ExcludedSourceCIDRs, listedPrefix(rule.Source, f))
+			c.ExcludedSourceCIDRs = append(c.ExcludedSourceCIDRs, capture.ListedPrefix(rule.Source, f))
 		}
 	}
 }
@@ -147,13 +145,4 @@ func destinationPort(rule *iptables.Rule) (iptables.PortRange, bool) {
 		return iptables.PortRange{}, false
 	}
 	return values[0].Ports(), true
-}
-
-// listedPrefix returns the prefix that makes a rule with this condition. A prefix of
-// length 0 makes a rule without one.
-func listedPrefix(a iptables.Address, f iptables.Family) netip.Prefix {
-	if a == (iptables.Address{}) {
-		return capture.EveryAddress(f)
-	}
-	return a.Prefix
 }

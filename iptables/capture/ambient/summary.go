@@ -2,7 +2,6 @@ package ambient
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
@@ -25,16 +24,14 @@ type summariser struct {
 	families []iptables.Family
 }
 
-func same(s string) string                    { return s }
-func prefixes(p []netip.Prefix) string        { return capture.Join(p, netip.Prefix.String) }
-func joinPorts(p []iptables.PortRange) string { return capture.Join(p, iptables.PortRange.String) }
+func same(s string) string { return s }
 
 func (s *summariser) inbound() {
 	s.virtualMachines()
 	if s.capturesInbound() {
 		s.ExemptList("by interface %s", "excluded-interfaces", capture.Join(s.ExcludedInterfaces, same))
 		s.probes("from")
-		s.ExemptList("tcp from %s", "excluded-source-cidrs", prefixes(s.ExcludedSourceCIDRs))
+		s.ExemptList("tcp from %s", "excluded-source-cidrs", capture.JoinPrefixes(s.ExcludedSourceCIDRs))
 		s.ports()
 	}
 	s.Exempt("everything else", s.inboundRest())
@@ -42,7 +39,7 @@ func (s *summariser) inbound() {
 
 func (s *summariser) ports() {
 	if s.IncludedPorts.All {
-		s.ExemptList("tcp to port %s", "excluded-ports", joinPorts(s.ExcludedPorts))
+		s.ExemptList("tcp to port %s", "excluded-ports", capture.JoinPorts(s.ExcludedPorts))
 	}
 	s.Exempt("to loopback", "is the pod itself")
 	s.Exempt(fmt.Sprintf("tcp to port %d", s.TunnelPort), s.Option("tunnel-port", fmt.Sprint(s.TunnelPort)))
@@ -51,7 +48,7 @@ func (s *summariser) ports() {
 		s.Captured(s.InboundPort, "all other tcp", s.Option("included-ports", "*"))
 		return
 	}
-	ports := joinPorts(s.IncludedPorts.Ports)
+	ports := capture.JoinPorts(s.IncludedPorts.Ports)
 	s.Captured(s.InboundPort, "tcp to port "+s.Words(ports), s.Option("included-ports", ports))
 }
 
@@ -59,7 +56,7 @@ func (s *summariser) inboundRest() string {
 	if s.IncludedPorts.All {
 		return "the proxy takes tcp only"
 	}
-	return s.Option("included-ports", joinPorts(s.IncludedPorts.Ports))
+	return s.Option("included-ports", capture.JoinPorts(s.IncludedPorts.Ports))
 }
 
 // probes adds a line about the node's health probes, which are from its address, or answered
@@ -86,14 +83,14 @@ func (s *summariser) virtualMachines() {
 	case s.IncludedCIDRs.All:
 		s.Captured(s.OutboundPort, "tcp by interface "+s.Words(names), why)
 	case len(s.IncludedCIDRs.CIDRs) > 0:
-		s.Captured(s.OutboundPort, fmt.Sprintf("tcp by interface %s to %s", s.Words(names), s.Words(prefixes(s.IncludedCIDRs.CIDRs))), why)
+		s.Captured(s.OutboundPort, fmt.Sprintf("tcp by interface %s to %s", s.Words(names), s.Words(capture.JoinPrefixes(s.IncludedCIDRs.CIDRs))), why)
 	}
 	s.Exempt("everything else by interface "+s.Words(names), why)
 }
 
 func (s *summariser) outbound() {
 	s.ExemptList("by interface %s", "excluded-interfaces", capture.Join(s.ExcludedInterfaces, same))
-	s.ExemptList("tcp and udp to port %s", "excluded-outbound-ports", joinPorts(s.ExcludedOutboundPorts))
+	s.ExemptList("tcp and udp to port %s", "excluded-outbound-ports", capture.JoinPorts(s.ExcludedOutboundPorts))
 	s.probes("to")
 	s.proxy()
 	s.Exempt("to loopback", "is the pod itself")
@@ -102,15 +99,15 @@ func (s *summariser) outbound() {
 	}
 	s.Exempt(fmt.Sprintf("tcp marked %v", s.ConnectionMark), "answers to the proxy: "+s.Option("connection-mark", s.ConnectionMark.String()))
 	s.Exempt("to the pod itself", "does not leave the pod")
-	s.ExemptList("to %s", "excluded-cidrs", prefixes(s.ExcludedCIDRs))
+	s.ExemptList("to %s", "excluded-cidrs", capture.JoinPrefixes(s.ExcludedCIDRs))
 	s.destinations()
 }
 
 func (s *summariser) destinations() {
-	if ports := joinPorts(s.IncludedOutboundPorts); ports != "" {
+	if ports := capture.JoinPorts(s.IncludedOutboundPorts); ports != "" {
 		s.Captured(s.OutboundPort, "tcp to port "+s.Words(ports), s.Option("included-outbound-ports", ports))
 	}
-	cidrs := prefixes(s.IncludedCIDRs.CIDRs)
+	cidrs := capture.JoinPrefixes(s.IncludedCIDRs.CIDRs)
 	switch {
 	case s.IncludedCIDRs.All:
 		s.Captured(s.OutboundPort, "all other tcp", s.Option("included-cidrs", "*"))

@@ -50,7 +50,7 @@ func (p *planner) includedPortsOrigin() capture.Origin {
 	if p.cfg.IncludedPorts.All {
 		return capture.From("--included-ports", "*")
 	}
-	return capture.From("--included-ports", joinPorts(p.cfg.IncludedPorts.Ports))
+	return capture.From("--included-ports", capture.JoinPorts(p.cfg.IncludedPorts.Ports))
 }
 
 // selectInbound appends to ISTIO_INBOUND what is captured. Excluded clients and ports

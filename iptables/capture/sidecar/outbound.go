@@ -16,7 +16,7 @@ func (p *planner) natOutput(nat *iptables.PlannedTable) {
 	p.excludedOutboundPorts(nat)
 	// The proxy's own connections to the application.
 	nat.Append(chainOutput, p.perFamily(func(f iptables.Family) iptables.PlannedRule {
-		return capture.BuiltIn("passthrough source").Rule(iptables.Return, capture.FromAddress(passthrough(f)), capture.Out(loopbackInterface))
+		return capture.BuiltIn("passthrough source").Rule(iptables.Return, capture.FromAddress(passthrough(f)), capture.Out(capture.LoopbackInterface))
 	})...)
 	for _, id := range p.proxyIdentities() {
 		p.proxyTraffic(nat, id)
@@ -71,14 +71,14 @@ func (p *planner) proxyTraffic(nat *iptables.PlannedTable, id identity) {
 	}
 	rules := p.perFamily(func(f iptables.Family) iptables.PlannedRule {
 		return capture.Needed(comesAgain, capture.Because("a call to the pod's own service comes in again",
-			id.rule(iptables.Jump{Chain: chainInRedirect}, capture.NotToAddress(p.loopback(f)), capture.Out(loopbackInterface), again)))
+			id.rule(iptables.Jump{Chain: chainInRedirect}, capture.NotToAddress(p.loopback(f)), capture.Out(capture.LoopbackInterface), again)))
 	})
 
 	// The application calls itself by the pod's own address, without the proxy. With
 	// DNS capture, queries to a resolver in the pod go on to the rules for DNS. If a
 	// part of loopback is included, such calls are captured.
 	if leavesLoopback {
-		self := capture.Out(loopbackInterface)
+		self := capture.Out(capture.LoopbackInterface)
 		if p.dns.enabled {
 			self = capture.All(self, capture.NotToPort(iptables.TCP, dnsPort))
 		}

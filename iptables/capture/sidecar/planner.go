@@ -21,9 +21,6 @@ const (
 	chainDrop       = "ISTIO_DROP"        // drops invalid packets
 )
 
-// loopbackInterface is the name Linux gives it in every namespace.
-const loopbackInterface = "lo"
-
 // planner collects the rules.
 type planner struct {
 	cfg      Config

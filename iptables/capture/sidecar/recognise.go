@@ -57,7 +57,7 @@ func recognise(rs iptables.Ruleset, form func(iptables.Plan) iptables.Ruleset) c
 func leavesLoopback(rs iptables.Ruleset) bool {
 	return rs.HasRule(func(t *iptables.Table, c *iptables.Chain, r *iptables.Rule) bool {
 		return t.Name == iptables.Nat && c.Name == chainOutput &&
-			r.Origin.Option == optionProxyUID && r.Out.Name == loopbackInterface && r.Target == iptables.Return
+			r.Origin.Option == optionProxyUID && r.Out.Name == capture.LoopbackInterface && r.Target == iptables.Return
 	})
 }
 

@@ -1,7 +1,6 @@
 package sidecar
 
 import (
-	"net/netip"
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
@@ -64,7 +63,7 @@ func (r *recogniser) outbound(f iptables.Family, rules []iptables.Rule) {
 		case to == chainRedirect && toPort:
 			r.includedOutbound = append(r.includedOutbound, port)
 		case to == chainRedirect:
-			r.includedCIDRs = append(r.includedCIDRs, listedPrefix(rule.Destination, f))
+			r.includedCIDRs = append(r.includedCIDRs, capture.ListedPrefix(rule.Destination, f))
 		case rule.Target != iptables.Return || rule.Source != (iptables.Address{}):
 		case len(owners) > 0 && rule.Out == (iptables.Interface{}):
 			for _, o := range owners {
@@ -84,7 +83,7 @@ func (r *recogniser) outbound(f iptables.Family, rules []iptables.Rule) {
 				r.loopback = rule.Destination.Prefix
 			}
 		case rule.Destination != (iptables.Address{}), loopback && rule.Equal(iptables.Rule{Target: iptables.Return}):
-			r.excludedCIDRs = append(r.excludedCIDRs, listedPrefix(rule.Destination, f))
+			r.excludedCIDRs = append(r.excludedCIDRs, capture.ListedPrefix(rule.Destination, f))
 		}
 	}
 }
@@ -139,7 +138,7 @@ func (r *recogniser) inbound(f iptables.Family, rules []iptables.Rule) {
 		case toPort:
 			r.excludedPorts = append(r.excludedPorts, port)
 		case rule.Source != (iptables.Address{}) && rule.In == (iptables.Interface{}), rule.Equal(anyClient):
-			r.excludedSources = append(r.excludedSources, listedPrefix(rule.Source, f))
+			r.excludedSources = append(r.excludedSources, capture.ListedPrefix(rule.Source, f))
 		}
 	}
 }
@@ -193,15 +192,6 @@ func (r *recogniser) interfaces(rules []iptables.Rule) {
 			r.virtual = r.virtual[:max(0, len(r.virtual)-len(r.excludedInterfaces))]
 		}
 	}
-}
-
-// listedPrefix returns the prefix that makes a rule with this condition. A prefix of
-// length 0 makes a rule without one.
-func listedPrefix(a iptables.Address, f iptables.Family) netip.Prefix {
-	if a == (iptables.Address{}) {
-		return capture.EveryAddress(f)
-	}
-	return a.Prefix
 }
 
 func destinationPort(r iptables.Rule) (iptables.PortRange, bool) {

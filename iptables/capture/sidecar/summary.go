@@ -26,10 +26,8 @@ type summariser struct {
 	families []iptables.Family
 }
 
-func same(s string) string                    { return s }
-func number(n uint32) string                  { return strconv.FormatUint(uint64(n), 10) }
-func prefixes(p []netip.Prefix) string        { return capture.Join(p, netip.Prefix.String) }
-func joinPorts(p []iptables.PortRange) string { return capture.Join(p, iptables.PortRange.String) }
+func same(s string) string   { return s }
+func number(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
 
 func (s *summariser) inbound() []capture.Line {
 	c := s.cfg
@@ -57,13 +55,13 @@ func (s *summariser) inboundPorts() {
 	if c.Mode == ModeRedirect {
 		s.Exempt(fmt.Sprintf("tcp to port %d", c.TunnelPort), s.Option("tunnel-port", fmt.Sprint(c.TunnelPort)))
 	}
-	s.ExemptList("tcp from %s", "excluded-source-cidrs", prefixes(c.ExcludedSourceCIDRs))
+	s.ExemptList("tcp from %s", "excluded-source-cidrs", capture.JoinPrefixes(c.ExcludedSourceCIDRs))
 	if !c.IncludedPorts.All {
-		ports := joinPorts(c.IncludedPorts.Ports)
+		ports := capture.JoinPorts(c.IncludedPorts.Ports)
 		s.takeInbound("tcp to port "+s.Words(ports), s.Option("included-ports", ports))
 		return
 	}
-	s.ExemptList("tcp to port %s", "excluded-ports", joinPorts(c.ExcludedPorts))
+	s.ExemptList("tcp to port %s", "excluded-ports", capture.JoinPorts(c.ExcludedPorts))
 	s.takeInbound("all other tcp", s.Option("included-ports", "*"))
 }
 
@@ -75,7 +73,7 @@ func (s *summariser) inboundRest() string {
 	if s.cfg.IncludedPorts.All {
 		return "the proxy takes tcp only"
 	}
-	return s.Option("included-ports", joinPorts(s.cfg.IncludedPorts.Ports))
+	return s.Option("included-ports", capture.JoinPorts(s.cfg.IncludedPorts.Ports))
 }
 
 func (s *summariser) virtualMachines() {
@@ -89,7 +87,7 @@ func (s *summariser) virtualMachines() {
 	case c.IncludedCIDRs.All:
 		s.Captured(c.OutboundPort, "tcp by interface "+s.Words(names), why)
 	case len(c.IncludedCIDRs.CIDRs) > 0:
-		s.Captured(c.OutboundPort, fmt.Sprintf("tcp by interface %s to %s", s.Words(names), s.Words(prefixes(c.IncludedCIDRs.CIDRs))), why)
+		s.Captured(c.OutboundPort, fmt.Sprintf("tcp by interface %s to %s", s.Words(names), s.Words(capture.JoinPrefixes(c.IncludedCIDRs.CIDRs))), why)
 	}
 	s.Exempt("everything else by interface "+s.Words(names), why)
 }
@@ -98,17 +96,17 @@ func (s *summariser) outbound() []capture.Line {
 	c := s.cfg
 	s.Lines = nil
 	s.ExemptList("by interface %s", "excluded-interfaces", capture.Join(c.ExcludedInterfaces, same))
-	s.ExemptList("tcp and udp to port %s", "excluded-outbound-ports", joinPorts(c.ExcludedOutboundPorts))
+	s.ExemptList("tcp and udp to port %s", "excluded-outbound-ports", capture.JoinPorts(c.ExcludedOutboundPorts))
 	s.proxy()
 	s.excludedUsers()
 	if c.IncludedGroups.All {
-		s.ExemptList("by group %s", "excluded-groups", capture.Join(c.ExcludedGroups, number))
+		s.ExemptList("by group %s", "excluded-groups", capture.JoinIDs(c.ExcludedGroups))
 	} else {
-		s.ExemptList("by any group but %s", "included-groups", capture.Join(c.IncludedGroups.Groups, number))
+		s.ExemptList("by any group but %s", "included-groups", capture.JoinIDs(c.IncludedGroups.Groups))
 	}
 	s.dnsQueries()
 	s.Exempt("to loopback", s.Option("loopback-cidr", c.LoopbackCIDR.String()))
-	s.ExemptList("to %s", "excluded-cidrs", prefixes(c.ExcludedCIDRs))
+	s.ExemptList("to %s", "excluded-cidrs", capture.JoinPrefixes(c.ExcludedCIDRs))
 	s.destinations()
 	return s.Lines
 }
@@ -116,7 +114,7 @@ func (s *summariser) outbound() []capture.Line {
 // proxy is about who the proxy is, on lo and elsewhere.
 func (s *summariser) proxy() {
 	c := s.cfg
-	uids, gids := capture.Join(c.ProxyUIDs, number), capture.Join(c.ProxyGIDs, number)
+	uids, gids := capture.JoinIDs(c.ProxyUIDs), capture.JoinIDs(c.ProxyGIDs)
 	who := s.Option("proxy-uid", uids) + " " + s.Option("proxy-gid", gids)
 	s.Exempt(fmt.Sprintf("from %s to the pod itself", s.passthrough()), "the proxy's connections to the application")
 	self := fmt.Sprintf("user %s or group %s", s.Words(uids), s.Words(gids))
@@ -187,10 +185,10 @@ func (s *summariser) dnsQueries() {
 
 func (s *summariser) destinations() {
 	c := s.cfg
-	if ports := joinPorts(c.IncludedOutboundPorts); ports != "" {
+	if ports := capture.JoinPorts(c.IncludedOutboundPorts); ports != "" {
 		s.Captured(c.OutboundPort, "tcp to port "+s.Words(ports), s.Option("included-outbound-ports", ports))
 	}
-	cidrs := prefixes(c.IncludedCIDRs.CIDRs)
+	cidrs := capture.JoinPrefixes(c.IncludedCIDRs.CIDRs)
 	switch {
 	case c.IncludedCIDRs.All:
 		s.Captured(c.OutboundPort, "all other tcp", s.Option("included-cidrs", "*"))

@@ -44,12 +44,12 @@ func (p *planner) tproxyOutput(mangle *iptables.PlannedTable) {
 	// The proxy marks its own connections to the application, so that the
 	// application sees the client's address. They must not be captured again.
 	mangle.Append(chainOutput, capture.Because("the proxy's connection to the application", why.Rule(iptables.Return,
-		capture.Out(loopbackInterface), capture.Protocol(iptables.TCP), capture.Mark(p.cfg.TProxyMark))))
+		capture.Out(capture.LoopbackInterface), capture.Protocol(iptables.TCP), capture.Mark(p.cfg.TProxyMark))))
 	for _, id := range p.proxyIdentities() {
 		mangle.Append(chainOutput, p.perFamily(func(f iptables.Family) iptables.PlannedRule {
 			return capture.Because("to the pod's own address, so it comes in again",
 				id.rule(iptables.SetMark{Value: outboundMark, Mask: iptables.FullMask},
-					capture.NotToAddress(p.loopback(f)), capture.Out(loopbackInterface), capture.Protocol(iptables.TCP)))
+					capture.NotToAddress(p.loopback(f)), capture.Out(capture.LoopbackInterface), capture.Protocol(iptables.TCP)))
 		})...)
 	}
 	// Answers of the application to such a connection have the client's
@@ -65,12 +65,12 @@ func (p *planner) tproxyInbound(mangle *iptables.PlannedTable) {
 	mangle.Append(chainInbound, capture.Because("the proxy's connection to the application",
 		p.markOrigin().Rule(iptables.Return, tcp, capture.Mark(p.cfg.TProxyMark))))
 	mangle.Append(chainInbound, p.perFamily(func(f iptables.Family) iptables.PlannedRule {
-		return capture.BuiltIn("passthrough source").Rule(iptables.Return, capture.FromAddress(passthrough(f)), capture.In(loopbackInterface), tcp)
+		return capture.BuiltIn("passthrough source").Rule(iptables.Return, capture.FromAddress(passthrough(f)), capture.In(capture.LoopbackInterface), tcp)
 	})...)
 	// Within the pod, only the proxy's connections to the pod's own address come in
 	// again.
 	mangle.Append(chainInbound, capture.BuiltIn("loopback").Rule(iptables.Return,
-		capture.In(loopbackInterface), tcp, capture.NotMark(outboundMark)))
+		capture.In(capture.LoopbackInterface), tcp, capture.NotMark(outboundMark)))
 
 	p.selectInbound(mangle, func(why capture.Origin, conditions ...capture.Condition) []iptables.PlannedRule {
 		return []iptables.PlannedRule{
@@ -106,7 +106,7 @@ func (p *planner) markOrigin() capture.Origin { return capture.From("--tproxy-ma
 func doubled(rules iptables.Ruleset) iptables.Ruleset {
 	return rules.Map(func(_ *iptables.Chain, r iptables.Rule) iptables.Rule {
 		if _, saves := r.Target.(iptables.SaveMark); saves {
-			r.In = iptables.MatchInterface(loopbackInterface)
+			r.In = iptables.MatchInterface(capture.LoopbackInterface)
 		}
 		return r
 	})
