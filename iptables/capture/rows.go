@@ -9,7 +9,8 @@ func IPv6Row(target *IPv6, what string) config.Row {
 	return config.Row{Option: config.Option{
 		Name: "ipv6", Group: "all rules", Default: string(IPv6Auto),
 		Usage: what + ": on, off, or auto (on if the namespace has a global IPv6 address)",
-	}, Value: config.Choice("when", target, IPv6Auto, IPv6On, IPv6Off)}
+	}, Value: config.WithSynonyms(config.Choice("when", target, IPv6Auto, IPv6On, IPv6Off),
+		map[string]string{"true": string(IPv6On), "false": string(IPv6Off)})}
 }
 
 // CommentsRow is the option --comments; see [iptables.Plan].

@@ -67,5 +67,5 @@ func errNotInFile(o Option, otherwise string) error {
 // isAlso reports whether a word is another name of the option.
 func (o Option) isAlso(word string) bool {
 	return word != "" && (word == o.Letter || slices.Contains(o.Annotations, word) ||
-		slices.Contains(o.Reference, word) || slices.Contains(o.Variables(), word))
+		slices.Contains(o.Reference, word) || slices.Contains(o.FlagNames, word) || slices.Contains(o.Variables(), word))
 }

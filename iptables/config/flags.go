@@ -20,7 +20,7 @@ type Flags struct {
 	set             *pflag.FlagSet
 	policy, program []*flag
 	file, settings  file
-	// aliases leads from the names of Option.Reference to the flags.
+	// aliases leads from the names of Option.Reference and Option.FlagNames to the flags.
 	aliases map[string]*flag
 	// mentions return options that these flags do not have.
 	mentions []func() []mentioned
@@ -85,10 +85,11 @@ func (f *Flags) others() []mentioned {
 	return all
 }
 
-// Mentioned returns why these flags do not have an option that was mentioned, or "".
+// Mentioned returns why these flags do not have an option that was mentioned, by any of its
+// long names, or "".
 func (f *Flags) Mentioned(name string) string {
 	for _, o := range f.others() {
-		if o.Name == name {
+		if o.Name == name || slices.Contains(o.Reference, name) || slices.Contains(o.FlagNames, name) {
 			return o.why
 		}
 	}
@@ -151,10 +152,11 @@ func (f *Flags) add(row Row) *flag {
 	fl := &flag{Row: row, text: row.Default}
 	registered := f.set.VarPF(fl, row.Name, row.Letter, row.Usage)
 	registered.Hidden = row.Hidden
+	registered.NoOptDefVal = row.Bare
 	if fl.Type() == boolKind {
 		registered.NoOptDefVal = "true"
 	}
-	for _, name := range row.Reference {
+	for _, name := range slices.Concat(row.Reference, row.FlagNames) {
 		f.aliases[name] = fl
 	}
 	return fl
@@ -216,7 +218,14 @@ func (f *flag) find(in given) (all []Given, warnings []string) {
 }
 
 func (f *flag) Set(text string) error {
-	f.earlier = append(f.earlier, f.given()...)
+	switch {
+	case f.AddsUp && f.isSet && f.text != "" && text != "":
+		text = f.text + "," + text
+	case f.AddsUp && f.isSet:
+		text += f.text
+	default:
+		f.earlier = append(f.earlier, f.given()...)
+	}
 	f.text, f.isSet = text, true
 	f.name, f.alias = cmp.Or(f.alias, f.Name), ""
 	return nil

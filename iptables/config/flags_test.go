@@ -1,10 +1,12 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/meshtables/meshtables/iptables"
 	"github.com/spf13/pflag"
 )
 
@@ -141,6 +143,58 @@ func TestGiven(t *testing.T) {
 			}
 			if got := flags.Given("backend"); got != test.want {
 				t.Errorf("got %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+// Another reference's names are flags and nothing else. Lists of several flags add up, and a
+// flag may have a meaning without a value.
+func TestNamesOfFlags(t *testing.T) {
+	t.Parallel()
+	type options struct {
+		ports []iptables.PortRange
+		when  string
+	}
+	for name, test := range map[string]struct {
+		args, env, file string
+		want            options
+		err             string
+	}{
+		"by name":           {args: "--ports=80", want: options{ports: []iptables.PortRange{iptables.Port(80)}}},
+		"by the other name": {args: "--ports-to-take=80", want: options{ports: []iptables.PortRange{iptables.Port(80)}}},
+		"several times":     {args: "--ports-to-take 80 --ports= --ports 81,82", want: options{ports: []iptables.PortRange{iptables.Port(80), iptables.Port(81), iptables.Port(82)}}},
+		"empty first":       {args: "--ports= --ports 81", want: options{ports: []iptables.PortRange{iptables.Port(81)}}},
+		"no variable":       {env: "PORTS_TO_TAKE=80"},
+		"ours":              {env: "MESHTABLES_PORTS=80", want: options{ports: []iptables.PortRange{iptables.Port(80)}}},
+		"not in a file":     {file: "ports-to-take: 80", err: `configuration file x, line 1, ports-to-take "80": in a file its name is ports`},
+		"bare":              {args: "--when --ports 80", want: options{ports: []iptables.PortRange{iptables.Port(80)}, when: "on"}},
+		"with a value":      {args: "--when=false", want: options{when: "off"}},
+		"wrong":             {args: "--ports=80 --ports-to-take=x", err: `--ports-to-take "80,x": must be ports such as 80 or 8000-8010, separated by commas; "x" is not a port or a range of ports`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var got options
+			set := pflag.NewFlagSet("", pflag.ContinueOnError)
+			flags := NewFlags(set, []Row{
+				{Option{Name: "ports", FlagNames: []string{"ports-to-take"}, AddsUp: true}, Ports(&got.ports)},
+				{Option{Name: "when", Bare: "true"}, WithSynonyms(Choice("when", &got.when, "", "on", "off"), map[string]string{"true": "on", "false": "off"})},
+			})
+			if err := set.Parse(strings.Fields(test.args)); err != nil {
+				t.Fatal(err)
+			}
+			err := flags.AddFile("x", []byte(test.file))
+			if err == nil {
+				err = flags.Read(Sources{Env: []string{test.env}}).Err()
+			}
+			if message := fmt.Sprint(err); test.err == "" && err != nil || test.err != "" && message != test.err {
+				t.Fatalf("got %s, want %s", message, test.err)
+			}
+			if diff := cmp.Diff(test.want.ports, got.ports); test.err == "" && (diff != "" || got.when != test.want.when) {
+				t.Errorf("when %q, ports want (-), got (+):\n%s", got.when, diff)
+			}
+			if replaced := flags.Replaced(); replaced != nil {
+				t.Errorf("got %q", replaced)
 			}
 		})
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // Nearest returns the flag that the user likely meant by an unknown one, by any of its
-// long names, those of Option.Reference included. It returns "" if none is close.
+// long names, those of the references included. It returns "" if none is close.
 func (f *Flags) Nearest(unknown string) string {
 	var names []string
 	f.set.VisitAll(func(known *pflag.Flag) {

@@ -21,6 +21,9 @@ type Option struct {
 	// Reference are the long names of the option in the reference, the program that
 	// this one replaces, where they differ from Name.
 	Reference []string
+	// FlagNames are long names in a reference that reads no environment: a flag can have
+	// them, and nothing else.
+	FlagNames []string
 	// Shared says that the reference has Name too.
 	Shared bool
 	// Letter is the short name, or empty.
@@ -46,6 +49,11 @@ type Option struct {
 	Hidden bool
 	// Refused is why the option cannot be given, or empty; see [Refuse].
 	Refused string
+	// Bare is what the flag means without a value, which it then takes only after "=". It is
+	// empty if the value may be the next word. Switches have it without being told.
+	Bare string
+	// AddsUp says that if the flag is given several times, the lists are one.
+	AddsUp bool
 	// FlagOnly options have no environment variable, and files cannot give them. They
 	// are part of a question; UID=1000 in the environment is not.
 	FlagOnly bool

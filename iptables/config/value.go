@@ -81,6 +81,21 @@ func Choice[T ~string](kind string, target *T, allowed ...T) pflag.Value {
 	return scalar[T]{target, kind, parse, func(x T) string { return string(x) }}
 }
 
+// WithSynonyms returns a value that takes other words too, for those that it takes.
+func WithSynonyms(v pflag.Value, words map[string]string) pflag.Value { return synonyms{v, words} }
+
+type synonyms struct {
+	pflag.Value
+	words map[string]string
+}
+
+func (v synonyms) Set(text string) error {
+	if word, ok := v.words[text]; ok {
+		text = word
+	}
+	return v.Value.Set(text)
+}
+
 // alternatives returns "a", "a or b", "a, b or c".
 func alternatives[T ~string](words []T) string {
 	var b strings.Builder
