@@ -14,6 +14,9 @@ type Ownership struct {
 	Policies []string
 	// Chains are the prefixes of the names of our chains, such as "MESH_".
 	Chains []string
+	// Comments are the prefixes of comments that a reference adds to its rules; see
+	// [Ownership.Plain].
+	Comments []string
 	// Sets are the names of sets that are ours, unless others have made them.
 	Sets []string
 	// Addresses are those that only we add to the loopback interface, of IPv6.
@@ -32,6 +35,7 @@ func (o Ownership) And(other Ownership) Ownership {
 	return Ownership{
 		Policies:  withAll(o.Policies, other.Policies),
 		Chains:    withAll(o.Chains, other.Chains),
+		Comments:  withAll(o.Comments, other.Comments),
 		Sets:      withAll(o.Sets, other.Sets),
 		Addresses: withAll(o.Addresses, other.Addresses),
 		Lookups:   withAll(o.Lookups, other.Lookups),
@@ -111,7 +115,8 @@ func (o Ownership) Reachable(f Family, addresses []netip.Prefix) []netip.Addr {
 }
 
 // ReadComments undoes [Rule.Commented] for our rules: it removes the comment and, unless
-// the rule has an origin already, reads it as the origin. All other comments stay.
+// the rule has an origin already, reads it as the origin. It removes a reference's comments
+// too. All others stay.
 func (o Ownership) ReadComments(rs Ruleset) Ruleset {
 	return rs.Map(func(c *Chain, r Rule) Rule { return o.ReadComment(c.Name, r) })
 }
@@ -122,6 +127,9 @@ func (o Ownership) ReadComment(chain string, r Rule) Rule {
 		return r
 	}
 	r.Matches = slices.DeleteFunc(slices.Clone(r.Matches), func(m Match) bool {
+		if o.isReferences(m) {
+			return true
+		}
 		comment, ok := m.(Comment)
 		if !ok {
 			return false
@@ -133,6 +141,37 @@ func (o Ownership) ReadComment(chain string, r Rule) Rule {
 		return ok
 	})
 	return r
+}
+
+// Plain returns rules without the comments that a reference has added to ours: they say in its
+// words what ours do without them.
+func (o Ownership) Plain(rs Ruleset) Ruleset {
+	if !rs.HasRule(func(_ *Table, _ *Chain, r *Rule) bool { return slices.ContainsFunc(r.Matches, o.isReferences) }) {
+		return rs
+	}
+	return rs.Map(func(c *Chain, r Rule) Rule {
+		if o.OwnsRule(c.Name, r) {
+			return o.plain(r)
+		}
+		return r
+	})
+}
+
+// IsAsWanted reports whether a rule of ours that was read is as wanted. A comment of a
+// reference makes no difference.
+func (o Ownership) IsAsWanted(have, want Rule) bool {
+	return have.Equal(want) || slices.ContainsFunc(have.Matches, o.isReferences) && o.plain(have).Equal(want)
+}
+
+func (o Ownership) plain(r Rule) Rule {
+	r.Matches = slices.DeleteFunc(slices.Clone(r.Matches), o.isReferences)
+	return r
+}
+
+// isReferences reports whether a match is a comment of a reference.
+func (o Ownership) isReferences(m Match) bool {
+	c, ok := m.(Comment)
+	return ok && slices.ContainsFunc(o.Comments, func(prefix string) bool { return strings.HasPrefix(c.Text, prefix) })
 }
 
 // withAll returns a list with those of another that it lacks.

@@ -52,3 +52,44 @@ func TestIsReachable(t *testing.T) {
 		}
 	}
 }
+
+// A reference's comments on rules of ours say nothing; those of others stay.
+func TestCommentsOfReference(t *testing.T) {
+	rs := parse(t, `*nat
+:OUTPUT ACCEPT [0:0]
+:MESH_A - [0:0]
+:THEIRS - [0:0]
+-A OUTPUT -m comment --comment "mesh-init/out" -j MESH_A
+-A MESH_A -o lo -m comment --comment "mesh-init/loopback" -j RETURN
+-A MESH_A -p tcp -m comment --comment "of somebody else" -j RETURN
+-A THEIRS -m comment --comment "mesh-init/not-ours" -j RETURN
+COMMIT
+`)
+	own := Ownership{Chains: []string{"MESH_"}, Comments: []string{"mesh-init/"}}
+	const want = `*nat
+:OUTPUT ACCEPT [0:0]
+:MESH_A - [0:0]
+:THEIRS - [0:0]
+-A OUTPUT -j MESH_A
+-A MESH_A -o lo -j RETURN
+-A MESH_A -p tcp -m comment --comment "of somebody else" -j RETURN
+-A THEIRS -m comment --comment "mesh-init/not-ours" -j RETURN
+COMMIT
+`
+	plain, read := own.Plain(rs), own.ReadComments(rs)
+	if got := plain.Save(IPv4); got != want {
+		t.Errorf("plain: got\n%s", got)
+	}
+	if got := read.Save(IPv4); got != want {
+		t.Errorf("read: got\n%s", got)
+	}
+	chain := rs.Tables[0].Chain("MESH_A")
+	for i, want := range []bool{true, false} {
+		if got := own.IsAsWanted(chain.Rules[i], chain.Rules[i].Uncommented()); got != want {
+			t.Errorf("%s: got %t", chain.Rules[i], got)
+		}
+	}
+	if other := (Ownership{Chains: own.Chains}); other.IsAsWanted(chain.Rules[0], chain.Rules[0].Uncommented()) {
+		t.Error("a comment that no reference makes is left out")
+	}
+}

@@ -72,6 +72,12 @@ func ListedPrefix(a iptables.Address, f iptables.Family) netip.Prefix {
 // IsCommented reports whether any rule of ours has a comment of ours.
 func IsCommented(own iptables.Ownership, rs iptables.Ruleset) bool {
 	return rs.HasRule(func(_ *iptables.Table, c *iptables.Chain, r *iptables.Rule) bool {
-		return len(own.ReadComment(c.Name, *r).Matches) < len(r.Matches)
+		return own.OwnsRule(c.Name, *r) && slices.ContainsFunc(r.Matches, func(m iptables.Match) bool {
+			comment, ok := m.(iptables.Comment)
+			if ok {
+				_, ok = iptables.ParseOrigin(comment.Text)
+			}
+			return ok
+		})
 	})
 }

@@ -22,7 +22,7 @@ func Tables(own iptables.Ownership, have, want *iptables.Ruleset, f iptables.Fam
 	either.Sort()
 	tables := make([]Table, len(either.Tables))
 	for i, t := range either.Tables {
-		changes := Chains(chainsOf(own, have.Table(f, t.Name)), chainsOf(own, want.Table(f, t.Name)), iptables.Rule.Equal)
+		changes := Chains(chainsOf(own, have.Table(f, t.Name)), chainsOf(own, want.Table(f, t.Name)), own.IsAsWanted)
 		tables[i] = Table{t.Name, changes}
 	}
 	return tables

@@ -50,7 +50,7 @@ func (b *Backend) HasOwn() bool { return len(b.Own().Tables) > 0 || len(b.Faults
 // Has reports whether our rules in it are the wanted ones, without faults. The order of
 // tables does not matter.
 func (b *Backend) Has(want *iptables.Ruleset) bool {
-	own, wanted := b.Own(), b.Ownership.Of(*want)
+	own, wanted := b.Ownership.Plain(b.Own()), b.Ownership.Of(*want)
 	return len(b.Faults) == 0 && own.Equal(&wanted)
 }
 

@@ -72,9 +72,10 @@ const Legend = "- installed, + wanted"
 // order.
 func Rules(want *iptables.Ruleset, have *installed.Path) []Difference {
 	var all []Difference
+	rules := have.Ownership.Plain(have.Rules)
 	for _, f := range iptables.Families() {
-		for _, t := range diff.Tables(have.Ownership, &have.Rules, want, f) {
-			c := comparison{family: f, table: t.Name, have: have.Rules.Table(f, t.Name), path: have}
+		for _, t := range diff.Tables(have.Ownership, &rules, want, f) {
+			c := comparison{family: f, table: t.Name, have: rules.Table(f, t.Name), path: have}
 			all = append(all, c.differences(t)...)
 		}
 	}

@@ -149,7 +149,7 @@ func (p *planner) wantedChains() []diff.Chain[iptables.Rule] {
 }
 
 func (p *planner) equal(have installedRule, want iptables.Rule) bool {
-	return !p.remake && have.rule.Equal(want)
+	return !p.remake && p.own.IsAsWanted(*have.rule, want)
 }
 
 // removeRules deletes our rules from every chain that is not as wanted.
