@@ -2,6 +2,17 @@ package iptables
 
 import "net/netip"
 
+// Sysctl is a setting of the kernel that each network namespace has for itself.
+type Sysctl struct {
+	// Name is such as "net.ipv4.ip_forward", and Value its text (sysctl(8)).
+	Name, Value string
+	// Option is the option that sets it. Messages name it.
+	Option string
+}
+
+// String returns the words with which sysctl(8) sets it.
+func (s Sysctl) String() string { return "sysctl -w " + s.Name + "=" + s.Value }
+
 // Routing is what a ruleset needs beside its rules. Rules only mark packets; routing
 // has to deliver marked packets to this machine (Documentation/networking/tproxy.rst).
 type Routing struct {

@@ -14,15 +14,6 @@ import (
 	"github.com/meshtables/meshtables/iptables/node"
 )
 
-// auditedDataplanes returns those of pods, with the names of their meshes.
-func auditedDataplanes() []node.Dataplane {
-	var all []node.Dataplane
-	for _, d := range dataplanes() {
-		all = append(all, node.Dataplane{Mesh: d.mesh(), Policy: d.policy()})
-	}
-	return all
-}
-
 // node is the machine, as far as options say where to look.
 func (c *command) node() node.Node {
 	n := node.Default()
@@ -64,13 +55,13 @@ func (c *command) checkAudit() error {
 func (c *command) auditOnce(ctx context.Context) int {
 	start := time.Now()
 	machine := c.node()
-	settings, err := machine.Settings(ofSidecars.policy())
+	settings, err := machine.Settings(podPolicies())
 	if err != nil {
 		return c.failed(err)
 	}
 	bar := newProgress(c.stderr)
 	a := node.Auditor{
-		Node: machine, Dataplanes: auditedDataplanes(), Settings: settings,
+		Node: machine, Policies: podPolicies(), Settings: settings,
 		Verbose: c.verbose, Progress: bar.tell,
 	}
 	switch {

@@ -67,8 +67,8 @@ func (o *cniOptions) rows() []config.Row {
 
 // cni installs the plugin on a node, or removes it.
 func (c *command) cni(ctx context.Context) int {
-	if c.dataplane != ofSidecars {
-		return c.usageError(fmt.Errorf("--%s %q: has no meaning for the plugin: it leaves the pods of that mode to the mesh's agent", dataplaneOption, c.dataplane))
+	if c.line.dataplane == ofAmbient {
+		return c.usageError(fmt.Errorf("--%s %q: has no meaning for the plugin: it leaves the pods of that mode to the mesh's agent", dataplaneOption, c.line.dataplane))
 	}
 	node := &install.Node{Plugins: c.plugins, Networks: c.networks, Network: c.network}
 	switch words := strings.Join(c.line.set.Args(), " "); {
@@ -99,6 +99,9 @@ func (c *command) entry() (install.Entry, error) {
 	}
 	c.warn(warnings)
 	e.Options = make(map[string]string)
+	if mesh := c.line.policy.Mesh(); mesh != istioMesh {
+		e.Options[meshOption] = mesh
+	}
 	for _, arg := range wanted.Arguments() {
 		name, value, _ := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
 		e.Options[name] = value

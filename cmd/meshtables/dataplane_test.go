@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,6 +30,8 @@ func TestChosenDataplane(t *testing.T) {
 	enabled := file("enabled", "a=wrong\nambient.istio.io/redirection=\"enabled\"\n")
 	disabled := file("disabled", "ambient.istio.io/redirection=\"disabled\"\n")
 	namesEnabled := file("annotations.yaml", "annotations: "+enabled+"\n")
+	linkerdFile := file("linkerd.yaml", "mesh: linkerd\nexcluded-ports: 80\n")
+	injected := file("injected", "linkerd.io/proxy-version=\"edge-26.7.1\"\n")
 	const variable = "MESHTABLES_DATAPLANE_MODE="
 	for _, test := range []struct {
 		args, env string
@@ -52,31 +55,67 @@ func TestChosenDataplane(t *testing.T) {
 		{"--annotations=" + enabled + " --config=" + sidecarFile, "", ofSidecars},
 		{"--annotations=" + filepath.Join(dir, "none"), "", ofSidecars},
 		{"--dataplane-mode=other", "", ofSidecars},
+
+		{"--mesh=linkerd", "", ofLinkerd},
+		{"--mesh linkerd -p 4143", "", ofLinkerd},
+		{"-p 4143 -o 4140 -r 80 -g 7 --mesh=linkerd", "", ofLinkerd},
+		{"-p 4143 --incoming-proxy-port 4143", "", ofLinkerd},
+		{"-p 4143 -o 4140 -w", "", ofLinkerd},
+		{"--ipv6 --outbound-ports-to-ignore=80", "", ofLinkerd},
+		{"verify --simulate", "", ofLinkerd},
+		{"linkerd-init", "", ofLinkerd},
+		{"--comments linkerd-init -p 1", "", ofLinkerd},
+		{"-p 4143 -o 4140 --ipv6=false", "", ofSidecars},
+		{"istio-iptables --incoming-proxy-port 4143", "", ofSidecars},
+		{"--mesh=istio --incoming-proxy-port 4143", "", ofSidecars},
+		{"--mesh=linkerd --mesh=istio", "", ofSidecars},
+		{"--mesh=other", "", ofSidecars},
+		{"", "MESHTABLES_MESH=linkerd", ofLinkerd},
+		{"--mesh=istio", "MESHTABLES_MESH=linkerd", ofSidecars},
+		{"--incoming-proxy-port 4143", "MESHTABLES_MESH=istio", ofLinkerd},
+		{"--config=" + linkerdFile, "", ofLinkerd},
+		{"--config=" + linkerdFile, "MESHTABLES_MESH=istio", ofSidecars},
+		{"--annotations=" + injected, "", ofLinkerd},
+		{"--annotations=" + injected + " --mesh=istio", "", ofSidecars},
+		{"--annotations=" + enabled + " --mesh=istio", "", ofAmbient},
+		{"--annotations=" + enabled + " --mesh=linkerd", "", ofLinkerd},
+		{"--network-namespace=/run/netns/mesh --annotations=" + injected + " --dataplane-mode=sidecar", "", ofSidecars},
 	} {
 		var env []string
 		if test.env != "" {
 			env = []string{test.env}
 		}
-		if got := chosenDataplane(verbs()[0], strings.Fields(test.args), env, make(files)); got != test.want {
-			t.Errorf("%s %s: got %s, want %s", test.args, test.env, got, test.want)
+		v, args := splitVerb(strings.Fields(test.args))
+		if got := chosenDataplane(v, args, env, make(files)); got.dataplane != test.want {
+			t.Errorf("%s %s: got %s, want %s", test.args, test.env, got.dataplane, test.want)
 		}
 	}
 }
 
-// A name or a letter means the same in every dataplane: the command line is read before it is
-// known which.
+// A name or a letter means the same in every dataplane of a mesh. Whether it takes a value is the
+// same in all: the command line is read before it is known which.
 func TestNamesMeanTheSame(t *testing.T) {
 	t.Parallel()
 	byName, byLetter := make(map[string]config.Row), make(map[string]string)
+	takesValue := make(map[string]bool)
 	for _, p := range policies() {
 		for _, row := range p.Options().Rows() {
+			takes := row.Value.Type() != "bool"
+			for _, name := range []string{row.Name, "-" + row.Letter} {
+				if before, ok := takesValue[name]; ok && before != takes && name != "-" {
+					t.Errorf("%s of --%s takes a value in one policy only", name, row.Name)
+				}
+				takesValue[name] = takes
+			}
+			if p.Mesh() != istioMesh {
+				continue
+			}
 			first, ok := byName[row.Name]
 			if !ok {
 				byName[row.Name], first = row, row
 			}
-			if row.Letter != first.Letter || (row.Value.Type() == "bool") != (first.Value.Type() == "bool") ||
-				cmp.Diff(first.Variables(), row.Variables()) != "" && row.Name != "redirect-dns" {
-				t.Errorf("--%s is -%s %s %q and -%s %s %q", row.Name, first.Letter, first.Value.Type(), first.Variables(), row.Letter, row.Value.Type(), row.Variables())
+			if row.Letter != first.Letter || cmp.Diff(first.Variables(), row.Variables()) != "" && row.Name != "redirect-dns" {
+				t.Errorf("--%s is -%s %q and -%s %q", row.Name, first.Letter, first.Variables(), row.Letter, row.Variables())
 			}
 			if name, ok := byLetter[row.Letter]; ok && row.Letter != "" && name != row.Name {
 				t.Errorf("-%s is --%s and --%s", row.Letter, name, row.Name)
@@ -86,24 +125,63 @@ func TestNamesMeanTheSame(t *testing.T) {
 	}
 }
 
+// linkerdNames has the names that only Linkerd has, and all of them.
+func TestLinkerdNames(t *testing.T) {
+	t.Parallel()
+	istios := make(map[string]bool)
+	for _, row := range slices.Concat(ofSidecars.policy().Options().Rows(), ofAmbient.policy().Options().Rows()) {
+		istios[row.Name] = true
+	}
+	names := []string{linkerdWait, linkerdSave}
+	line := newCommandLine(verbs()[0], choice{dataplane: ofLinkerd})
+	for _, o := range line.flags.Options() {
+		names = append(names, o.FlagNames...)
+	}
+	for _, o := range line.flags.Policy() {
+		if !istios[o.Name] {
+			names = append(names, o.Name)
+		}
+	}
+	for _, row := range line.options.linkerdOptions.rows() {
+		names = append(names, row.Name)
+	}
+	slices.Sort(names)
+	if diff := cmp.Diff(names, linkerdNames); diff != "" {
+		t.Errorf("of the options (-), in the list (+):\n%s", diff)
+	}
+}
+
 // Removing finds what any policy owns.
 func TestEveryOwnership(t *testing.T) {
 	t.Parallel()
 	want := []iptables.Lookup{{Mark: 1337, Table: 133}, {Mark: 0x111, Mask: 0xfff, Table: 100}}
 	own := policies().Ownership()
-	if diff := cmp.Diff(want, own.Lookups); diff != "" || len(own.Policies) != 3 || len(own.Sets) != 2 || len(own.Chains) != 1 || len(own.Addresses) != 1 {
+	if diff := cmp.Diff(want, own.Lookups); diff != "" || len(own.Policies) != 4 || len(own.Sets) != 2 || len(own.Chains) != 2 || len(own.Addresses) != 1 {
 		t.Errorf("got %+v", own)
 	}
 }
 
-// An option of another dataplane is told.
+// An option of another dataplane is told, and so is another mesh's name for one.
 func TestOptionsOfOtherDataplanes(t *testing.T) {
 	t.Parallel()
-	line := newCommandLine(verbs()[0], ofSidecars)
-	err := line.parse(verbs()[0], []string{"--proxy-mark=7"})
-	if err == nil || !strings.HasSuffix(err.Error(), "hint: it is an option of --dataplane-mode=ambient") {
-		t.Errorf("got %v", err)
+	for _, test := range []struct {
+		here        dataplane
+		given, hint string
+	}{
+		{ofSidecars, "--proxy-mark=7", "it is an option of --dataplane-mode=ambient"},
+		{ofSidecars, "--incoming-proxy-port=7", "it is an option of --mesh=linkerd"},
+		{ofSidecars, "--timeout-close-wait-secs=7", "it is an option of --mesh=linkerd"},
+		{ofAmbient, "--subnets-to-ignore=7", "it is an option of --mesh=linkerd"},
+		{ofLinkerd, "--envoy-port=7", "it is an option of --mesh=istio"},
+		{ofLinkerd, "--proxy-mark=7", "it is an option of --dataplane-mode=ambient"},
+	} {
+		line := newCommandLine(verbs()[0], choice{dataplane: test.here})
+		err := line.parse(verbs()[0], []string{test.given})
+		if err == nil || !strings.HasSuffix(err.Error(), "hint: "+test.hint) {
+			t.Errorf("%s with %s: got %v", test.here, test.given, err)
+		}
 	}
+	line := newCommandLine(verbs()[0], choice{dataplane: ofSidecars})
 	if hints := line.misspelt([]string{"MESHTABLES_PROXY_MARK=7"}); hints != nil {
 		t.Errorf("got %q", hints)
 	}

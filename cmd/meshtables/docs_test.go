@@ -114,8 +114,11 @@ type documentation struct {
 	// every verb has.
 	Capture, Every []documentedOption
 	// Ambient are the options that say what is captured in ambient mode, Refused those of
-	// sidecars that are refused there.
-	Ambient, Refused []documentedOption
+	// sidecars that are refused there. Linkerd and NotLinkerd are the same for Linkerd.
+	Ambient, Refused    []documentedOption
+	Linkerd, NotLinkerd []documentedOption
+	// LinkerdNames are all flags of Linkerd's.
+	LinkerdNames []linkerdName
 	// Apply, Probe, Show, Explain, Host, CNI and Audit are those of these verbs alone.
 	Apply, Probe, Show, Explain, Host, CNI, Audit []documentedOption
 	// Alias are other words for options, Ignored those without effect.
@@ -152,7 +155,9 @@ func document() documentation {
 			Apply:   optionsOf(line, optionsIn(own)),
 		}
 	}
-	d.Ambient, d.Refused = documentAmbient()
+	d.Ambient, d.Refused = documentDataplane(ofAmbient)
+	d.Linkerd, d.NotLinkerd = documentDataplane(ofLinkerd)
+	d.LinkerdNames = linkerdList()
 	first := all[""]
 	hidden := func(d documentedOption) bool { return d.Hidden }
 	d.Alias = slices.DeleteFunc(slices.Concat(first.Capture, first.Every), func(d documentedOption) bool { return !d.Hidden })
@@ -165,13 +170,14 @@ func document() documentation {
 	d.Apply = slices.DeleteFunc(first.Apply, func(o documentedOption) bool {
 		return slices.ContainsFunc(d.Probe, func(p documentedOption) bool { return p.Name == o.Name })
 	})
-	d.Ignored = slices.Sorted(slices.Values(slices.Concat(meaningless, meaninglessSwitches)))
+	d.Ignored = slices.DeleteFunc(slices.Sorted(slices.Values(slices.Concat(meaningless, meaninglessSwitches))),
+		func(name string) bool { return slices.Contains(linkerdNames, name) })
 	return d
 }
 
-// documentAmbient collects the options of ambient mode, and those that are refused there.
-func documentAmbient() (options, refused []documentedOption) {
-	line := newCommandLine(verbs()[0], ofAmbient)
+// documentDataplane collects the options of a dataplane, and those that are refused there.
+func documentDataplane(of dataplane) (options, refused []documentedOption) {
+	line := newCommandLine(verbs()[0], choice{dataplane: of})
 	for _, o := range optionsOf(line, line.flags.Policy()) {
 		switch {
 		case o.Refused != "":
@@ -267,7 +273,7 @@ func TestAnnotationsAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := document()
-	for _, o := range slices.Concat(d.Capture, d.Ambient) {
+	for _, o := range slices.Concat(d.Capture, d.Ambient, d.Linkerd) {
 		for _, key := range o.Annotations {
 			if !strings.Contains(string(page), "| `"+key+"` |") {
 				t.Errorf("docs/annotations.md has nothing about %s", key)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/routes"
 )
@@ -19,7 +21,7 @@ func (c *command) printPlan(ctx context.Context) int {
 	if c.backend == kernel.Native {
 		c.log.Info("--dry-run prints the rules of iptables-nft; those of nftables look different and do the same to every packet")
 	}
-	rules, err := newPlannedRules(p.Ruleset(), p.Routing)
+	rules, err := newPlannedRules(p.Ruleset(), &p.Capture)
 	if err != nil {
 		return c.failed(err)
 	}
@@ -33,6 +35,8 @@ func (c *command) printPlan(ctx context.Context) int {
 type plannedRules struct {
 	Rules   []plannedRule `json:"rules"`
 	Routing []string      `json:"routing"`
+	// Sysctls are the commands of sysctl(8) for the settings that go with the rules.
+	Sysctls []string `json:"sysctls,omitempty"`
 
 	planned iptables.Ruleset
 }
@@ -48,9 +52,12 @@ type plannedRule struct {
 	Origin   string `json:"origin"`
 }
 
-func newPlannedRules(planned iptables.Ruleset, routing iptables.Routing) (plannedRules, error) {
+func newPlannedRules(planned iptables.Ruleset, plan *capture.Capture) (plannedRules, error) {
 	a := plannedRules{planned: planned, Rules: []plannedRule{}, Routing: []string{}}
-	commands, err := routes.Commands(routing)
+	for _, s := range plan.Sysctls {
+		a.Sysctls = append(a.Sysctls, s.String())
+	}
+	commands, err := routes.Commands(plan.Routing)
 	a.Routing = append(a.Routing, commands...)
 	return a, err
 }
@@ -69,15 +76,14 @@ func (a plannedRules) listed() plannedRules {
 	return a
 }
 
-// text prints the rules of each family as iptables-save does, and the routing as
-// comments.
+// text prints the rules of each family as iptables-save does, and the rest as comments.
 func (a plannedRules) text(w io.Writer) {
 	for _, f := range iptables.Families() {
 		if text := a.planned.Save(f); text != "" {
 			fmt.Fprintf(w, "# %s-save (%s)\n%s", f.Command(), f, text)
 		}
 	}
-	for _, command := range a.Routing {
+	for _, command := range slices.Concat(a.Routing, a.Sysctls) {
 		fmt.Fprintf(w, "# %s\n", command)
 	}
 }

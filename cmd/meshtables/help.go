@@ -99,6 +99,24 @@ MESHTABLES_ and the name in capitals, with _ for -, or istio-iptables' name in
 capitals):
 `)
 	b.WriteString(strings.TrimRight(set.FlagUsagesWrapped(helpWidth), "\n") + "\n")
+	b.WriteString(linkerdHelp())
+	return b.String()
+}
+
+// linkerdHelp returns the section about Linkerd's names.
+func linkerdHelp() string {
+	b := strings.Builder{}
+	b.WriteString(`
+Linkerd's names. The arguments of its proxy-init work as they are: a name that only
+Linkerd has, the first word linkerd-init, or --mesh=linkerd chooses its options, with
+these letters and defaults:
+`)
+	set := pflag.NewFlagSet("", pflag.ContinueOnError)
+	set.SortFlags = false
+	for _, n := range linkerdList() {
+		set.BoolP(n.Name, n.Letter, false, n.Means)
+	}
+	b.WriteString(set.FlagUsagesWrapped(helpWidth))
 	return b.String()
 }
 

@@ -30,7 +30,7 @@ func TestVerbHelp(t *testing.T) {
 			t.Errorf("help %s has %d lines", v.name, lines)
 		}
 	}
-	names, groups := captureGroups(newCommandLine(verbs()[0], ofSidecars).flags)
+	names, groups := captureGroups(newCommandLine(verbs()[0], choice{dataplane: ofSidecars}).flags)
 	if slices.Contains(names, "") {
 		t.Errorf("in no group: %q", groups[""])
 	}

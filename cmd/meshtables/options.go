@@ -25,7 +25,9 @@ type options struct {
 	hostOptions
 	cniOptions
 	auditOptions
+	linkerdOptions
 
+	mesh             string
 	dataplane        dataplane
 	networkNamespace string
 	pod              podValue
@@ -88,6 +90,12 @@ const (
 	logError logLevel = "error"
 )
 
+// levelSynonyms are the levels of Linkerd's program that have no word here (ParseLevel in
+// github.com/sirupsen/logrus).
+var levelSynonyms = map[string]string{
+	"trace": string(logDebug), "warning": string(logWarn), "fatal": string(logError), "panic": string(logError),
+}
+
 // anyCase is a choice of words, in capitals or not.
 type anyCase struct{ pflag.Value }
 
@@ -119,9 +127,13 @@ func (o *options) rows() []config.Row {
 			Usage: "read the pod's annotations from this file, as the downward API writes it",
 		}, Value: config.File("file", &o.annotations)},
 		{Option: config.Option{
+			Name:  meshOption,
+			Usage: "istio, or linkerd, which has other options",
+		}, Value: config.Choice("name", &o.mesh, istioMesh, linkerdMesh)},
+		{Option: config.Option{
 			Name:  dataplaneOption,
-			Usage: "sidecar, or ambient for Istio's ambient mode, which has other options",
-		}, Value: config.Choice("mode", &o.dataplane, dataplanes()...)},
+			Usage: "sidecar, or ambient, which has other options",
+		}, Value: config.Choice("mode", &o.dataplane, modes()...)},
 		{Option: config.Option{
 			Name: "backend",
 			Usage: "where the rules go, and how: iptables-nft (over netlink, listed by iptables), nftables " +
@@ -129,7 +141,7 @@ func (o *options) rows() []config.Row {
 				"or auto for the first that works",
 		}, Value: config.Choice("name", &o.backend, kernel.Names()...)},
 		{Option: config.Option{
-			Name: namespaceOption, Shared: true,
+			Name: namespaceOption, Shared: true, FlagNames: []string{"netns"},
 			Usage: "work in the network namespace of this process or file, such as /run/netns/NAME",
 		}, Value: config.File("pid|file", &o.networkNamespace)},
 		{Option: config.Option{
@@ -155,11 +167,11 @@ func (o *options) rows() []config.Row {
 		{Option: config.Option{
 			Name:  "log-format",
 			Usage: "format of messages on stderr: text or json",
-		}, Value: config.Choice("format", &o.logs, logText, logJSON)},
+		}, Value: config.WithSynonyms(config.Choice("format", &o.logs, logText, logJSON), map[string]string{"plain": string(logText)})},
 		{Option: config.Option{
 			Name:  "log-level",
-			Usage: "lowest level of messages to show: debug, info, warn or error",
-		}, Value: anyCase{config.Choice("level", &o.logLevel, logDebug, logInfo, logWarn, logError)}},
+			Usage: "lowest level of messages: debug, info, warn or error",
+		}, Value: anyCase{config.WithSynonyms(config.Choice("level", &o.logLevel, logDebug, logInfo, logWarn, logError), levelSynonyms)}},
 		{Option: config.Option{
 			Name: "force-iptables-binary", Shared: true, Hidden: true,
 			Usage: "as --backend=iptables-nft or --backend=iptables-legacy",
@@ -178,12 +190,12 @@ func (o *options) rows() []config.Row {
 func (o *applyOptions) rows() []config.Row {
 	return []config.Row{
 		{Option: config.Option{
-			Name: "dry-run", Shared: true, Letter: "n",
+			Name: "dry-run", Shared: true, Letter: "n", FlagNames: []string{"simulate"},
 			Usage: "print what iptables-save would print after applying with iptables-nft, or with --cleanup-only what would be removed; change nothing",
 		}, Value: config.Bool(&o.dryRun)},
 		{Option: config.Option{
 			Name: "cleanup-only", Shared: true,
-			Usage: "remove everything that meshtables or istio-iptables wrote; needs no other option",
+			Usage: "remove everything that meshtables, istio-iptables or Linkerd's proxy-init wrote; needs no other option",
 		}, Value: config.Bool(&o.cleanupOnly)},
 		{Option: config.Option{
 			Name: "run-validation", Shared: true,
@@ -199,13 +211,14 @@ func (o *applyOptions) rows() []config.Row {
 		}, Value: config.Bool(&o.hostNetwork)},
 		{Option: config.Option{
 			Name:  "replace-dataplane",
-			Usage: "replace the rules of another --dataplane-mode too, in one step",
+			Usage: "replace the rules of another --mesh or --dataplane-mode too, in one step",
 		}, Value: config.Bool(&o.replaceDataplane)},
 	}
 }
 
 // commandLine is a command line with its options, before their values are read.
 type commandLine struct {
+	choice
 	policy  capture.Policy
 	capture capture.Options
 	set     *pflag.FlagSet
@@ -216,14 +229,14 @@ type commandLine struct {
 	options options
 }
 
-// newCommandLine returns the command line of a verb with the options of a dataplane's
-// policy.
-func newCommandLine(v verb, d dataplane) *commandLine {
-	policy := d.policy()
+// newCommandLine returns the command line of a verb with the options of the policy of the
+// chosen dataplane.
+func newCommandLine(v verb, chosen choice) *commandLine {
+	policy := chosen.dataplane.policy()
 	options := policy.Options()
 	c := newCommandLineOf(v, options.Rows())
-	c.policy, c.capture = policy, options
-	d.mentionOthers(c.flags)
+	c.choice, c.policy, c.capture = chosen, policy, options
+	chosen.dataplane.mentionOthers(c.flags)
 	return c
 }
 
@@ -241,8 +254,9 @@ func newCommandLineOf(v verb, rows []config.Row) *commandLine {
 func (c *commandLine) register(v verb) {
 	o := &c.options
 	o.output, o.logs, o.logLevel, o.backend, o.dataplane = outputText, logText, logInfo, kernel.Auto, ofSidecars
+	o.mesh = istioMesh
 	o.probeTimeout, o.cniCache = probe.DefaultTimeout, node.DefaultCache
-	rows := o.rows()
+	rows := slices.Concat(o.rows(), o.linkerdOptions.rows())
 	if v.options != nil {
 		own := v.options(o)
 		// A verb may have more values for an option of every verb.
@@ -259,15 +273,15 @@ func (c *commandLine) register(v verb) {
 	registerMeaningless(c.set)
 }
 
-// meaningless are the reference's flags without a meaning here: what they ask for is
+// meaningless are the references' flags without a meaning here: what they ask for is
 // always done, or what they tune does not exist. meaninglessSwitches take no value.
 var (
 	meaningless = []string{
 		"iptables-probe-port", "iptables-version",
 		"log_caller", "log_output_level", "log_rotate", "log_rotate_max_age", "log_rotate_max_backups",
-		"log_rotate_max_size", "log_stacktrace_level", "log_target", "vklog",
+		"log_rotate_max_size", "log_stacktrace_level", "log_target", "vklog", linkerdSave,
 	}
-	meaninglessSwitches = []string{"force-apply", "iptables-trace-logging", "reconcile", "restore-format"}
+	meaninglessSwitches = []string{"force-apply", "iptables-trace-logging", "reconcile", "restore-format", linkerdWait}
 )
 
 func registerMeaningless(set *pflag.FlagSet) {
@@ -275,7 +289,7 @@ func registerMeaningless(set *pflag.FlagSet) {
 		set.String(name, "", "")
 	}
 	for _, name := range meaninglessSwitches {
-		set.Bool(name, false, "")
+		set.BoolP(name, map[string]string{linkerdWait: "w"}[name], false, "")
 	}
 	for _, name := range slices.Concat(meaningless, meaninglessSwitches) {
 		set.Lookup(name).Hidden = true
@@ -287,6 +301,9 @@ func registerMeaningless(set *pflag.FlagSet) {
 func (c *commandLine) readOptions(env []string) (options, error) {
 	errs := []error{c.addFile(env), c.flags.Apply(env)}
 	o := c.options
+	if err := o.linkerdOptions.apply(&o); err != nil {
+		errs = append(errs, err)
+	}
 	if o.forceBinary != "" {
 		errs = append(errs, o.setBackend("--force-iptables-binary="+o.forceBinary, "iptables-"+o.forceBinary))
 	}
@@ -324,5 +341,5 @@ func (c *commandLine) ignored() string {
 	if given == nil {
 		return ""
 	}
-	return "these options of istio-iptables have no effect here: " + strings.Join(given, ", ")
+	return "these options have no effect here: " + strings.Join(given, ", ")
 }

@@ -11,7 +11,7 @@ import (
 // options.
 func TestMisspeltVariables(t *testing.T) {
 	t.Parallel()
-	line := newCommandLine(verbs()[0], ofSidecars)
+	line := newCommandLine(verbs()[0], choice{dataplane: ofSidecars})
 	if got := line.misspelt(strings.Fields(`
 		ISTIO_META_CLUSTER_ID=Kubernetes ISTIO_META_DNS_CAPTURES=true ISTIO_META_DNS_AUTO_ALLOCATE=true
 		ISTIO_META_INTERCEPTION_MODE=REDIRECT ISTIO_META_APP_CONTAINERS=app ISTIO_META_POD_PORTS=[]

@@ -70,7 +70,7 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	var err error
 	c.options, err = line.readOptions(env)
 	c.log = newLogger(stderr, c.logs, c.level())
-	if err := errors.Join(lineErr, err); err != nil {
+	if err := errors.Join(lineErr, err, line.checkMesh(v)); err != nil {
 		return c.usageError(errors.Join(err, c.checkConfig()))
 	}
 	if ignored := line.ignored(); ignored != "" {

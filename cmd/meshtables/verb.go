@@ -28,8 +28,10 @@ func verbs() []verb {
 	applying := func(o *options) []config.Row { return slices.Concat(o.applyOptions.rows(), o.probeRows()) }
 	return []verb{
 		{"", "[options]", "apply the rules; change only what differs", applying, (*command).change, nil, false},
-		// In Istio's manifests this is the subcommand of another program.
-		{"istio-iptables", "", "", applying, (*command).change, nil, false},
+		// In Istio's manifests this is the subcommand of another program, and in Linkerd's the
+		// name of the container.
+		{istioVerb, "", "", applying, (*command).change, nil, false},
+		{linkerdVerb, "", "", applying, (*command).change, nil, false},
 		{"verify", "verify [options]", "compare what is installed with these options or, without any, with what was asked for", nil, (*command).verify, nil, false},
 		{"show", "show", "show what is installed, with counters; draw it with -O dot or -O mermaid", (*options).showRows, (*command).show, nil, false},
 		{"probe", "probe [options]", "open connections and check where they arrive; without options, by the installed rules", (*options).probeRows, (*command).probe, nil, false},

@@ -77,7 +77,7 @@ func (c *command) compare(ctx context.Context) (v pod.Verification, status int) 
 // It leaves the rules in the native form if they are there.
 func (c *command) mending(v *pod.Verification) []string {
 	words := []string{"meshtables"}
-	words = append(words, dataplane(v.Dataplane).words()...)
+	words = append(words, dataplane(v.Policy.Name()).words()...)
 	words = append(words, v.Options...)
 	if v.Replaces != "" {
 		words = append(words, "--replace-dataplane")
@@ -105,7 +105,7 @@ type verification struct {
 func (v verification) text(w io.Writer) {
 	if v.Replaces != "" {
 		// The list would have every rule of both.
-		fmt.Fprintf(w, "%s: the rules are those of %s, not of %s (%s)\n", v.Result, v.Replaces, v.Dataplane, v.Backend)
+		fmt.Fprintf(w, "%s: the rules are those of %s, not of %s (%s)\n", v.Result, v.Replaces, capture.Title(v.Policy), v.Backend)
 		v.writeSource(w)
 		fmt.Fprintf(w, "%sverify without options compares with what was asked for; replace them with: %s\n", hintPrefix, shellWords(v.Apply))
 		return
@@ -133,6 +133,12 @@ func (v verification) text(w io.Writer) {
 	if len(v.Routing) > 0 {
 		fmt.Fprintln(w, "routing needs")
 		for _, command := range v.Routing {
+			fmt.Fprintf(w, "  %s\n", command)
+		}
+	}
+	if len(v.Sysctls) > 0 {
+		fmt.Fprintln(w, "the namespace needs")
+		for _, command := range v.Sysctls {
 			fmt.Fprintf(w, "  %s\n", command)
 		}
 	}

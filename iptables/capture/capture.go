@@ -11,6 +11,7 @@ type Capture struct {
 	// chains.
 	Rules   iptables.Plan
 	Routing iptables.Routing
+	Sysctls []iptables.Sysctl
 	// Warnings say which options have no effect on this host, a sentence each.
 	Warnings []string
 }

@@ -1,6 +1,10 @@
 package capture
 
-import "github.com/meshtables/meshtables/iptables"
+import (
+	"slices"
+
+	"github.com/meshtables/meshtables/iptables"
+)
 
 // Policies are all that a program knows.
 type Policies []Policy
@@ -38,6 +42,22 @@ func (all Policies) Installed(rules *iptables.Ruleset) (installed Policy, ok boo
 		}
 	}
 	return installed, ok
+}
+
+// Other returns a policy whose rules there are although those of p are expected. Where the names
+// of chains do not tell, because policies share them, the rules do.
+func (all Policies) Other(p Policy, rules *iptables.Ruleset) (other Policy, ok bool) {
+	for _, o := range all {
+		own := o.Ownership()
+		if slices.Equal(own.Chains, p.Ownership().Chains) {
+			continue
+		}
+		if found := own.Of(*rules); found.Len() > 0 {
+			return o, true
+		}
+	}
+	other, ok = all.Installed(rules)
+	return other, ok && other != p
 }
 
 // CountEvidence counts chains that only one policy makes, and rules in the others that only

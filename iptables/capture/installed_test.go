@@ -8,6 +8,7 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/capture/ambient"
+	"github.com/meshtables/meshtables/iptables/capture/linkerd"
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/tests/recorded"
@@ -15,7 +16,7 @@ import (
 
 const shared = "ISTIO_OUTPUT"
 
-var policies = capture.Policies{sidecar.Policy{}, ambient.Policy{}}
+var policies = capture.Policies{sidecar.Policy{}, ambient.Policy{}, linkerd.Policy{}}
 
 // known are rules of a policy.
 type known struct {

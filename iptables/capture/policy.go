@@ -14,8 +14,12 @@ import (
 type Policy interface {
 	explain.Policy
 
-	// Name returns the policy's name, a word.
+	// Name returns the policy's name, a word that no other policy has.
 	Name() string
+	// Mesh returns the name of the mesh, such as "istio", and Dataplane that of its way to get
+	// at the traffic of pods, such as "sidecar".
+	Mesh() string
+	Dataplane() string
 	// Ownership returns what the policy owns in a namespace.
 	Ownership() iptables.Ownership
 	// Proxies returns what may be the proxy according to the rules of a family, the
@@ -43,6 +47,9 @@ type Policy interface {
 	// leave out although it is there by default, such as IPv6, is left to the namespace.
 	Presume(found Recognised, lookups []iptables.Lookup) Wanted
 }
+
+// Title returns the words for a policy, such as "istio sidecar".
+func Title(p Policy) string { return p.Mesh() + " " + p.Dataplane() }
 
 // Options are a policy's options, to be read once.
 type Options interface {

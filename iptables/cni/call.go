@@ -53,13 +53,13 @@ func (c *call) add(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	decision, err := c.decide()
+	policy, decision, err := c.decide()
 	if err != nil {
 		return err
 	}
 	if !isOurs(decision) {
 		c.log.Info("not captured: " + decision.Why)
-	} else if err := c.capture(ctx, decision.Why); err != nil {
+	} else if err := c.capture(ctx, policy, decision.Why); err != nil {
 		return err
 	}
 	_, err = c.stdout.Write(result)
@@ -69,30 +69,30 @@ func (c *call) add(ctx context.Context) error {
 // isOurs reports whether the plugin captures a pod.
 func isOurs(d capture.Decision) bool { return d.Captured && d.By == capture.Plugin }
 
-// decide says whether the pod's traffic is captured.
-func (c *call) decide() (capture.Decision, error) {
+// decide says whether the pod's traffic is captured, and by which policy.
+func (c *call) decide() (capture.Policy, capture.Decision, error) {
 	switch {
 	case c.pod.namespace != "" && slices.Contains(c.excludeNamespaces, c.pod.namespace):
-		return capture.Decision{Why: fmt.Sprintf("the namespace %s is among %s", c.pod.namespace, keyExclude)}, nil
+		return nil, capture.Decision{Why: fmt.Sprintf("the namespace %s is among %s", c.pod.namespace, keyExclude)}, nil
 	case c.annotations != nil:
-		_, decision, err := c.policies.Decide(c.annotations)
-		return decision, failed(codeAnnotations, err)
+		policy, decision, err := c.inOrder().Decide(c.annotations)
+		return policy, decision, failed(codeAnnotations, err)
 	case c.without == withoutFail:
-		return capture.Decision{}, c.errNoAnnotations()
+		return nil, capture.Decision{}, c.errNoAnnotations()
 	}
 	why := fmt.Sprintf("the runtime hands over no annotations, and %s is %q", keyWithout, c.without)
-	return capture.Decision{Captured: c.without == withoutCapture, Why: why}, nil
+	return c.policy(), capture.Decision{Captured: c.without == withoutCapture, Why: why}, nil
 }
 
 // capture applies the rules.
-func (c *call) capture(ctx context.Context, why string) error {
+func (c *call) capture(ctx context.Context, policy capture.Policy, why string) error {
 	start := time.Now()
 	ns, err := c.open()
 	if err != nil {
 		return err
 	}
 	defer ns.Close()
-	p, err := c.plan(ctx, ns)
+	p, err := c.plan(ctx, ns, policy)
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (c *call) capture(ctx context.Context, why string) error {
 	if applied.Changed {
 		result = "applied"
 	}
-	c.log.Info("captured: "+why, "result", result, "rules", applied.Rules, "families", strings.Join(pod.FamilyNames(p.Rules.Families), " and "),
+	c.log.Info("captured: "+why, "mesh", policy.Mesh(), "result", result, "rules", applied.Rules, "families", strings.Join(pod.FamilyNames(p.Rules.Families), " and "),
 		"backend", applied.Backend, "options", strings.Join(p.Wanted.Arguments(), " "), "took", time.Since(start).Round(time.Microsecond))
 	return nil
 }
@@ -146,14 +146,14 @@ func (c *call) isOwn(ns *namespace.Namespace) bool {
 // isTrue reads CNI_NETNS_OVERRIDE as the library does.
 func isTrue(text string) bool { return strings.EqualFold(text, "true") || text == "1" }
 
-// plan returns what the pod's annotations and the settings ask for.
-func (c *call) plan(ctx context.Context, ns *namespace.Namespace) (p pod.Plan, err error) {
-	wanted, warnings, err := c.read(c.annotations)
+// plan returns what the pod's annotations and the settings ask for, by a policy.
+func (c *call) plan(ctx context.Context, ns *namespace.Namespace, policy capture.Policy) (p pod.Plan, err error) {
+	wanted, warnings, err := c.read(policy, c.annotations)
 	if err != nil {
 		return p, failed(codeAnnotations, err)
 	}
 	c.warn(warnings)
-	if p, err = pod.NewPlan(ctx, ns, c.policy(), wanted); err != nil {
+	if p, err = pod.NewPlan(ctx, ns, policy, wanted); err != nil {
 		return p, failed(codeNotApplied, err)
 	}
 	c.warn(p.Warnings)

@@ -12,7 +12,7 @@ import (
 
 // check compares the pod's rules with what its annotations ask for.
 func (c *call) check(ctx context.Context) error {
-	decision, err := c.decide()
+	policy, decision, err := c.decide()
 	if err != nil || !isOurs(decision) {
 		return err
 	}
@@ -21,7 +21,7 @@ func (c *call) check(ctx context.Context) error {
 		return err
 	}
 	defer ns.Close()
-	p, err := c.plan(ctx, ns)
+	p, err := c.plan(ctx, ns, policy)
 	if err != nil {
 		return err
 	}
@@ -59,6 +59,9 @@ func (d *difference) lines() []string {
 		all = append(all, "routing needs: "+command)
 	}
 	all = append(all, d.Undelivered...)
+	for _, command := range d.Sysctls {
+		all = append(all, "needs: "+command)
+	}
 	for _, i := range d.Foreign {
 		all = append(all, i.Text)
 	}
@@ -73,7 +76,7 @@ func (c *call) status(ctx context.Context) error {
 		return failed(codeNotAvailable, err)
 	}
 	defer ns.Close()
-	p, err := c.plan(ctx, ns)
+	p, err := c.plan(ctx, ns, c.policy())
 	if err != nil {
 		return failed(codeNotAvailable, errors.Unwrap(err))
 	}

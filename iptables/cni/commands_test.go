@@ -91,7 +91,7 @@ func TestRefuses(t *testing.T) {
 		message     string
 		details     string
 	}{
-		"without annotations": {nil, "", nil, codeNoAnnotations, "the container runtime hands over no annotations of the pod, so nobody can tell whether it has a sidecar",
+		"without annotations": {nil, "", nil, codeNoAnnotations, "the container runtime hands over no annotations of the pod, so nobody can tell whether it has a proxy",
 			"the plugin's entry asks for them; the runtime has to know the capability io.kubernetes.cri.pod-annotations: containerd 1.5, CRI-O 1.28, or later; " +
 				`or set "withoutAnnotations" to "skip" or "capture"`},
 		"a wrong setting": {map[string]string{}, `"options": {"mode": "x"}`, nil, codeConfiguration, `options.mode "x": must be REDIRECT or TPROXY`, ""},

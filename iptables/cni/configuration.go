@@ -21,8 +21,11 @@ import (
 // configuration is the plugin's entry in a conflist, with what the runtime adds for a call.
 type configuration struct {
 	policies capture.Policies
-	options  json.RawMessage
-	backend  string
+	// options are for the pods of mesh; those of others have the defaults of theirs. The
+	// backend is for all.
+	options json.RawMessage
+	mesh    string
+	backend string
 
 	excludeNamespaces []string
 	without           without
@@ -68,13 +71,35 @@ const AnnotationsCapability = "io.kubernetes.cri.pod-annotations"
 // may use (SPEC.md, "Plugin configuration objects"). So are those that begin with "cni.dev/".
 var reserved = []string{"args", "capabilities", "cniVersion", "cniVersions", "name", "prevResult", "runtimeConfig", "type"}
 
-// policy returns the one by which the plugin captures.
-func (c *configuration) policy() capture.Policy { return c.policies[0] }
+// policy returns the one that the options are for: the first of the mesh.
+func (c *configuration) policy() capture.Policy {
+	at := slices.IndexFunc(c.policies, func(p capture.Policy) bool { return p.Mesh() == c.mesh })
+	return c.policies[max(at, 0)]
+}
+
+// inOrder returns all policies, that of the options first: of pods that none captures it says
+// why.
+func (c *configuration) inOrder() capture.Policies {
+	first := c.policy()
+	others := slices.DeleteFunc(slices.Clone(c.policies), func(p capture.Policy) bool { return p == first })
+	return slices.Insert(others, 0, first)
+}
+
+// meshes returns the names of all meshes, the default first.
+func (c *configuration) meshes() []string {
+	var names []string
+	for _, p := range c.policies {
+		if !slices.Contains(names, p.Mesh()) {
+			names = append(names, p.Mesh())
+		}
+	}
+	return names
+}
 
 // parse reads the configuration. The error has all errors, one a line. What could be read is
 // returned with an error too: where to log it.
 func parse(policies capture.Policies, text []byte) (configuration, error) {
-	c := configuration{policies: policies, without: withoutFail, backend: kernel.Auto}
+	c := configuration{policies: policies, without: withoutFail, backend: kernel.Auto, mesh: policies[0].Mesh()}
 	var errs []error
 	var err error
 	if c.version, err = new(version.ConfigDecoder).Decode(text); err != nil {
@@ -89,7 +114,9 @@ func parse(policies capture.Policies, text []byte) (configuration, error) {
 			errs = append(errs, err)
 		}
 	}
-	if _, _, err := c.read(nil); err != nil {
+	if err := c.readMesh(); err != nil {
+		errs = append(errs, err)
+	} else if _, _, err := c.read(c.policy(), nil); err != nil {
 		errs = append(errs, err)
 	}
 	return c, failed(codeConfiguration, errors.Join(errs...))
@@ -194,14 +221,31 @@ func (c *configuration) setRuntimeConfig(value json.RawMessage) error {
 	return wrong("runtimeConfig", value, err, "an object in which "+AnnotationsCapability+" is an object of texts")
 }
 
-// read returns what the options and a pod's annotations ask for, and warnings. It sets the
-// backend.
-func (c *configuration) read(annotations map[string]string) (capture.Wanted, []string, error) {
-	options := c.policy().Options()
+// keyMesh is the option that says whose options they are.
+const keyMesh = "mesh"
+
+// readMesh reads which mesh the options are for.
+func (c *configuration) readMesh() error {
+	var options map[string]json.RawMessage
+	// Whether these are options is found out when they are read.
+	_ = json.Unmarshal(c.options, &options)
+	if value, ok := options[keyMesh]; ok {
+		return setText(keyOptions+"."+keyMesh, value, c.meshValue())
+	}
+	return nil
+}
+
+func (c *configuration) meshValue() pflag.Value { return config.Choice("name", &c.mesh, c.meshes()...) }
+
+// read returns what the options and a pod's annotations ask for, by a policy, and warnings. It
+// sets the backend.
+func (c *configuration) read(policy capture.Policy, annotations map[string]string) (capture.Wanted, []string, error) {
+	options := policy.Options()
 	flags := config.WithoutArguments(options.Rows())
 	flags.Register(config.Row{Option: config.Option{Name: "backend"}, Value: config.Choice("name", &c.backend, kernel.Names()...)})
+	flags.Register(config.Row{Option: config.Option{Name: keyMesh}, Value: c.meshValue()})
 	var errs []error
-	if c.options != nil {
+	if c.options != nil && policy == c.policy() {
 		errs = append(errs, flags.AddSettings(keyOptions, c.options))
 	}
 	errs = append(errs, flags.Apply(nil))

@@ -27,7 +27,7 @@ func TestConfiguration(t *testing.T) {
 		fmt.Sprint(c.excludeNamespaces) != "[kube-system]" || string(c.previous) != `{"a": 1}` || c.annotations["a"] != "b" || !c.declared || c.version != "1.1.0" {
 		t.Errorf("got %+v", c)
 	}
-	wanted, warnings, err := c.read(map[string]string{"sidecar.istio.io/interceptionMode": "REDIRECT", "traffic.sidecar.istio.io/excludeInboundPorts": "9090"})
+	wanted, warnings, err := c.read(c.policy(), map[string]string{"sidecar.istio.io/interceptionMode": "REDIRECT", "traffic.sidecar.istio.io/excludeInboundPorts": "9090"})
 	if got, want := fmt.Sprint(wanted.Arguments()), "[--proxy-uid=7,8 --excluded-ports=15020,15021,15090,9090]"; err != nil || got != want || len(warnings) > 0 {
 		t.Errorf("got %s, %v, %q, want %s", got, err, warnings, want)
 	}

@@ -69,7 +69,7 @@ func (c *configuration) errNoAnnotations() error {
 	if c.declared {
 		reason = "the plugin's entry asks for them; "
 	}
-	return failed(codeNoAnnotations, fmt.Errorf("the container runtime hands over no annotations of the pod, so nobody can tell whether it has a sidecar\n"+
+	return failed(codeNoAnnotations, fmt.Errorf("the container runtime hands over no annotations of the pod, so nobody can tell whether it has a proxy\n"+
 		"hint: %sthe runtime has to know the capability %s: containerd 1.5, CRI-O 1.28, or later; "+
 		"or set %q to %q or %q", reason, AnnotationsCapability, keyWithout, withoutSkip, withoutCapture))
 }

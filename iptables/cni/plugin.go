@@ -24,8 +24,8 @@ const CommandVariable = "CNI_COMMAND"
 
 // Plugin is the plugin. It has no state: a runtime starts it for each command.
 type Plugin struct {
-	// Policies are all that there are. The plugin captures by the first, and leaves the pods of
-	// the others alone.
+	// Policies are all that there are. The plugin leaves the pods alone whose rules an agent of
+	// the mesh writes. The first is that of pods about which nothing is known.
 	Policies capture.Policies
 	// Stdout gets the result of ADD. Stderr, which is in the runtime's log, gets messages
 	// unless the configuration names a file for them.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/capture/ambient"
+	"github.com/meshtables/meshtables/iptables/capture/linkerd"
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 	"github.com/meshtables/meshtables/iptables/namespace"
@@ -69,7 +70,7 @@ func (p *testPod) run(t *testing.T, name string, args ...string) string {
 }
 
 // testPolicies are all that there are for pods.
-var testPolicies = capture.Policies{sidecar.Policy{}, ambient.Policy{}}
+var testPolicies = capture.Policies{sidecar.Policy{}, ambient.Policy{}, linkerd.Policy{}}
 
 // result is what the plugins before return.
 const result = `{"cniVersion":"1.1.0","interfaces":[{"name":"eth0"}],"ips":[{"address":"10.244.1.7/24"}],"theirs":[1]}`

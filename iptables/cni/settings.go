@@ -9,27 +9,27 @@ import (
 // not say.
 type Settings struct{ configuration configuration }
 
-// ReadSettings reads an entry. The policy is the one by which the plugin captures.
-func ReadSettings(policy capture.Policy, entry []byte) (*Settings, error) {
-	c, err := parse(capture.Policies{policy}, entry)
+// ReadSettings reads an entry. Policies are all that there are.
+func ReadSettings(policies capture.Policies, entry []byte) (*Settings, error) {
+	c, err := parse(policies, entry)
 	if err != nil {
 		return nil, err
 	}
 	return &Settings{c}, nil
 }
 
-// Decide says whether the plugin captures the traffic of a pod in that namespace of Kubernetes.
-// Annotations are nil if they are not known.
-func (s *Settings) Decide(namespace string, annotations map[string]string) (capture.Decision, error) {
+// Decide says whether the plugin captures the traffic of a pod in that namespace of Kubernetes,
+// and by which policy. Annotations are nil if they are not known.
+func (s *Settings) Decide(namespace string, annotations map[string]string) (capture.Policy, capture.Decision, error) {
 	c := call{configuration: s.configuration, pod: podName{namespace: namespace}}
 	c.annotations = annotations
 	return c.decide()
 }
 
-// Read returns what a pod's annotations ask for, and warnings.
-func (s *Settings) Read(annotations map[string]string) (capture.Wanted, []string, error) {
+// Read returns what a pod's annotations ask for by a policy, and warnings.
+func (s *Settings) Read(policy capture.Policy, annotations map[string]string) (capture.Wanted, []string, error) {
 	c := s.configuration
-	return c.read(annotations)
+	return c.read(policy, annotations)
 }
 
 // Backend returns where the plugin writes rules, as one of [kernel.Names].

@@ -39,6 +39,8 @@ type Choice struct {
 	// Sets returns what named sets that the rules look up are to hold, given what they hold.
 	// nil stands for rules that look up none.
 	Sets func(have []iptables.AddressSet) []iptables.AddressSet
+	// Sysctls are settings of the namespace that go with the rules.
+	Sysctls []iptables.Sysctl
 	// Check returns an error if what is installed must not be replaced; nil if anything may.
 	Check func(*Installed) error
 	// Doubled is the plan's.

@@ -12,6 +12,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/kernel/xtables"
 	"github.com/meshtables/meshtables/iptables/namespace"
 	"github.com/meshtables/meshtables/iptables/routes"
+	"github.com/meshtables/meshtables/iptables/sysctl"
 )
 
 // Report is what [Install] and [Remove] did.
@@ -36,8 +37,8 @@ type holding struct {
 // newHolding returns a backend that leaves the record alone.
 func newHolding(b Backend, have installed.Backend) holding { return holding{b, b, have} }
 
-// Install writes the choice's rules and the routing, and removes everything else of ours,
-// in every backend. The choice's rules have only what is ours.
+// Install writes the choice's rules and the routing, sets its sysctls, and removes everything
+// else of ours, in every backend. The choice's rules have only what is ours.
 //
 // The record goes with the rules: what is stored in the end is the choice's record, or none
 // if the backend uses programs. But if the rules are right already and nothing is recorded,
@@ -81,7 +82,14 @@ func Install(ctx context.Context, ns *namespace.Namespace, choice Choice, routin
 	if err != nil {
 		return Report{}, unchanged(err)
 	}
+	settings, err := sysctl.Diff(ns, choice.Sysctls)
+	if err != nil {
+		return Report{}, unchanged(err)
+	}
 	steps := sets.before()
+	for _, s := range settings {
+		steps = append(steps, set(ns, s))
+	}
 	if additions := changes.Additions(); len(additions) > 0 {
 		steps = append(steps, route(ns, additions))
 	}
@@ -164,9 +172,10 @@ func remove(all []holding) []step {
 	return steps
 }
 
-// Remove removes everything that is ours, from every backend, and the record.
+// Remove removes everything that is ours, from every backend, and the record. Sysctls stay:
+// nobody knows what they were before.
 func Remove(ctx context.Context, ns *namespace.Namespace, choice Choice) (Report, error) {
-	choice.Rules, choice.Records, choice.Check = iptables.Ruleset{}, nil, nil
+	choice.Rules, choice.Records, choice.Check, choice.Sysctls = iptables.Ruleset{}, nil, nil, nil
 	return Install(ctx, ns, choice, iptables.Routing{})
 }
 
@@ -228,6 +237,13 @@ func route(ns *namespace.Namespace, changes routes.Changes) step {
 	return step{
 		do:   func(ctx context.Context) error { return unchanged(changes.Apply(ctx, ns)) },
 		undo: func(ctx context.Context) error { return changes.Undo(ctx, ns) },
+	}
+}
+
+func set(ns *namespace.Namespace, c sysctl.Change) step {
+	return step{
+		do:   func(context.Context) error { return unchanged(c.Apply(ns)) },
+		undo: func(context.Context) error { return c.Undo(ns) },
 	}
 }
 

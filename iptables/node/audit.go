@@ -11,18 +11,11 @@ import (
 	"github.com/meshtables/meshtables/iptables/cni"
 )
 
-// Dataplane is a way in which a mesh gets at the traffic of pods.
-type Dataplane struct {
-	// Mesh is its name, such as "istio".
-	Mesh string
-	capture.Policy
-}
-
 // Auditor compares the pods of a machine with what they ask for.
 type Auditor struct {
 	Node Node
-	// Dataplanes are all that there are. The first is the plugin's.
-	Dataplanes []Dataplane
+	// Policies are all that there are for pods.
+	Policies capture.Policies
 	// Settings are the plugin's entry on the node; nil if it has none.
 	Settings *cni.Settings
 	// Repair says what to do about what is not as wanted.
@@ -116,19 +109,4 @@ func (p *Pod) isNamed(names []string) bool {
 		return true
 	}
 	return slices.ContainsFunc(p.rivals, func(r Pod) bool { return slices.Contains(names, r.String()) })
-}
-
-// policies returns the policies of all dataplanes.
-func (a *Auditor) policies() capture.Policies {
-	var all capture.Policies
-	for _, d := range a.Dataplanes {
-		all = append(all, d.Policy)
-	}
-	return all
-}
-
-// dataplaneOf returns the dataplane of a policy.
-func (a *Auditor) dataplaneOf(p capture.Policy) *Dataplane {
-	i := slices.IndexFunc(a.Dataplanes, func(d Dataplane) bool { return d.Policy == p })
-	return &a.Dataplanes[max(i, 0)]
 }

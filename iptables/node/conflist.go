@@ -15,7 +15,7 @@ import (
 
 // Settings returns the plugin's entry in the node's conflists: the first, as runtimes read them
 // by name. It is nil if there is none.
-func (n *Node) Settings(policy capture.Policy) (*cni.Settings, error) {
+func (n *Node) Settings(policies capture.Policies) (*cni.Settings, error) {
 	names, err := namesIn(n.Networks)
 	if err != nil {
 		return nil, fmt.Errorf("failed to read the node's networks: %w", err)
@@ -32,7 +32,7 @@ func (n *Node) Settings(policy capture.Policy) (*cni.Settings, error) {
 		if entry == nil {
 			continue
 		}
-		settings, err := cni.ReadSettings(policy, entry)
+		settings, err := cni.ReadSettings(policies, entry)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}

@@ -8,31 +8,12 @@ import (
 
 	"github.com/vishvananda/netlink"
 
-	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/capture/linkerd"
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
-
-// otherPolicy stands in for that of another mesh: its chains have other names, and it captures
-// the pods that say so.
-type otherPolicy struct{ sidecar.Policy }
-
-func (otherPolicy) Name() string { return "other" }
-
-func (otherPolicy) Ownership() iptables.Ownership {
-	return iptables.Ownership{Policies: []string{"other"}, Chains: []string{"OTHER_"}}
-}
-
-func (otherPolicy) Evidence(rules *iptables.Ruleset) int {
-	own := otherPolicy{}.Ownership().Of(*rules)
-	return own.Len()
-}
-
-func (otherPolicy) Decide(notes map[string]string) (capture.Decision, error) {
-	return capture.Decision{Captured: notes["other"] == "on", Why: "the annotation other"}, nil
-}
 
 // lookAt looks at a namespace in which iptables has run with arguments, one rule a line.
 func lookAt(t *testing.T, notes map[string]string, rules string) Report {
@@ -58,14 +39,14 @@ func lookAt(t *testing.T, notes map[string]string, rules string) Report {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &Auditor{Dataplanes: []Dataplane{{"istio", sidecar.Policy{}}, {"another", otherPolicy{}}}}
+	a := &Auditor{Policies: capture.Policies{sidecar.Policy{}, linkerd.Policy{}}}
 	return *a.look(t.Context(), ns, &Pod{Namespace: "shop", Name: "cart", Annotations: notes}).report
 }
 
 const (
-	othersRules = `-t nat -N OTHER_OUT
--t nat -A OTHER_OUT -p tcp -j REDIRECT --to-ports 4140
--t nat -A OUTPUT -j OTHER_OUT`
+	othersRules = `-t nat -N PROXY_INIT_OUTPUT
+-t nat -A PROXY_INIT_OUTPUT -p tcp -j REDIRECT --to-ports 4140
+-t nat -A OUTPUT -j PROXY_INIT_OUTPUT`
 	sidecarsRules = `-t nat -N ISTIO_OUTPUT
 -t nat -A ISTIO_OUTPUT -p tcp -j REDIRECT --to-ports 15001
 -t nat -A OUTPUT -j ISTIO_OUTPUT`
@@ -75,7 +56,7 @@ const (
 // none of it.
 func TestOtherDataplane(t *testing.T) {
 	inMesh := map[string]string{"sidecar.istio.io/status": `{"initContainers":["istio-proxy"]}`}
-	inOther := map[string]string{"other": "on"}
+	inOther := map[string]string{"linkerd.io/proxy-version": "edge-26.7.1"}
 	for _, test := range []struct {
 		name, rules string
 		notes       map[string]string
@@ -83,10 +64,10 @@ func TestOtherDataplane(t *testing.T) {
 		kind        Kind
 		mesh        string
 	}{
-		{"another's rules", othersRules, inMesh, Different, OtherMesh, "istio"},
-		{"a sidecar's rules", sidecarsRules, inOther, Different, OtherMesh, "another"},
+		{"Linkerd's rules", othersRules, inMesh, Different, OtherMesh, "istio"},
+		{"a sidecar's rules", sidecarsRules, inOther, Different, OtherMesh, "linkerd"},
 		{"rules of both", sidecarsRules + "\n" + othersRules, inMesh, Different, OtherMesh, "istio"},
-		{"left by the other", othersRules, map[string]string{}, Different, Leftovers, "another"},
+		{"left by Linkerd", othersRules, map[string]string{}, Different, Leftovers, "linkerd"},
 		{"its own rules, damaged", sidecarsRules, inMesh, Different, Drift, "istio"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel"
@@ -104,9 +105,9 @@ func (x *examination) compare() error {
 		return err
 	}
 	x.describe(&found)
-	switch d := x.wish.dataplane; {
-	case d != nil:
-		x.report.Mesh, x.report.Dataplane = d.Mesh, d.Name()
+	switch p := x.wish.policy; {
+	case p != nil:
+		x.name(p)
 		err = x.compareWanted(&found)
 	case x.wish.known:
 		err = x.compareWithNothing(&found)
@@ -122,7 +123,7 @@ func (x *examination) compare() error {
 // find reads what is installed. If rules are in the legacy tables only, it reads them as those
 // that were asked for: they work as well.
 func (x *examination) find() (pod.Found, error) {
-	own := x.auditor.policies().Ownership()
+	own := x.auditor.Policies.Ownership()
 	found, err := pod.Find(x.ctx, x.ns, own, kernel.Auto)
 	if err == nil && len(found.Ours) == 1 && found.Ours[0].Name == kernel.Legacy {
 		found, err = pod.Find(x.ctx, x.ns, own, kernel.Legacy)
@@ -162,12 +163,12 @@ func (x *examination) compareWanted(found *pod.Found) error {
 		x.report.fail(BadAnnotation, err)
 		return nil
 	}
-	p, err := pod.NewPlan(x.ctx, x.ns, x.wish.dataplane.Policy, wanted)
+	p, err := pod.NewPlan(x.ctx, x.ns, x.wish.policy, wanted)
 	if err != nil {
 		return err
 	}
 	x.plan = &p
-	if x.compared, err = pod.Verify(x.ctx, x.ns, found, x.auditor.policies(), &p); err != nil {
+	if x.compared, err = pod.Verify(x.ctx, x.ns, found, x.auditor.Policies, &p); err != nil {
 		return err
 	}
 	x.report.Source = source
@@ -219,15 +220,15 @@ func (x *examination) isServed(found *pod.Found) (bool, error) {
 func (x *examination) compareWithItself(found *pod.Found) error {
 	r := x.report
 	r.State = NotInMesh
-	d := x.nameInstalled(found)
-	if d == nil {
-		d = x.nameRecorded(found)
+	p := x.nameInstalled(found)
+	if p == nil {
+		p = x.nameRecorded(found)
 	}
-	if d == nil {
+	if p == nil {
 		return nil
 	}
 	var err error
-	if x.compared, err = pod.VerifyAsked(x.ctx, x.ns, found, x.auditor.policies(), d.Policy, nil); err != nil {
+	if x.compared, err = pod.VerifyAsked(x.ctx, x.ns, found, x.auditor.Policies, p, nil); err != nil {
 		return err
 	}
 	x.report.Source = x.compared.Source
@@ -235,30 +236,31 @@ func (x *examination) compareWithItself(found *pod.Found) error {
 	return nil
 }
 
-// nameInstalled names the dataplane whose rules are there, and returns it; nil if there are
-// none.
-func (x *examination) nameInstalled(found *pod.Found) *Dataplane {
+// nameInstalled names the policy whose rules are there, and returns it; nil if there are none.
+func (x *examination) nameInstalled(found *pod.Found) capture.Policy {
 	for _, b := range found.Ours {
-		if p, ok := x.auditor.policies().Installed(&b.Rules); ok {
-			d := x.auditor.dataplaneOf(p)
-			x.report.Mesh, x.report.Dataplane = d.Mesh, d.Name()
-			return d
+		if p, ok := x.auditor.Policies.Installed(&b.Rules); ok {
+			return x.name(p)
 		}
 	}
 	return nil
 }
 
-// nameRecorded names the dataplane that is recorded as asked for, and returns it; nil if there is
-// no record.
-func (x *examination) nameRecorded(found *pod.Found) *Dataplane {
-	for i := range x.auditor.Dataplanes {
-		d := &x.auditor.Dataplanes[i]
-		if found.Asked(d.Policy).Wanted != nil {
-			x.report.Mesh, x.report.Dataplane = d.Mesh, d.Name()
-			return d
+// nameRecorded names the policy that is recorded as asked for, and returns it; nil if there is no
+// record.
+func (x *examination) nameRecorded(found *pod.Found) capture.Policy {
+	for _, p := range x.auditor.Policies {
+		if found.Asked(p).Wanted != nil {
+			return x.name(p)
 		}
 	}
 	return nil
+}
+
+// name names a policy in the report, and returns it.
+func (x *examination) name(p capture.Policy) capture.Policy {
+	x.report.Mesh, x.report.Dataplane = p.Mesh(), p.Dataplane()
+	return p
 }
 
 // lookForProxy looks whether sockets are where a plan sends traffic.

@@ -2,10 +2,10 @@ package node
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/pod"
 	"github.com/meshtables/meshtables/iptables/verify"
@@ -60,6 +60,9 @@ func (x *examination) judgeRules() {
 	}
 	for _, why := range v.Undelivered {
 		r.add(Routing, why, "")
+	}
+	for _, command := range v.Sysctls {
+		r.add(Setting, "needs "+command, "")
 	}
 }
 
@@ -128,11 +131,11 @@ func drift(v *pod.Verification) string {
 // isOthers reports whether the rules are those of another dataplane than the wanted one, or of
 // another mesh, and adds that.
 func (x *examination) isOthers(found *pod.Found) bool {
-	if x.wish.dataplane == nil {
+	if x.wish.policy == nil {
 		return false
 	}
 	if other := x.otherDataplane(found); other != nil {
-		x.report.add(OtherMesh, fmt.Sprintf("there are rules of %s %s", other.Mesh, other.Name()), "")
+		x.report.add(OtherMesh, "there are rules of "+capture.Title(other), "")
 		return true
 	}
 	if x.report.Rules > 0 {
@@ -142,27 +145,17 @@ func (x *examination) isOthers(found *pod.Found) bool {
 	if chain == "" {
 		return false
 	}
-	x.report.add(OtherMesh, "no rules of "+x.wish.dataplane.Mesh+", but others send traffic to a proxy: "+chain,
+	x.report.add(OtherMesh, "no rules of "+x.wish.policy.Mesh()+", but others send traffic to a proxy: "+chain,
 		"rules of others are not removed by repairing")
 	return true
 }
 
-// otherDataplane returns a dataplane that has rules there although the pod asks for another; nil if
-// there is none. Dataplanes of one mesh may share names of chains; then the rules tell.
-func (x *examination) otherDataplane(found *pod.Found) *Dataplane {
-	wanted := x.wish.dataplane
-	for _, b := range found.Backends {
-		for i := range x.auditor.Dataplanes {
-			d := &x.auditor.Dataplanes[i]
-			own := d.Ownership().Of(b.Rules)
-			if d.Policy != wanted.Policy && own.Len() > 0 && !slices.Equal(d.Ownership().Chains, wanted.Ownership().Chains) {
-				return d
-			}
-		}
-	}
+// otherDataplane returns the policy that has rules there although the pod asks for another; nil if
+// there is none.
+func (x *examination) otherDataplane(found *pod.Found) capture.Policy {
 	for _, b := range found.Ours {
-		if p, ok := x.auditor.policies().Installed(&b.Rules); ok && p != wanted.Policy {
-			return x.auditor.dataplaneOf(p)
+		if p, ok := x.auditor.Policies.Other(x.wish.policy, &b.Rules); ok {
+			return p
 		}
 	}
 	return nil

@@ -94,7 +94,7 @@ func (x *examination) apply() (pod.Applied, error) {
 	if err := x.plan.Validate(); err != nil {
 		return pod.Applied{}, err
 	}
-	return pod.Apply(x.ctx, x.ns, x.plan, pod.Applying{Backend: x.backend(), Policies: x.auditor.policies(), ReplaceOthers: true})
+	return pod.Apply(x.ctx, x.ns, x.plan, pod.Applying{Backend: x.backend(), Policies: x.auditor.Policies, ReplaceOthers: true})
 }
 
 // backend returns where the rules go.

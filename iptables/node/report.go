@@ -34,6 +34,7 @@ const (
 	OtherMesh     Kind = "other-dataplane"     // the rules are those of another dataplane
 	Drift         Kind = "drift"               // our rules are not the wanted ones
 	Routing       Kind = "routing"             // addresses, routes or ip rules of ours are not the wanted ones
+	Setting       Kind = "sysctl"              // a setting of the kernel is not the wanted one
 	TwoForms      Kind = "two-forms"           // rules of ours are in more than one form
 	ForeignRules  Kind = "foreign-rules"       // foreign rules keep traffic from the proxy
 	PolicyDrops   Kind = "policy-drops"        // a chain drops traffic by its policy
@@ -48,7 +49,7 @@ const (
 // Kinds returns all kinds.
 func Kinds() []Kind {
 	return []Kind{
-		NoRules, OtherMesh, Drift, Routing, TwoForms, ForeignRules, PolicyDrops, NotListening, Leftovers,
+		NoRules, OtherMesh, Drift, Routing, Setting, TwoForms, ForeignRules, PolicyDrops, NotListening, Leftovers,
 		TwoPods, BadAnnotation, BadEntry, Failed,
 	}
 }

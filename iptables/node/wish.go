@@ -10,22 +10,21 @@ import (
 type wish struct {
 	// known says that anybody knows: its annotations do.
 	known bool
-	// dataplane is the one that captures the pod; nil if none does.
-	dataplane *Dataplane
+	// policy is the one that captures the pod; nil if none does.
+	policy capture.Policy
 	// by is who captures it.
 	by  capture.Writer
 	why string
 }
 
-// wishOf says from the pod's annotations which dataplane captures it.
+// wishOf says from the pod's annotations which policy captures it.
 func (a *Auditor) wishOf(p *Pod) (w wish, err error) {
 	if p.Annotations == nil {
 		return a.wishWithout(p), nil
 	}
 	w.known = true
-	for i := range a.Dataplanes {
-		d := &a.Dataplanes[i]
-		decision, err := a.decide(d, p)
+	for i, policy := range a.Policies {
+		decision, err := a.decide(policy, p)
 		if err != nil {
 			return w, err
 		}
@@ -33,7 +32,7 @@ func (a *Auditor) wishOf(p *Pod) (w wish, err error) {
 			w.why = decision.Why
 		}
 		if decision.Captured {
-			w.dataplane, w.by = d, decision.By
+			w.policy, w.by = policy, decision.By
 			break
 		}
 	}
@@ -47,18 +46,18 @@ func (a *Auditor) wishWithout(p *Pod) wish {
 	if a.Settings == nil || p.Name == "" {
 		return w
 	}
-	if d, err := a.Settings.Decide(p.Namespace, nil); err == nil && d.Captured {
-		return wish{known: true, dataplane: &a.Dataplanes[0], why: d.Why}
+	if policy, d, err := a.Settings.Decide(p.Namespace, nil); err == nil && d.Captured {
+		return wish{known: true, policy: policy, why: d.Why}
 	}
 	return w
 }
 
-// decide says whether a dataplane captures a pod: with the plugin's settings, if the plugin
+// decide says whether a policy captures a pod: with the plugin's settings, if the plugin
 // would do it and has an entry on the node.
-func (a *Auditor) decide(d *Dataplane, p *Pod) (capture.Decision, error) {
-	decision, err := d.Decide(p.Annotations)
+func (a *Auditor) decide(policy capture.Policy, p *Pod) (capture.Decision, error) {
+	decision, err := policy.Decide(p.Annotations)
 	if err == nil && decision.Captured && decision.By == capture.Plugin && a.Settings != nil {
-		return a.Settings.Decide(p.Namespace, p.Annotations)
+		_, decision, err = a.Settings.Decide(p.Namespace, p.Annotations)
 	}
 	return decision, err
 }
@@ -75,20 +74,20 @@ const (
 // with.
 func (x *examination) options(found *pod.Found) (wanted capture.Wanted, source string, err error) {
 	if x.isByPlugin() {
-		wanted, _, err = x.auditor.Settings.Read(x.pod.Annotations)
+		wanted, _, err = x.auditor.Settings.Read(x.wish.policy, x.pod.Annotations)
 		return wanted, fromPlugin, err
 	}
-	p, from, ok, err := found.AskedPlan(x.ctx, x.ns, x.wish.dataplane.Policy)
+	p, from, ok, err := found.AskedPlan(x.ctx, x.ns, x.wish.policy)
 	if err != nil {
 		return nil, "", err
 	}
 	var args []string
 	source = fromDefaults
-	// The rules of another dataplane do not say what this one was asked for.
+	// The rules of another policy do not say what this one was asked for.
 	if ok && (from == pod.Recorded || x.otherDataplane(found) == nil) {
 		args, source = p.Wanted.Arguments(), fromInstalled
 	}
-	wanted, _, err = capture.Overlay(x.wish.dataplane.Policy, args, config.Sources{
+	wanted, _, err = capture.Overlay(x.wish.policy, args, config.Sources{
 		PodAnnotations: x.pod.Annotations, Users: config.PodUsers{}, NoNameServers: x.wish.by == capture.Plugin,
 	})
 	return wanted, source, err

@@ -54,7 +54,7 @@ func Apply(ctx context.Context, ns *namespace.Namespace, p *Plan, how Applying) 
 	}
 	choice.Records = installed.Records{p.Policy.Name(): installed.NewRecord(p.Wanted.Arguments(), own.Of(choice.Rules))}
 	choice.Check = func(found *kernel.Installed) error { return how.check(p.Policy, found) }
-	choice.Sets = how.Sets
+	choice.Sets, choice.Sysctls = how.Sets, p.Sysctls
 	report, err := kernel.Install(ctx, ns, choice, p.Routing)
 	if err != nil {
 		return applied, err
@@ -76,8 +76,8 @@ func (how Applying) check(p capture.Policy, found *kernel.Installed) error {
 		return nil
 	}
 	if b, other, ok := installedOther(how.Policies, p, found.Own()); ok {
-		return fmt.Errorf("the rules here (%s) are those of dataplane mode %s, and these are of %s\n"+
-			"hint: replace them, in one step, with --replace-dataplane", b.Name, other.Name(), p.Name())
+		return fmt.Errorf("the rules here (%s) are those of %s, and these are of %s\n"+
+			"hint: replace them, in one step, with --replace-dataplane", b.Name, capture.Title(other), capture.Title(p))
 	}
 	return nil
 }
@@ -85,7 +85,7 @@ func (how Applying) check(p capture.Policy, found *kernel.Installed) error {
 // installedOther returns the first backend with rules of another policy.
 func installedOther(policies capture.Policies, p capture.Policy, backends []installed.Backend) (b installed.Backend, other capture.Policy, ok bool) {
 	for _, b := range backends {
-		if other, ok := policies.Installed(&b.Rules); ok && other != p {
+		if other, ok := policies.Other(p, &b.Rules); ok {
 			return b, other, true
 		}
 	}

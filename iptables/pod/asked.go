@@ -81,7 +81,7 @@ func VerifyAsked(ctx context.Context, ns *namespace.Namespace, f *Found, policie
 // IsMendable reports whether applying with the compared options makes a difference. It does
 // not move the foreign rules that are before ours.
 func (v *Verification) IsMendable() bool {
-	return !v.Forgotten && len(v.Faults)+len(v.Elsewhere)+len(v.Routing)+len(v.Rules) > 0
+	return !v.Forgotten && len(v.Faults)+len(v.Elsewhere)+len(v.Routing)+len(v.Sysctls)+len(v.Rules) > 0
 }
 
 // AskedPlan returns what was asked for: the plan of the recorded options or, if there are

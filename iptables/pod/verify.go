@@ -10,6 +10,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/namespace"
+	"github.com/meshtables/meshtables/iptables/sysctl"
 	"github.com/meshtables/meshtables/iptables/verify"
 )
 
@@ -22,8 +23,9 @@ type Verification struct {
 	// defaults; see [capture.Wanted].
 	Source  string   `json:"source"`
 	Options []string `json:"options"`
-	// Dataplane is the policy's name. Replaces is that of another policy whose rules are
-	// installed instead.
+	// Mesh and Dataplane are the policy's. Replaces is [capture.Title] of another policy whose
+	// rules are installed instead.
+	Mesh      string `json:"mesh"`
 	Dataplane string `json:"dataplane"`
 	Replaces  string `json:"replaces,omitempty"`
 	// Only is set if one thing alone differs: "backend" if all wanted rules are in
@@ -36,12 +38,16 @@ type Verification struct {
 	Elsewhere []Misplaced `json:"elsewhere,omitempty"`
 	// Routing are the commands of ip(8) that would make the routing as wanted.
 	Routing []string `json:"routing,omitempty"`
+	// Sysctls are the commands of sysctl(8) that would make the settings as wanted.
+	Sysctls []string `json:"sysctls,omitempty"`
 	// Undelivered says which routing rules of others keep packets of TPROXY from the proxy, a
 	// sentence each.
 	Undelivered []string `json:"undelivered,omitempty"`
 	// Foreign is what foreign rules do to traffic that should be captured.
 	Foreign []Interference `json:"foreign,omitempty"`
 
+	// Policy is what is compared with.
+	Policy capture.Policy `json:"-"`
 	// Warnings are about foreign rules of which nobody can tell what they do.
 	Warnings []string `json:"-"`
 	// Candidates are the candidates of [Found].
@@ -99,7 +105,7 @@ const (
 // IsAsWanted reports whether nothing differs.
 func (v *Verification) IsAsWanted() bool {
 	return len(v.Faults) == 0 && len(v.Rules) == 0 && len(v.Elsewhere) == 0 && len(v.Routing) == 0 &&
-		len(v.Undelivered) == 0 && len(v.Foreign) == 0
+		len(v.Sysctls) == 0 && len(v.Undelivered) == 0 && len(v.Foreign) == 0
 }
 
 // Verify compares what is installed, all of it, with a plan, in the form of
@@ -111,10 +117,11 @@ func Verify(ctx context.Context, ns *namespace.Namespace, f *Found, policies cap
 // verify compares with a plan whose options come from a source.
 func (f *Found) verify(ctx context.Context, ns *namespace.Namespace, policies capture.Policies, p *Plan, source string) (Verification, error) {
 	v := Verification{
-		Candidates: f.Candidates, Source: source, Options: append([]string{}, p.Wanted.Arguments()...), Dataplane: p.Policy.Name(),
+		Candidates: f.Candidates, Source: source, Options: append([]string{}, p.Wanted.Arguments()...),
+		Policy: p.Policy, Mesh: p.Policy.Mesh(), Dataplane: p.Policy.Dataplane(),
 	}
 	if _, other, ok := installedOther(policies, p.Policy, f.Ours); ok {
-		v.Replaces = other.Name()
+		v.Replaces = capture.Title(other)
 	}
 	there, err := f.Routing()
 	if err != nil {
@@ -123,6 +130,13 @@ func (f *Found) verify(ctx context.Context, ns *namespace.Namespace, policies ca
 	changes, err := there.Diff(p.Routing)
 	if err != nil {
 		return v, err
+	}
+	settings, err := sysctl.Diff(ns, p.Sysctls)
+	if err != nil {
+		return v, err
+	}
+	for _, s := range settings {
+		v.Sysctls = append(v.Sysctls, s.String())
 	}
 	at := f.Compared()
 	want, path := kernel.InForm(at.Form, p.Rules), f.Path(at.Form)
@@ -150,7 +164,7 @@ func (f *Found) verify(ctx context.Context, ns *namespace.Namespace, policies ca
 		v.Routing = append(v.Routing, change.String())
 	}
 	v.conclude()
-	if len(changes)+len(v.Undelivered)+len(v.Foreign) == 0 {
+	if len(changes)+len(v.Sysctls)+len(v.Undelivered)+len(v.Foreign) == 0 {
 		v.Only = onlyDifference(p, &want, &path, others)
 	}
 	return v, nil

@@ -113,7 +113,7 @@ func TestRefused(t *testing.T) {
 	if err := n.Use(t.Context(), n.Chain(`{"type": "meshtables"}`)); err != nil {
 		t.Fatal(err)
 	}
-	refused("without", `the container runtime hands over no annotations of the pod, so nobody can tell whether it has a sidecar; `+
+	refused("without", `the container runtime hands over no annotations of the pod, so nobody can tell whether it has a proxy; `+
 		`the plugin's entry has to have "capabilities": {"io.kubernetes.cri.pod-annotations": true}, and the runtime has to know the capability `+
 		`io.kubernetes.cri.pod-annotations: containerd 1.5, CRI-O 1.28, or later`)
 	if err := n.Use(t.Context(), n.Chain(`{"type": "meshtables", "options": {"banana": 1}}`)); err != nil {

@@ -18,6 +18,12 @@ var _ capture.Policy = Policy{}
 // Name implements [capture.Policy]; see [Name].
 func (Policy) Name() string { return Name }
 
+// Mesh implements [capture.Policy].
+func (Policy) Mesh() string { return "istio" }
+
+// Dataplane implements [capture.Policy].
+func (Policy) Dataplane() string { return Name }
+
 // Ownership implements [capture.Policy]; see [Ownership].
 func (Policy) Ownership() iptables.Ownership { return Ownership() }
 
