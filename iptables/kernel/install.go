@@ -17,7 +17,8 @@ import (
 
 // Report is what [Install] and [Remove] did.
 type Report struct {
-	// Changed says whether anything was changed.
+	// Changed says whether anything was changed, apart from the record beside rules: other
+	// options may make the same rules.
 	Changed bool
 	// Before is what was installed before.
 	Before Installed
@@ -94,12 +95,13 @@ func Install(ctx context.Context, ns *namespace.Namespace, choice Choice, routin
 		steps = append(steps, route(ns, additions))
 	}
 	steps = append(steps, change(&choice, recording(&choice, &found), others)...)
-	steps = append(steps, record(&choice, &found)...)
+	records := record(&choice, &found)
+	steps = append(steps, records...)
 	steps = append(steps, sets.after()...)
 	if removals := changes.Removals(); len(removals) > 0 {
 		steps = append(steps, route(ns, removals))
 	}
-	report.Changed = len(steps) > 0
+	report.Changed = len(steps) > len(records) || len(records) > 0 && len(choice.Rules.Tables) == 0
 	return report, take(ctx, steps)
 }
 

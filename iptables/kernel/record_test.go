@@ -75,8 +75,8 @@ func TestRecordFollowsRules(t *testing.T) {
 	}
 }
 
-// A record that differs is written again, even if the rules stay. One that is missing is
-// not: others may have written these rules.
+// A record that differs is written again, even if the rules stay, which is no change. One that
+// is missing is not: others may have written these rules.
 func TestRecordOfRulesThatStay(t *testing.T) {
 	nstest.Enter(t)
 	for _, backend := range []string{NFT, Native} {
@@ -86,14 +86,14 @@ func TestRecordOfRulesThatStay(t *testing.T) {
 			t.Errorf("%s: a missing record is written: %q", backend, recordIn(t))
 		}
 		installWith(t, backend, natRules(iptables.Accept), firstRecord)
-		if !installWith(t, backend, natRules(iptables.Accept), secondRecord).Changed || !slices.Equal(recordIn(t), secondRecord) {
+		if installWith(t, backend, natRules(iptables.Accept), secondRecord).Changed || !slices.Equal(recordIn(t), secondRecord) {
 			t.Errorf("%s: the record stays %q", backend, recordIn(t))
 		}
 		nstest.Run(t, "nft", "flush", "chain", "inet", "meshtables_options", "sidecar")
 		if got := recordIn(t); !slices.Equal(got, installed.Record{""}) {
 			t.Errorf("%s: an empty record is read as %q", backend, got)
 		}
-		if !installWith(t, backend, natRules(iptables.Accept), secondRecord).Changed || !slices.Equal(recordIn(t), secondRecord) {
+		if installWith(t, backend, natRules(iptables.Accept), secondRecord).Changed || !slices.Equal(recordIn(t), secondRecord) {
 			t.Errorf("%s: the emptied record stays %q", backend, recordIn(t))
 		}
 	}
@@ -104,7 +104,7 @@ func TestRecordOfRulesTakenOver(t *testing.T) {
 	nstest.Enter(t)
 	plan := natRules(iptables.Return)
 	installWith(t, NFT, plan, firstRecord)
-	if !installWith(t, Any, plan, firstRecord).Changed || recordIn(t) != nil {
+	if installWith(t, Any, plan, firstRecord).Changed || recordIn(t) != nil {
 		t.Errorf("got %q", recordIn(t))
 	}
 }

@@ -21,7 +21,8 @@ type Applied struct {
 	Backend string
 	// Rules is the number of rules, in the backend's form.
 	Rules int
-	// Changed reports whether anything was changed.
+	// Changed reports whether anything was changed. That other options were asked for, which
+	// make the same rules, is no change.
 	Changed bool
 	// MovedFrom are the names of other backends that had our rules until now.
 	MovedFrom []string
