@@ -309,3 +309,13 @@ func injected(others ...string) map[string]string {
 	}
 	return notes
 }
+
+// injectedByLinkerd are the annotations of a pod that Linkerd's injector has given a proxy, with
+// others of Linkerd's by the rest of their names.
+func injectedByLinkerd(others ...string) map[string]string {
+	notes := map[string]string{"linkerd.io/proxy-version": "edge-26.7.1"}
+	for i := 0; i < len(others); i += 2 {
+		notes["config.linkerd.io/"+others[i]] = others[i+1]
+	}
+	return notes
+}

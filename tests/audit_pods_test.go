@@ -14,8 +14,9 @@ type auditedPod struct {
 	annotations map[string]string
 	// script runs in the pod, before where its namespace is to be made in another way.
 	script, before string
-	// silent says that no proxy listens, uncached that the cache has no entry.
-	silent, uncached bool
+	// silent says that no proxy listens, uncached that the cache has no entry, and linkerds that
+	// the proxy is Linkerd's.
+	silent, uncached, linkerds bool
 	// state and kinds are what audit says, kinds with blanks between them.
 	state, kinds string
 	// after is the state after repairing, if that changes it.
@@ -25,8 +26,12 @@ type auditedPod struct {
 }
 
 const (
-	byPlugin      = `{"initContainers":["istio-validation","istio-proxy"],"containers":null}`
-	byItself      = `{"initContainers":["istio-init","istio-proxy"],"containers":null}`
+	byPlugin = `{"initContainers":["istio-validation","istio-proxy"],"containers":null}`
+	byItself = `{"initContainers":["istio-init","istio-proxy"],"containers":null}`
+	// linkerdArgs are what Linkerd's injector gives by default.
+	linkerdArgs = "--incoming-proxy-port 4143 --outgoing-proxy-port 4140 --proxy-uid 2102 " +
+		"--inbound-ports-to-ignore 4190,4191,4567,4568 --outbound-ports-to-ignore 4567,4568"
+
 	trafficPrefix = "traffic.sidecar.istio.io/"
 	mode          = "sidecar.istio.io/interceptionMode"
 )
@@ -55,12 +60,21 @@ func auditedPods() []auditedPod {
 		{name: "a/ambient-dns", annotations: enrolledWithDNS, script: "meshtables --dataplane-mode=ambient --redirect-dns", state: "as-wanted"},
 		{name: "a/ambient-uncached", uncached: true, script: "meshtables --dataplane-mode=ambient --backend=nftables", state: "as-wanted"},
 
+		{name: "a/linkerd", annotations: injectedByLinkerd(), linkerds: true, script: "meshtables " + linkerdArgs, state: "as-wanted"},
+		{name: "a/linkerd-ports", annotations: injectedByLinkerd("skip-inbound-ports", "25", "close-wait-timeout", "70s"), linkerds: true,
+			script: "meshtables --mesh=linkerd --backend=nftables --excluded-ports=4190,4191,25 --excluded-outbound-ports=4567,4568 --timeout-close-wait-secs=70", state: "as-wanted"},
+		{name: "a/linkerd-values", annotations: injectedByLinkerd(), linkerds: true,
+			script: "meshtables --mesh=linkerd --proxy-uid=7 --excluded-ports=4190,4191 --excluded-outbound-ports=", state: "as-wanted"},
+		{name: "a/linkerd-uncached", uncached: true, script: "meshtables " + linkerdArgs, state: "as-wanted"},
+
 		{name: "b/plain", annotations: map[string]string{}, state: "not-in-mesh"},
 		{name: "b/out", annotations: injected("sidecar.istio.io/inject", "false"), state: "not-in-mesh"},
 		{name: "b/none", annotations: injected(mode, "NONE"), state: "not-in-mesh"},
 		{name: "b/uncached", uncached: true, script: "iptables -t nat -A OUTPUT -p tcp -j ACCEPT", state: "not-in-mesh"},
 		{name: "b/left", annotations: map[string]string{}, script: "meshtables", silent: true, state: "different", kinds: "leftovers", mended: "not-in-mesh"},
 		{name: "b/left-ambient", annotations: map[string]string{}, script: "meshtables --dataplane-mode=ambient", silent: true, state: "different", kinds: "leftovers", mended: "not-in-mesh"},
+
+		{name: "b/left-linkerd", annotations: map[string]string{}, script: "meshtables " + linkerdArgs, silent: true, state: "different", kinds: "leftovers", mended: "not-in-mesh"},
 
 		{name: "c/never", annotations: injected(), state: "uncaptured", kinds: "no-rules", after: "as-wanted"},
 		{name: "c/flushed", annotations: injected(), script: "meshtables; nft flush ruleset", state: "uncaptured", kinds: "no-rules", after: "as-wanted"},
@@ -69,6 +83,8 @@ func auditedPods() []auditedPod {
 		{name: "c/silent", annotations: injected(), silent: true, state: "uncaptured", kinds: "no-rules proxy-not-listening", after: "as-wanted"},
 		{name: "c/ambient", annotations: enrolled, state: "uncaptured", kinds: "no-rules", after: "as-wanted"},
 		{name: "c/ambient-silent", annotations: enrolled, silent: true, state: "uncaptured", kinds: "no-rules proxy-not-listening"},
+
+		{name: "c/linkerd", annotations: injectedByLinkerd(), linkerds: true, state: "uncaptured", kinds: "no-rules", after: "as-wanted"},
 
 		{name: "d/ambient", annotations: enrolledWithDNS, script: "meshtables --dataplane-mode=ambient", state: "different", kinds: "drift", after: "as-wanted"},
 		{name: "d/ambient-instead", annotations: injected(), script: "meshtables --dataplane-mode=ambient", state: "different", kinds: "other-dataplane", after: "as-wanted"},
@@ -86,8 +102,15 @@ func auditedPods() []auditedPod {
 		{name: "d/redirected", annotations: injected(), script: "meshtables; iptables -t nat -I OUTPUT -p tcp -j REDIRECT --to-ports 9",
 			state: "different", kinds: "foreign-rules", mended: "as-wanted"},
 		{name: "d/drops", annotations: injected(), script: "meshtables; iptables -P OUTPUT DROP", state: "different", kinds: "policy-drops", mended: "as-wanted"},
-		{name: "d/linkerd", annotations: injected(), script: "iptables -t nat -N PROXY_INIT_REDIRECT; iptables -t nat -A PREROUTING -j PROXY_INIT_REDIRECT; " +
-			"iptables -t nat -A PROXY_INIT_REDIRECT -p tcp -j REDIRECT --to-port 4143", state: "different", kinds: "other-dataplane"},
+		{name: "d/linkerd-instead", annotations: injected(), script: "meshtables --mesh=linkerd", state: "different", kinds: "other-dataplane", after: "as-wanted"},
+		{name: "d/istio-instead", annotations: injectedByLinkerd(), linkerds: true, script: "meshtables", state: "different", kinds: "other-dataplane", after: "as-wanted"},
+		{name: "d/istio-beside", annotations: injectedByLinkerd(), linkerds: true,
+			script: "meshtables " + linkerdArgs + "; iptables -t nat -N ISTIO_OUTPUT; iptables -t nat -A ISTIO_OUTPUT -p tcp -j REDIRECT --to-port 15001", state: "different", kinds: "other-dataplane", after: "as-wanted"},
+		{name: "d/linkerd", annotations: injectedByLinkerd("skip-outbound-ports", "443"), linkerds: true, script: "meshtables " + linkerdArgs, state: "different", kinds: "drift", after: "as-wanted"},
+		{name: "d/linkerd-timeout", annotations: injectedByLinkerd("close-wait-timeout", "77s"), linkerds: true,
+			script: "meshtables --mesh=linkerd --excluded-ports=4190,4191,4567,4568 --excluded-outbound-ports=4567,4568", state: "different", kinds: "sysctl", after: "as-wanted"},
+		{name: "d/another-mesh", annotations: injected(), script: "iptables -t nat -N OTHER_INBOUND; iptables -t nat -A PREROUTING -j OTHER_INBOUND; " +
+			"iptables -t nat -A OTHER_INBOUND -p tcp -j REDIRECT --to-port 15006", state: "different", kinds: "other-dataplane"},
 		{name: "d/others-and-ours", annotations: injected(), script: "meshtables; iptables -t nat -D ISTIO_OUTPUT 1; iptables -t nat -I OUTPUT -p tcp --dport 80 -j ACCEPT",
 			state: "different", kinds: "drift foreign-rules", after: "different", mended: "as-wanted"},
 		// A process stays: only by one can be seen which ids the namespace has. It is waited for
@@ -120,7 +143,11 @@ func newAuditMachine(t testing.TB) *auditMachine {
 		if row.script != "" {
 			a.sh(t, p.in(row.script))
 		}
-		if row.before == "" && !row.silent && row.annotations != nil {
+		switch {
+		case row.before != "" || row.silent || row.annotations == nil:
+		case row.linkerds:
+			a.listen(t, p, 4140, 4143)
+		default:
 			a.listen(t, p, 15001, 15006, 15053)
 		}
 	}

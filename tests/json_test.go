@@ -193,6 +193,16 @@ func jsonRuns() []commands {
 			meshtables explain out 203.0.113.10:80 --live -O json
 			meshtables probe -O json
 		`},
+		{name: "linkerd", commands: `
+			meshtables --mesh=linkerd --timeout-close-wait-secs=70 --dry-run -O json
+			meshtables --mesh=linkerd --timeout-close-wait-secs=70 -O json
+			meshtables explain --live -O json
+			sysctl -q -w net.netfilter.nf_conntrack_tcp_timeout_close_wait=60
+			meshtables verify -O json
+			meshtables verify --mode=REDIRECT -O json
+			meshtables show -O json
+			meshtables probe -O json
+		`},
 		{name: "host", commands: `
 			meshtables host --pods=10.244.1.7 -O json
 			meshtables host --add-pods=10.244.1.7 -O json

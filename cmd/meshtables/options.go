@@ -333,13 +333,17 @@ func (c *commandLine) misspelt(env []string) []string {
 // ignored returns a sentence about the meaningless flags that were given, or "".
 func (c *commandLine) ignored() string {
 	var given []string
+	of := "istio-iptables"
 	for _, name := range slices.Concat(meaningless, meaninglessSwitches) {
 		if c.set.Changed(name) {
 			given = append(given, "--"+name)
+			if slices.Contains(linkerdNames, name) {
+				of = "Linkerd's proxy-init"
+			}
 		}
 	}
 	if given == nil {
 		return ""
 	}
-	return "these options have no effect here: " + strings.Join(given, ", ")
+	return "these options of " + of + " have no effect here: " + strings.Join(given, ", ")
 }

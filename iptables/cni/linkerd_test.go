@@ -51,7 +51,7 @@ func TestLinkerdOptions(t *testing.T) {
 		want        string
 	}{
 		"annotations": {"", injectedByLinkerd("skip-inbound-ports", "25", "skip-outbound-ports", "", "proxy-uid", "7"),
-			"options=\"--proxy-uid=7 --excluded-ports=4190,4191,25\""},
+			"options=\"--proxy-uid=7 --excluded-ports=4190,4191,25 --excluded-outbound-ports=\""},
 		"options": {`"options": {"mesh": "linkerd", "excluded-ports": "80", "ipv6": false}`, injectedByLinkerd(),
 			"options=\"--excluded-ports=4190,4191,80 --excluded-outbound-ports=4567,4568 --ipv6=off\""},
 		"options for Istio's": {`"options": {"mode": "TPROXY", "backend": "nftables"}`, injectedByLinkerd(),

@@ -2,6 +2,7 @@ package linkerd
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
@@ -55,8 +56,18 @@ func (c Config) Args() []string {
 	return config.Arguments(o.Rows())
 }
 
-// Arguments implements [capture.Wanted].
-func (c Config) Arguments() []string { return config.Without(c.Args(), Default().Args()) }
+// Arguments implements [capture.Wanted]. The ports that are left alone are always named: beside
+// annotations their defaults are others.
+func (c Config) Arguments() []string {
+	byDefault := Default()
+	byDefault.ExcludedPorts, byDefault.ExcludedOutboundPorts = unlike(c.ExcludedPorts), unlike(c.ExcludedOutboundPorts)
+	return config.Without(c.Args(), byDefault.Args())
+}
+
+// unlike returns another list.
+func unlike(ports []iptables.PortRange) []iptables.PortRange {
+	return append(slices.Clone(ports), iptables.Port(1))
+}
 
 // Set sets an option, by its name without dashes, to a value as Args prints it.
 func (c *Config) Set(name, value string) error {
