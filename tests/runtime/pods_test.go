@@ -31,6 +31,11 @@ func injected(more ...string) map[string]string {
 	return notes
 }
 
+// injectedByLinkerd are the annotations of a pod that Linkerd's injector has given a proxy.
+func injectedByLinkerd() map[string]string {
+	return map[string]string{"linkerd.io/proxy-version": "edge-26.7.1", "config.linkerd.io/skip-inbound-ports": fmt.Sprint(excludedPort)}
+}
+
 // startPod starts a pod, which must succeed.
 func startPod(t testing.TB, n *node.Node, name string, annotations map[string]string) *node.Pod {
 	t.Helper()
@@ -134,6 +139,32 @@ func wantNothingLeft(t testing.TB, n *node.Node) {
 	}
 	if used := n.UsedAddresses(); len(used) > 0 {
 		t.Errorf("addresses: %q", used)
+	}
+}
+
+// A pod of Linkerd's is captured by its annotations. Its init container, with the arguments of
+// Linkerd's injector, finds the rules as it wants them.
+func TestLinkerd(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, entry)
+	serveOutside(t, n)
+	started := startPod(t, n, "linkerd", injectedByLinkerd())
+	if err := started.RunApplication(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p := serveWith(t, started, linkerds)
+	wantCaptured(t, n, p, true)
+	wantVerified(t, n, started)
+	for _, f := range lab.Families() {
+		to := netip.AddrPortFrom(p.Address(f), excludedPort)
+		if answer, err := ask(t.Context(), n.Host, lab.Identity{}, to); err != nil || answer.Server != application {
+			t.Errorf("to %s: answered by %q, %v", to, answer.Server, err)
+		}
+	}
+	out, err := n.Run(t.Context(), program, "--netns", started.OnNode, "--incoming-proxy-port", "4143", "--outgoing-proxy-port", "4140",
+		"--proxy-uid", "2102", "--inbound-ports-to-ignore", fmt.Sprintf("4190,4191,%d", excludedPort), "--outbound-ports-to-ignore", "4567,4568", "--ipv6=true")
+	if err != nil || out != "unchanged: 16 rules for IPv4 and IPv6, by iptables-nft\n" {
+		t.Errorf("the init container says %q, %v", out, err)
 	}
 }
 

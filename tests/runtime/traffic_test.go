@@ -23,17 +23,33 @@ const (
 	excludedPort    = 9090
 )
 
-// proxy is the proxy's user.
-var proxy = lab.Identity{UID: 1337, GID: 1337}
+// proxy is where a mesh's proxy listens, and its user.
+type proxy struct {
+	inbound, outbound uint16
+	as                lab.Identity
+}
+
+// The proxies of the meshes.
+var (
+	istios   = proxy{15006, 15001, lab.Identity{UID: 1337, GID: 1337}}
+	linkerds = proxy{4143, 4140, lab.Identity{UID: 2102, GID: 2102}}
+)
 
 // inPod is a pod with servers in it.
 type inPod struct {
 	*node.Pod
 	*lab.Namespace
+	proxy proxy
 }
 
-// serve starts an application and a stand-in of a proxy in a pod.
+// serve starts an application and a stand-in of Istio's proxy in a pod.
 func serve(t testing.TB, p *node.Pod) inPod {
+	t.Helper()
+	return serveWith(t, p, istios)
+}
+
+// serveWith is serve with a mesh's proxy.
+func serveWith(t testing.TB, p *node.Pod, x proxy) inPod {
 	t.Helper()
 	ns := join(t, p)
 	for _, f := range lab.Families() {
@@ -42,14 +58,14 @@ func serve(t testing.TB, p *node.Pod) inPod {
 			as   lab.Identity
 		}{
 			applicationPort: {application, lab.Identity{UID: 1000, GID: 1000}}, excludedPort: {application, lab.Identity{UID: 1000, GID: 1000}},
-			15006: {inbound, proxy}, 15001: {outbound, proxy},
+			x.inbound: {inbound, x.as}, x.outbound: {outbound, x.as},
 		} {
 			if err := ns.ServeTCP(server.name, lab.Socket{As: server.as}, netip.AddrPortFrom(unspecified(f), port)); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	return inPod{p, ns}
+	return inPod{p, ns, x}
 }
 
 func unspecified(f lab.Family) netip.Addr {
@@ -86,7 +102,7 @@ func wantCaptured(t testing.TB, n *node.Node, p inPod, captured bool) {
 		}{
 			{"in", n.Host, lab.Identity{}, netip.AddrPortFrom(p.Address(f), applicationPort), in},
 			{"out", p.Namespace, lab.Identity{UID: 1000, GID: 1000}, lab.Outside.Port(f, 80), out},
-			{"out, by the proxy", p.Namespace, proxy, lab.Outside.Port(f, 80), outside},
+			{"out, by the proxy", p.Namespace, p.proxy.as, lab.Outside.Port(f, 80), outside},
 		} {
 			answer, err := ask(t.Context(), c.from, c.as, c.to)
 			if err != nil || answer.Server != c.want {
