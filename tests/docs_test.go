@@ -13,11 +13,15 @@ import (
 // documents returns those whose blocks are checked, as paths from here.
 func documents(t *testing.T) []string {
 	t.Helper()
-	paths, err := filepath.Glob("../docs/*.md")
-	if err != nil {
-		t.Fatal(err)
+	var paths []string
+	for _, pattern := range []string{"../docs/*.md", "../deploy/*.md"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, found...)
 	}
-	return append(paths, "../README.md", "../CHANGELOG.md", "../deploy/README.md")
+	return append(paths, "../README.md", "../CHANGELOG.md")
 }
 
 // TestDocuments runs every command of every document, those of one document one
@@ -145,13 +149,13 @@ func containerSteps(t *testing.T, b block, value any) []step {
 		if image, _ := value["image"].(string); strings.Contains(image, "/meshtables") {
 			args := value["args"]
 			if value["name"] == "istio-init" && args == nil {
-				args = injectedArgs()
+				args = injectedArgs()["proxy_init"]
 			}
 			steps = append(steps, step{command: "touch annotations; " + dryRun(containerArgs(t, b, args)...)})
 		}
 		for key, each := range value {
-			if key == "proxy_init" {
-				steps = append(steps, step{command: dryRun(containerArgs(t, b, injectedArgs())...)})
+			if args, ok := injectedArgs()[key]; ok {
+				steps = append(steps, step{command: dryRun(containerArgs(t, b, args)...)})
 				continue
 			}
 			steps = append(steps, containerSteps(t, b, each)...)
@@ -164,14 +168,20 @@ func containerSteps(t *testing.T, b block, value any) []step {
 	return steps
 }
 
-// injectedArgs are the arguments of the container istio-init, as Istio's injection
-// template makes them without any annotation or value that changes them. What that
-// option for logs does not do here is said, except at this level.
-func injectedArgs() []any {
-	return []any{
-		"istio-iptables", "-p", "15001", "-z", "15006", "-u", "1337", "-m", "REDIRECT",
-		"-i", "*", "-x", "", "-b", "*", "-d", "15090,15021,15020",
-		"--log_output_level=default:info", "--log-level=warn",
+// injectedArgs are the arguments of a mesh's init container, by the Helm value that has its
+// image: as the injectors make them without any annotation or value that changes them. What
+// Istio's option for logs does not do here is said, except at this level.
+func injectedArgs() map[string]any {
+	return map[string]any{
+		"proxy_init": []any{
+			"istio-iptables", "-p", "15001", "-z", "15006", "-u", "1337", "-m", "REDIRECT",
+			"-i", "*", "-x", "", "-b", "*", "-d", "15090,15021,15020",
+			"--log_output_level=default:info", "--log-level=warn",
+		},
+		"proxyInit": []any{
+			"--ipv6=false", "--incoming-proxy-port", "4143", "--outgoing-proxy-port", "4140", "--proxy-uid", "2102",
+			"--inbound-ports-to-ignore", "4190,4191,4567,4568", "--outbound-ports-to-ignore", "4567,4568",
+		},
 	}
 }
 
@@ -196,5 +206,5 @@ func containerArgs(t *testing.T, b block, args any) []string {
 
 // dryRun returns a command that has to find something to write and nothing to warn of.
 func dryRun(args ...string) string {
-	return "meshtables '" + strings.Join(args, "' '") + "' --dry-run >dry-run.txt && grep -q ISTIO_ dry-run.txt"
+	return "meshtables '" + strings.Join(args, "' '") + "' --dry-run >dry-run.txt && grep -q -e ISTIO_ -e PROXY_INIT_ dry-run.txt"
 }

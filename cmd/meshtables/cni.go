@@ -104,6 +104,10 @@ func (c *command) entry() (install.Entry, error) {
 	}
 	for _, arg := range wanted.Arguments() {
 		name, value, _ := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
+		if value == "" && c.line.flags.Given(name) == "" {
+			// Annotations and the mesh's own values decide.
+			continue
+		}
 		e.Options[name] = value
 	}
 	if c.backend != kernel.Auto {

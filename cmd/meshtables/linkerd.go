@@ -29,22 +29,20 @@ func (o *linkerdOptions) rows() []config.Row {
 	}
 }
 
-// linkerdBackends are the backends by --iptables-mode, and by the names of programs.
-var linkerdBackends = map[string]string{
-	"nft": kernel.NFT, "legacy": kernel.Legacy, "plain": kernel.Any,
-	"iptables-nft": kernel.NFT, "iptables-legacy": kernel.Legacy, "iptables": kernel.Any,
-}
+// linkerdModes are the backends by --iptables-mode.
+var linkerdModes = map[string]string{"nft": kernel.NFT, "legacy": kernel.Legacy, "plain": kernel.Any}
 
 // apply sets the backend, by Linkerd's words for it.
 func (o *linkerdOptions) apply(to *options) error {
 	if o.iptablesMode != "" {
-		return to.setBackend("--iptables-mode="+o.iptablesMode, linkerdBackends[o.iptablesMode])
+		return to.setBackend("--iptables-mode="+o.iptablesMode, linkerdModes[o.iptablesMode])
 	}
 	if o.firewallBinary == "" {
 		return nil
 	}
-	backend, ok := linkerdBackends[path.Base(o.firewallBinary)]
-	if !ok {
+	// These backends have the names of programs.
+	backend := path.Base(o.firewallBinary)
+	if !slices.Contains([]string{kernel.NFT, kernel.Legacy, kernel.Any}, backend) {
 		return fmt.Errorf("--firewall-bin-path %q: must be a path to iptables, iptables-nft or iptables-legacy", o.firewallBinary)
 	}
 	return to.setBackend("--firewall-bin-path="+o.firewallBinary, backend)
