@@ -16,8 +16,8 @@ import (
 func serveAgent(t testing.TB, p *pod) {
 	t.Helper()
 	asker := caller{from: p.Namespace, Client: lab.Client{
-		Socket: proxyUser,
-		Source: netip.AddrPortFrom(passthrough, 0),
+		Socket: p.proxy.user,
+		Source: p.source().Port(lab.IPv4, 0),
 	}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /app-health/livez", func(w http.ResponseWriter, r *http.Request) {
@@ -28,11 +28,11 @@ func serveAgent(t testing.TB, p *pod) {
 		}
 		_, _ = w.Write(body)
 	})
-	serveHTTP(t, p.Namespace, proxyUser, statusPort, mux)
+	serveHTTP(t, p.Namespace, p.proxy.user, statusPort, mux)
 }
 
 // agentAsks is where the agent asks the application.
 func (p *pod) agentAsks() netip.AddrPort { return p.addr.Port(lab.IPv4, webPort) }
 
 // agentOut asks what becomes of the agent's connection.
-func (p *pod) agentOut() question { return p.proxyOut(p.agentAsks()).from(passthrough) }
+func (p *pod) agentOut() question { return p.proxyOut(p.agentAsks()).from(p.source().V4) }

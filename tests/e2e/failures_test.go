@@ -14,7 +14,7 @@ import (
 // explain's answer. Here it all goes wrong: nobody listens but on a port where nobody
 // should, and nothing is on the wire.
 func TestFailuresAreExplained(t *testing.T) {
-	forEachBackend(t, func(t testing.TB, m *mesh) {
+	forEachBackend(t, istio, func(t testing.TB, m *mesh) {
 		m.server.serve(t, adminPort)
 		m.join(t)
 		for _, c := range wrongConnections(m) {
@@ -72,7 +72,7 @@ func wrongConnections(m *mesh) []wrongConnection {
 
 // A story whose time is over ends, and what it was waiting for is explained.
 func TestStoryEndsInTime(t *testing.T) {
-	forEachBackend(t, func(t testing.TB, m *mesh) {
+	forEachBackend(t, istio, func(t testing.TB, m *mesh) {
 		m.server.serve(t, webPort)
 		m.join(t)
 		web := m.server.addr.Port(lab.IPv4, webPort)

@@ -23,6 +23,11 @@ var haproxyConfig string
 type settings struct {
 	// CA and Certificate are files in PEM; the second holds its key too.
 	CA, Certificate string
+	// UID and GID are who it becomes.
+	UID, GID                  uint32
+	InboundPort, OutboundPort uint16
+	// Source is where it connects to the application from.
+	Source lab.Addr
 	// PodNet4 is where destinations have a sidecar.
 	PodNet4 netip.Prefix
 	// Application6 is where inbound IPv6 connections go.
@@ -88,7 +93,7 @@ func (m *mesh) startSidecar(t testing.TB, p *pod, ca *authority) {
 			t.Errorf("the %s's sidecar: %v\n%s", p.name, err, p.sidecar.logged())
 		}
 	})
-	for _, port := range []uint16{15001, 15006} {
+	for _, port := range []uint16{p.proxy.outbound, p.proxy.inbound} {
 		for _, f := range lab.Families() {
 			m.waitForListener(t, p, lab.Loopback.Port(f, port))
 		}
@@ -101,6 +106,11 @@ func (m *mesh) sidecarConfig(t testing.TB, p *pod, ca *authority) []byte {
 	with := settings{
 		CA:           ca.file(),
 		Certificate:  ca.issue(t, p.name, int64(p.addr.V4.As4()[3])),
+		UID:          p.proxy.user.As.UID,
+		GID:          p.proxy.user.As.GID,
+		InboundPort:  p.proxy.inbound,
+		OutboundPort: p.proxy.outbound,
+		Source:       p.source(),
 		PodNet4:      lab.NodePodNet.V4,
 		Application6: p.addr.Port(lab.IPv6, webPort),
 	}

@@ -29,15 +29,15 @@ func backends() []string { return []string{"iptables-nft", "nftables", "iptables
 // storyTimeout bounds a story, which takes a second or two.
 const storyTimeout = 5 * time.Minute
 
-// forEachBackend tells a story once for each way to write rules. It fails the test
-// if that takes longer than storyTimeout.
-func forEachBackend(t *testing.T, story func(t testing.TB, m *mesh)) {
+// forEachBackend tells a story of a mesh with such proxies once for each way to write
+// rules. It fails the test if that takes longer than storyTimeout.
+func forEachBackend(t *testing.T, of proxy, story func(t testing.TB, m *mesh)) {
 	t.Helper()
 	t.Parallel()
 	for _, backend := range backends() {
 		t.Run(backend, func(t *testing.T) {
 			t.Parallel()
-			m := newMesh(t, backend)
+			m := newMesh(t, of, backend)
 			ctx, end := context.WithTimeout(t.Context(), storyTimeout)
 			defer end()
 			story(bounded{t, ctx}, m)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,7 +13,7 @@ import (
 	"github.com/meshtables/meshtables/tests/lab"
 )
 
-// The ports and users of a pod.
+// The ports of a pod, besides those of its proxy. The last two are Istio's.
 const (
 	webPort    = 8080  // the application's
 	adminPort  = 9090  // another of the application's
@@ -20,17 +21,8 @@ const (
 	dnsPort    = 15053 // the sidecar's, for captured DNS
 )
 
-var (
-	appUser   = lab.Socket{As: lab.Identity{UID: 5000, GID: 5000}}
-	proxyUser = lab.Socket{As: lab.Identity{UID: 1337, GID: 1337}}
-)
-
-// passthrough and passthrough6 are where the proxy, and the agent, connect to the
-// application from.
-var (
-	passthrough  = netip.MustParseAddr("127.0.0.6")
-	passthrough6 = netip.MustParseAddr("::6")
-)
+// appUser is the application's.
+var appUser = lab.Socket{As: lab.Identity{UID: 5000, GID: 5000}}
 
 // mesh is a node with two pods, each with an application and room for a sidecar.
 type mesh struct {
@@ -51,12 +43,14 @@ type pod struct {
 	// service is the address that it is called by as a service; only sidecars
 	// know it.
 	service netip.AddrPort
+	// proxy is what its sidecar is like.
+	proxy proxy
 	// sidecar is nil until the pod gets one.
 	sidecar *sidecar
 }
 
 // newMesh makes the node. Its pods are as they are before meshtables runs.
-func newMesh(t testing.TB, backend string) *mesh {
+func newMesh(t testing.TB, of proxy, backend string) *mesh {
 	t.Helper()
 	needPrograms(t, backend)
 	node, err := lab.NewNode(t.Context())
@@ -71,7 +65,7 @@ func newMesh(t testing.TB, backend string) *mesh {
 	newPod := func(i int, name, service string) *pod {
 		return &pod{
 			Namespace: node.Pods[i], name: name, addr: lab.NodePodAddr(i), link: lab.NodePort(i),
-			service: netip.MustParseAddrPort(service),
+			service: netip.MustParseAddrPort(service), proxy: of,
 		}
 	}
 	return &mesh{
@@ -101,10 +95,11 @@ func (m *mesh) joinWith(t testing.TB, client, server []string) {
 	}
 }
 
-// apply runs meshtables in a pod, which must succeed.
+// apply runs meshtables in a pod, which must succeed. The arguments follow those of the
+// pod's mesh.
 func (m *mesh) apply(t testing.TB, p *pod, args ...string) {
 	t.Helper()
-	args = append([]string{"--backend=" + m.backend}, args...)
+	args = slices.Concat([]string{"--backend=" + m.backend}, p.proxy.arguments, args)
 	if out, err := m.meshtables(t.Context(), p, args...); err != nil {
 		t.Fatalf("meshtables %s in the %s's pod: %v\n%s", strings.Join(args, " "), p.name, err, out)
 	}

@@ -23,7 +23,7 @@ type question struct {
 func (p *pod) out(to netip.AddrPort) question { return p.outAs(appUser.As, to) }
 
 // proxyOut asks what becomes of a connection of the pod's sidecar.
-func (p *pod) proxyOut(to netip.AddrPort) question { return p.outAs(proxyUser.As, to) }
+func (p *pod) proxyOut(to netip.AddrPort) question { return p.outAs(p.proxy.user.As, to) }
 
 // outAs asks what becomes of a connection of anybody in the pod.
 func (p *pod) outAs(who lab.Identity, to netip.AddrPort) question {

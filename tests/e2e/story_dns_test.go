@@ -14,7 +14,7 @@ import (
 // the question comes to its sidecar, which asks the server in turn and knows from
 // then on what the names stand for.
 func TestCallByName(t *testing.T) {
-	forEachBackend(t, func(t testing.TB, m *mesh) {
+	forEachBackend(t, istio, func(t testing.TB, m *mesh) {
 		m.server.serve(t, webPort)
 		peer := m.server.addr.Port(lab.IPv4, webPort)
 		upstream := m.serveNames(t, zone{
@@ -39,7 +39,7 @@ func TestCallByName(t *testing.T) {
 // What is neither TCP nor DNS goes its way: the server sees the client's own
 // address and port, and no sidecar is asked.
 func TestUDPServiceIsUntouched(t *testing.T) {
-	forEachBackend(t, func(t testing.TB, m *mesh) {
+	forEachBackend(t, istio, func(t testing.TB, m *mesh) {
 		const port = 5353
 		for _, f := range lab.Families() {
 			if err := m.server.ServeUDP(m.server.name, appUser, m.server.addr.Port(f, port)); err != nil {
@@ -83,13 +83,13 @@ func (m *mesh) forwardNames(t testing.TB, p *pod) *atomic.Int32 {
 	asked := new(atomic.Int32)
 	forward := func(query []byte, _ netip.AddrPort) []byte {
 		asked.Add(1)
-		response, err := p.ExchangeUDP(t.Context(), lab.Client{Socket: proxyUser}, nameServer, query)
+		response, err := p.ExchangeUDP(t.Context(), lab.Client{Socket: p.proxy.user}, nameServer, query)
 		if err != nil {
 			m.errorf(t, []question{p.proxyOut(nameServer).udp()}, "the %s's sidecar asks the name server: %v", p.name, err)
 		}
 		return response
 	}
-	if err := p.HandleUDP(proxyUser, lab.Loopback.Port(lab.IPv4, dnsPort), forward); err != nil {
+	if err := p.HandleUDP(p.proxy.user, lab.Loopback.Port(lab.IPv4, dnsPort), forward); err != nil {
 		t.Fatal(err)
 	}
 	return asked

@@ -16,7 +16,7 @@ import (
 // however well the application is. It asks on the status port instead, which is not
 // captured. A TCP probe reaches the sidecar, which says nothing of the application.
 func TestHealthProbes(t *testing.T) {
-	forEachBackend(t, func(t testing.TB, m *mesh) {
+	forEachBackend(t, istio, func(t testing.TB, m *mesh) {
 		stop := m.server.serve(t, webPort)
 		serveAgent(t, m.server)
 		for _, f := range lab.Families() {

@@ -17,7 +17,7 @@ import (
 // on the wire between the two anybody can read before the pods join the mesh, and
 // nobody afterwards.
 func TestMutualTLS(t *testing.T) {
-	forEachBackend(t, func(t testing.TB, m *mesh) {
+	forEachBackend(t, istio, func(t testing.TB, m *mesh) {
 		m.server.serve(t, webPort)
 		for _, f := range lab.Families() {
 			m.wantPlainCall(t, m.server.addr.Port(f, webPort), m.client.addr.In(f))

@@ -14,7 +14,7 @@ import (
 // speak TLS to every pod, get errors that nobody understands. Adding it to the list,
 // on the pod as it runs, is the end of both; no other connection notices.
 func TestMissingPort(t *testing.T) {
-	forEachBackend(t, func(t testing.TB, m *mesh) {
+	forEachBackend(t, istio, func(t testing.TB, m *mesh) {
 		m.server.serve(t, webPort)
 		m.server.serve(t, adminPort)
 		m.server.serve(t, metricsPort)

@@ -11,7 +11,7 @@ import (
 // the application would be asked in TLS, by nobody it knows. None of it leaves the
 // pod.
 func TestOwnServiceAddress(t *testing.T) {
-	forEachBackend(t, func(t testing.TB, m *mesh) {
+	forEachBackend(t, istio, func(t testing.TB, m *mesh) {
 		m.client.serve(t, webPort)
 		m.server.serve(t, webPort)
 		m.join(t)

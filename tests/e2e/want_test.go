@@ -30,10 +30,7 @@ func (m *mesh) wantMeshCall(t testing.TB, c meshCall) {
 	t.Helper()
 	host := cmp.Or(c.host, c.called.String())
 	got, err := c.from.application().call(t.Context(), host)
-	want := reply{c.to.name, netip.AddrPortFrom(passthrough, got.Client.Port()), c.from.name}
-	if c.at.Addr().Is6() {
-		want.Client = netip.AddrPortFrom(passthrough6, got.Client.Port())
-	}
+	want := reply{c.to.name, c.to.source().Port(familyOf(c.at), got.Client.Port()), c.from.name}
 	if err != nil || got != want {
 		about := []question{c.from.out(c.called), c.from.proxyOut(c.at)}
 		if c.to != c.from {
@@ -41,6 +38,14 @@ func (m *mesh) wantMeshCall(t testing.TB, c meshCall) {
 		}
 		m.errorf(t, about, "the %s calls %s: got %+v, %v; want %+v", c.from.name, host, got, err, want)
 	}
+}
+
+// familyOf returns the family of an address.
+func familyOf(a netip.AddrPort) lab.Family {
+	if a.Addr().Is6() {
+		return lab.IPv6
+	}
+	return lab.IPv4
 }
 
 // wantRefused has the kubelet make a plain request and fails the test unless the
