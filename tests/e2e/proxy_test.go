@@ -26,5 +26,16 @@ var istio = proxy{
 	source: lab.Addr{V4: netip.MustParseAddr("127.0.0.6"), V6: netip.MustParseAddr("::6")},
 }
 
+// linkerd is Linkerd's. The arguments are its injector's for a cluster with IPv6 and a pod
+// whose annotations let ports go by; their names are all that says which mesh it is.
+var linkerd = proxy{
+	arguments: []string{
+		"--incoming-proxy-port", "4143", "--outgoing-proxy-port", "4140", "--proxy-uid", "2102",
+		"--inbound-ports-to-ignore", "4190,4191,4567,4568,9300-9400", "--outbound-ports-to-ignore", "4567,4568",
+	},
+	user:    lab.Socket{As: lab.Identity{UID: 2102, GID: 2102}},
+	inbound: 4143, outbound: 4140,
+}
+
 // source returns where the pod's sidecar connects to the application from.
 func (p *pod) source() lab.Addr { return cmp.Or(p.proxy.source, p.addr) }

@@ -16,21 +16,31 @@ import (
 // One application calls another, by its pod's address, as plain as ever. What is
 // on the wire between the two anybody can read before the pods join the mesh, and
 // nobody afterwards.
-func TestMutualTLS(t *testing.T) {
-	forEachBackend(t, istio, func(t testing.TB, m *mesh) {
-		m.server.serve(t, webPort)
+func TestMutualTLS(t *testing.T) { forEachBackend(t, istio, mutualTLS) }
+
+// With Linkerd's rules too, and who asks in plain text gets no answer any more.
+func TestLinkerdMutualTLS(t *testing.T) {
+	forEachBackend(t, linkerd, func(t testing.TB, m *mesh) {
+		mutualTLS(t, m)
 		for _, f := range lab.Families() {
-			m.wantPlainCall(t, m.server.addr.Port(f, webPort), m.client.addr.In(f))
-		}
-		m.join(t)
-		for _, f := range lab.Families() {
-			to := m.server.addr.Port(f, webPort)
-			stop := m.tap(t, m.server)
-			m.wantMeshCall(t, meshCall{from: m.client, called: to, to: m.server, at: to})
-			m.wantTLS(t, stop(), to)
-			m.wantCertificateRequired(t, to)
+			m.wantRefused(t, m.server.addr.Port(f, webPort), "/")
 		}
 	})
+}
+
+func mutualTLS(t testing.TB, m *mesh) {
+	m.server.serve(t, webPort)
+	for _, f := range lab.Families() {
+		m.wantPlainCall(t, m.server.addr.Port(f, webPort), m.client.addr.In(f))
+	}
+	m.join(t)
+	for _, f := range lab.Families() {
+		to := m.server.addr.Port(f, webPort)
+		stop := m.tap(t, m.server)
+		m.wantMeshCall(t, meshCall{from: m.client, called: to, to: m.server, at: to})
+		m.wantTLS(t, stop(), to)
+		m.wantCertificateRequired(t, to)
+	}
 }
 
 // wantCertificateRequired has the kubelet speak TLS and fails the test unless the
