@@ -28,12 +28,12 @@ const secret = "for the mesh only"
 // serve runs the pod's application on a port.
 func (p *pod) serve(t testing.TB, port uint16) (stop func()) {
 	t.Helper()
-	return serveApplication(t, p.Namespace, p.name, port)
+	return serveApplication(t, p.Namespace, appUser, p.name, port)
 }
 
 // serveApplication runs a plain HTTP server that knows nothing of meshes, over both
-// families, as an ordinary user, until stop is called or the test ends.
-func serveApplication(t testing.TB, in *lab.Namespace, name string, port uint16) (stop func()) {
+// families, until stop is called or the test ends.
+func serveApplication(t testing.TB, in *lab.Namespace, as lab.Socket, name string, port uint16) (stop func()) {
 	t.Helper()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
@@ -45,7 +45,7 @@ func serveApplication(t testing.TB, in *lab.Namespace, name string, port uint16)
 		_, _ = io.WriteString(w, "well\n")
 	})
 	mux.HandleFunc("GET /echo", echo)
-	return serveHTTP(t, in, appUser, port, mux)
+	return serveHTTP(t, in, as, port, mux)
 }
 
 // echo turns the connection into one that sends back what comes.

@@ -57,6 +57,7 @@ func wrongConnections(m *mesh) []wrongConnection {
 		{"refused", func(t testing.TB) { m.wantRefused(t, excluded, "/") }, []string{past}},
 		{"certificate required", func(t testing.TB) { m.wantCertificateRequired(t, excluded) }, []string{past}},
 		{"past the sidecar", func(t testing.TB) { m.wantPastTheSidecar(t, lab.IPv4, excludedPort) }, []string{past}},
+		{"out past the sidecar", func(t testing.TB) { m.wantOutPastTheSidecar(t, web) }, []string{out, in}},
 		{"probe", func(t testing.TB) { m.wantProbe(t, web, "/healthz", 0) }, []string{in}},
 		{"agent's probe", func(t testing.TB) { m.wantProbe(t, status, "/app-health/livez", 0) }, []string{
 			m.server.inward(status).answer("bypasses the proxy"), m.server.agentOut().answer("bypasses the proxy"),

@@ -18,7 +18,7 @@ func TestMissingPort(t *testing.T) {
 		m.server.serve(t, webPort)
 		m.server.serve(t, adminPort)
 		m.server.serve(t, metricsPort)
-		serveApplication(t, m.Host, "outside", outsidePort)
+		serveApplication(t, m.Host, appUser, "outside", outsidePort)
 		m.joinWith(t, nil, []string{"-b", "8080"})
 
 		admin := m.server.addr.Port(lab.IPv4, adminPort)

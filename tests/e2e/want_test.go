@@ -87,3 +87,21 @@ func (m *mesh) wantPastTheSidecar(t testing.TB, f lab.Family, port uint16) {
 	}
 	m.wantPlain(t, stop(), to, about)
 }
+
+// wantOutPastTheSidecar has the client's application call an address and fails the test
+// unless who answers there sees the application's own connection, and so no sidecar's.
+func (m *mesh) wantOutPastTheSidecar(t testing.TB, to netip.AddrPort) {
+	t.Helper()
+	c := m.client.application()
+	// No port that the kernel chooses (ip_local_port_range in ip(7)), so a connection of
+	// the sidecar has another.
+	c.Source = m.client.addr.Port(familyOf(to), to.Port())
+	got, err := c.call(t.Context(), to.String())
+	if err != nil || got.Client != c.Source || got.Peer != "" {
+		about := []question{m.client.out(to)}
+		if to.Addr() == m.server.addr.In(familyOf(to)) {
+			about = append(about, m.server.inward(to))
+		}
+		m.errorf(t, about, "%s calls %s: got %+v, %v", c.Source, to, got, err)
+	}
+}
