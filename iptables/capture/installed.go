@@ -47,14 +47,18 @@ func (all Policies) Installed(rules *iptables.Ruleset) (installed Policy, ok boo
 // Other returns a policy whose rules there are although those of p are expected. Where the names
 // of chains do not tell, because policies share them, the rules do.
 func (all Policies) Other(p Policy, rules *iptables.Ruleset) (other Policy, ok bool) {
+	var there Policies
 	for _, o := range all {
 		own := o.Ownership()
-		if slices.Equal(own.Chains, p.Ownership().Chains) {
-			continue
+		if found := own.Of(*rules); found.Len() > 0 && !slices.Equal(own.Chains, p.Ownership().Chains) {
+			there = append(there, o)
 		}
-		if found := own.Of(*rules); found.Len() > 0 {
-			return o, true
+	}
+	if len(there) > 0 {
+		if other, ok = there.Installed(rules); !ok {
+			other = there[0]
 		}
+		return other, true
 	}
 	other, ok = all.Installed(rules)
 	return other, ok && other != p

@@ -39,11 +39,14 @@ func everyRuleset(t *testing.T) map[string]known {
 	for _, c := range recorded.AmbientPods(t) {
 		add("ambient "+c.Name, ambient.Policy{}, c.Ruleset(t), c.Config(t).Plan(c.Host()).Rules)
 	}
+	for _, c := range recorded.LinkerdCases(t) {
+		add("linkerd "+c.Name, linkerd.Policy{}, c.Commented(t), c.Config(t).Plan(c.Host()).Rules)
+	}
 	return all
 }
 
 // Of all recorded runs it is known whose rules they are. So it is without any one chain, and
-// of the chains alone that both policies have.
+// of the chain alone that both of Istio's policies have.
 func TestInstalled(t *testing.T) {
 	for name, test := range everyRuleset(t) {
 		t.Run(name, func(t *testing.T) {
@@ -51,8 +54,22 @@ func TestInstalled(t *testing.T) {
 			for _, damaged := range chainNames(test.rules) {
 				wantInstalled(t, "without "+damaged, filtered(test.rules, func(chain string) bool { return chain != damaged }), test.policy)
 			}
-			wantInstalled(t, shared+" alone", filtered(test.rules, func(chain string) bool { return chain == shared }), test.policy)
+			if test.policy.Ownership().Owns(shared) {
+				wantInstalled(t, shared+" alone", filtered(test.rules, func(chain string) bool { return chain == shared }), test.policy)
+			}
 		})
+	}
+}
+
+// Where rules of another policy are expected, it is known whose are there instead.
+func TestOther(t *testing.T) {
+	for name, test := range everyRuleset(t) {
+		for _, expected := range policies {
+			other, ok := policies.Other(expected, &test.rules)
+			if want := expected != test.policy; ok != want || ok && other != test.policy {
+				t.Errorf("%s, where those of %s are expected: got %T, %t", name, expected.Name(), other, ok)
+			}
+		}
 	}
 }
 
