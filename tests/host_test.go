@@ -89,7 +89,7 @@ func TestHostLifecycle(t *testing.T) {
 				if slices.Contains(overNetlink(), backend) || c.Options.IPv6 {
 					onNode(t, p, 0, "verify", "--backend="+backend)
 				}
-				if out := onNode(t, p, 1, "--dataplane-mode=ambient", "--backend="+backend, "--host-network"); !strings.Contains(out, "are those of dataplane mode host") {
+				if out := onNode(t, p, 1, "--dataplane-mode=ambient", "--backend="+backend, "--host-network"); !strings.Contains(out, "are those of istio host") {
 					t.Errorf("says %s", out)
 				}
 				says("applied", "--pods=")

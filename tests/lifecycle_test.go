@@ -16,6 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/meshtables/meshtables/iptables"
+	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/capture/ambient"
+	"github.com/meshtables/meshtables/iptables/capture/linkerd"
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/tests/lab"
 	"github.com/meshtables/meshtables/tests/recorded"
@@ -23,7 +26,7 @@ import (
 )
 
 // foreign are rules of others, in every table that meshtables uses: before and
-// after where its jumps will be, and a chain whose name only begins like ours.
+// after where its jumps will be, and chains whose names only begin like ours.
 const foreign = `*raw
 :ISTIOLOGY - [0:0]
 -A PREROUTING -p udp -m udp --dport 9 -j ISTIOLOGY
@@ -37,7 +40,9 @@ COMMIT
 COMMIT
 *nat
 :ISTIOLOGY - [0:0]
+:PROXY_INITIAL - [0:0]
 -A PREROUTING -p tcp -m tcp --dport 9 -j ISTIOLOGY
+-A PREROUTING -p udp -m udp --dport 9 -j PROXY_INITIAL
 -A OUTPUT -p udp -m udp --dport 9 -j REDIRECT --to-ports 10
 -A ISTIOLOGY -p tcp -m tcp --dport 9 -j RETURN
 COMMIT
@@ -170,9 +175,14 @@ func parseSaved(t *testing.T, v4, v6 string) saved {
 	return s
 }
 
+// policies are those of pods.
+func policies() capture.Policies {
+	return capture.Policies{sidecar.Policy{}, ambient.Policy{}, linkerd.Policy{}}
+}
+
 // text returns what is ours, in canonical order.
 func (s saved) text() string {
-	own := sidecar.Ownership().Of(s.rules)
+	own := policies().Ownership().Of(s.rules)
 	return own.Save(iptables.IPv4) + "# IPv6\n" + own.Save(iptables.IPv6)
 }
 
