@@ -30,34 +30,62 @@ func TestAmbientLifecycle(t *testing.T) {
 }
 
 func ambientLifecycle(t *testing.T, backend string, c *recorded.AmbientCase) {
+	args := append(c.Args(), "--annotations="+writeFile(t, "annotations", c.Annotations()))
+	stay{
+		args:    args,
+		others:  slices.Concat(args, []string{"--routing-table=101", "--excluded-outbound-ports=3306", "--excluded-cidrs=10.0.0.0/8"}),
+		written: func(t *testing.T, p pod) { wantAmbient(t, p, c) },
+		changed: func(t *testing.T, p pod) {
+			if got := observeRouting(t, p); strings.Contains(got, "lookup 100 ") || !strings.Contains(got, "32764:\tfrom all fwmark 0x111/0xfff lookup 101 proto 109") {
+				t.Errorf("the table did not change:\n%s", got)
+			}
+		},
+	}.test(t, backend)
+}
+
+// stay is what a namespace goes through: args are applied, again, then others, and everything is
+// removed. written and changed look at what is there after the first and the others.
+type stay struct {
+	args, others     []string
+	written, changed func(*testing.T, pod)
+}
+
+// test goes through it in a namespace where others have rules and routes.
+func (s stay) test(t *testing.T, backend string) {
+	t.Helper()
 	p := newPod(t, backend)
 	for _, f := range iptables.Families() {
 		program(t, p, foreign, programOf(backend, f, "restore"))
 	}
 	before := observe(t, p)
 
-	args := append(c.Args(), "--backend="+backend, "--annotations="+writeFile(t, "annotations", c.Annotations()))
+	at := []string{"--backend=" + backend}
+	args := slices.Concat(s.args, at)
 	wantSays(t, p, "applied", args...)
-	wantAmbient(t, p, c)
-	// There are foreign rules, but ours are right.
-	if _, out := run(t, p, append([]string{"verify"}, args...)...); strings.Contains(out, "missing") || strings.Contains(out, "unexpected") || strings.Contains(out, "routing") {
-		t.Errorf("verify says %s", out)
-	}
+	s.written(t, p)
+	wantOurs(t, p, args)
 	once := observe(t, p)
 	wantSays(t, p, "unchanged", args...)
 	if diff := cmp.Diff(once, observe(t, p)); diff != "" {
 		t.Errorf("after one run (-), after two (+):\n%s", diff)
 	}
 
-	wantSays(t, p, "applied", append(args, "--routing-table=101", "--excluded-outbound-ports=3306", "--excluded-cidrs=10.0.0.0/8")...)
-	if got := observeRouting(t, p); strings.Contains(got, "lookup 100 ") || !strings.Contains(got, "32764:\tfrom all fwmark 0x111/0xfff lookup 101 proto 109") {
-		t.Errorf("the table did not change:\n%s", got)
-	}
-	if out := meshtables(t, p, "--cleanup-only"); out != "removed\n" {
-		t.Errorf("removal says %q", out)
-	}
+	others := slices.Concat(s.others, at)
+	wantSays(t, p, "applied", others...)
+	s.changed(t, p)
+	wantOurs(t, p, others)
+	wantSays(t, p, "removed", "--cleanup-only")
 	if diff := cmp.Diff(before, observe(t, p)); diff != "" {
 		t.Errorf("before (-), after removal (+):\n%s", diff)
+	}
+}
+
+// wantOurs fails unless our rules and routing are right, whatever those of others do.
+func wantOurs(t *testing.T, p pod, args []string) {
+	t.Helper()
+	_, out := run(t, p, append([]string{"verify"}, args...)...)
+	if !strings.Contains(out, "("+p.backend+")") || slices.ContainsFunc([]string{"missing", "unexpected", "routing"}, func(fault string) bool { return strings.Contains(out, fault) }) {
+		t.Errorf("verify says %s", out)
 	}
 }
 
@@ -90,8 +118,7 @@ func TestAmbientOfReference(t *testing.T) {
 	c := recorded.AmbientPods(t)[0]
 	p := newPod(t, "iptables-nft")
 	before := observe(t, p)
-	program(t, p, strings.Join(c.IPv4, "\n")+"\n", "iptables-nft-restore")
-	program(t, p, strings.Join(c.IPv6, "\n")+"\n", "ip6tables-nft-restore")
+	restoreRecorded(t, p, c.IPv4, c.IPv6)
 	for _, family := range []string{"-4", "-6"} {
 		program(t, p, "", "ip", family, "rule", "add", "priority", "32764", "fwmark", "0x111/0xfff", "lookup", "100")
 		program(t, p, "", "ip", family, "route", "add", "local", "default", "dev", "lo", "table", "100")
@@ -114,6 +141,13 @@ func TestAmbientOfReference(t *testing.T) {
 	if strings.Contains(after, "ISTIO_") || observeRoutingOf(after) != observeRoutingOf(before) {
 		t.Errorf("before\n%s\nafter removal\n%s", before, after)
 	}
+}
+
+// restoreRecorded writes what was recorded of both families, as it was, by the backend's programs.
+func restoreRecorded(t *testing.T, p pod, v4, v6 []string) {
+	t.Helper()
+	program(t, p, strings.Join(v4, "\n")+"\n", programOf(p.backend, iptables.IPv4, "restore"))
+	program(t, p, strings.Join(v6, "\n")+"\n", programOf(p.backend, iptables.IPv6, "restore"))
 }
 
 // observeRoutingOf returns the part of what observe returns that is about routing.

@@ -16,26 +16,14 @@ func TestAmbientVerbs(t *testing.T) {
 	for _, writer := range append(overNetlink(), "agent") {
 		t.Run(writer, func(t *testing.T) {
 			t.Parallel()
-			p := newPod(t, writer)
+			p := newPod(t, "iptables-nft")
 			if writer == "agent" {
 				writeAsAgent(t, p, "dns")
 			} else {
+				p.backend = writer
 				apply(t, p, "--dataplane-mode=ambient", "--redirect-dns")
 			}
-			for _, test := range ambientQuestions() {
-				status, out := run(t, p, test.args...)
-				if status != 0 {
-					t.Errorf("%q ends with status %d\n%s", test.args, status, out)
-				}
-				for _, want := range test.want {
-					if !strings.Contains(out, want) {
-						t.Errorf("%q has no %q:\n%s", test.args, want, out)
-					}
-				}
-				if strings.Contains(out, "rev 2") || strings.Contains(out, "xt ") {
-					t.Errorf("%q has raw bytes:\n%s", test.args, out)
-				}
-			}
+			wantAnswers(t, p, ambientQuestions())
 			if _, out := run(t, p, "explain", "out", "203.0.113.10:80", "--live", "--by-proxy", "--uid=7"); !strings.Contains(out, "--by-proxy: must come without") {
 				t.Errorf("says %s", out)
 			}
@@ -43,32 +31,52 @@ func TestAmbientVerbs(t *testing.T) {
 	}
 }
 
-// ambientQuestion is a run of the program, and what its answer has.
-type ambientQuestion struct{ args, want []string }
+// question is a run of the program, and what its answer has.
+type question struct{ args, want []string }
 
-func ambientQuestions() []ambientQuestion {
-	ask := func(line string, want ...string) ambientQuestion { return ambientQuestion{strings.Fields(line), want} }
+func asking(line string, want ...string) question { return question{strings.Fields(line), want} }
+
+// wantAnswers asks all of them. No answer has anything in it that nobody can read.
+func wantAnswers(t *testing.T, p pod, questions []question) {
+	t.Helper()
+	for _, q := range questions {
+		status, out := run(t, p, q.args...)
+		if status != 0 {
+			t.Errorf("%q ends with status %d\n%s", q.args, status, out)
+		}
+		for _, want := range q.want {
+			if !strings.Contains(out, want) {
+				t.Errorf("%q has no %q:\n%s", q.args, want, out)
+			}
+		}
+		if strings.Contains(out, "rev 2") || strings.Contains(out, "xt ") {
+			t.Errorf("%q has raw bytes:\n%s", q.args, out)
+		}
+	}
+}
+
+func ambientQuestions() []question {
 	const byProxy = "by user 0, group 0, with mark 0x539"
-	return []ambientQuestion{
-		ask("show", "marked 0x539/0xfff → mark the connection 0x111/0xfff", "of a connection marked 0x111/0xfff → restore the mark from the connection",
+	return []question{
+		asking("show", "marked 0x539/0xfff → mark the connection 0x111/0xfff", "of a connection marked 0x111/0xfff → restore the mark from the connection",
 			"--proxy-mark=0x539/0xfff", "fwmark 0x111/0xfff lookup 100"),
-		ask("show -O dot", "mark the connection 0x111/0xfff", "redirect to port 15053"),
-		ask("show -O mermaid", "mark the connection 0x111/0xfff", "redirect to port 15053"),
-		ask("verify", "as wanted"),
-		ask("verify --dataplane-mode=ambient --redirect-dns --ipv6=on", "as wanted"),
-		ask("explain --live", "ambient, IPv4 and IPv6", "to port 15006", "to port 15053", "marked 0x539/0xfff"),
-		ask("explain out 203.0.113.10:80 --live", "redirected to port 15001"),
-		ask("explain out 203.0.113.10:80 --live --by-proxy", "bypasses the proxy", byProxy, "mark 0x539 is the proxy's (--proxy-mark=0x539/0xfff)"),
-		ask("explain out 203.0.113.10:80 --by-proxy --trace", "bypasses the proxy", byProxy, "matched the same rules, in the same order"),
-		ask("explain out [2001:db8:113::10]:53 --proto=udp --by-proxy --trace", "bypasses the proxy", "conntrack zone 1", "matched the same rules, in the same order"),
-		ask("explain out 203.0.113.10:53 --proto=udp --trace", "redirected to port 15053", "matched the same rules, in the same order"),
-		ask("explain in :8080 --trace", "redirected to port 15006", "matched the same rules, in the same order"),
-		ask("explain in :15008 --trace", "bypasses the proxy", "for tunnelled connections"),
-		ask("explain out 203.0.113.10:80 --dataplane-mode=ambient --by-proxy", "bypasses the proxy", byProxy),
-		ask("explain out 203.0.113.10:80 --by-proxy", "bypasses the proxy", "by user 1337, group 1337"),
-		ask("probe", "passed", "proxy as client IPv4: a connection of the proxy (mark 0x539)", "proxy's outbound IPv6", "proxy's DNS IPv4", "inbound IPv6"),
-		ask("probe --dataplane-mode=ambient --redirect-dns", "passed: what these options ask for"),
-		ask("--cleanup-only --dry-run", "-A ISTIO_PRERT -m mark --mark 0x539/0xfff", "ip rule del priority 32764 fwmark 0x111/0xfff lookup 100"),
+		asking("show -O dot", "mark the connection 0x111/0xfff", "redirect to port 15053"),
+		asking("show -O mermaid", "mark the connection 0x111/0xfff", "redirect to port 15053"),
+		asking("verify", "as wanted"),
+		asking("verify --dataplane-mode=ambient --redirect-dns --ipv6=on", "as wanted"),
+		asking("explain --live", "ambient, IPv4 and IPv6", "to port 15006", "to port 15053", "marked 0x539/0xfff"),
+		asking("explain out 203.0.113.10:80 --live", "redirected to port 15001"),
+		asking("explain out 203.0.113.10:80 --live --by-proxy", "bypasses the proxy", byProxy, "mark 0x539 is the proxy's (--proxy-mark=0x539/0xfff)"),
+		asking("explain out 203.0.113.10:80 --by-proxy --trace", "bypasses the proxy", byProxy, "matched the same rules, in the same order"),
+		asking("explain out [2001:db8:113::10]:53 --proto=udp --by-proxy --trace", "bypasses the proxy", "conntrack zone 1", "matched the same rules, in the same order"),
+		asking("explain out 203.0.113.10:53 --proto=udp --trace", "redirected to port 15053", "matched the same rules, in the same order"),
+		asking("explain in :8080 --trace", "redirected to port 15006", "matched the same rules, in the same order"),
+		asking("explain in :15008 --trace", "bypasses the proxy", "for tunnelled connections"),
+		asking("explain out 203.0.113.10:80 --dataplane-mode=ambient --by-proxy", "bypasses the proxy", byProxy),
+		asking("explain out 203.0.113.10:80 --by-proxy", "bypasses the proxy", "by user 1337, group 1337"),
+		asking("probe", "passed", "proxy as client IPv4: a connection of the proxy (mark 0x539)", "proxy's outbound IPv6", "proxy's DNS IPv4", "inbound IPv6"),
+		asking("probe --dataplane-mode=ambient --redirect-dns", "passed: what these options ask for"),
+		asking("--cleanup-only --dry-run", "-A ISTIO_PRERT -m mark --mark 0x539/0xfff", "ip rule del priority 32764 fwmark 0x111/0xfff lookup 100"),
 	}
 }
 
@@ -77,8 +85,7 @@ func writeAsAgent(t *testing.T, p pod, name string) recorded.AmbientCase {
 	t.Helper()
 	all := recorded.AmbientPods(t)
 	c := all[slices.IndexFunc(all, func(c recorded.AmbientCase) bool { return c.Name == name })]
-	program(t, p, strings.Join(c.IPv4, "\n")+"\n", "iptables-nft-restore")
-	program(t, p, strings.Join(c.IPv6, "\n")+"\n", "ip6tables-nft-restore")
+	restoreRecorded(t, p, c.IPv4, c.IPv6)
 	for _, family := range []string{"-4", "-6"} {
 		program(t, p, "", "ip", family, "rule", "add", "priority", "32764", "fwmark", "0x111/0xfff", "lookup", "100")
 		program(t, p, "", "ip", family, "route", "add", "local", "default", "dev", "lo", "table", "100")
