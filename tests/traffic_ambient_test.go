@@ -17,6 +17,13 @@ func nodeProxy() speaker {
 	return s
 }
 
+// nodeListeners are those of the node's proxy: this process, outside of the pod, opens sockets
+// inside it, as root and marked.
+func nodeListeners() listeners {
+	by := lab.Socket{Mark: nodeProxyMark}
+	return listeners{outboundPort, inboundPort, dnsPort, by, by}
+}
+
 // both returns the addresses of both families as an option takes them.
 func both(a lab.Addr) string { return a.V4.String() + "," + a.V6.String() }
 
@@ -134,7 +141,7 @@ func TestTrafficAmbient(t *testing.T) {
 		},
 	}
 	for i := range scenarios {
-		scenarios[i].ofNode = true
+		scenarios[i].proxy = nodeListeners()
 	}
 	runScenarios(t, scenarios)
 }
@@ -144,7 +151,7 @@ func TestTrafficAmbientConnections(t *testing.T) {
 	t.Parallel()
 	forEachBackend(t, func(t *testing.T, backend string) {
 		p := newPod(t, backend)
-		serveNodeProxy(t, p)
+		nodeListeners().serve(t, p)
 		for _, f := range lab.Families() {
 			serve(t, p, to(lab.PodAddr, 8080), false, f)
 		}

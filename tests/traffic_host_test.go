@@ -27,7 +27,7 @@ func TestTrafficOfNode(t *testing.T) {
 		if err := p.AddFar(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		serveNodeProxy(t, p)
+		nodeListeners().serve(t, p)
 		for _, f := range lab.Families() {
 			serve(t, p, to(lab.PodAddr, 8080), false, f)
 		}
@@ -124,7 +124,7 @@ func TestTrafficOfNodeThatMasquerades(t *testing.T) {
 	t.Parallel()
 	forEachBackend(t, func(t *testing.T, backend string) {
 		p := newPod(t, backend)
-		serveNodeProxy(t, p)
+		nodeListeners().serve(t, p)
 		for _, f := range iptables.Families() {
 			var out bytes.Buffer
 			err := p.Peer.Run(t.Context(), lab.Command{

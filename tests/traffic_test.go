@@ -41,11 +41,10 @@ type scenario struct {
 	nameServers []netip.Addr
 	// extend adds to the lab.
 	extend func(*testing.T, pod)
-	// transparent says that inbound traffic comes to the proxy by TPROXY, for
-	// which it runs as root in group 1337, as Istio's does.
+	// transparent says that inbound traffic comes to the proxy by TPROXY.
 	transparent bool
-	// ofNode says that the proxy is the node's, as in ambient mode.
-	ofNode bool
+	// proxy is where connections are captured to; that of Istio's sidecars if it is not set.
+	proxy  listeners
 	checks []check
 }
 
@@ -146,11 +145,7 @@ func (s scenario) run(t *testing.T, backend string) {
 // they are removed.
 func (s scenario) runIn(t *testing.T, p pod) {
 	t.Helper()
-	if s.ofNode {
-		serveNodeProxy(t, p)
-	} else {
-		serveProxy(t, p, s.transparent)
-	}
+	cmp.Or(s.proxy, istioListeners(s.transparent)).serve(t, p)
 	s.serve(t, p)
 	s.checkAll(t, p, "before", false)
 	apply(t, p, s.args...)
@@ -269,35 +264,45 @@ func serve(t *testing.T, p pod, at place, udp bool, f lab.Family) {
 	}
 }
 
-// serveProxy makes the proxy's listeners.
+// listeners are the ports of a proxy, and how it opens their sockets.
+type listeners struct {
+	outbound, inbound uint16
+	// dns is 0 if the proxy answers no queries.
+	dns uint16
+	// by is how it opens all but those for inbound connections.
+	by, inboundBy lab.Socket
+}
+
+// istioListeners are those of Istio's sidecars. For TPROXY the proxy runs as root in its group.
+func istioListeners(transparent bool) listeners {
+	by := lab.Socket{As: proxy().as}
+	l := listeners{outboundPort, inboundPort, dnsPort, by, by}
+	if transparent {
+		l.inboundBy = lab.Socket{As: transparentProxy().as, Transparent: true}
+	}
+	return l
+}
+
+// serveProxy makes the listeners of Istio's sidecars.
 func serveProxy(t *testing.T, p pod, transparent bool) {
 	t.Helper()
-	how := lab.Socket{As: lab.Identity{UID: 1337, GID: 1337}}
-	in := how
-	if transparent {
-		in = lab.Socket{As: lab.Identity{GID: 1337}, Transparent: true}
-	}
-	serveProxyBy(t, p, how, in)
+	istioListeners(transparent).serve(t, p)
 }
 
-// serveNodeProxy is serveProxy for the node's proxy: this process, outside of the pod, opens
-// sockets inside it, as root and marked.
-func serveNodeProxy(t *testing.T, p pod) {
-	t.Helper()
-	how := lab.Socket{Mark: nodeProxyMark}
-	serveProxyBy(t, p, how, how)
-}
-
-// serveProxyBy opens the proxy's sockets, in those for inbound connections.
-func serveProxyBy(t *testing.T, p pod, how, in lab.Socket) {
+// serve opens all sockets.
+func (l listeners) serve(t *testing.T, p pod) {
 	t.Helper()
 	for _, f := range lab.Families() {
 		err := errors.Join(
-			p.Pod.ServeTCP(proxyOut, how, anyAddr().Port(f, outboundPort)),
-			p.Pod.ServeTCP(proxyIn, in, anyAddr().Port(f, inboundPort)),
-			p.Pod.ServeTCP(proxyDNS, how, lab.Loopback.Port(f, dnsPort)),
-			p.Pod.ServeUDP(proxyDNS, how, lab.Loopback.Port(f, dnsPort)),
+			p.Pod.ServeTCP(proxyOut, l.by, anyAddr().Port(f, l.outbound)),
+			p.Pod.ServeTCP(proxyIn, l.inboundBy, anyAddr().Port(f, l.inbound)),
 		)
+		if l.dns != 0 {
+			err = errors.Join(err,
+				p.Pod.ServeTCP(proxyDNS, l.by, lab.Loopback.Port(f, l.dns)),
+				p.Pod.ServeUDP(proxyDNS, l.by, lab.Loopback.Port(f, l.dns)),
+			)
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
