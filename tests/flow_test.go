@@ -53,12 +53,13 @@ func dnsFlows(p pod) []flow {
 	return all
 }
 
-// serveFlows makes the proxy's listeners, which serve both modes, and servers at
-// the flows' destinations: what gets past the proxy ends there, and so is told
-// from what fails.
+// serveFlows makes the proxies' listeners, which serve both modes and both meshes,
+// and servers at the flows' destinations: what gets past the proxy ends there, and
+// so is told from what fails.
 func serveFlows(t *testing.T, p pod) {
 	t.Helper()
 	serveProxy(t, p, true)
+	linkerdListeners().serve(t, p)
 	for _, f := range lab.Families() {
 		serve(t, p, to(lab.PodAddr, 8080), false, f)
 		serve(t, p, to(lab.Outside, 80), false, f)

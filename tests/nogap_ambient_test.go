@@ -23,12 +23,11 @@ func capturingAmbient() [][]string {
 	return all
 }
 
-// betweenDataplanes is a pod that changes options of ambient mode, and between that and
-// sidecars.
-func betweenDataplanes(t *testing.T, backend string) pod {
+// betweenDataplanes is a pod that changes to any of the options, of whichever dataplanes.
+func betweenDataplanes(t *testing.T, backend string, options ...[][]string) pod {
 	t.Helper()
 	p := newPod(t, backend)
-	p.options = slices.Concat(capturingAmbient(), capturing()[:3])
+	p.options = slices.Concat(options...)
 	p.env = []string{"MESHTABLES_REPLACE_DATAPLANE=true"}
 	return p
 }
@@ -39,19 +38,25 @@ func TestNoGapInAmbient(t *testing.T) {
 	t.Parallel()
 	overNetlink, programs := soak.Times(40, 300), soak.Times(10, 60)
 	forEachBackend(t, func(t *testing.T, backend string) {
-		changeOptions(t, betweenDataplanes(t, backend), overNetlink, programs)
+		changeOptions(t, betweenDataplanes(t, backend, capturingAmbient(), capturing()[:3]), overNetlink, programs)
 	})
 }
 
 // Nor is there a gap however often the program is killed meanwhile.
 func TestNoGapInAmbientWhenKilled(t *testing.T) {
 	t.Parallel()
+	noGapWhenKilled(t, soak.Times(40, 500), capturingAmbient(), capturing()[:3])
+}
+
+// noGapWhenKilled kills the program so many times with each backend over netlink.
+func noGapWhenKilled(t *testing.T, times int, options ...[][]string) {
+	t.Helper()
 	for _, backend := range overNetlink() {
 		t.Run(backend, func(t *testing.T) {
 			t.Parallel()
-			p := betweenDataplanes(t, backend)
+			p := betweenDataplanes(t, backend, options...)
 			killed, changed := 0, 0
-			tr := connectAndKill(t, p, soak.Times(40, 500), &killed, &changed)
+			tr := connectAndKill(t, p, times, &killed, &changed)
 			t.Logf("killed %d times, %d of them after a change of the rules", killed, changed)
 			wantNoneAstray(t, tr)
 		})
