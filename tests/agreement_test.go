@@ -39,6 +39,12 @@ func TestAmbientWritersAgree(t *testing.T) {
 	writersAgree(t, soak.Times(24, 1000), arguments.generateAmbient)
 }
 
+// TestLinkerdWritersAgree is TestWritersAgree for made-up arguments of Linkerd's sidecars.
+func TestLinkerdWritersAgree(t *testing.T) {
+	t.Parallel()
+	writersAgree(t, soak.Times(16, 1000), arguments.generateLinkerd)
+}
+
 // writersAgree applies so many configurations.
 func writersAgree(t *testing.T, configurations int, generate func(arguments) []string) {
 	t.Helper()

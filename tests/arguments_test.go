@@ -73,6 +73,23 @@ func (a arguments) generateAmbient() []string {
 	return args
 }
 
+// generateLinkerd is generate for Linkerd's sidecars.
+func (a arguments) generateLinkerd() []string {
+	own := []string{
+		"outbound-port", "inbound-port", "proxy-uid", "proxy-gid", "included-ports", "excluded-ports", "excluded-outbound-ports",
+		"excluded-source-cidrs", "ipv6", "comments",
+	}
+	args := slices.DeleteFunc(a.generate(), func(arg string) bool {
+		name, _, _ := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
+		return !slices.Contains(own, name)
+	})
+	if a.IntN(3) == 0 {
+		// More than a rule of iptables takes.
+		args = append(args, "--inbound-ports-to-ignore="+a.list(a.ports, 14, 18)(), "--outbound-ports-to-ignore="+a.list(a.ports, 14, 18)())
+	}
+	return append(args, "--mesh=linkerd")
+}
+
 func (a arguments) oneOf(values ...string) func() string {
 	return func() string { return values[a.IntN(len(values))] }
 }

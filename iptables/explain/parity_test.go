@@ -17,31 +17,38 @@ import (
 // of both rulesets through what the reference wrote and through what is planned
 // from the same arguments.
 func TestPacketsFareAsWithTheReference(t *testing.T) {
-	// Enough for each pair of constants in a typical ruleset to meet, or to do so
-	// several times.
-	packets := soak.Times(1500, 6000)
 	for i, c := range recorded.Cases(t) {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
-			want := c.Ruleset(t)
-			planned := form.IPTables(c.Config(t).Plan(c.Host()).Rules)
-			seen := make(map[explain.Verdict]int)
-			for _, f := range iptables.Families() {
-				values := packettest.ValuesOf(f, &want, &planned)
-				random := rand.New(rand.NewPCG(20261120, uint64(i)))
-				for range packets {
-					packet := values.Packet(random)
-					seen[compare(t, &want, &planned, packet)]++
-				}
-				if t.Failed() {
-					return
-				}
-			}
-			// Packets that all fare alike would compare nothing.
-			if len(seen) < 2 {
-				t.Errorf("all packets are %v", seen)
-			}
+			fareAlike(t, c.Ruleset(t), c.Config(t).Plan(c.Host()).Rules, uint64(i))
 		})
+	}
+	for i, c := range recorded.LinkerdCases(t) {
+		t.Run("linkerd "+c.Name, func(t *testing.T) {
+			t.Parallel()
+			fareAlike(t, c.Commented(t), c.Config(t).Plan(c.Host()).Rules, uint64(i))
+		})
+	}
+}
+
+func fareAlike(t *testing.T, want iptables.Ruleset, plan iptables.Plan, seed uint64) {
+	t.Helper()
+	// Enough for each pair of constants in a typical ruleset to meet, or to do so
+	// several times.
+	packets := soak.Times(1500, 6000)
+	planned := form.IPTables(plan)
+	seen := make(map[explain.Verdict]int)
+	for _, f := range iptables.Families() {
+		values := packettest.ValuesOf(f, &want, &planned)
+		random := rand.New(rand.NewPCG(20261120, seed))
+		for range packets {
+			packet := values.Packet(random)
+			seen[compare(t, &want, &planned, packet)]++
+		}
+	}
+	// Packets that all fare alike would compare nothing.
+	if len(seen) < 2 {
+		t.Errorf("all packets are %v", seen)
 	}
 }
 

@@ -52,6 +52,22 @@ func TestPacketsFareAsPlanned(t *testing.T) {
 			})
 		}
 	})
+	t.Run("recorded, Linkerd", func(t *testing.T) {
+		for i, c := range recorded.LinkerdCases(t) {
+			t.Run(c.Name, func(t *testing.T) {
+				t.Parallel()
+				faresAsPlanned(t, c.Config(t).Plan(c.Host()).Rules, uint64(i), 2000)
+			})
+		}
+	})
+	t.Run("made up, Linkerd", func(t *testing.T) {
+		for seed := range uint64(soak.Times(100, 1000)) {
+			t.Run(fmt.Sprint(seed), func(t *testing.T) {
+				t.Parallel()
+				faresAsPlanned(t, plantest.Linkerd(seed).Plan(host.Host{}).Rules, seed, 300)
+			})
+		}
+	})
 	t.Run("of no policy", func(t *testing.T) {
 		for seed := range uint64(soak.Times(400, 2000)) {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
