@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -78,6 +79,49 @@ func TestLinkerdOfReference(t *testing.T) {
 			})
 		}
 	}
+}
+
+// What linkerd2-proxy-init left changes to other options, and moves to another backend, as
+// rules of our own do.
+func TestLinkerdChangesReference(t *testing.T) {
+	t.Parallel()
+	all := recorded.LinkerdCases(t)
+	for i, from := range []string{"iptables-nft", "iptables-legacy"} {
+		for n, to := range backends() {
+			if !slices.Contains(backends(), from) || !soak.Turn(n, i, 2) {
+				continue
+			}
+			t.Run(from+" "+to, func(t *testing.T) {
+				t.Parallel()
+				c := &all[n%len(all)]
+				p := newPodOfReference(t, from, c)
+				args := slices.Concat(c.Args, []string{"--backend=" + to, "--outbound-ports-to-ignore=3306", "--proxy-gid=2104"})
+				wantSays(t, p, "applied", args...)
+				wantSays(t, p, "as wanted", append([]string{"verify"}, args...)...)
+				p.backend = to
+				// Rules that are right stay, with their comments.
+				text := ofReference.ReplaceAllString(ownText(t, p), "")
+				if diff := cmp.Diff(appliedAlone(t, to, args), text); diff != "" {
+					t.Errorf("alone (-), over what the reference wrote (+):\n%s", diff)
+				}
+				wantSays(t, p, "removed", "--cleanup-only")
+				if after := observe(t, p); strings.Contains(after, "PROXY_INIT_") {
+					t.Errorf("left over:\n%s", after)
+				}
+			})
+		}
+	}
+}
+
+// ofReference is a comment of linkerd2-proxy-init's.
+var ofReference = regexp.MustCompile(` -m comment --comment "proxy-init/[^"]*"`)
+
+// appliedAlone returns what is ours after applying arguments where nothing is.
+func appliedAlone(t *testing.T, backend string, args []string) string {
+	t.Helper()
+	p := newPod(t, backend)
+	meshtables(t, p, args...)
+	return ownText(t, p)
 }
 
 // newPodOfReference makes a pod with the families of a recorded run, and with what the reference

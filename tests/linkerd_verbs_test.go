@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/meshtables/meshtables/tests/lab"
 	"github.com/meshtables/meshtables/tests/recorded"
 )
 
@@ -67,18 +68,51 @@ func linkerdQuestions(args []string) []question {
 // What each backend writes sends every kind of connection where it has to go.
 func TestLinkerdProbe(t *testing.T) {
 	t.Parallel()
-	for i, args := range []string{
-		"", "-r 80 -r 8000-8010 --inbound-ports-to-ignore=8005", "--included-ports=", "--proxy-gid=2103 --subnets-to-ignore=10.0.0.0/8,fd00::/8", "-p 1 -o 2 -u 7,8 -g 9",
+	const (
+		leftAlone = "passed   proxy's outbound IPv6: a connection of user 2102 to"
+		out, in   = "arrived at port 4140", "10.244.1.7:80 arrived at port 4143"
+	)
+	for i, test := range []question{
+		asking("", leftAlone, out, in),
+		asking("-r 80 -r 8000-8010 --inbound-ports-to-ignore=8005", leftAlone, out, in),
+		asking("--included-ports=", leftAlone, out),
+		asking("--proxy-gid=2103 --subnets-to-ignore=10.0.0.0/8,fd00::/8", leftAlone, out, in),
+		asking("-p 1 -o 2 -u 7,8 -g 9", "a connection of user 7 to 192.0.2.1:80 was left alone", "arrived at port 2", "10.244.1.7:80 arrived at port 1"),
 	} {
-		t.Run(args, func(t *testing.T) {
+		t.Run(strings.Join(test.args, " "), func(t *testing.T) {
 			t.Parallel()
 			forHalfOfBackends(t, i, func(t *testing.T, backend string) {
 				p := newPod(t, backend)
-				apply(t, p, append(strings.Fields(args), "--mesh=linkerd")...)
-				if out := meshtables(t, p, "probe"); !strings.HasPrefix(out, "passed") {
-					t.Errorf("says %s", out)
-				}
+				apply(t, p, append([]string{"--mesh=linkerd"}, test.args...)...)
+				wantAnswers(t, p, []question{asking("probe", append([]string{"passed"}, test.want...)...)})
 			})
+		})
+	}
+}
+
+// Without the rule of its user the proxy gets what it sends itself, and every verb that could say
+// so does.
+func TestLinkerdWithoutProxyRule(t *testing.T) {
+	t.Parallel()
+	for backend, command := range map[string]string{
+		"iptables-nft": "iptables-nft -t nat -D PROXY_INIT_OUTPUT 1; ip6tables-nft -t nat -D PROXY_INIT_OUTPUT 1",
+		native:         "nft delete rule inet meshtables PROXY_INIT_OUTPUT handle $(nft -a list chain inet meshtables PROXY_INIT_OUTPUT | sed -n 's/.*skuid 2102.*handle //p')",
+	} {
+		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
+			p := newPod(t, backend)
+			apply(t, p, "--mesh=linkerd")
+			inShell(t, p, command)
+			if says := fails(t, p, 3, "verify"); !strings.Contains(says, "# --proxy-uid=2102") || !strings.Contains(says, "meshtables --mesh=linkerd") {
+				t.Errorf("verify says %s", says)
+			}
+			says := fails(t, p, 126, "probe")
+			if strings.Count(says, "failed   proxy's outbound") != len(lab.Families()) || !strings.Contains(says, "the proxy must not get what it sends itself") {
+				t.Errorf("probe says %s", says)
+			}
+			if says := meshtables(t, p, "explain", "out", "203.0.113.10:80", "--live", "--uid=2102"); !strings.HasPrefix(says, "redirected to port 4140") {
+				t.Errorf("explain says %s", says)
+			}
 		})
 	}
 }
