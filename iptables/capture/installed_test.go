@@ -61,18 +61,6 @@ func TestInstalled(t *testing.T) {
 	}
 }
 
-// Where rules of another policy are expected, it is known whose are there instead.
-func TestOther(t *testing.T) {
-	for name, test := range everyRuleset(t) {
-		for _, expected := range policies {
-			other, ok := policies.Other(expected, &test.rules)
-			if want := expected != test.policy; ok != want || ok && other != test.policy {
-				t.Errorf("%s, where those of %s are expected: got %T, %t", name, expected.Name(), other, ok)
-			}
-		}
-	}
-}
-
 // So it is without any one rule, and with foreign rules among them.
 func TestInstalledDamaged(t *testing.T) {
 	foreign := []iptables.Rule{{Target: iptables.Accept}, {Target: iptables.Return}}
@@ -89,6 +77,18 @@ func TestInstalledDamaged(t *testing.T) {
 				return slices.Concat(foreign, rules)
 			}), test.policy)
 		})
+	}
+}
+
+// Where rules of another policy are expected, it is known whose are there instead.
+func TestOther(t *testing.T) {
+	for name, test := range everyRuleset(t) {
+		for _, expected := range policies {
+			other, ok := policies.Other(expected, &test.rules)
+			if want := expected != test.policy; ok != want || ok && other != test.policy {
+				t.Errorf("%s, where those of %s are expected: got %T, %t", name, expected.Name(), other, ok)
+			}
+		}
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 
 // tests are what runs in each kernel: the verbs and the forms, and real connections
 // in each mode.
-const tests = "^(TestKernel|TestTraffic(Inbound|Outbound|ToItself|TPROXY|DNS))$"
+const tests = "^(TestKernel|TestTraffic(Inbound|Outbound|ToItself|TPROXY|DNS|Linkerd))$"
 
 // The words around the tests' output on the console.
 const (
