@@ -169,7 +169,7 @@ func TestVerifyChangedRecord(t *testing.T) {
 			t.Errorf("%s: %v\n%s%s", change, err, &out, &messages)
 		}
 		wantVerified(t, p, 0, "rules")
-		wantResult(t, p, "applied", []string{"--excluded-ports=8080"})
+		wantResult(t, p, "unchanged", []string{"--excluded-ports=8080"})
 		wantVerified(t, p, 0, "recorded")
 	}
 }
