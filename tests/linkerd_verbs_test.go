@@ -110,7 +110,8 @@ func TestLinkerdWithoutProxyRule(t *testing.T) {
 			if strings.Count(says, "failed   proxy's outbound") != len(lab.Families()) || !strings.Contains(says, "the proxy must not get what it sends itself") {
 				t.Errorf("probe says %s", says)
 			}
-			if says := meshtables(t, p, "explain", "out", "203.0.113.10:80", "--live", "--uid=2102"); !strings.HasPrefix(says, "redirected to port 4140") {
+			says = meshtables(t, p, "explain", "out", "203.0.113.10:80", "--live", "--by-proxy")
+			if !strings.HasPrefix(says, "redirected to port 4140") || !strings.Contains(says, "by user 2102, group 2102") {
 				t.Errorf("explain says %s", says)
 			}
 		})

@@ -7,7 +7,6 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/installed"
-	"github.com/meshtables/meshtables/iptables/pod"
 )
 
 // explain says what happens to a connection or, without an address, what is captured.
@@ -28,7 +27,7 @@ func (c *command) explain(ctx context.Context) int {
 		c.warnElsewhere(&q, &s)
 	}
 	var answers []explanation
-	proxy := func(f iptables.Family) explain.Proxy { return pod.ProxyOf(c.line.policy, &s.path, f) }
+	proxy := func(f iptables.Family) explain.Proxy { return s.proxy(c.line.policy, f) }
 	for _, p := range q.packets(&s, proxy) {
 		answer := c.answerTo(&s, p)
 		answer.Packet.Assumed = q.assumed(&p, s.addresses, &s.path)
@@ -56,7 +55,7 @@ func (c *command) answerTo(s *subject, p iptables.Packet) explanation {
 	result := explain.WalkPath(&s.path, p)
 	e := newExplanation(p, result, explain.Reasons(explain.Question{
 		Path: &s.path, Packet: p, Result: result, Policy: c.line.policy, Intended: s.intended,
-		Proxy: pod.ProxyOf(c.line.policy, &s.path, p.Family()),
+		Proxy: s.proxy(c.line.policy, p.Family()),
 	}))
 	if result.Verdict == explain.Unknown && c.live && !c.trace && s.path.Form != installed.Legacy {
 		c.log.Info("the rules do not say what happens\n" + hintPrefix + "ask the kernel with --trace, which sends one real packet")

@@ -84,6 +84,16 @@ func (c *command) compareSubject(ctx context.Context, s *subject, f *pod.Found) 
 	return nil
 }
 
+// proxy returns the likeliest proxy, by the rules or, if the one that names it is gone, by the
+// rules as they should be.
+func (s *subject) proxy(policy capture.Policy, f iptables.Family) explain.Proxy {
+	proxy := pod.ProxyOf(policy, &s.path, f)
+	if proxy == (explain.Proxy{}) && s.intended != nil {
+		proxy = pod.ProxyOf(policy, installed.Alone(s.intended.Rules, s.path.Ownership), f)
+	}
+	return proxy
+}
+
 // intended compares the rules of a path, with origins, with a plan from a source.
 func intended(path *installed.Path, p *pod.Plan, source string) *explain.Intended {
 	return explain.NewIntended(path, path.Ownership.ReadComments(kernel.InForm(path.Form, p.Rules)), source != pod.Recorded)
