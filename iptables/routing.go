@@ -6,8 +6,11 @@ import "net/netip"
 type Sysctl struct {
 	// Name is such as "net.ipv4.ip_forward", and Value its text (sysctl(8)).
 	Name, Value string
-	// Option is the option that sets it. Messages name it.
+	// Option is the option that sets it. Messages name it, unless it is empty.
 	Option string
+	// Without says what happens without it, if rules are of use all the same. Then it is only
+	// advised.
+	Without string
 }
 
 // String returns the words with which sysctl(8) sets it.

@@ -163,7 +163,7 @@ func (m *machine) start(t testing.TB, p *nodePod) {
 		m.store(t, p, m.cache)
 		return
 	}
-	setup := "ip link set lo up; echo 0 >/proc/sys/net/ipv6/conf/all/disable_ipv6; ip link add eth0 type veth peer name peer; ip link set eth0 up; ip link set peer up"
+	setup := "ip link set lo up; if [ -e /proc/sys/net/ipv6 ]; then echo 0 >/proc/sys/net/ipv6/conf/all/disable_ipv6; fi; ip link add eth0 type veth peer name peer; ip link set eth0 up; ip link set peer up"
 	for _, a := range p.addresses() {
 		setup += fmt.Sprintf("; ip address add %s dev eth0", a)
 		if a.Addr().Is6() {

@@ -23,6 +23,8 @@ type Host struct {
 	NameServers []netip.Addr
 	// Interfaces are those that [Interfaces] returns, if the plan depends on them.
 	Interfaces []string
+	// Kernel is the version of the running kernel.
+	Kernel Version
 }
 
 // Discover returns the addresses of all interfaces of a network namespace, in the
@@ -37,7 +39,7 @@ func Discover(ctx context.Context, ns *namespace.Namespace, resolvConf File) (Ho
 	if err != nil {
 		return Host{}, err
 	}
-	return Host{Addresses: addresses, NameServers: servers}, nil
+	return Host{Addresses: addresses, NameServers: servers, Kernel: KernelVersion()}, nil
 }
 
 // Addresses returns the addresses of all interfaces of a network namespace, with

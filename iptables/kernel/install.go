@@ -22,6 +22,8 @@ type Report struct {
 	Changed bool
 	// Before is what was installed before.
 	Before Installed
+	// Warnings say which settings that are only advised could not be made.
+	Warnings []string
 	// RemovedFrom are the names of the other backends from which our rules were removed.
 	RemovedFrom []string
 }
@@ -44,6 +46,9 @@ func newHolding(b Backend, have installed.Backend) holding { return holding{b, b
 // The record goes with the rules: what is stored in the end is the choice's record, or none
 // if the backend uses programs. But if the rules are right already and nothing is recorded,
 // that stays so: nobody knows what these rules were asked for with.
+//
+// Settings that are only advised are made last. If one cannot be made, the report has a
+// warning.
 //
 // Copies that run at the same time take turns, so one of them wins as a whole. Traffic
 // that is captured before and after is captured all the time: what packets need is there
@@ -83,12 +88,12 @@ func Install(ctx context.Context, ns *namespace.Namespace, choice Choice, routin
 	if err != nil {
 		return Report{}, unchanged(err)
 	}
-	settings, err := sysctl.Diff(ns, choice.Sysctls)
+	needed, advised, err := sysctl.Diff(ns, choice.Sysctls)
 	if err != nil {
 		return Report{}, unchanged(err)
 	}
 	steps := sets.before()
-	for _, s := range settings {
+	for _, s := range needed {
 		steps = append(steps, set(ns, s))
 	}
 	if additions := changes.Additions(); len(additions) > 0 {
@@ -102,7 +107,22 @@ func Install(ctx context.Context, ns *namespace.Namespace, choice Choice, routin
 		steps = append(steps, route(ns, removals))
 	}
 	report.Changed = len(steps) > len(records) || len(records) > 0 && len(choice.Rules.Tables) == 0
-	return report, take(ctx, steps)
+	if err := take(ctx, steps); err != nil {
+		return report, err
+	}
+	report.advise(ns, advised)
+	return report, nil
+}
+
+// advise makes settings that are only advised, as far as it can.
+func (r *Report) advise(ns *namespace.Namespace, settings []sysctl.Change) {
+	for _, s := range settings {
+		if err := s.Apply(ns); err != nil {
+			r.Warnings = append(r.Warnings, s.Without+": "+err.Error())
+			continue
+		}
+		r.Changed = true
+	}
 }
 
 // others returns the backends, apart from the chosen form, that have rules of ours.

@@ -14,8 +14,16 @@ import (
 // installedForm is where rules are, by the name of the backend.
 type installedForm = installed.Form
 
-// judge says from the comparison what is wrong.
+// judge says from the comparison what is wrong, and what would help although nothing is.
 func (x *examination) judge(found *pod.Found) {
+	x.judgeState(found)
+	for _, s := range x.compared.Advice {
+		x.report.add(Setting, s.Without, "to mend it: nsenter --net="+x.pod.File+" "+s.String())
+	}
+}
+
+// judgeState says what is wrong.
+func (x *examination) judgeState(found *pod.Found) {
 	r, v := x.report, &x.compared
 	r.Options, r.Verification = v.Options, v
 	r.State = AsWanted

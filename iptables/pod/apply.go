@@ -3,6 +3,7 @@ package pod
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables"
@@ -63,7 +64,7 @@ func Apply(ctx context.Context, ns *namespace.Namespace, p *Plan, how Applying) 
 	applied.Backend, applied.Rules = choice.Backend.Name(), choice.Rules.Len()
 	applied.Changed, applied.MovedFrom = report.Changed, report.RemovedFrom
 	judged, err := afterwards(ctx, ns, p, choice, report)
-	applied.Warnings = append(unread(&report.Before), judged...)
+	applied.Warnings = slices.Concat(unread(&report.Before), report.Warnings, judged)
 	if err != nil {
 		// The rules are installed.
 		applied.Warnings = append(applied.Warnings, "cannot tell what foreign rules do: "+err.Error())

@@ -150,7 +150,7 @@ func (f *Found) presumed(ctx context.Context, ns *namespace.Namespace, policy ca
 	if err != nil {
 		return Plan{}, err
 	}
-	p := Plan{Policy: policy, Wanted: policy.Presume(found, lookups), Host: host.Host{Addresses: addresses, NameServers: found.Host.NameServers}}
+	p := Plan{Policy: policy, Wanted: policy.Presume(found, lookups), Host: host.Host{Addresses: addresses, NameServers: found.Host.NameServers, Kernel: host.KernelVersion()}}
 	p.Capture = p.Wanted.Plan(p.Host)
 	return p, nil
 }

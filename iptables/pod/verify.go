@@ -48,6 +48,8 @@ type Verification struct {
 
 	// Policy is what is compared with.
 	Policy capture.Policy `json:"-"`
+	// Advice is settings that would help, and without which rules are as wanted.
+	Advice []iptables.Sysctl `json:"-"`
 	// Warnings are about foreign rules of which nobody can tell what they do.
 	Warnings []string `json:"-"`
 	// Candidates are the candidates of [Found].
@@ -131,12 +133,15 @@ func (f *Found) verify(ctx context.Context, ns *namespace.Namespace, policies ca
 	if err != nil {
 		return v, err
 	}
-	settings, err := sysctl.Diff(ns, p.Sysctls)
+	needed, advised, err := sysctl.Diff(ns, p.Sysctls)
 	if err != nil {
 		return v, err
 	}
-	for _, s := range settings {
+	for _, s := range needed {
 		v.Sysctls = append(v.Sysctls, s.String())
+	}
+	for _, s := range advised {
+		v.Advice = append(v.Advice, s.Sysctl)
 	}
 	at := f.Compared()
 	want, path := kernel.InForm(at.Form, p.Rules), f.Path(at.Form)

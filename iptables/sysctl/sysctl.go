@@ -22,20 +22,31 @@ type Change struct {
 	before string
 }
 
-// Diff returns the changes that make all sysctls as wanted. What a namespace does not have is
-// not as wanted; to change it fails.
-func Diff(ns *namespace.Namespace, want []iptables.Sysctl) ([]Change, error) {
-	var changes []Change
+// Diff returns the changes that make all sysctls as wanted: those that rules need, and those
+// that are only advised. What a namespace does not have is not as wanted; to change it fails.
+func Diff(ns *namespace.Namespace, want []iptables.Sysctl) (needed, advised []Change, err error) {
 	for _, s := range want {
 		before, err := read(ns, s.Name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%s: failed to read %s: %w", s.Option, s.Name, cause(err))
+			return nil, nil, fmt.Errorf("%sfailed to read %s: %w", by(s), s.Name, cause(err))
 		}
-		if before != s.Value {
-			changes = append(changes, Change{s, before})
+		switch {
+		case before == s.Value:
+		case s.Without == "":
+			needed = append(needed, Change{s, before})
+		default:
+			advised = append(advised, Change{s, before})
 		}
 	}
-	return changes, nil
+	return needed, advised, nil
+}
+
+// by returns the option that sets it, as the beginning of a message.
+func by(s iptables.Sysctl) string {
+	if s.Option == "" {
+		return ""
+	}
+	return s.Option + ": "
 }
 
 // Apply makes the change.
@@ -73,7 +84,7 @@ func describe(s iptables.Sysctl, err error) error {
 	if err == nil {
 		return nil
 	}
-	what := fmt.Sprintf("%s: failed to set %s", s.Option, s.Name)
+	what := fmt.Sprintf("%sfailed to set %s", by(s), s.Name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%s: the network namespace has no such setting\n"+

@@ -14,7 +14,7 @@ const forwarding = "net.ipv4.ip_forward"
 
 func changesOf(t *testing.T, ns *namespace.Namespace, name, value string) []sysctl.Change {
 	t.Helper()
-	changes, err := sysctl.Diff(ns, []iptables.Sysctl{{Name: name, Value: value, Option: "--option"}})
+	changes, _, err := sysctl.Diff(ns, []iptables.Sysctl{{Name: name, Value: value, Option: "--option"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,5 +63,28 @@ func TestMissing(t *testing.T) {
 	err := changesOf(t, ns, "net.netfilter.no_such_setting", "1")[0].Apply(ns)
 	if err == nil || !strings.HasPrefix(err.Error(), "--option: failed to set net.netfilter.no_such_setting: the network namespace has no such setting\nhint: conntrack ") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What is only advised is told apart, and messages about it name no option.
+func TestAdvised(t *testing.T) {
+	nstest.Enter(t)
+	ns := nstest.Here(t)
+	advised := []iptables.Sysctl{
+		{Name: forwarding, Value: "8", Without: "packets stay here"},
+		{Name: "net.ipv4.no_such_setting", Value: "1", Without: "nothing works"},
+	}
+	needed, changes, err := sysctl.Diff(ns, advised)
+	if err != nil || needed != nil || len(changes) != 2 {
+		t.Fatalf("got %v, %v, %v", needed, changes, err)
+	}
+	if err := changes[0].Apply(ns); err != nil {
+		t.Error(err)
+	}
+	if err := changes[1].Apply(ns); err == nil || !strings.HasPrefix(err.Error(), "failed to set net.ipv4.no_such_setting: ") {
+		t.Errorf("got %v", err)
+	}
+	if _, after, err := sysctl.Diff(ns, advised); err != nil || len(after) != 1 {
+		t.Errorf("after the change: %v, %v", after, err)
 	}
 }

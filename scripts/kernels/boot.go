@@ -12,8 +12,8 @@ import (
 )
 
 // tests are what runs in each kernel: the verbs and the forms, and real connections
-// in each mode.
-const tests = "^(TestKernel|TestTraffic(Inbound|Outbound|ToItself|TPROXY|DNS|Linkerd))$"
+// in each mode, with source ports that clash.
+const tests = "^(TestKernel|TestPortClashSetting|TestTraffic(Inbound|Outbound|ToItself|TPROXY|DNS|Linkerd|PortClash))$"
 
 // The words around the tests' output on the console.
 const (

@@ -23,8 +23,8 @@ func moduleFolders() []string {
 // image. Links are followed.
 func programs(k kernels.Kernel) map[string]string {
 	all := map[string]string{
-		"/usr/sbin/ip": "ip", "/usr/sbin/nft": "nft", "/usr/bin/setpriv": "setpriv", "/usr/bin/nsenter": "nsenter",
-		"/bin/busybox": "busybox", "/bin/sh": "busybox", "/bin/cat": "busybox", "/bin/env": "busybox", "/sbin/modprobe": "busybox",
+		"/usr/sbin/ip": "ip", "/usr/sbin/nft": "nft", "/usr/bin/setpriv": "setpriv", "/usr/bin/nsenter": "nsenter", "/usr/bin/unshare": "unshare", "/bin/mount": "mount",
+		"/bin/busybox": "busybox", "/bin/sh": "dash", "/bin/cat": "busybox", "/bin/env": "busybox", "/bin/mkdir": "busybox", "/bin/touch": "busybox", "/sbin/sysctl": "busybox", "/sbin/modprobe": "busybox",
 	}
 	plain := "xtables-nft-multi"
 	if slices.Contains(k.Without, "nf_tables") {

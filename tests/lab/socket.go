@@ -19,6 +19,9 @@ type Socket struct {
 	Transparent bool
 	// Mark is the mark of its packets, 0 for none. As.UID must be 0.
 	Mark int
+	// SharesPort lets clients connect from the same address and port to several servers
+	// (SO_REUSEADDR, socket(7)).
+	SharesPort bool
 }
 
 // control sets the options of a socket before it is bound.
@@ -35,6 +38,11 @@ func (s Socket) setOptions(fd int, v6 bool) error {
 	if s.Mark != 0 {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, s.Mark); err != nil {
 			return fmt.Errorf("failed to mark a socket: %w", err)
+		}
+	}
+	if s.SharesPort {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			return fmt.Errorf("failed to let sockets share a port: %w", err)
 		}
 	}
 	if !s.Transparent {

@@ -26,6 +26,7 @@ func (c Config) Plan(h host.Host) capture.Capture {
 			Tables:   newPlanner(c, families).tables(),
 		},
 		Routing:  planRouting(c, families),
+		Sysctls:  c.selection().PortClash(h),
 		Warnings: warnings(c, h, families),
 	}
 }

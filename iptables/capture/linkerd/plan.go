@@ -22,11 +22,12 @@ func (c Config) Plan(h host.Host) capture.Capture {
 	planned := capture.Capture{
 		Rules:    iptables.Plan{Families: families, Comments: c.Comments, Tables: []iptables.PlannedTable{p.nat}},
 		Warnings: c.selection().WithoutIPv6(families),
+		Sysctls:  c.selection().PortClash(h),
 	}
 	if c.CloseWaitTimeout != 0 {
-		planned.Sysctls = []iptables.Sysctl{{
+		planned.Sysctls = append(planned.Sysctls, iptables.Sysctl{
 			Name: closeWaitSysctl, Value: strconv.FormatUint(uint64(c.CloseWaitTimeout), 10), Option: optionCloseWait,
-		}}
+		})
 	}
 	return planned
 }

@@ -29,6 +29,7 @@ func (c Config) Plan(h host.Host) capture.Capture {
 			Doubled:  doubled,
 		},
 		Routing:  planRouting(c, families),
+		Sysctls:  sysctls(c, h),
 		Warnings: warnings(c, h, dns, families),
 	}
 }
@@ -49,6 +50,14 @@ func planRouting(cfg Config, families []iptables.Family) iptables.Routing {
 		r.Addresses = []netip.Prefix{passthrough(iptables.IPv6)}
 	}
 	return r
+}
+
+// sysctls are for the connections that are redirected. TPROXY changes no port.
+func sysctls(c Config, h host.Host) []iptables.Sysctl {
+	if c.Mode == ModeTProxy {
+		return nil
+	}
+	return c.selection().PortClash(h)
 }
 
 func capturesInbound(cfg Config) bool { return cfg.selection().CapturesInbound() }
