@@ -12,8 +12,9 @@ import (
 // uid_map or gid_map (user_namespaces(7)).
 type IDMap []IDRange
 
-// IDRange is Count ids, starting at First, as the namespace numbers them.
-type IDRange struct{ First, Count uint32 }
+// IDRange is Count ids, starting at First, as the namespace numbers them. Outside is the first
+// of them in the user namespace of who reads the map.
+type IDRange struct{ First, Outside, Count uint32 }
 
 // readIDMap reads the file "uid_map" or "gid_map" of a process in procfs.
 func readIDMap(file string) (IDMap, error) {
@@ -37,12 +38,15 @@ func parseIDMap(text string) (IDMap, error) {
 		if len(fields) != 3 {
 			return nil, errIDMap
 		}
-		first, err1 := strconv.ParseUint(fields[0], 10, 32)
-		count, err2 := strconv.ParseUint(fields[2], 10, 32)
-		if err1 != nil || err2 != nil {
-			return nil, errIDMap
+		var numbers [3]uint32
+		for i, field := range fields {
+			n, err := strconv.ParseUint(field, 10, 32)
+			if err != nil {
+				return nil, errIDMap
+			}
+			numbers[i] = uint32(n)
 		}
-		m = append(m, IDRange{uint32(first), uint32(count)})
+		m = append(m, IDRange{numbers[0], numbers[1], numbers[2]})
 	}
 	return m, nil
 }
@@ -56,4 +60,14 @@ func (m IDMap) Has(id uint32) bool {
 		}
 	}
 	return false
+}
+
+// Inside returns the namespace's number for an id outside it, and whether it has one.
+func (m IDMap) Inside(outside uint32) (id uint32, ok bool) {
+	for _, r := range m {
+		if outside >= r.Outside && outside-r.Outside < r.Count {
+			return r.First + outside - r.Outside, true
+		}
+	}
+	return 0, false
 }

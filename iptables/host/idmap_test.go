@@ -16,7 +16,17 @@ func TestIDMap(t *testing.T) {
 			t.Errorf("%d: want %v", id, want)
 		}
 	}
-	for _, text := range []string{"0 0\n", "0 0 x\n", "-1 0 1\n", "0 0 4294967296\n"} {
+	for outside, want := range map[uint32]uint32{100000: 0, 100999: 999, 0: 2000} {
+		if id, ok := m.Inside(outside); !ok || id != want {
+			t.Errorf("%d is %d inside, %t, want %d", outside, id, ok, want)
+		}
+	}
+	for _, outside := range []uint32{1, 99999, 101000} {
+		if id, ok := m.Inside(outside); ok {
+			t.Errorf("%d is %d inside", outside, id)
+		}
+	}
+	for _, text := range []string{"0 0\n", "0 0 x\n", "0 x 1\n", "-1 0 1\n", "0 0 4294967296\n"} {
 		if _, err := parseIDMap(text); err == nil {
 			t.Errorf("%q is taken", text)
 		}

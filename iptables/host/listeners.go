@@ -17,7 +17,17 @@ import (
 
 // Listeners are the sockets of a network namespace that take connections or datagrams.
 type Listeners struct {
-	sockets map[iptables.Protocol][]netip.AddrPort
+	sockets map[iptables.Protocol][]Socket
+}
+
+// Socket is a listening socket.
+type Socket struct {
+	Local netip.AddrPort
+	// UID is the user that it belongs to, by the number that this process's user namespace
+	// has for it.
+	UID uint32
+	// Inode tells it among the files of processes (/proc/PID/fd in proc(5)).
+	Inode uint64
 }
 
 // States of sockets (include/net/tcp_states.h). A UDP socket that is not connected has the
@@ -30,7 +40,7 @@ const (
 // ReadListeners reads the listening sockets of a network namespace from procfs
 // (Documentation/networking/proc_net_tcp.rst).
 func ReadListeners(ns *namespace.Namespace) (Listeners, error) {
-	l := Listeners{make(map[iptables.Protocol][]netip.AddrPort)}
+	l := Listeners{make(map[iptables.Protocol][]Socket)}
 	for _, file := range []struct {
 		protocol    iptables.Protocol
 		name, state string
@@ -48,16 +58,19 @@ func ReadListeners(ns *namespace.Namespace) (Listeners, error) {
 	return l, nil
 }
 
-// parseSockets returns the local addresses of the sockets in a state.
-func parseSockets(text []byte, state string) []netip.AddrPort {
-	var all []netip.AddrPort
+// parseSockets returns the sockets in a state.
+func parseSockets(text []byte, state string) []Socket {
+	var all []Socket
 	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
 		fields := strings.Fields(lines.Text())
-		if len(fields) < 4 || fields[3] != state {
+		if len(fields) < 10 || fields[3] != state {
 			continue
 		}
-		if a, ok := parseSocket(fields[1]); ok {
-			all = append(all, a)
+		local, ok := parseSocket(fields[1])
+		uid, uidErr := strconv.ParseUint(fields[7], 10, 32)
+		inode, inodeErr := strconv.ParseUint(fields[9], 10, 64)
+		if ok && uidErr == nil && inodeErr == nil {
+			all = append(all, Socket{local, uint32(uid), inode})
 		}
 	}
 	return all
@@ -93,5 +106,16 @@ func (l Listeners) HasPort(p iptables.Protocol, f iptables.Family, port uint16) 
 }
 
 func (l Listeners) hasAt(p iptables.Protocol, port uint16, isMeant func(netip.Addr) bool) bool {
-	return slices.ContainsFunc(l.sockets[p], func(s netip.AddrPort) bool { return s.Port() == port && isMeant(s.Addr().Unmap()) })
+	return slices.ContainsFunc(l.At(p, port), func(s Socket) bool { return isMeant(s.Local.Addr().Unmap()) })
+}
+
+// At returns the sockets at a port, whatever their addresses.
+func (l Listeners) At(p iptables.Protocol, port uint16) []Socket {
+	var all []Socket
+	for _, s := range l.sockets[p] {
+		if s.Local.Port() == port {
+			all = append(all, s)
+		}
+	}
+	return all
 }

@@ -3,6 +3,7 @@ package host_test
 import (
 	"net"
 	"net/netip"
+	"os"
 	"testing"
 
 	"github.com/meshtables/meshtables/iptables"
@@ -47,6 +48,10 @@ func TestListeners(t *testing.T) {
 		if got := l.Has(test.protocol, netip.MustParseAddrPort(test.to)); got != test.want {
 			t.Errorf("%s to %s: got %t", test.protocol, test.to, got)
 		}
+	}
+	at := l.At(iptables.TCP, 7001)
+	if len(at) != 1 || at[0].UID != uint32(os.Getuid()) || at[0].Inode == 0 || at[0].Local.Addr() != netip.MustParseAddr("127.0.0.1") {
+		t.Errorf("at port 7001: %v", at)
 	}
 	if l.HasPort(iptables.TCP, iptables.IPv4, 7003) || !l.HasPort(iptables.TCP, iptables.IPv6, 7003) || !l.HasPort(iptables.TCP, iptables.IPv4, 7004) {
 		t.Error("the wrong family has a port")

@@ -3,6 +3,7 @@ package host
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -18,24 +19,50 @@ type IDMaps struct {
 	Users, Groups IDMap
 	// From is the directory of procfs whose "uid_map" and "gid_map" list them.
 	From string
+	// own says that it is this process's user namespace.
+	own bool
+}
+
+// User returns the number of a user there, given the one that this process knows it by, and
+// whether that is known. Group is the same for groups.
+func (m *IDMaps) User(outside uint32) (id uint32, ok bool)  { return m.inside(m.Users, outside) }
+func (m *IDMaps) Group(outside uint32) (id uint32, ok bool) { return m.inside(m.Groups, outside) }
+
+func (m *IDMaps) inside(ids IDMap, outside uint32) (id uint32, ok bool) {
+	if m.own {
+		// Its map says what they are outside that namespace.
+		return outside, true
+	}
+	return ids.Inside(outside)
 }
 
 // MappedIDs returns the users and groups of the user namespace that owns a network
 // namespace. The kernel identifies the sender of a packet there by these ids. They
 // are unknown if this process cannot see that user namespace, or if no process is
-// in it.
-func MappedIDs(ns *namespace.Namespace) (IDMaps, error) {
+// in it. Processes in the network namespace, if they are known, are looked at first; they are
+// directories of procfs.
+func MappedIDs(ns *namespace.Namespace, processes ...string) (IDMaps, error) {
 	owner, err := userns.OwnerOf(ns.File())
 	if err != nil || owner == nil {
 		return IDMaps{}, err
 	}
 	if userns.IsOf(userns.Thread, owner) {
-		return readIDMaps(userns.Thread)
+		maps, err := readIDMaps(userns.Thread)
+		maps.own = true
+		return maps, err
 	}
-	processes, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
+	if maps, found, err := findIDMaps(processes, owner); found {
+		return maps, err
+	}
+	if processes, err = filepath.Glob("/proc/[0-9]*"); err != nil {
 		return IDMaps{}, err
 	}
+	maps, _, err := findIDMaps(processes, owner)
+	return maps, err
+}
+
+// findIDMaps reads the maps of the first process that is in a user namespace.
+func findIDMaps(processes []string, owner os.FileInfo) (maps IDMaps, found bool, err error) {
 	for _, p := range processes {
 		if !userns.IsOf(p, owner) {
 			continue
@@ -45,9 +72,9 @@ func MappedIDs(ns *namespace.Namespace) (IDMaps, error) {
 			// The process has ended meanwhile.
 			continue
 		}
-		return maps, err
+		return maps, true, err
 	}
-	return IDMaps{}, nil
+	return IDMaps{}, false, nil
 }
 
 func readIDMaps(process string) (IDMaps, error) {
@@ -56,5 +83,5 @@ func readIDMaps(process string) (IDMaps, error) {
 		return IDMaps{}, err
 	}
 	groups, err := readIDMap(process + "/gid_map")
-	return IDMaps{users, groups, process}, err
+	return IDMaps{Users: users, Groups: groups, From: process}, err
 }
