@@ -274,6 +274,61 @@ func (m *machine) listen(t testing.TB, p *nodePod, ports ...int) {
 	})
 }
 
+// listenAs opens the ports at which a proxy of that user listens in a pod, until the test ends.
+// If it is seen, a process on the machine has the sockets, whose name is sleep.
+func (m *machine) listenAs(t testing.TB, p *nodePod, who lab.Identity, seen bool, ports ...int) {
+	t.Helper()
+	var files []*os.File
+	var plain net.ListenConfig
+	// With it the socket that the kernel lists is another than that of the file.
+	plain.SetMultipathTCP(false)
+	m.within(t, p, func() error {
+		for _, port := range ports {
+			l, err := plain.Listen(t.Context(), "tcp", fmt.Sprintf(":%d", port))
+			if err != nil {
+				return err
+			}
+			file, err := l.(*net.TCPListener).File()
+			if err != nil {
+				return err
+			}
+			files = append(files, file)
+			// The socket's user changes with that of its file (sockfs_setattr in net/socket.c).
+			if err := errors.Join(l.Close(), file.Chown(int(who.UID), int(who.GID))); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	t.Cleanup(func() {
+		for _, f := range files {
+			f.Close()
+		}
+	})
+	if !seen {
+		return
+	}
+	ctx, end := context.WithCancel(context.Background())
+	cmd := m.command(ctx, "nsenter", "--net="+p.file(), "setpriv", fmt.Sprintf("--reuid=%d", who.UID), fmt.Sprintf("--regid=%d", who.GID), "--clear-groups",
+		"sh", "-c", "echo ready; exec sleep 3600")
+	cmd.ExtraFiles = files
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		end()
+		_ = cmd.Wait()
+	})
+	var ready string
+	if _, err := fmt.Fscan(stdout, &ready); err != nil {
+		t.Fatal("the proxy does not start: ", err)
+	}
+}
+
 // within calls f on a thread in a pod's namespace. What it opens is there.
 func (m *machine) within(t testing.TB, p *nodePod, f func() error) {
 	t.Helper()

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/meshtables/meshtables/tests/lab"
 )
 
 // auditedPod is a pod of a machine with what was done to it, and what audit has to say.
@@ -17,6 +19,10 @@ type auditedPod struct {
 	// silent says that no proxy listens, uncached that the cache has no entry, and linkerds that
 	// the proxy is Linkerd's.
 	silent, uncached, linkerds bool
+	// proxy is who listens instead of somebody of whom nobody knows the processes; unseen says
+	// that nobody knows those of proxy either.
+	proxy  lab.Identity
+	unseen bool
 	// state and kinds are what audit says, kinds with blanks between them.
 	state, kinds string
 	// after is the state after repairing, if that changes it.
@@ -67,6 +73,16 @@ func auditedPods() []auditedPod {
 			script: "meshtables --mesh=linkerd --proxy-uid=7 --excluded-ports=4190,4191 --excluded-outbound-ports=", state: "as-wanted"},
 		{name: "a/linkerd-uncached", uncached: true, script: "meshtables " + linkerdArgs, state: "as-wanted"},
 
+		{name: "a/proxy", annotations: injected(), script: "meshtables --proxy-uid=1000989999", proxy: lab.Identity{UID: 1000989999}, state: "as-wanted"},
+		{name: "a/past", annotations: injected(), script: "meshtables; setpriv --reuid=1337 --regid=1337 --clear-groups sleep 3600 >/dev/null 2>&1 &", state: "as-wanted"},
+		{name: "a/proxy-group", annotations: itself, script: "meshtables --proxy-gid=7", proxy: lab.Identity{UID: 1000989999, GID: 7}, state: "as-wanted"},
+		{name: "a/proxy-range", annotations: itself, script: "meshtables --excluded-uids=1000980000-1000989999", proxy: lab.Identity{UID: 1000989999}, state: "as-wanted"},
+		{name: "a/proxy-unseen", annotations: injected(), script: "meshtables", proxy: lab.Identity{UID: 1000989999}, unseen: true, state: "as-wanted"},
+		{name: "a/proxy-not-captured", annotations: injected(), script: `meshtables --included-cidrs=`, proxy: lab.Identity{UID: 1000989999}, state: "as-wanted"},
+		// Outside of the pod its users have other numbers.
+		{name: "a/own-users", annotations: injected(), before: ownUsers, script: "meshtables --backend=nftables",
+			proxy: lab.Identity{UID: firstID + 1337, GID: firstID + 1337}, state: "as-wanted"},
+
 		{name: "b/plain", annotations: map[string]string{}, state: "not-in-mesh"},
 		{name: "b/out", annotations: injected("sidecar.istio.io/inject", "false"), state: "not-in-mesh"},
 		{name: "b/none", annotations: injected(mode, "NONE"), state: "not-in-mesh"},
@@ -113,6 +129,12 @@ func auditedPods() []auditedPod {
 			"iptables -t nat -A OTHER_INBOUND -p tcp -j REDIRECT --to-port 15006", state: "different", kinds: "other-dataplane"},
 		{name: "d/others-and-ours", annotations: injected(), script: "meshtables; iptables -t nat -D ISTIO_OUTPUT 1; iptables -t nat -I OUTPUT -p tcp --dport 80 -j ACCEPT",
 			state: "different", kinds: "drift foreign-rules", after: "different", mended: "as-wanted"},
+		{name: "c/proxy", annotations: injected(), proxy: lab.Identity{UID: 1000989999}, state: "uncaptured", kinds: "no-rules proxy-user"},
+		{name: "d/proxy", annotations: injected(), script: "meshtables", proxy: lab.Identity{UID: 1000989999}, state: "different", kinds: "proxy-user"},
+		{name: "d/proxy-linkerd", annotations: injectedByLinkerd(), script: "meshtables " + linkerdArgs, proxy: lab.Identity{UID: 7}, unseen: true, linkerds: true,
+			state: "different", kinds: "proxy-user"},
+		{name: "d/own-users", annotations: injected(), before: ownUsers, script: "meshtables --backend=nftables",
+			proxy: lab.Identity{UID: firstID + 4711, GID: firstID + 4711}, state: "different", kinds: "proxy-user"},
 		// A process stays: only by one can be seen which ids the namespace has. It is waited for
 		// until it has left this namespace, and then until its ids are there.
 		{name: "d/users", annotations: injected(), before: "unshare --user --map-root-user --net sleep 3600 >/dev/null 2>&1 & p=$!; " +
@@ -125,6 +147,12 @@ func auditedPods() []auditedPod {
 		{name: "e/no-network", annotations: injected(), before: "unshare --uts=%s true", state: "unreadable", kinds: "failed"},
 	}
 }
+
+// ownUsers makes a namespace whose users are others outside, from firstID on. By a process that
+// stays can be seen which.
+var ownUsers = fmt.Sprintf("unshare --user --net sleep 3600 >/dev/null 2>&1 & p=$!; "+
+	"until [ \"$(readlink /proc/$p/ns/net)\" != \"$(readlink /proc/$$/ns/net)\" ]; do sleep 0.01; done; "+
+	"echo 0 %[1]d 65536 >/proc/$p/uid_map; echo 0 %[1]d 65536 >/proc/$p/gid_map; mount --bind /proc/$p/ns/net %%s", firstID)
 
 // auditMachine is a machine with all these pods, by their numbers.
 type auditMachine struct {
@@ -143,12 +171,16 @@ func newAuditMachine(t testing.TB) *auditMachine {
 		if row.script != "" {
 			a.sh(t, p.in(row.script))
 		}
+		ports := []int{15001, 15006, 15053}
+		if row.linkerds {
+			ports = []int{4140, 4143}
+		}
 		switch {
+		case row.proxy != lab.Identity{}:
+			a.listenAs(t, p, row.proxy, !row.unseen, ports...)
 		case row.before != "" || row.silent || row.annotations == nil:
-		case row.linkerds:
-			a.listen(t, p, 4140, 4143)
 		default:
-			a.listen(t, p, 15001, 15006, 15053)
+			a.listen(t, p, ports...)
 		}
 	}
 	a.sh(t, a.pod("a/plain").in("sleep 3600 >/dev/null 2>&1 &"))

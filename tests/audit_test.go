@@ -20,6 +20,13 @@ type auditedReport struct {
 	Namespace, Name, State, File string
 	Problems                     []struct{ Kind, Text, Hint string }
 	Repair                       *struct{ Result, Text string }
+	Exempt                       *struct {
+		Processes []struct {
+			Command     string
+			User, Group uint32
+		}
+		More int
+	}
 }
 
 func (r *auditedReport) kinds() string {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/meshtables/meshtables/tests/built"
+	"github.com/meshtables/meshtables/tests/lab"
 )
 
 // What a pod's annotations leave open is as the plugin's entry on the node says.
@@ -241,4 +242,73 @@ func TestRepairKeepsConnections(t *testing.T) {
 		t.Errorf("%d\n%s%s", status, stdout, stderr)
 	}
 	say("after")
+}
+
+// Processes that run as an exempt user or group are listed, the proxy itself is not. What they are
+// called is their own to choose.
+func TestAuditExempt(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	p := &nodePod{name: "shop/cart", number: 1, annotations: injected()}
+	m.start(t, p)
+	m.sh(t, p.in("meshtables"))
+	m.listenAs(t, p, lab.Identity{UID: 1337, GID: 1337}, true, 15001, 15006)
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	if err := os.Chmod(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(folder, "a\x1b[1m \n\"b\\")
+	if err := os.Symlink(sleep, name); err != nil {
+		t.Fatal(err)
+	}
+	start := func(user, group string, program string) {
+		t.Helper()
+		// The name is not one that a shell would take.
+		cmd := m.command(t.Context(), "nsenter", "--net="+p.file(), "setpriv", "--reuid="+user, "--regid="+group, "--clear-groups", program, "3600")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		})
+	}
+	listed := func(n int) *auditedReport {
+		t.Helper()
+		for range 200 {
+			reports, _ := m.auditJSON(t)
+			if r := reports[p.file()]; n == 0 || r.Exempt != nil && len(r.Exempt.Processes)+r.Exempt.More >= n {
+				return r
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		t.Fatalf("it never lists %d processes", n)
+		return nil
+	}
+	if r := listed(0); r.State != "as-wanted" || r.Exempt != nil {
+		t.Errorf("with the proxy alone: %s %+v", r.State, r.Exempt)
+	}
+	start("1337", "0", name)
+	r := listed(1)
+	if got := r.Exempt.Processes[0]; got.Command != "a?[1m ??b?" || got.User != 1337 || got.Group != 0 || r.State != "as-wanted" {
+		t.Errorf("%s %+v", r.State, got)
+	}
+	start("1000", "1000", sleep)
+	for range 17 {
+		start("1000", "1337", sleep)
+	}
+	if r := listed(18); len(r.Exempt.Processes) != 16 || r.Exempt.More != 2 {
+		t.Errorf("%d processes, and %d more", len(r.Exempt.Processes), r.Exempt.More)
+	}
+	stdout, stderr, status := m.audit(t, "--pod=shop/cart")
+	if status != 0 || !strings.Contains(stdout, ` "a?[1m ??b?", user 1337, group 0`+"\n") || !strings.Contains(stdout, "\n    and 2 more\n") {
+		t.Errorf("%d\n%s%s", status, stdout, stderr)
+	}
+	if stdout, _, _ := m.audit(t); strings.Contains(stdout, "1337") {
+		t.Errorf("about all pods it says\n%s", stdout)
+	}
 }

@@ -80,6 +80,7 @@ func (c *command) auditOnce(ctx context.Context) int {
 		return c.failed(fmt.Errorf("failed to audit: %w", err))
 	}
 	answer := newAudited(reports, c.verbose)
+	answer.onePod = c.pod != ""
 	if c.pod != "" && len(reports) > 0 && reports[0].Rules > 0 && c.output != outputOpenMetrics {
 		c.live = true
 		explained, status := c.overview(ctx)
@@ -149,7 +150,8 @@ type audited struct {
 	// Explained is what the rules of the one pod do.
 	Explained *overview `json:"explained,omitempty"`
 
-	verbose bool
+	// verbose says more about every pod, and onePod more about the only one.
+	verbose, onePod bool
 }
 
 type stateCount struct {

@@ -86,8 +86,8 @@ func alignedRow(row []string, widths []int) string {
 	return strings.TrimRight(b.String(), " ")
 }
 
-// writeDetails prints what follows the line of a pod: what was done about it, what to do, and
-// with --verbose the difference.
+// writeDetails prints what follows the line of a pod: what was done about it, what to do, if it is
+// the only one who goes past its proxy, and with --verbose the difference.
 func (a audited) writeDetails(w io.Writer, r *node.Report) {
 	if r.Repair != nil {
 		text, _, _ := strings.Cut(r.Repair.Text, "\n")
@@ -97,6 +97,9 @@ func (a audited) writeDetails(w io.Writer, r *node.Report) {
 		if p.Hint != "" {
 			fmt.Fprintf(w, "  %s%s\n", hintPrefix, p.Hint)
 		}
+	}
+	if a.onePod && r.Exempt != nil {
+		writeExempt(w, r.Exempt)
 	}
 	if !a.verbose {
 		return
@@ -111,6 +114,17 @@ func (a audited) writeDetails(w io.Writer, r *node.Report) {
 	verification{Verification: *r.Verification}.text(&b)
 	for line := range strings.Lines(b.String()) {
 		fmt.Fprint(w, "  "+line)
+	}
+}
+
+// writeExempt prints the processes that go past the proxy.
+func writeExempt(w io.Writer, e *node.Exempt) {
+	fmt.Fprintln(w, "  processes that go past the proxy, because the rules exempt their user or group:")
+	for _, p := range e.Processes {
+		fmt.Fprintf(w, "    %d %q, user %d, group %d\n", p.PID, p.Command, p.User, p.Group)
+	}
+	if e.More > 0 {
+		fmt.Fprintf(w, "    and %d more\n", e.More)
 	}
 }
 

@@ -94,6 +94,8 @@ type IDs struct {
 	// Option is the option's name, without dashes.
 	Option        string
 	Users, Groups []uint32
+	// Proxy says that the option is about who the proxy is.
+	Proxy bool
 }
 
 // Recognised is what rules say about the options that they come from.

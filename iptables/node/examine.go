@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/netip"
 
-	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/installed"
@@ -173,7 +172,7 @@ func (x *examination) compareWanted(found *pod.Found) error {
 	}
 	x.report.Source = source
 	x.judge(found)
-	return x.lookForProxy(p.Rules)
+	return x.lookForProxy()
 }
 
 // compareWithNothing is for a pod outside the mesh: nothing of ours should be there, unless the
@@ -263,17 +262,19 @@ func (x *examination) name(p capture.Policy) capture.Policy {
 	return p
 }
 
-// lookForProxy looks whether sockets are where a plan sends traffic.
-func (x *examination) lookForProxy(plan iptables.Plan) error {
+// lookForProxy looks whether sockets are where the plan sends traffic, and whose they are.
+func (x *examination) lookForProxy() error {
 	l, err := host.ReadListeners(x.ns)
 	if err != nil {
 		return err
 	}
-	why := silent(l, portsOf(kernel.InForm(installed.NFT, plan)))
+	rules := kernel.InForm(installed.NFT, x.plan.Rules)
+	ports := portsOf(rules)
+	why := silent(l, ports)
 	listening := why == ""
 	x.report.Listening = &listening
 	if !listening {
 		x.report.add(NotListening, why, "")
 	}
-	return nil
+	return x.compareUsers(l, &rules, ports)
 }

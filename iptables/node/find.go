@@ -26,8 +26,10 @@ type Pod struct {
 	// File is a file of the network namespace.
 	File string
 
-	identity  identity
-	paths     []string
+	identity identity
+	paths    []string
+	// processes are those that were seen in it.
+	processes []int
 	uid       string
 	addresses []netip.Addr
 	// rivals are other pods to which the cache gives the same namespace.
@@ -172,7 +174,9 @@ func (f *finder) addProcesses() error {
 		names, err := dir.Readdirnames(1000)
 		for _, name := range names {
 			if pid, err := strconv.Atoi(name); err == nil {
-				f.at(f.node.processFile(pid), ByProcesses)
+				if p := f.at(f.node.processFile(pid), ByProcesses); p != nil {
+					p.processes = append(p.processes, pid)
+				}
 			}
 		}
 		if len(names) == 0 {

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -42,7 +41,7 @@ func identify(path string) (identity, error) {
 
 // processFile returns the file of a process's network namespace.
 func (n *Node) processFile(pid int) string {
-	return filepath.Join(n.Processes, strconv.Itoa(pid), "ns", "net")
+	return filepath.Join(n.processFolder(pid), "ns", "net")
 }
 
 // Open returns the pod's network namespace. It is errGone if the pod has ended.

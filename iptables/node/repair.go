@@ -73,6 +73,8 @@ func (x *examination) beyond() string {
 		return "the rules of another mesh are left alone"
 	case x.wish.by == capture.Agent && x.report.Has(NotListening):
 		return "the proxy of the node has no sockets here, so rules would cut the pod off: that is for the mesh's agent to mend"
+	case x.report.Has(ProxyUser):
+		return "the rules would capture what the proxy itself sends, because it runs as another user than the options say"
 	case !x.compared.IsMendable():
 		return "the rules of others are left alone"
 	}

@@ -39,6 +39,7 @@ const (
 	ForeignRules  Kind = "foreign-rules"       // foreign rules keep traffic from the proxy
 	PolicyDrops   Kind = "policy-drops"        // a chain drops traffic by its policy
 	NotListening  Kind = "proxy-not-listening" // no socket is where the rules send traffic
+	ProxyUser     Kind = "proxy-user"          // the rules capture what the proxy sends: it runs as another user
 	Leftovers     Kind = "leftovers"           // rules are left in a pod outside the mesh
 	TwoPods       Kind = "two-pods"            // the cache gives the namespace to several pods
 	BadAnnotation Kind = "annotations"         // the pod's annotations cannot be read
@@ -49,8 +50,8 @@ const (
 // Kinds returns all kinds.
 func Kinds() []Kind {
 	return []Kind{
-		NoRules, OtherMesh, Drift, Routing, Setting, TwoForms, ForeignRules, PolicyDrops, NotListening, Leftovers,
-		TwoPods, BadAnnotation, BadEntry, Failed,
+		NoRules, OtherMesh, Drift, Routing, Setting, TwoForms, ForeignRules, PolicyDrops, NotListening, ProxyUser,
+		Leftovers, TwoPods, BadAnnotation, BadEntry, Failed,
 	}
 }
 
@@ -87,6 +88,9 @@ type Report struct {
 	Traffic *Traffic `json:"traffic,omitempty"`
 	// Listening says whether sockets are where the rules send traffic.
 	Listening *bool `json:"listening,omitempty"`
+	// Exempt are processes besides the proxy whose traffic the rules leave alone; nil if there
+	// are none.
+	Exempt *Exempt `json:"exempt,omitempty"`
 	// File is a file of the network namespace, or the entry of the cache that cannot be read.
 	File    string   `json:"file"`
 	FoundIn []Source `json:"foundIn"`

@@ -103,5 +103,7 @@ func (c Config) who() string {
 
 // IDs returns the users and groups that the rules name, by option.
 func (c Config) IDs() []capture.IDs {
-	return []capture.IDs{{Option: "proxy-uid", Users: c.ProxyUIDs}, {Option: "proxy-gid", Groups: c.ProxyGIDs}}
+	return []capture.IDs{
+		{Option: "proxy-uid", Users: c.ProxyUIDs, Proxy: true}, {Option: "proxy-gid", Groups: c.ProxyGIDs, Proxy: true},
+	}
 }

@@ -142,8 +142,8 @@ func (c *Config) Set(name, value string) error {
 // IDs returns the users and groups that the rules name, by option.
 func (c Config) IDs() []capture.IDs {
 	return []capture.IDs{
-		{Option: "proxy-uid", Users: c.ProxyUIDs},
-		{Option: "proxy-gid", Groups: c.ProxyGIDs},
+		{Option: "proxy-uid", Users: c.ProxyUIDs, Proxy: true},
+		{Option: "proxy-gid", Groups: c.ProxyGIDs, Proxy: true},
 		{Option: "included-groups", Groups: c.IncludedGroups.Groups},
 		{Option: "excluded-groups", Groups: c.ExcludedGroups},
 		{Option: "excluded-uids", Users: bounds(c.ExcludedUIDs)},
