@@ -312,3 +312,42 @@ func TestAuditExempt(t *testing.T) {
 		t.Errorf("about all pods it says\n%s", stdout)
 	}
 }
+
+// The plugin's entry says who the proxy is by namespace. Where it says nothing or another, the hint
+// says what to set, and then repairing helps.
+func TestAuditProxyUsers(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	for i, row := range []auditedPod{
+		{name: "shop/right", script: "meshtables --proxy-uid=1000989999"},
+		{name: "bank/wrong", script: "meshtables"},
+		{name: "bank/never"},
+	} {
+		p := &nodePod{name: row.name, number: i + 1, annotations: injected("openshift.io/scc", "restricted-v2")}
+		m.start(t, p)
+		if row.script != "" {
+			m.sh(t, p.in(row.script))
+		}
+		m.listenAs(t, p, lab.Identity{UID: 1000989999}, true, 15001, 15006)
+	}
+	check := func(entry, want, hint string, args ...string) {
+		t.Helper()
+		m.configure(t, entry)
+		reports, _ := m.auditJSON(t, args...)
+		var all []string
+		for i := range 3 {
+			r := reports[(&nodePod{number: i + 1}).file()]
+			all = append(all, r.State+" "+r.kinds())
+			if len(r.Problems) > 0 && r.Problems[len(r.Problems)-1].Hint != hint {
+				t.Errorf("%s: %+v, want %s", r.Name, r.Problems, hint)
+			}
+		}
+		if got := strings.Join(all, ", "); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+	check(`{"type": "meshtables", "proxyUsers": {"shop": 1000989999, "*": 1337}}`, "as-wanted , different proxy-user, uncaptured no-rules proxy-user",
+		`to exempt it: set "proxyUsers": {"bank": [1000989999]} in the plugin's entry, or "proxy-uid" among its "options", and repair`)
+	check(`{"type": "meshtables", "proxyUsers": {"shop": 1000989999, "bank": [1000989999], "*": 1337}}`, "as-wanted , as-wanted , as-wanted ", "", "--repair")
+	check(`{"type": "meshtables"}`, "unreadable annotations, unreadable annotations, unreadable annotations", "")
+}

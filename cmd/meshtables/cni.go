@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/cni"
 	"github.com/meshtables/meshtables/iptables/cni/install"
 	"github.com/meshtables/meshtables/iptables/config"
@@ -23,6 +24,7 @@ type cniOptions struct {
 	plugins        string
 	networks       string
 	network        string
+	proxyUsers     []cni.ProxyUser
 	exclude        []string
 	without        string
 	pluginLogFile  string
@@ -50,6 +52,10 @@ func (o *cniOptions) rows() []config.Row {
 			Usage: "the file in that folder to change, if the container runtime was told which network to use (default the first)",
 		}, Value: config.File("name", &o.network)},
 		{Option: config.Option{
+			Name:  "proxy-users",
+			Usage: "the proxy's users by namespace, instead of --proxy-uid, such as openshift-*=1000650000; the longest pattern counts",
+		}, Value: cni.ProxyUsers(&o.proxyUsers)},
+		{Option: config.Option{
 			Name: "exclude-namespaces", Usage: "namespaces of Kubernetes whose pods the plugin leaves alone",
 		}, Value: config.Words("names", &o.exclude)},
 		{Option: config.Option{
@@ -57,7 +63,7 @@ func (o *cniOptions) rows() []config.Row {
 			Usage: "what the plugin does if the container runtime hands over no annotations: " + strings.Join(cni.WithoutAnnotations(), ", ") + " (default fail)",
 		}, Value: config.Choice("word", &o.without, cni.WithoutAnnotations()...)},
 		{Option: config.Option{
-			Name: "plugin-log-file", Usage: "where the plugin writes messages (default the container runtime's log)",
+			Name: "plugin-log-file", Usage: "where the plugin writes messages (default the runtime's log)",
 		}, Value: config.File("file", &o.pluginLogFile)},
 		{Option: config.Option{
 			Name: "plugin-log-level", Usage: "lowest level of messages that the plugin writes: debug, info, warn or error (default info)",
@@ -98,14 +104,22 @@ func (c *command) entry() (install.Entry, error) {
 		return e, err
 	}
 	c.warn(warnings)
+	for _, p := range c.proxyUsers {
+		if e.ProxyUsers == nil {
+			e.ProxyUsers = make(map[string][]uint32)
+		}
+		e.ProxyUsers[p.Pattern] = append(e.ProxyUsers[p.Pattern], p.User)
+	}
 	e.Options = make(map[string]string)
 	if mesh := c.line.policy.Mesh(); mesh != istioMesh {
 		e.Options[meshOption] = mesh
 	}
+	proxyUser, _ := capture.ProxyUsers(wanted.IDs())
 	for _, arg := range wanted.Arguments() {
 		name, value, _ := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
-		if value == "" && c.line.flags.Given(name) == "" {
-			// Annotations and the mesh's own values decide.
+		if (value == "" || name == proxyUser) && c.line.flags.Given(name) == "" {
+			// Annotations and the mesh's own values decide. A user that nobody has given must not
+			// count as given: see what the plugin does in OpenShift.
 			continue
 		}
 		e.Options[name] = value

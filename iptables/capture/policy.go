@@ -98,6 +98,17 @@ type IDs struct {
 	Proxy bool
 }
 
+// ProxyUsers returns the option that says as which users the proxy runs, and these; "" if the
+// policy does not know it by its user.
+func ProxyUsers(named []IDs) (option string, users []uint32) {
+	for _, n := range named {
+		if n.Proxy && len(n.Users) > 0 {
+			return n.Option, n.Users
+		}
+	}
+	return "", nil
+}
+
 // Recognised is what rules say about the options that they come from.
 type Recognised struct {
 	// Wanted are the options. If a list is too long to be stored with a rule, Wanted has

@@ -148,7 +148,7 @@ func isTrue(text string) bool { return strings.EqualFold(text, "true") || text =
 
 // plan returns what the pod's annotations and the settings ask for, by a policy.
 func (c *call) plan(ctx context.Context, ns *namespace.Namespace, policy capture.Policy) (p pod.Plan, err error) {
-	wanted, warnings, err := c.read(policy, c.annotations)
+	wanted, warnings, err := c.read(policy, c.pod.namespace, c.annotations)
 	if err != nil {
 		return p, failed(codeAnnotations, err)
 	}

@@ -27,6 +27,8 @@ type configuration struct {
 	mesh    string
 	backend string
 
+	// proxyUsers are instead of those of options; the first that matches counts.
+	proxyUsers        []namespaceUsers
 	excludeNamespaces []string
 	without           without
 	logFile           string
@@ -42,11 +44,12 @@ type configuration struct {
 
 // The keys of the configuration.
 const (
-	keyOptions  = "options"
-	keyExclude  = "excludeNamespaces"
-	keyWithout  = "withoutAnnotations"
-	keyLogFile  = "logFile"
-	keyLogLevel = "logLevel"
+	keyOptions    = "options"
+	keyProxyUsers = "proxyUsers"
+	keyExclude    = "excludeNamespaces"
+	keyWithout    = "withoutAnnotations"
+	keyLogFile    = "logFile"
+	keyLogLevel   = "logLevel"
 )
 
 // without is what to do if the runtime hands over no annotations.
@@ -116,7 +119,7 @@ func parse(policies capture.Policies, text []byte) (configuration, error) {
 	}
 	if err := c.readMesh(); err != nil {
 		errs = append(errs, err)
-	} else if _, _, err := c.read(c.policy(), nil); err != nil {
+	} else if _, _, err := c.read(c.policy(), "", nil); err != nil {
 		errs = append(errs, err)
 	}
 	return c, failed(codeConfiguration, errors.Join(errs...))
@@ -128,6 +131,8 @@ func (c *configuration) set(key string, value json.RawMessage) error {
 	case keyOptions:
 		c.options = value
 		return nil
+	case keyProxyUsers:
+		return c.setProxyUsers(value)
 	case keyExclude:
 		return c.setExclude(value)
 	case keyWithout:
@@ -150,7 +155,7 @@ func (c *configuration) set(key string, value json.RawMessage) error {
 	if slices.Contains(reserved, key) || strings.HasPrefix(key, "cni.dev/") {
 		return nil
 	}
-	own := []string{keyExclude, keyLogFile, keyLogLevel, keyOptions, keyWithout}
+	own := []string{keyExclude, keyLogFile, keyLogLevel, keyOptions, keyProxyUsers, keyWithout}
 	if near := config.Nearest(key, own); near != "" {
 		return fmt.Errorf("%s: there is no such key; did you mean %s?", key, near)
 	}
@@ -237,18 +242,21 @@ func (c *configuration) readMesh() error {
 
 func (c *configuration) meshValue() pflag.Value { return config.Choice("name", &c.mesh, c.meshes()...) }
 
-// read returns what the options and a pod's annotations ask for, by a policy, and warnings. It
-// sets the backend.
-func (c *configuration) read(policy capture.Policy, annotations map[string]string) (capture.Wanted, []string, error) {
+// read returns what the options and the annotations of a pod in a namespace of Kubernetes ask for,
+// by a policy, and warnings. It sets the backend.
+func (c *configuration) read(policy capture.Policy, namespace string, annotations map[string]string) (capture.Wanted, []string, error) {
 	options := policy.Options()
 	flags := config.WithoutArguments(options.Rows())
 	flags.Register(config.Row{Option: config.Option{Name: "backend"}, Value: config.Choice("name", &c.backend, kernel.Names()...)})
 	flags.Register(config.Row{Option: config.Option{Name: keyMesh}, Value: c.meshValue()})
 	var errs []error
-	if c.options != nil && policy == c.policy() {
-		errs = append(errs, flags.AddSettings(keyOptions, c.options))
+	if settings := c.settings(policy, namespace); settings != nil {
+		errs = append(errs, flags.AddSettings(keyOptions, settings))
 	}
 	errs = append(errs, flags.Apply(nil))
 	wanted, warnings, err := options.Read(flags, config.Sources{PodAnnotations: annotations, Users: config.PodUsers{}, NoNameServers: true})
+	if option := userOption(policy); err == nil {
+		err = checkUser(option, namespace, annotations, flags.Given(option) != "")
+	}
 	return wanted, warnings, errors.Join(append(errs, err)...)
 }

@@ -27,7 +27,7 @@ func TestConfiguration(t *testing.T) {
 		fmt.Sprint(c.excludeNamespaces) != "[kube-system]" || string(c.previous) != `{"a": 1}` || c.annotations["a"] != "b" || !c.declared || c.version != "1.1.0" {
 		t.Errorf("got %+v", c)
 	}
-	wanted, warnings, err := c.read(c.policy(), map[string]string{"sidecar.istio.io/interceptionMode": "REDIRECT", "traffic.sidecar.istio.io/excludeInboundPorts": "9090"})
+	wanted, warnings, err := c.read(c.policy(), "", map[string]string{"sidecar.istio.io/interceptionMode": "REDIRECT", "traffic.sidecar.istio.io/excludeInboundPorts": "9090"})
 	if got, want := fmt.Sprint(wanted.Arguments()), "[--proxy-uid=7,8 --excluded-ports=15020,15021,15090,9090]"; err != nil || got != want || len(warnings) > 0 {
 		t.Errorf("got %s, %v, %q, want %s", got, err, warnings, want)
 	}
@@ -53,7 +53,7 @@ func TestConfigurationErrors(t *testing.T) {
 	t.Parallel()
 	for keys, want := range map[string]string{
 		`"optoins": {}`:                     "optoins: there is no such key; did you mean options?",
-		`"banana": {}`:                      "banana: there is no such key; there are excludeNamespaces, logFile, logLevel, options, withoutAnnotations",
+		`"banana": {}`:                      "banana: there is no such key; there are excludeNamespaces, logFile, logLevel, options, proxyUsers, withoutAnnotations",
 		`"options": []`:                     `options: must be an object of options with their values, such as {"mode": "TPROXY"}`,
 		`"options": {"mode": "BOTH"}`:       `options.mode "BOTH": must be REDIRECT or TPROXY`,
 		`"options": {"proxy-uid": "envoy"}`: `"envoy" is not a known user: users and groups must be numbers, because names belong to the pod`,
@@ -61,6 +61,13 @@ func TestConfigurationErrors(t *testing.T) {
 		`"options": {"dry-run": true}`:      `options.dry-run "true": there is no such option`,
 		`"options": {"redirect-dns": true, "capture-all-dns": false}`: `options.capture-all-dns "false": must be true where the rules are written before the pod has its resolv.conf`,
 		`"excludeNamespaces": "kube-system"`:                          `excludeNamespaces "kube-system": must be a list of namespaces such as ["kube-system"]`,
+		`"proxyUsers": []`:                                            `proxyUsers []: must be an object of patterns of namespaces with their users, such as {"shop": 1000650000}`,
+		`"proxyUsers": {"[": 7, "": 8}`:                               "proxyUsers.: must be a pattern of namespaces such as openshift-*\nproxyUsers.[: must be",
+		`"proxyUsers": {"a": "envoy"}`:                                `proxyUsers.a "envoy": must be a user or a list of users, as numbers such as 1000650000`,
+		`"proxyUsers": {"a": [], "b": null}`:                          "proxyUsers.a []: must be a user or a list of users, as numbers such as 1000650000\nproxyUsers.b null: must be",
+		`"proxyUsers": {"a": [1, 4294967295]}`:                        `proxyUsers.a [1, 4294967295]: must be a user`,
+		`"proxyUsers": {"a": -1, "b": [1, "c"]}`:                      "proxyUsers.a -1: must be a user or a list of users, as numbers such as 1000650000\nproxyUsers.b [1, \"c\"]: must be",
+		`"proxyUser": {}`:                                             "proxyUser: there is no such key; did you mean proxyUsers?",
 		`"excludeNamespaces": [""]`:                                   `excludeNamespaces [""]: must be a list of namespaces`,
 		`"withoutAnnotations": "ignore"`:                              `withoutAnnotations "ignore": must be fail, skip or capture`,
 		`"logFile": "m.log"`:                                          `logFile "m.log": must be the absolute path of a file`,

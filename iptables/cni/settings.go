@@ -26,10 +26,11 @@ func (s *Settings) Decide(namespace string, annotations map[string]string) (capt
 	return c.decide()
 }
 
-// Read returns what a pod's annotations ask for by a policy, and warnings.
-func (s *Settings) Read(policy capture.Policy, annotations map[string]string) (capture.Wanted, []string, error) {
+// Read returns what the annotations of a pod in that namespace of Kubernetes ask for by a policy,
+// and warnings.
+func (s *Settings) Read(policy capture.Policy, namespace string, annotations map[string]string) (capture.Wanted, []string, error) {
 	c := s.configuration
-	return c.read(policy, annotations)
+	return c.read(policy, namespace, annotations)
 }
 
 // Backend returns where the plugin writes rules, as one of [kernel.Names].

@@ -27,7 +27,7 @@ type crowd struct {
 // compareUsers compares the users that a plan's rules exempt with those that the proxy runs as, and
 // lists who else is exempt. It is for policies that know the proxy by its user.
 func (x *examination) compareUsers(l host.Listeners, rules *iptables.Ruleset, ports []port) error {
-	option, exempt := proxyUsers(x.plan.Wanted.IDs())
+	option, exempt := capture.ProxyUsers(x.plan.Wanted.IDs())
 	e := exemptionOf(rules)
 	if e == nil || option == "" {
 		return nil
@@ -53,21 +53,10 @@ func (x *examination) compareUsers(l host.Listeners, rules *iptables.Ruleset, po
 	return nil
 }
 
-// proxyUsers returns the option that says as which users the proxy runs, and these; "" if the
-// policy does not know it by its user.
-func proxyUsers(named []capture.IDs) (option string, users []uint32) {
-	for _, n := range named {
-		if n.Proxy && len(n.Users) > 0 {
-			return n.Option, n.Users
-		}
-	}
-	return "", nil
-}
-
 // exemptHint says how the rules get to exempt users.
 func (x *examination) exemptHint(option string, users []uint32) string {
 	if x.isByPlugin() {
-		return fmt.Sprintf("to exempt it: set \"options\": {%q: %q} in the plugin's entry, and repair", option, capture.JoinIDs(users))
+		return fmt.Sprintf("to exempt it: set \"proxyUsers\": {%q: [%s]} in the plugin's entry, or %q among its \"options\", and repair", x.pod.Namespace, capture.JoinIDs(users), option)
 	}
 	return fmt.Sprintf("to exempt it: give --%s=%s where the rules are applied", option, capture.JoinIDs(users))
 }

@@ -74,7 +74,7 @@ const (
 // with.
 func (x *examination) options(found *pod.Found) (wanted capture.Wanted, source string, err error) {
 	if x.isByPlugin() {
-		wanted, _, err = x.auditor.Settings.Read(x.wish.policy, x.pod.Annotations)
+		wanted, _, err = x.auditor.Settings.Read(x.wish.policy, x.pod.Namespace, x.pod.Annotations)
 		return wanted, fromPlugin, err
 	}
 	p, from, ok, err := found.AskedPlan(x.ctx, x.ns, x.wish.policy)

@@ -11,7 +11,9 @@ type Entry struct {
 	Type         string
 	Capabilities map[string]bool
 	// Options are the mesh's settings, by the names of the command line.
-	Options            map[string]string
+	Options map[string]string
+	// ProxyUsers are the users that the proxy runs as, by patterns of namespaces.
+	ProxyUsers         map[string][]uint32
 	ExcludeNamespaces  []string
 	WithoutAnnotations string
 	LogFile            string
@@ -43,6 +45,7 @@ func (e Entry) text(after string) string {
 	add("type", e.Type, false)
 	add("capabilities", e.Capabilities, len(e.Capabilities) == 0)
 	add("options", e.Options, len(e.Options) == 0)
+	add("proxyUsers", e.ProxyUsers, len(e.ProxyUsers) == 0)
 	add("excludeNamespaces", e.ExcludeNamespaces, len(e.ExcludeNamespaces) == 0)
 	add("withoutAnnotations", e.WithoutAnnotations, e.WithoutAnnotations == "")
 	add("logFile", e.LogFile, e.LogFile == "")
