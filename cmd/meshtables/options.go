@@ -11,9 +11,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/cni/cache"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/kernel"
-	"github.com/meshtables/meshtables/iptables/node"
 	"github.com/meshtables/meshtables/iptables/probe"
 )
 
@@ -255,7 +255,7 @@ func (c *commandLine) register(v verb) {
 	o := &c.options
 	o.output, o.logs, o.logLevel, o.backend, o.dataplane = outputText, logText, logInfo, kernel.Auto, ofSidecars
 	o.mesh = istioMesh
-	o.probeTimeout, o.cniCache = probe.DefaultTimeout, node.DefaultCache
+	o.probeTimeout, o.cniCache = probe.DefaultTimeout, cache.Default
 	rows := slices.Concat(o.rows(), o.linkerdOptions.rows())
 	if v.options != nil {
 		own := v.options(o)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/cni"
+	"github.com/meshtables/meshtables/iptables/cni/cache"
 )
 
 // Auditor compares the pods of a machine with what they ask for.
@@ -60,7 +61,7 @@ func (a *Auditor) Audit(ctx context.Context, only ...string) ([]Report, error) {
 
 // reportOf returns the report about a pod of which nothing is known but an entry of the cache
 // that cannot be read.
-func reportOf(file CacheFile) *Report {
+func reportOf(file cache.Broken) *Report {
 	r := &Report{File: file.Path, FoundIn: []Source{InCache}}
 	r.complete()
 	r.fail(BadEntry, errors.New("this entry of libcni's cache cannot be read: "+file.Why))

@@ -9,14 +9,16 @@ import (
 
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/cni"
+	"github.com/meshtables/meshtables/iptables/cni/cache"
 	"github.com/meshtables/meshtables/iptables/cni/install"
 	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/internal/files"
 )
 
 // Settings returns the plugin's entry in the node's conflists: the first, as runtimes read them
 // by name. It is nil if there is none.
 func (n *Node) Settings(policies capture.Policies) (*cni.Settings, error) {
-	names, err := namesIn(n.Networks)
+	names, err := files.Names(n.Networks, cache.MaxEntries)
 	if err != nil {
 		return nil, fmt.Errorf("failed to read the node's networks: %w", err)
 	}
@@ -43,12 +45,12 @@ func (n *Node) Settings(policies capture.Policies) (*cni.Settings, error) {
 
 // entryIn returns the plugin's entry in a conflist, or nil.
 func entryIn(path string) ([]byte, error) {
-	text, err := host.File{Path: path}.Read(maxEntry)
+	text, err := host.File{Path: path}.Read(cache.MaxEntry)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, reason(err)
+		return nil, files.Reason(err)
 	}
 	// Both are read by these names, whatever their case.
 	var list struct{ Plugins []json.RawMessage }

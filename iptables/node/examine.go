@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/cni/cache"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/kernel"
@@ -71,7 +72,7 @@ func (a *Auditor) look(ctx context.Context, ns *namespace.Namespace, p *Pod) *ex
 		return x
 	}
 	for _, t := range there {
-		if address := t.Addr(); isShown(address) && len(r.Addresses) < maxAddresses {
+		if address := t.Addr(); isShown(address) && len(r.Addresses) < cache.MaxAddresses {
 			r.Addresses = append(r.Addresses, address.String())
 		}
 	}

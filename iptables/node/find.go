@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/meshtables/meshtables/iptables/cni/cache"
+	"github.com/meshtables/meshtables/iptables/internal/files"
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
@@ -60,12 +62,12 @@ type Found struct {
 	// Pods are sorted by their names.
 	Pods []Pod
 	// Broken are entries of the cache that say nothing about any pod.
-	Broken []CacheFile
+	Broken []cache.Broken
 }
 
 // Find finds the network namespaces of the machine, apart from its own. It enters none.
 func (n *Node) Find(ctx context.Context) (Found, error) {
-	attachments, broken, err := n.readCache()
+	attachments, broken, err := cache.Read(n.Cache)
 	if err != nil {
 		return Found{}, err
 	}
@@ -83,7 +85,7 @@ func (n *Node) Find(ctx context.Context) (Found, error) {
 			return Found{}, err
 		}
 	}
-	return Found{f.sorted(), broken}, nil
+	return Found{f.sorted(), cache.WithoutRepeated(broken, attachments)}, nil
 }
 
 // finder collects pods by what their namespaces are.
@@ -123,12 +125,12 @@ func (f *finder) at(path string, source Source) *Pod {
 
 // addAttached adds what an entry of the cache tells. A pod that has ended is left out, though
 // its entry may have stayed.
-func (f *finder) addAttached(a *attachment) {
-	if a.file == "" {
+func (f *finder) addAttached(a *cache.Attachment) {
+	if a.File == "" {
 		return
 	}
-	p := f.at(a.file, InCache)
-	if p == nil || a.name == "" || a.namespace == "" {
+	p := f.at(a.File, InCache)
+	if p == nil || a.Name == "" || a.Namespace == "" {
 		return
 	}
 	owner := p
@@ -140,20 +142,20 @@ func (f *finder) addAttached(a *attachment) {
 		}
 		owner = &p.rivals[i]
 	}
-	owner.Namespace, owner.Name, owner.uid = a.namespace, a.name, a.uid
-	if a.annotations != nil {
-		owner.Annotations = a.annotations
+	owner.Namespace, owner.Name, owner.uid = a.Namespace, a.Name, a.UID
+	if a.Annotations != nil {
+		owner.Annotations = a.Annotations
 	}
-	owner.addresses = append(owner.addresses, a.addresses...)
+	owner.addresses = append(owner.addresses, a.Addresses...)
 }
 
-func (p *Pod) is(a *attachment) bool {
-	return p.Namespace == a.namespace && p.Name == a.name && p.uid == a.uid
+func (p *Pod) is(a *cache.Attachment) bool {
+	return p.Namespace == a.Namespace && p.Name == a.Name && p.uid == a.UID
 }
 
 // addNamed adds the namespaces that have a name.
 func (f *finder) addNamed() error {
-	names, err := namesIn(f.node.Named)
+	names, err := files.Names(f.node.Named, cache.MaxEntries)
 	for _, name := range names {
 		f.at(filepath.Join(f.node.Named, name), ByName)
 	}
@@ -180,7 +182,7 @@ func (f *finder) addProcesses() error {
 			}
 		}
 		if len(names) == 0 {
-			return ignoreEnd(err)
+			return files.IgnoreEnd(err)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/meshtables/meshtables/iptables/internal/files"
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
@@ -67,7 +68,7 @@ func openAs(path string, want identity) (*namespace.Namespace, error) {
 		return nil, errGone
 	}
 	if err != nil {
-		return nil, reason(err)
+		return nil, files.Reason(err)
 	}
 	defer found.Close()
 	// The same file, whatever its name leads to now (proc(5)).

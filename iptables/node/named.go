@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/meshtables/meshtables/iptables/cni/cache"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
@@ -14,7 +15,7 @@ import (
 // ParseName checks NAMESPACE/NAME.
 func ParseName(text string) error {
 	namespace, name, ok := strings.Cut(text, "/")
-	if !ok || !IsNamespace(namespace) || !IsName(name) {
+	if !ok || !cache.IsNamespace(namespace) || !cache.IsName(name) {
 		return errors.New("must be NAMESPACE/NAME, as kubectl get pods -A shows them")
 	}
 	return nil

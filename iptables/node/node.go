@@ -3,16 +3,17 @@
 // repairs what differs.
 //
 // It asks no API server. What the container runtime was called with for a pod is in the cache
-// of its library (libcni), with the pod's annotations. Nothing in that cache is trusted: it is
-// input, written from what users of the cluster say.
+// of its library (libcni), with the pod's annotations.
 package node
 
-import "github.com/meshtables/meshtables/iptables/cni/install"
+import (
+	"github.com/meshtables/meshtables/iptables/cni/cache"
+	"github.com/meshtables/meshtables/iptables/cni/install"
+)
 
 // Node is a machine, by the folders in which its pods are seen.
 type Node struct {
-	// Cache is the folder of libcni's cache (CacheDir in libcni/api.go). The entries are in
-	// its folder results.
+	// Cache is the folder of libcni's cache.
 	Cache string
 	// Networks is the folder with the CNI networks of the node.
 	Networks string
@@ -25,12 +26,11 @@ type Node struct {
 
 // The folders as they are on most machines.
 const (
-	DefaultCache     = "/var/lib/cni"
 	defaultNamed     = "/run/netns"
 	defaultProcesses = "/proc"
 )
 
 // Default returns the machine that this process runs on.
 func Default() Node {
-	return Node{Cache: DefaultCache, Networks: install.DefaultNetworks, Named: defaultNamed, Processes: defaultProcesses}
+	return Node{Cache: cache.Default, Networks: install.DefaultNetworks, Named: defaultNamed, Processes: defaultProcesses}
 }

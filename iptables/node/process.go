@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/internal/files"
 )
 
 // Process is a process in a pod's network namespace.
@@ -53,11 +54,11 @@ func (n *Node) process(pid int, in identity, ids *host.IDMaps) (p Process, err e
 	folder := n.processFolder(pid)
 	command, err := os.ReadFile(filepath.Join(folder, "comm"))
 	if err != nil {
-		return p, reason(err)
+		return p, files.Reason(err)
 	}
 	status, err := os.ReadFile(filepath.Join(folder, "status"))
 	if err != nil {
-		return p, reason(err)
+		return p, files.Reason(err)
 	}
 	// Last, so that all of it is about the same process.
 	if have, err := identify(n.processFile(pid)); err != nil || have != in {
@@ -109,12 +110,12 @@ func (n *Node) holds(pid int, inodes []uint64) ([]uint64, error) {
 	folder := filepath.Join(n.processFolder(pid), "fd")
 	dir, err := os.Open(folder)
 	if err != nil {
-		return nil, reason(err)
+		return nil, files.Reason(err)
 	}
 	defer dir.Close()
 	names, err := dir.Readdirnames(maxFiles)
-	if err = ignoreEnd(err); err != nil {
-		return nil, reason(err)
+	if err = files.IgnoreEnd(err); err != nil {
+		return nil, files.Reason(err)
 	}
 	var held []uint64
 	for _, name := range names {

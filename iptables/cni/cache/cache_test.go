@@ -1,4 +1,4 @@
-package node
+package cache
 
 import (
 	"encoding/json"
@@ -23,15 +23,15 @@ func TestParseEntry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := []string{a.namespace, a.name, a.uid, a.container, a.file, a.annotations["a"], a.addresses[0].String(), a.addresses[1].String()}
+	got := []string{a.Namespace, a.Name, a.UID, a.Container, a.File, a.Annotations["a"], a.Addresses[0].String(), a.Addresses[1].String()}
 	if diff := cmp.Diff([]string{"shop", "cart-7d9f", "9a-b", "0a1b", "/var/run/netns/cni-1", "b", "10.244.0.7", "fd00::7"}, got); diff != "" {
 		t.Error(diff)
 	}
-	if a, err := parseEntry([]byte(strings.Replace(sample, `{"a":"b"}`, "null", 1))); err != nil || a.annotations == nil {
-		t.Errorf("a pod without annotations: %v, %v", a.annotations, err)
+	if a, err := parseEntry([]byte(strings.Replace(sample, `{"a":"b"}`, "null", 1))); err != nil || a.Annotations == nil {
+		t.Errorf("a pod without annotations: %v, %v", a.Annotations, err)
 	}
-	if a, err := parseEntry([]byte(strings.Replace(sample, "io.kubernetes.cri.pod-annotations", "other", 1))); err != nil || a.annotations != nil {
-		t.Errorf("a runtime that does not hand them over: %v, %v", a.annotations, err)
+	if a, err := parseEntry([]byte(strings.Replace(sample, "io.kubernetes.cri.pod-annotations", "other", 1))); err != nil || a.Annotations != nil {
+		t.Errorf("a runtime that does not hand them over: %v, %v", a.Annotations, err)
 	}
 }
 
@@ -42,11 +42,11 @@ func TestParseOlderEntry(t *testing.T) {
 	text := strings.Replace(sample, `"netns":"/var/run/netns/cni-1",`, "", 1)
 	text = strings.Replace(text, `"ips":`, `"interfaces":[{"name":"vethb4a52e5b","mac":"de:5f:e6:85:4f:29"},`+
 		`{"name":"eth0","mac":"06:b7:6e:3b:0a:57","sandbox":"/var/run/netns/cni-2"}],"ips":`, 1)
-	if a, err := parseEntry([]byte(text)); err != nil || a.file != "/var/run/netns/cni-2" {
-		t.Errorf("got %q, %v", a.file, err)
+	if a, err := parseEntry([]byte(text)); err != nil || a.File != "/var/run/netns/cni-2" {
+		t.Errorf("got %q, %v", a.File, err)
 	}
 	if a, err := parseEntry([]byte(strings.Replace(text, "/var/run/netns", "../netns", 1))); err == nil {
-		t.Errorf("got %q", a.file)
+		t.Errorf("got %q", a.File)
 	}
 }
 
@@ -86,10 +86,10 @@ func FuzzParseEntry(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if a.check() != nil || len(a.addresses) > maxAddresses {
+		if a.check() != nil || len(a.Addresses) > MaxAddresses {
 			t.Errorf("%s is taken as %v", text, a)
 		}
-		for _, name := range []string{a.namespace, a.name, a.uid, a.container} {
+		for _, name := range []string{a.Namespace, a.Name, a.UID, a.Container} {
 			if strings.ContainsAny(name, "/\x00\x1b\n \"") {
 				t.Errorf("%q is taken for a name", name)
 			}
@@ -101,11 +101,11 @@ func FuzzParseEntry(f *testing.F) {
 // opened.
 func TestReadCache(t *testing.T) {
 	t.Parallel()
-	n := Node{Cache: t.TempDir()}
-	if all, broken, err := n.readCache(); len(all)+len(broken) > 0 || err != nil {
+	dir := t.TempDir()
+	if all, broken, err := Read(dir); len(all)+len(broken) > 0 || err != nil {
 		t.Errorf("no cache: %v, %v, %v", all, broken, err)
 	}
-	folder := filepath.Join(n.Cache, resultsFolder)
+	folder := filepath.Join(dir, resultsFolder)
 	outside := filepath.Join(t.TempDir(), "outside")
 	write := func(path, text string) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -123,19 +123,22 @@ func TestReadCache(t *testing.T) {
 	write(filepath.Join(folder, "net-0a1b-eth0"), sample)
 	write(filepath.Join(folder, "cni-loopback-0a1b-lo"), sample[:30])
 	write(filepath.Join(folder, "net-other-eth0"), "{")
-	write(filepath.Join(folder, "net-long-eth0"), strings.Repeat(" ", maxEntry+1))
+	write(filepath.Join(folder, "net-long-eth0"), strings.Repeat(" ", MaxEntry+1))
 	if err := os.Symlink(outside, filepath.Join(folder, "net-link-eth0")); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Mkdir(filepath.Join(folder, "folder"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	all, broken, err := n.readCache()
-	if err != nil || len(all) != 1 || all[0].name != "cart-7d9f" {
+	all, broken, err := Read(dir)
+	if err != nil || len(all) != 1 || all[0].Name != "cart-7d9f" {
 		t.Errorf("got %v, %v", all, err)
 	}
+	if len(broken) != 4 || filepath.Base(broken[0].Path) != "cni-loopback-0a1b-lo" {
+		t.Errorf("broken: %v", broken)
+	}
 	var got []string
-	for _, b := range broken {
+	for _, b := range WithoutRepeated(broken, all) {
 		got = append(got, filepath.Base(b.Path)+": "+b.Why)
 	}
 	want := []string{
@@ -151,8 +154,8 @@ func TestReadCache(t *testing.T) {
 // An entry that is being written is read when it is whole.
 func TestReadCacheWaits(t *testing.T) {
 	t.Parallel()
-	n := Node{Cache: t.TempDir()}
-	file := filepath.Join(n.Cache, resultsFolder, "net-0a1b-eth0")
+	dir := t.TempDir()
+	file := filepath.Join(dir, resultsFolder, "net-0a1b-eth0")
 	if err := os.Mkdir(filepath.Dir(file), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +166,7 @@ func TestReadCacheWaits(t *testing.T) {
 		time.Sleep(settled / 20)
 		_ = os.WriteFile(file, []byte(sample), 0o600)
 	}()
-	if all, broken, err := n.readCache(); len(all) != 1 || len(broken) > 0 || err != nil {
+	if all, broken, err := Read(dir); len(all) != 1 || len(broken) > 0 || err != nil {
 		t.Errorf("got %v, %v, %v", all, broken, err)
 	}
 }
@@ -173,17 +176,5 @@ func TestSample(t *testing.T) {
 	t.Parallel()
 	if !json.Valid([]byte(sample)) {
 		t.Error(sample)
-	}
-}
-
-func TestParseName(t *testing.T) {
-	t.Parallel()
-	for text, ok := range map[string]bool{
-		"shop/cart-7d9f": true, "shop/cart.v1": true, "cart": false, "shop/": false, "/cart": false, "shop/a/b": false,
-		"Shop/cart": false, "shop/../x": false, "shop.x/cart": false,
-	} {
-		if err := ParseName(text); (err == nil) != ok {
-			t.Errorf("%s: %v", text, err)
-		}
 	}
 }

@@ -1,4 +1,9 @@
-package node
+// Package cache reads what the library of container runtimes (libcni) keeps about the pods of a
+// machine: what it called the plugins with, and what they returned. A runtime removes an entry
+// when it has ended the pod.
+//
+// Nothing in it is trusted: it is input, written from what users of the cluster say.
+package cache
 
 import (
 	"encoding/json"
@@ -15,43 +20,48 @@ import (
 	"github.com/meshtables/meshtables/iptables/cni"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/internal/files"
 )
 
-// attachment is what an entry of the cache says: which pod has which network namespace. There
-// is one for each interface that plugins have made in it.
-type attachment struct {
-	namespace, name, uid string
-	container            string
-	// annotations are nil if the entry has none: the runtime did not hand them over.
-	annotations map[string]string
-	// file is the file of the network namespace.
-	file      string
-	addresses []netip.Addr
+// Default is the folder of the cache on most machines (CacheDir in libcni/api.go).
+const Default = "/var/lib/cni"
+
+// Attachment is what an entry says: which pod has which network namespace. There is one for
+// each interface that plugins have made in it.
+type Attachment struct {
+	// Namespace, Name and UID are those of the pod in Kubernetes.
+	Namespace, Name, UID string
+	Container            string
+	// Annotations are nil if the entry has none: the runtime did not hand them over.
+	Annotations map[string]string
+	// File is the file of the network namespace.
+	File      string
+	Addresses []netip.Addr
 }
 
-// CacheFile is an entry of the cache that says nothing.
-type CacheFile struct {
+// Broken is an entry that says nothing.
+type Broken struct {
 	Path string
 	// Why says what is wrong with it.
 	Why string
 }
 
-// The limits of what is read. The annotations of a pod have at most 256 KiB
+// The limits of what is read of a folder. The annotations of a pod have at most 256 KiB
 // (TotalAnnotationSizeLimitB in k8s.io/apimachinery), and a machine has some hundred pods
 // with a few interfaces each.
 const (
-	maxEntry   = 1 << 20
-	maxEntries = 50_000
+	MaxEntry   = 1 << 20
+	MaxEntries = 50_000
 )
 
 // resultsFolder is the folder in the cache (getCacheFilePath in libcni/api.go).
 const resultsFolder = "results"
 
-// readCache reads all entries, in the order of their names. Those that nobody can read are in
-// broken. A machine without a cache has no entries.
-func (n *Node) readCache() (all []attachment, broken []CacheFile, err error) {
-	folder := filepath.Join(n.Cache, resultsFolder)
-	names, err := namesIn(folder)
+// Read reads all entries of the cache in a folder, in the order of their names. Those that
+// nobody can read are in broken. A machine without a cache has no entries.
+func Read(folder string) (all []Attachment, broken []Broken, err error) {
+	folder = filepath.Join(folder, resultsFolder)
+	names, err := files.Names(folder, MaxEntries)
 	if err != nil {
 		return nil, nil, fmt.Errorf("failed to read libcni's cache: %w", err)
 	}
@@ -61,33 +71,12 @@ func (n *Node) readCache() (all []attachment, broken []CacheFile, err error) {
 		case errors.Is(err, fs.ErrNotExist):
 			// The pod has ended meanwhile.
 		case err != nil:
-			broken = append(broken, CacheFile{filepath.Join(folder, name), err.Error()})
+			broken = append(broken, Broken{filepath.Join(folder, name), err.Error()})
 		default:
 			all = append(all, a)
 		}
 	}
-	return all, withoutRepeated(broken, all), nil
-}
-
-// namesIn returns the names in a folder, which need not be there.
-func namesIn(folder string) ([]string, error) {
-	dir, err := os.Open(folder)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(maxEntries)
-	if len(names) == maxEntries {
-		return nil, fmt.Errorf("%s: must have fewer than %d files", folder, maxEntries)
-	}
-	slices.Sort(names)
-	if len(names) > 0 {
-		err = nil
-	}
-	return names, ignoreEnd(err)
+	return all, broken, nil
 }
 
 // settled is how old an entry must be to be taken as it is. libcni writes it in place, so a
@@ -95,13 +84,13 @@ func namesIn(folder string) ([]string, error) {
 const settled = 2 * time.Second
 
 // readEntry reads an entry, and does not leave the folder for it.
-func readEntry(folder, name string) (a attachment, err error) {
+func readEntry(folder, name string) (a Attachment, err error) {
 	const attempts = 5
 	for range attempts {
 		var text []byte
-		text, err = host.File{Root: folder, Path: "/" + name}.Read(maxEntry)
+		text, err = host.File{Root: folder, Path: "/" + name}.Read(MaxEntry)
 		if err != nil {
-			return a, reason(err)
+			return a, files.Reason(err)
 		}
 		if a, err = parseEntry(text); err == nil {
 			return a, nil
@@ -113,14 +102,6 @@ func readEntry(folder, name string) (a attachment, err error) {
 		time.Sleep(settled / 20)
 	}
 	return a, err
-}
-
-// reason returns an error without the operation and the path.
-func reason(err error) error {
-	if failed := (*fs.PathError)(nil); errors.As(err, &failed) {
-		return failed.Err
-	}
-	return err
 }
 
 // entry is the part of an entry that matters here (cachedInfo in libcni/api.go). It is read by
@@ -153,7 +134,7 @@ func (e *entry) file() string {
 const cacheKind = "cniCacheV1"
 
 // parseEntry reads an entry and checks everything that is used of it.
-func parseEntry(text []byte) (a attachment, err error) {
+func parseEntry(text []byte) (a Attachment, err error) {
 	var e entry
 	if err := json.Unmarshal(text, &e); err != nil {
 		return a, fmt.Errorf("must be JSON as libcni writes it: %w", err)
@@ -161,48 +142,48 @@ func parseEntry(text []byte) (a attachment, err error) {
 	if e.Kind != cacheKind {
 		return a, fmt.Errorf("kind %q: must be %s", config.Shorten(e.Kind), cacheKind)
 	}
-	a = attachment{container: e.ContainerID, file: e.file()}
+	a = Attachment{Container: e.ContainerID, File: e.file()}
 	if notes, ok := e.CapabilityArgs[cni.AnnotationsCapability]; ok {
-		if err := json.Unmarshal(notes, &a.annotations); err != nil {
+		if err := json.Unmarshal(notes, &a.Annotations); err != nil {
 			return a, fmt.Errorf("%s: must be an object of texts", cni.AnnotationsCapability)
 		}
-		if a.annotations == nil {
+		if a.Annotations == nil {
 			// A pod without any.
-			a.annotations = make(map[string]string)
+			a.Annotations = make(map[string]string)
 		}
 	}
 	for _, arg := range e.CNIArgs {
 		switch arg[0] {
 		case "K8S_POD_NAMESPACE":
-			a.namespace = arg[1]
+			a.Namespace = arg[1]
 		case "K8S_POD_NAME":
-			a.name = arg[1]
+			a.Name = arg[1]
 		case "K8S_POD_UID":
-			a.uid = arg[1]
+			a.UID = arg[1]
 		}
 	}
 	for _, ip := range e.Result.IPs {
-		if p, err := netip.ParsePrefix(ip.Address); err == nil && len(a.addresses) < maxAddresses {
-			a.addresses = append(a.addresses, p.Addr())
+		if p, err := netip.ParsePrefix(ip.Address); err == nil && len(a.Addresses) < MaxAddresses {
+			a.Addresses = append(a.Addresses, p.Addr())
 		}
 	}
 	return a, a.check()
 }
 
-// maxAddresses is how many addresses of a pod are listed.
-const maxAddresses = 16
+// MaxAddresses is how many addresses of a pod are listed.
+const MaxAddresses = 16
 
 // check returns an error about what is not as Kubernetes and the specification have it.
-func (a *attachment) check() error {
+func (a *Attachment) check() error {
 	for _, c := range []struct {
 		what, value string
 		ok          bool
 	}{
-		{"containerId", a.container, isContainer(a.container)},
-		{"K8S_POD_NAMESPACE", a.namespace, a.namespace == "" || IsNamespace(a.namespace)},
-		{"K8S_POD_NAME", a.name, a.name == "" || IsName(a.name)},
-		{"K8S_POD_UID", a.uid, a.uid == "" || isUID(a.uid)},
-		{"netns", a.file, a.file == "" || isPath(a.file)},
+		{"containerId", a.Container, isContainer(a.Container)},
+		{"K8S_POD_NAMESPACE", a.Namespace, a.Namespace == "" || IsNamespace(a.Namespace)},
+		{"K8S_POD_NAME", a.Name, a.Name == "" || IsName(a.Name)},
+		{"K8S_POD_UID", a.UID, a.UID == "" || isUID(a.UID)},
+		{"netns", a.File, a.File == "" || isPath(a.File)},
 	} {
 		if !c.ok {
 			return fmt.Errorf("%s %q: is not valid", c.what, config.Shorten(c.value))
@@ -211,11 +192,11 @@ func (a *attachment) check() error {
 	return nil
 }
 
-// withoutRepeated leaves out the broken entries of containers that another entry tells of: each
+// WithoutRepeated leaves out the broken entries of containers that another entry tells of: each
 // interface of a pod has one, also its loopback interface. Their names are "NETWORK-CONTAINER-INTERFACE".
-func withoutRepeated(broken []CacheFile, all []attachment) []CacheFile {
-	return slices.DeleteFunc(broken, func(f CacheFile) bool {
+func WithoutRepeated(broken []Broken, all []Attachment) []Broken {
+	return slices.DeleteFunc(broken, func(f Broken) bool {
 		name := filepath.Base(f.Path)
-		return slices.ContainsFunc(all, func(a attachment) bool { return strings.Contains(name, "-"+a.container+"-") })
+		return slices.ContainsFunc(all, func(a Attachment) bool { return strings.Contains(name, "-"+a.Container+"-") })
 	})
 }

@@ -1,8 +1,6 @@
-package node
+package cache
 
 import (
-	"errors"
-	"io"
 	"path/filepath"
 	"strings"
 )
@@ -43,12 +41,4 @@ func isMadeOf(text string, longest int, characters string) bool {
 func isPath(text string) bool {
 	const longestPath = 4095 // PATH_MAX without its end
 	return len(text) <= longestPath && filepath.IsAbs(text) && filepath.Clean(text) == text && !strings.Contains(text, "\x00")
-}
-
-// ignoreEnd returns nil for the end of a list.
-func ignoreEnd(err error) error {
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	return err
 }
