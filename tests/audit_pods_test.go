@@ -188,7 +188,7 @@ func newAuditMachine(t testing.TB) *auditMachine {
 	return a
 }
 
-// damageCache adds entries that say nothing about any pod, and two that are about one namespace.
+// damageCache adds three entries that say nothing about any pod, and two that are about one namespace.
 func (a *auditMachine) damageCache(t testing.TB) {
 	t.Helper()
 	results := filepath.Join(a.cache, "results")

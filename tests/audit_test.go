@@ -143,8 +143,8 @@ func (a *auditMachine) check(t *testing.T, when string, want func(*auditedPod) s
 			t.Errorf("%s: %s: %s is %s, want %s: %v %v", when, row.name, name, r.State, want(row), r.Problems, r.Repair)
 		}
 	}
-	if extra := len(reports) - len(a.rows); extra != 1 {
-		t.Errorf("%s: there are %d reports beside those of pods, want that of the corrupt entry", when, extra)
+	if extra := len(reports) - len(a.rows); extra != 2 {
+		t.Errorf("%s: there are %d reports beside those of pods, want those of the corrupt entry and of the link", when, extra)
 	}
 	return reports
 }

@@ -68,8 +68,10 @@ func Read(folder string) (all []Attachment, broken []Broken, err error) {
 	for _, name := range names {
 		a, err := readEntry(folder, name)
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, fs.ErrNotExist) && !isThere(folder, name):
 			// The pod has ended meanwhile.
+		case errors.Is(err, fs.ErrNotExist):
+			broken = append(broken, Broken{filepath.Join(folder, name), "must be a regular file, but is a link to nothing in this folder"})
 		case err != nil:
 			broken = append(broken, Broken{filepath.Join(folder, name), err.Error()})
 		default:
@@ -77,6 +79,12 @@ func Read(folder string) (all []Attachment, broken []Broken, err error) {
 		}
 	}
 	return all, broken, nil
+}
+
+// isThere reports whether a folder has that name, wherever it leads.
+func isThere(folder, name string) bool {
+	_, err := os.Lstat(filepath.Join(folder, name))
+	return err == nil
 }
 
 // settled is how old an entry must be to be taken as it is. libcni writes it in place, so a

@@ -134,7 +134,7 @@ func TestReadCache(t *testing.T) {
 	if err != nil || len(all) != 1 || all[0].Name != "cart-7d9f" {
 		t.Errorf("got %v, %v", all, err)
 	}
-	if len(broken) != 4 || filepath.Base(broken[0].Path) != "cni-loopback-0a1b-lo" {
+	if len(broken) != 5 || filepath.Base(broken[0].Path) != "cni-loopback-0a1b-lo" {
 		t.Errorf("broken: %v", broken)
 	}
 	var got []string
@@ -143,6 +143,7 @@ func TestReadCache(t *testing.T) {
 	}
 	want := []string{
 		"folder: must be a regular file, but is a directory",
+		"net-link-eth0: must be a regular file, but is a link to nothing in this folder",
 		"net-long-eth0: must have at most 1024 KiB",
 		"net-other-eth0: must be JSON as libcni writes it: unexpected end of JSON input",
 	}
