@@ -29,6 +29,8 @@ const Default = "/var/lib/cni"
 // Attachment is what an entry says: which pod has which network namespace. There is one for
 // each interface that plugins have made in it.
 type Attachment struct {
+	// Entry is the file of the entry.
+	Entry string
 	// Namespace, Name and UID are those of the pod in Kubernetes.
 	Namespace, Name, UID string
 	Container            string
@@ -37,6 +39,8 @@ type Attachment struct {
 	// File is the file of the network namespace.
 	File      string
 	Addresses []netip.Addr
+	// config is the configuration that the plugins were called with.
+	config json.RawMessage
 }
 
 // Broken is an entry that says nothing.
@@ -75,6 +79,7 @@ func Read(folder string) (all []Attachment, broken []Broken, err error) {
 		case err != nil:
 			broken = append(broken, Broken{filepath.Join(folder, name), err.Error()})
 		default:
+			a.Entry = filepath.Join(folder, name)
 			all = append(all, a)
 		}
 	}
@@ -118,7 +123,9 @@ type entry struct {
 	Kind, ContainerID string
 	// NetNS is written by newer versions of libcni. That of containerd 1.6 leaves it to the
 	// interfaces.
-	NetNS          string
+	NetNS string
+	// Config is left as it is: most readers do not need it.
+	Config         json.RawMessage
 	CNIArgs        [][2]string
 	CapabilityArgs map[string]json.RawMessage
 	Result         struct {
@@ -150,7 +157,7 @@ func parseEntry(text []byte) (a Attachment, err error) {
 	if e.Kind != cacheKind {
 		return a, fmt.Errorf("kind %q: must be %s", config.Shorten(e.Kind), cacheKind)
 	}
-	a = Attachment{Container: e.ContainerID, File: e.file()}
+	a = Attachment{Container: e.ContainerID, File: e.file(), config: e.Config}
 	if notes, ok := e.CapabilityArgs[cni.AnnotationsCapability]; ok {
 		if err := json.Unmarshal(notes, &a.Annotations); err != nil {
 			return a, fmt.Errorf("%s: must be an object of texts", cni.AnnotationsCapability)
