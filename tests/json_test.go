@@ -246,12 +246,14 @@ func jsonRuns() []commands {
 			meshtables explain in 10.244.1.7:80 --trace -O json
 		`},
 		{name: "cni", commands: `
-			mkdir $FOLDER/bin $FOLDER/net.d
+			mkdir -p $FOLDER/bin $FOLDER/net.d $FOLDER/cache/results
 			echo '{"name": "pods", "plugins": [{"type": "ptp"}]}' >$FOLDER/net.d/pods.conflist
 			meshtables cni install --plugin-folder=$FOLDER/bin --network-folder=$FOLDER/net.d -O json
 			meshtables cni install --plugin-folder=$FOLDER/bin --network-folder=$FOLDER/net.d -O json
-			meshtables cni uninstall --plugin-folder=$FOLDER/bin --network-folder=$FOLDER/net.d -O json
-			meshtables cni uninstall --plugin-folder=$FOLDER/bin --network-folder=$FOLDER/net.d -O json
+			echo '{"kind": "cniCacheV1", "containerId": "c0ffee", "config": "'$(base64 -w0 $FOLDER/net.d/pods.conflist)'"}' >$FOLDER/cache/results/pods-c0ffee-eth0
+			meshtables cni uninstall --plugin-folder=$FOLDER/bin --network-folder=$FOLDER/net.d --cni-cache=$FOLDER/cache -O json
+			meshtables cni uninstall --plugin-folder=$FOLDER/bin --network-folder=$FOLDER/net.d --cni-cache=$FOLDER/cache --force -O json
+			meshtables cni uninstall --plugin-folder=$FOLDER/bin --network-folder=$FOLDER/net.d --cni-cache=$FOLDER/cache -O json
 		`},
 		{name: "probe", commands: `
 			meshtables probe -O json

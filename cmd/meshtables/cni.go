@@ -20,6 +20,7 @@ import (
 // cniOptions are the options of the verb cni.
 type cniOptions struct {
 	watch          bool
+	force          bool
 	readyAddress   netip.AddrPort
 	plugins        string
 	networks       string
@@ -35,11 +36,14 @@ func (o *cniOptions) rows() []config.Row {
 	o.plugins, o.networks = install.DefaultPlugins, install.DefaultNetworks
 	return []config.Row{
 		{Option: config.Option{
-			Name: "watch", Usage: "with install, stay and put back what somebody takes away",
+			Name: "watch", Usage: "stay: with install, put back what somebody takes away; with uninstall, until no pod needs the program to end",
 		}, Value: config.Bool(&o.watch)},
 		{Option: config.Option{
+			Name: "force", FlagOnly: true, Usage: "with uninstall, remove the program at once",
+		}, Value: config.Bool(&o.force)},
+		{Option: config.Option{
 			Name:  "ready-address",
-			Usage: "with --watch, answer HTTP requests at this address: 200 if the plugin is in place, else 503 and why",
+			Usage: "with --watch, answer HTTP requests at this address: 200 if the plugin is in place (uninstall: gone), else 503 and why",
 		}, Value: config.AddrPort(&o.readyAddress)},
 		{Option: config.Option{
 			Name: "plugin-folder", Usage: "the folder of the node's CNI plugins",
@@ -76,8 +80,10 @@ func (c *command) cni(ctx context.Context) int {
 	if c.line.dataplane == ofAmbient {
 		return c.usageError(fmt.Errorf("--%s %q: has no meaning for the plugin: it leaves the pods of that mode to the mesh's agent", dataplaneOption, c.line.dataplane))
 	}
-	node := &install.Node{Plugins: c.plugins, Networks: c.networks, Network: c.network}
+	node := &install.Node{Plugins: c.plugins, Networks: c.networks, Network: c.network, Cache: c.cniCache}
 	switch words := strings.Join(c.line.set.Args(), " "); {
+	case words == "install" && c.force:
+		return c.usageError(errors.New("--force: only uninstall takes it"))
 	case words == "install" && c.watch:
 		return c.watchPlugin(ctx, node)
 	case words == "install":
@@ -87,9 +93,13 @@ func (c *command) cni(ctx context.Context) int {
 		}
 		return c.printInstalled(node.Install(e))
 	case words == "uninstall" && c.watch:
-		return c.usageError(errors.New("--watch: uninstall does not stay"))
+		if c.force {
+			return c.usageError(errors.New("--watch: has nothing to wait for with --force"))
+		}
+		return c.watchUninstall(ctx, node)
 	case words == "uninstall":
-		return c.printUninstalled(node.Uninstall())
+		done, err := node.Uninstall(c.force)
+		return c.printUninstalled(node, done, err)
 	default:
 		return c.usageError(fmt.Errorf("cni %q: must be install or uninstall", words))
 	}
@@ -139,13 +149,11 @@ func (c *command) watchPlugin(ctx context.Context, node *install.Node) int {
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
 	defer stop()
-	if c.readyAddress.IsValid() {
-		end, err := node.AnswerProbes(c.readyAddress)
-		if err != nil {
-			return c.failed(fmt.Errorf("%s: %w", c.line.flags.Given("ready-address"), err))
-		}
-		defer end()
+	end, err := c.answerProbes(node.Check)
+	if err != nil {
+		return c.failed(err)
 	}
+	defer end()
 	// A network may come later; what is there is made as it should be first.
 	done, err := node.Install(e)
 	c.tell(done, err)
@@ -153,6 +161,62 @@ func (c *command) watchPlugin(ctx context.Context, node *install.Node) int {
 		return c.failed(err)
 	}
 	return exitDone
+}
+
+// answerProbes answers readiness probes, if that was asked for, until end is called.
+func (c *command) answerProbes(check func() error) (end func(), err error) {
+	if !c.readyAddress.IsValid() {
+		return func() {}, nil
+	}
+	end, err = install.AnswerProbes(c.readyAddress, check)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.line.flags.Given("ready-address"), err)
+	}
+	return end, nil
+}
+
+// watchUninstall uninstalls, and stays until no pod needs the program, or until it is told to
+// end. Whoever asks whether everything is gone can ask until then.
+func (c *command) watchUninstall(ctx context.Context, node *install.Node) int {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
+	defer stop()
+	end, err := c.answerProbes(node.CheckUninstalled)
+	if err != nil {
+		return c.failed(err)
+	}
+	defer end()
+	node.WatchUninstall(ctx, func(done install.Done, err error) { c.tellUninstalled(node, done, err) })
+	if c.readyAddress.IsValid() {
+		<-ctx.Done()
+	}
+	return exitDone
+}
+
+// tellUninstalled logs what was done while watching, and what is waited for.
+func (c *command) tellUninstalled(node *install.Node, done install.Done, err error) {
+	for _, file := range done.Networks {
+		c.log.Info("removed from " + file)
+	}
+	switch {
+	case err != nil:
+		c.log.Warn("not removed: " + err.Error())
+	case done.Unknown != nil:
+		c.log.Warn(unknownPods(node, done).Error())
+	case done.Pods > 0:
+		c.log.Info(fmt.Sprintf("%s stays until the pods that need it have ended: %d", node.Program(), done.Pods))
+	case done.Kept:
+		c.log.Info(node.Program() + " stays for a moment: pods may be starting")
+	case done.Program != "":
+		c.log.Info("removed " + done.Program)
+	default:
+		c.log.Info(nothingToRemove)
+	}
+}
+
+// unknownPods returns an error about a program that stays because nobody knows who needs it.
+func unknownPods(node *install.Node, done install.Done) error {
+	return fmt.Errorf("%s stays, because nobody can tell which pods need it to end: %w\n"+
+		hintPrefix+"name the folder with --cni-cache, remove an entry whose pod is gone, or remove the program with --force", node.Program(), done.Unknown)
 }
 
 // tell logs what was done while watching.
@@ -169,32 +233,58 @@ func (c *command) tell(done install.Done, err error) {
 }
 
 func (c *command) printInstalled(done install.Done, err error) int {
-	return c.printDone(done, err, "installed", "unchanged")
-}
-
-func (c *command) printUninstalled(done install.Done, err error) int {
-	return c.printDone(done, err, "uninstalled", "nothing to remove")
-}
-
-func (c *command) printDone(done install.Done, err error, changed, unchanged string) int {
 	if err != nil {
 		return c.failed(err)
 	}
-	answer := installation{Result: unchanged, Program: done.Program, Networks: done.Networks}
-	if done.Changed() {
-		answer.Result = changed
+	return c.print(newInstallation(done, "installed", "unchanged"))
+}
+
+func (c *command) printUninstalled(node *install.Node, done install.Done, err error) int {
+	if err != nil {
+		return c.failed(err)
+	}
+	if done.Unknown != nil {
+		switch {
+		case !done.Kept:
+			c.log.Warn("nobody can tell which other pods need the program to end: " + done.Unknown.Error())
+		case done.Pods > 0:
+			c.log.Warn(unknownPods(node, done).Error())
+		default:
+			return c.failed(fmt.Errorf("the plugin is in no network any more, but %w", unknownPods(node, done)))
+		}
+	}
+	answer := newInstallation(done, "uninstalled", nothingToRemove)
+	answer.Pods = done.Pods
+	if done.Kept {
+		answer.Result = programKept
 	}
 	return c.print(answer)
 }
 
+// Results of cni uninstall.
+const (
+	nothingToRemove = "nothing to remove"
+	programKept     = "program kept"
+)
+
+func newInstallation(done install.Done, changed, unchanged string) installation {
+	answer := installation{Result: unchanged, Program: done.Program, Networks: done.Networks}
+	if done.Changed() {
+		answer.Result = changed
+	}
+	return answer
+}
+
 // installation is the answer of cni.
 type installation struct {
-	// Result is "installed", "unchanged", "uninstalled" or "nothing to remove".
+	// Result is "installed", "unchanged", "uninstalled", "program kept" or "nothing to remove".
 	Result string `json:"result"`
 	// Program is the file that was copied or removed.
 	Program string `json:"program,omitempty"`
 	// Networks are the files that were changed.
 	Networks []string `json:"networks,omitempty"`
+	// Pods is how many pods need the program to end.
+	Pods int `json:"pods,omitempty"`
 }
 
 func (i installation) text(w io.Writer) {
@@ -204,5 +294,11 @@ func (i installation) text(w io.Writer) {
 	}
 	for _, file := range i.Networks {
 		fmt.Fprintf(w, "  network  %s\n", file)
+	}
+	switch {
+	case i.Pods > 0 && i.Result == programKept:
+		fmt.Fprintf(w, "  pods     %d must be deleted before the program can go; then run this again\n", i.Pods)
+	case i.Pods > 0:
+		fmt.Fprintf(w, "  pods     %d will miss the program when they are deleted\n", i.Pods)
 	}
 }

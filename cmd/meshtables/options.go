@@ -150,7 +150,7 @@ func (o *options) rows() []config.Row {
 		}, Value: &o.pod},
 		{Option: config.Option{
 			Name:  "cni-cache",
-			Usage: "libcni's cache, for --pod and audit",
+			Usage: "libcni's cache, which tells of the pods",
 		}, Value: config.File("folder", &o.cniCache)},
 		{Option: config.Option{
 			Name: "cni-mode", Shared: true,

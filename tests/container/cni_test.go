@@ -2,6 +2,8 @@ package container
 
 import (
 	"bytes"
+	"encoding/base64"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -84,25 +86,44 @@ func TestPluginSecurity(t *testing.T) {
 func TestPluginInImage(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)
-	n.folders = map[string]string{"/opt/cni/bin": t.TempDir(), "/etc/cni/net.d": t.TempDir()}
+	n.folders = map[string]string{"/opt/cni/bin": t.TempDir(), "/etc/cni/net.d": t.TempDir(), "/var/lib/cni": t.TempDir()}
 	network := filepath.Join(n.folders["/etc/cni/net.d"], "10-pods.conflist")
 	const before = `{"name": "pods", "plugins": [{"type": "ptp"}]}`
 	if err := os.WriteFile(network, []byte(before), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	installing, uninstalling := pluginPod(t, "cni"), pluginPod(t, "cni-uninstall")
-	c := installing.Spec.Containers[0]
-	c.Args = slices.DeleteFunc(slices.Clone(c.Args), func(arg string) bool { return arg == "--watch" })
+	c, gone := atOnce(installing), atOnce(uninstalling)
 	expect(t, n.run(t, &installing, c), 0, "installed\n", "program  /opt/cni/bin/meshtables\n", "network  /etc/cni/net.d/10-pods.conflist\n")
 	text, err := os.ReadFile(network)
 	if err != nil || !strings.Contains(string(text), `,{"type":"meshtables",`) {
 		t.Errorf("%s, %v", text, err)
 	}
 	expect(t, n.run(t, &installing, c), 0, "unchanged\n")
-	expect(t, n.run(t, &uninstalling, uninstalling.Spec.Containers[0]), 0, "uninstalled\n")
+	// As libcni writes it.
+	entry := filepath.Join(n.folders["/var/lib/cni"], "results", "pods-c0ffee-eth0")
+	if err := os.Mkdir(filepath.Dir(entry), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cached := fmt.Sprintf(`{"kind":"cniCacheV1","containerId":"c0ffee","config":%q}`, base64.StdEncoding.EncodeToString(text))
+	if err := os.WriteFile(entry, []byte(cached), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, n.run(t, &uninstalling, gone), 0, "program kept\n", "pods     1 must be deleted")
+	if err := os.Remove(entry); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, n.run(t, &uninstalling, gone), 0, "uninstalled\n", "program  /opt/cni/bin/meshtables\n")
 	if text, err := os.ReadFile(network); err != nil || string(text) != before {
 		t.Errorf("%s, %v", text, err)
 	}
+}
+
+// atOnce returns the container of a pod that does not stay.
+func atOnce(pod corev1.Pod) corev1.Container {
+	c := pod.Spec.Containers[0]
+	c.Args = slices.DeleteFunc(slices.Clone(c.Args), func(arg string) bool { return arg == "--watch" })
+	return c
 }
 
 // What stops pods that have started before the plugin is what stops them after the init

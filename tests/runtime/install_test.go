@@ -26,9 +26,9 @@ func installing(n *node.Node, words ...string) []string {
 
 // watch starts the program so that it stays until the returned function ends it. That one
 // returns what it said.
-func watch(t *testing.T, n *node.Node, program string, words ...string) (end func() string) {
+func watch(t *testing.T, n *node.Node, words ...string) (end func() string) {
 	t.Helper()
-	cmd := n.Daemon("installer", program, installing(n, append([]string{"install", "--watch"}, words...)...)...)
+	cmd := n.Daemon("installer", program, installing(n, append(words, "--watch")...)...)
 	var messages bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &messages, &messages
 	if err := cmd.Start(); err != nil {
@@ -52,7 +52,7 @@ func isInstalled(text string) bool { return strings.Contains(text, `"meshtables"
 
 // Pods are captured from the moment on that the plugin is installed, while another plugin
 // writes the file anew, while a new version is installed, and until it is taken away. The
-// pods that run stay captured.
+// pods that run stay captured. The program stays until they have ended.
 func TestInstall(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)
@@ -66,7 +66,7 @@ func TestInstall(t *testing.T) {
 	wantCaptured(t, n, plain, false)
 
 	const ready = "127.0.0.1:15092"
-	end := watch(t, n, program, "--ready-address="+ready, "--proxy-uid=1337")
+	end := watch(t, n, "install", "--ready-address="+ready, "--proxy-uid=1337")
 	installed := func() {
 		t.Helper()
 		if err := n.AwaitChain(t.Context(), isInstalled); err != nil {
@@ -92,22 +92,74 @@ func TestInstall(t *testing.T) {
 	}
 	upgrade(t, n)
 
-	if _, err := n.Run(t.Context(), program, installing(n, "uninstall")...); err != nil {
-		t.Fatal(err)
+	uninstall := func(want string) {
+		t.Helper()
+		if out, err := n.Run(t.Context(), program, installing(n, "uninstall")...); err != nil || !strings.HasPrefix(out, want+"\n") {
+			t.Errorf("uninstall: %v, want %q\n%s", err, want, out)
+		}
 	}
+	uninstall("program kept")
 	if text, err := os.ReadFile(filepath.Join(n.Configurations(), node.ChainFile)); err != nil || string(text) != before {
 		t.Errorf("%v, %s", err, text)
 	}
-	if _, err := os.Stat(filepath.Join(n.Plugins(), "meshtables")); !os.IsNotExist(err) {
+	if _, err := os.Stat(filepath.Join(n.Plugins(), "meshtables")); err != nil {
 		t.Errorf("the program: %v", err)
 	}
 	if err := n.AwaitChain(t.Context(), func(text string) bool { return text == before }); err != nil {
 		t.Fatal(err)
 	}
 	wantCaptured(t, n, first, true)
-	wantCaptured(t, n, serve(t, startPod(t, n, "last", injected())), false)
+	last := serve(t, startPod(t, n, "last", injected()))
+	wantCaptured(t, n, last, false)
 	if err := first.Remove(t.Context()); err != nil {
 		t.Errorf("a pod from before: %v", err)
+	}
+	uninstall("program kept")
+	if err := n.RemovePods(t.Context(), last.ID); err != nil {
+		t.Error(err)
+	}
+	uninstall("uninstalled\n  program  " + filepath.Join(n.Plugins(), "meshtables"))
+	uninstall("nothing to remove")
+	uninstallWatching(t, n)
+	if err := last.Remove(t.Context()); err != nil {
+		t.Errorf("a pod from after: %v", err)
+	}
+}
+
+// uninstallWatching installs the plugin and uninstalls it, while a pod runs that needs it. Whoever
+// asks is told when all is gone.
+func uninstallWatching(t *testing.T, n *node.Node) {
+	t.Helper()
+	if _, err := n.Run(t.Context(), program, installing(n, "install")...); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.AwaitChain(t.Context(), isInstalled); err != nil {
+		t.Fatal(err)
+	}
+	p := startPod(t, n, "watched", injected())
+	const ready = "127.0.0.1:15093"
+	end := watch(t, n, "uninstall", "--ready-address="+ready)
+	if err := n.AwaitChain(t.Context(), func(text string) bool { return !isInstalled(text) }); err != nil {
+		t.Fatal(err)
+	}
+	want := filepath.Join(n.Plugins(), "meshtables") + " is there; pods that need it to end: 1\n"
+	if got := probe(t, n.Host, ready); !strings.HasPrefix(got, "HTTP/1.1 503 ") || !strings.HasSuffix(got, want) {
+		t.Errorf("ready: %s", got)
+	}
+	if err := p.Remove(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got := ""
+	for start := time.Now(); !strings.HasPrefix(got, "HTTP/1.1 200 OK\r\n") && time.Since(start) < time.Minute; time.Sleep(time.Second) {
+		got = probe(t, n.Host, ready)
+	}
+	if _, err := os.Stat(filepath.Join(n.Plugins(), "meshtables")); !strings.HasPrefix(got, "HTTP/1.1 200 OK\r\n") || !os.IsNotExist(err) {
+		t.Errorf("at last: %s, %v", got, err)
+	}
+	for _, want := range []string{"removed from " + filepath.Join(n.Configurations(), node.ChainFile), "stays until the pods that need it have ended: 1", "removed " + filepath.Join(n.Plugins(), "meshtables")} {
+		if said := end(); strings.Count(said, want) != 1 {
+			t.Errorf("said %s, want %s once", said, want)
+		}
 	}
 }
 

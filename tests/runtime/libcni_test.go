@@ -33,6 +33,8 @@ type chain struct {
 	rt   *libcni.RuntimeConf
 	list *libcni.NetworkConfigList
 	cni  *libcni.CNIConfig
+	// plugins is the folder in which the program has to be, unless it is empty.
+	plugins string
 	// log is what the program printed to stderr since it was last read.
 	log bytes.Buffer
 }
@@ -65,7 +67,12 @@ func newChain(t *testing.T, of string, annotations map[string]string) *chain {
 }
 
 // FindInPath implements [invoke.Exec].
-func (c *chain) FindInPath(plugin string, _ []string) (string, error) { return plugin, nil }
+func (c *chain) FindInPath(plugin string, _ []string) (string, error) {
+	if c.plugins == "" || plugin == "first" {
+		return plugin, nil
+	}
+	return invoke.FindInPath(plugin, []string{c.plugins})
+}
 
 // ExecPlugin implements [invoke.Exec].
 func (c *chain) ExecPlugin(ctx context.Context, plugin string, stdin []byte, environ []string) ([]byte, error) {

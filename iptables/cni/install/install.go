@@ -3,7 +3,8 @@
 // the container runtime uses.
 //
 // Whatever it is killed at, the runtime finds the old file or the new one, and the entry is
-// never there without the program.
+// never there without the program. Some runtimes end a pod with the chain that it was started
+// with, so the program stays until all these pods have ended.
 package install
 
 import (
@@ -31,6 +32,8 @@ type Node struct {
 	// Network is the name of the file of the network to change, for a runtime that was told
 	// its network's name. If it is empty, that is the first file in order.
 	Network string
+	// Cache is the folder of libcni's cache, which says what pods were started with.
+	Cache string
 }
 
 // Done says what was done. Each field is empty if there was nothing to do.
@@ -39,6 +42,12 @@ type Done struct {
 	Program string
 	// Networks are the files that were changed.
 	Networks []string
+	// Kept says that the program was not removed.
+	Kept bool
+	// Pods is how many pods the runtime cannot end without the program, by its cache.
+	Pods int
+	// Unknown says why there may be more of them; nil if there are not.
+	Unknown error
 }
 
 // Changed reports whether anything was done.
@@ -110,34 +119,4 @@ func (n *Node) Check() error {
 		return fmt.Errorf("%s: there is no entry of %s", file, PluginName)
 	}
 	return nil
-}
-
-// Uninstall removes the entry from every network of the node that has it, then the program.
-// A file that cannot be read has no entry that a runtime could use.
-func (n *Node) Uninstall() (Done, error) {
-	var done Done
-	files, err := n.networks()
-	if err != nil {
-		return done, err
-	}
-	for _, file := range files {
-		changed, err := change(file, func(c *chain) (string, error) { return c.without(), nil })
-		if errors.Is(err, errNoChain) {
-			continue
-		}
-		if err != nil {
-			return done, err
-		}
-		if changed != "" {
-			done.Networks = append(done.Networks, changed)
-		}
-	}
-	err = os.Remove(n.Program())
-	if errors.Is(err, os.ErrNotExist) {
-		return done, nil
-	}
-	if err == nil {
-		done.Program = n.Program()
-	}
-	return done, err
 }

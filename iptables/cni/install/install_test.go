@@ -64,7 +64,7 @@ const multus = `{
 // newNode makes a node with files in its folder of networks.
 func newNode(t *testing.T, files map[string]string) *Node {
 	t.Helper()
-	n := &Node{Plugins: t.TempDir(), Networks: t.TempDir()}
+	n := &Node{Plugins: t.TempDir(), Networks: t.TempDir(), Cache: t.TempDir()}
 	for name, text := range files {
 		n.put(t, name, text)
 	}
@@ -129,10 +129,10 @@ func TestInstall(t *testing.T) {
 			}
 			wantMode(t, file, 0o640)
 			wantMode(t, n.Program(), 0o755)
-			if done, err := n.Uninstall(); err != nil || done.Program != n.Program() || !slices.Equal(done.Networks, []string{file}) {
+			if done, err := n.Uninstall(false); err != nil || done.Program != n.Program() || !slices.Equal(done.Networks, []string{file}) {
 				t.Errorf("uninstall: got %+v, %v", done, err)
 			}
-			if done, err := n.Uninstall(); err != nil || done.Changed() {
+			if done, err := n.Uninstall(false); err != nil || done.Changed() {
 				t.Errorf("uninstall again: got %+v, %v", done, err)
 			}
 			if diff := cmp.Diff(before, n.files(t)); diff != "" {
@@ -172,7 +172,7 @@ func TestSinglePlugin(t *testing.T) {
 			n.put(t, "00-multus.conf", multus)
 		}
 	}
-	if _, err := n.Uninstall(); err != nil {
+	if _, err := n.Uninstall(false); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(before, n.files(t)); diff != "" {
@@ -223,7 +223,7 @@ func TestErrors(t *testing.T) {
 		if got := n.files(t)["a.conflist"]; got != text || len(n.files(t)) != 1 {
 			t.Errorf("%s: got %q", text, n.files(t))
 		}
-		if done, err := n.Uninstall(); err != nil || len(done.Networks) > 0 {
+		if done, err := n.Uninstall(false); err != nil || len(done.Networks) > 0 {
 			t.Errorf("%s: uninstall: got %+v, %v", text, done, err)
 		}
 	}

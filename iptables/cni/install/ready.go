@@ -16,10 +16,10 @@ import (
 // probeTime limits a probe, and so how many are open at once.
 const probeTime = 5 * time.Second
 
-// AnswerProbes answers readiness probes at an address until end is called: whether the
-// plugin is in place at that moment. Any HTTP request is one. The package net/http would make
+// AnswerProbes answers readiness probes at an address until end is called: whether
+// check finds nothing wrong at that moment. Any HTTP request is one. The package net/http would make
 // the program, which runs once for every pod, larger by a third.
-func (n *Node) AnswerProbes(at netip.AddrPort) (end func(), err error) {
+func AnswerProbes(at netip.AddrPort, check func() error) (end func(), err error) {
 	listener, err := listenReady(at)
 	if err != nil {
 		return nil, err
@@ -31,7 +31,7 @@ func (n *Node) AnswerProbes(at netip.AddrPort) (end func(), err error) {
 				return
 			}
 			// One after the other: probes are rare.
-			n.answerProbe(conn)
+			answerProbe(conn, check)
 		}
 	}()
 	return func() { _ = listener.Close() }, nil
@@ -52,7 +52,7 @@ func listenReady(at netip.AddrPort) (*socket.Listener, error) {
 }
 
 // answerProbe answers one request; whoever does not send one has to try again.
-func (n *Node) answerProbe(conn *os.File) {
+func answerProbe(conn *os.File, check func() error) {
 	defer conn.Close()
 	if conn.SetDeadline(time.Now().Add(probeTime)) != nil {
 		return
@@ -67,8 +67,8 @@ func (n *Node) answerProbe(conn *os.File) {
 			break
 		}
 	}
-	status, text := "200 OK", "in place"
-	if err := n.Check(); err != nil {
+	status, text := "200 OK", "ready"
+	if err := check(); err != nil {
 		status, text = "503 Service Unavailable", err.Error()
 	}
 	_, _ = fmt.Fprintf(conn, "HTTP/1.1 %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s\n", status, len(text)+1, text)

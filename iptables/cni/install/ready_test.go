@@ -14,14 +14,13 @@ import (
 func TestAnswerProbes(t *testing.T) {
 	t.Parallel()
 	nstest.Enter(t)
-	node := newNode(t, nil)
 	for at, from := range map[string][]string{
 		"127.0.0.1:15092": {"127.0.0.1:15092"},
 		"[::1]:15092":     {"[::1]:15092"},
 		"0.0.0.0:15092":   {"127.0.0.1:15092"},
 		"[::]:15092":      {"127.0.0.1:15092", "[::1]:15092"},
 	} {
-		end, err := node.AnswerProbes(netip.MustParseAddrPort(at))
+		end, err := AnswerProbes(netip.MustParseAddrPort(at), newNode(t, nil).Check)
 		if err != nil {
 			t.Fatal(err)
 		}

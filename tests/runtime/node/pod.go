@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -159,15 +160,17 @@ func (n *Node) RemovePod(ctx context.Context, id string) error {
 	return err
 }
 
-// RemovePods removes all pods.
-func (n *Node) RemovePods(ctx context.Context) error {
+// RemovePods removes all pods but those.
+func (n *Node) RemovePods(ctx context.Context, but ...string) error {
 	answer, err := n.Client().ListPodSandbox(ctx, &cri.ListPodSandboxRequest{})
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, pod := range answer.GetItems() {
-		errs = append(errs, n.RemovePod(ctx, pod.GetId()))
+		if !slices.Contains(but, pod.GetId()) {
+			errs = append(errs, n.RemovePod(ctx, pod.GetId()))
+		}
 	}
 	return errors.Join(errs...)
 }
