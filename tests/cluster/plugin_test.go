@@ -271,7 +271,8 @@ func reboot(t *testing.T, c *cluster) {
 }
 
 // uninstall takes the plugin off the node, as deploy/README.md says. Pods that run stay
-// captured, others are not.
+// captured, others are not. The program stays until the pods have ended that were started with
+// it, and then the DaemonSet is ready.
 func uninstall(t *testing.T, c *cluster) {
 	c.applyFolder(t, "cni-uninstall", "")
 	eventually(t, func() error {
@@ -280,12 +281,29 @@ func uninstall(t *testing.T, c *cluster) {
 		}
 		return nil
 	})
-	c.do(t, "delete", "-k", overlay(t, "cni-uninstall", ""))
-	if _, err := c.Run(t.Context(), "ls", "/opt/cni/bin/meshtables"); err == nil {
-		t.Error("the program is still there")
-	}
 	c.wantCaptured(t, "app=shop", true)
 	c.apply(t, single("later"))
 	c.do(t, "wait", "--for=condition=Ready", "pod/later", "--timeout="+patience.String())
 	c.wantCaptured(t, "app=later", false)
+	eventually(t, func() error {
+		said := c.do(t, "logs", "-n", "meshtables", "-l", "app=meshtables-cni")
+		if !strings.Contains(said, "stays until the pods that need it have ended: ") {
+			return errors.New(said)
+		}
+		return nil
+	})
+	if _, err := c.Run(t.Context(), "ls", "/opt/cni/bin/meshtables"); err != nil {
+		t.Errorf("the program: %v", err)
+	}
+	if ready := c.do(t, "get", "daemonset", "meshtables-cni", "-n", "meshtables", "-o", "jsonpath={.status.numberReady}"); ready != "0" {
+		t.Errorf("%s are ready", ready)
+	}
+	c.do(t, "delete", "pods", "--all", "--wait=true")
+	c.rolledOut(t, "deployment/shop")
+	c.wantCaptured(t, "app=shop", false)
+	c.rolledOut(t, "daemonset/meshtables-cni", "-n", "meshtables")
+	if _, err := c.Run(t.Context(), "ls", "/opt/cni/bin/meshtables"); err == nil {
+		t.Error("the program is still there")
+	}
+	c.do(t, "delete", "-k", overlay(t, "cni-uninstall", ""))
 }
