@@ -112,6 +112,16 @@ func TestTrafficLinkerd(t *testing.T) {
 			},
 		},
 		{
+			name: "ignored destinations",
+			args: []string{"--outbound-subnets-to-ignore", both(lab.OtherOutside), "--inbound-subnets-to-ignore", both(lab.Outside)},
+			checks: []check{
+				{name: "ignored", from: app(), to: to(lab.OtherOutside, 80), want: peers},
+				{name: "other", from: app(), to: to(lab.Outside, 80), want: proxyOut},
+				{name: "inbound from the ignored destination", from: peer().at(lab.OtherOutside), to: to(lab.PodAddr, 8080), want: proxyIn},
+				{name: "inbound, ignored client", from: peer().at(lab.Outside), to: to(lab.PodAddr, 8080), want: pods},
+			},
+		},
+		{
 			name: "IPv6 off",
 			args: []string{"--mesh=linkerd", "--ipv6=false"},
 			checks: []check{

@@ -57,8 +57,8 @@ const (
 // linkerdNames are the long names that only Linkerd has: of its policy's options and of this
 // program's.
 var linkerdNames = []string{
-	"firewall-bin-path", linkerdSave, "inbound-ports-to-ignore", "incoming-proxy-port", "iptables-mode", "netns",
-	"outbound-ports-to-ignore", "outgoing-proxy-port", "ports-to-redirect", "simulate", "subnets-to-ignore",
+	"firewall-bin-path", linkerdSave, "inbound-ports-to-ignore", "inbound-subnets-to-ignore", "incoming-proxy-port",
+	"iptables-mode", "netns", "outbound-ports-to-ignore", "outbound-subnets-to-ignore", "outgoing-proxy-port", "ports-to-redirect", "simulate", "subnets-to-ignore",
 	"timeout-close-wait-secs", linkerdWait,
 }
 

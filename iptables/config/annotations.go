@@ -60,12 +60,31 @@ func (a annotations) get(key string) (Given, bool) {
 
 // given returns what the annotations say about an option.
 func (a annotations) given(o Option) []Given {
+	var all []Given
 	for _, key := range o.Annotations {
 		if g, ok := a.get(key); ok {
-			return []Given{g}
+			all = append(all, g)
 		}
 	}
-	return nil
+	switch {
+	case len(all) < 2:
+		return all
+	case !o.AddsUp:
+		return all[:1]
+	}
+	return []Given{sum(all)}
+}
+
+// sum returns what lists in several annotations say together.
+func sum(all []Given) Given {
+	one := all[0]
+	for _, g := range all[1:] {
+		one.Source += " and " + g.Source
+		if g.Text != "" {
+			one.Text = strings.TrimPrefix(one.Text+","+g.Text, ",")
+		}
+	}
+	return one
 }
 
 // Shorten cuts a text to a length that fits a message: an annotation may hold a whole

@@ -32,7 +32,7 @@ type Option struct {
 	// [Option.Variables].
 	Env []string
 	// Annotations are the keys of the pod's annotations for the option. The first that is
-	// there counts.
+	// there counts; with AddsUp all of them do.
 	Annotations []string
 	// Group is what an option of a policy is about, such as "inbound"; help groups
 	// options by it.
@@ -52,7 +52,7 @@ type Option struct {
 	// Bare is what the flag means without a value, which it then takes only after "=". It is
 	// empty if the value may be the next word. Switches have it without being told.
 	Bare string
-	// AddsUp says that if the flag is given several times, the lists are one.
+	// AddsUp says that if the flag, or several of its annotations, are given, the lists are one.
 	AddsUp bool
 	// FlagOnly options have no environment variable, and files cannot give them. They
 	// are part of a question; UID=1000 in the environment is not.

@@ -27,6 +27,10 @@ type Config struct {
 	// ExcludedOutboundPorts are outbound ports that are not captured.
 	ExcludedOutboundPorts []iptables.PortRange
 
+	// ExcludedCIDRs are destinations that are not captured, whatever the port. They are of both
+	// families, with host bits cleared.
+	ExcludedCIDRs []netip.Prefix
+
 	// ExcludedSourceCIDRs are clients whose inbound connections are left alone, whatever the
 	// port. They are of both families, with host bits cleared.
 	ExcludedSourceCIDRs []netip.Prefix

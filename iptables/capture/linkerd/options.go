@@ -83,8 +83,8 @@ func (o *Options) Rows() []config.Row {
 			Usage:       "inbound ports to leave alone, listed ones too",
 		}, Value: config.Ports(&c.ExcludedPorts)},
 		{Option: config.Option{
-			Name: "excluded-source-cidrs", Group: "inbound", FlagNames: []string{"subnets-to-ignore"}, AddsUp: true,
-			Annotations: []string{prefix + "skip-subnets"},
+			Name: "excluded-source-cidrs", Group: "inbound", FlagNames: []string{"subnets-to-ignore", "inbound-subnets-to-ignore"}, AddsUp: true,
+			Annotations: []string{prefix + "skip-subnets", prefix + "skip-inbound-subnets"},
 			Usage:       "clients whose inbound connections to leave alone, in either family",
 		}, Value: config.CIDRs(&c.ExcludedSourceCIDRs)},
 		{Option: config.Option{
@@ -92,6 +92,11 @@ func (o *Options) Rows() []config.Row {
 			Annotations: []string{skipOutbound},
 			Usage:       "outbound ports to leave alone",
 		}, Value: config.Ports(&c.ExcludedOutboundPorts)},
+		{Option: config.Option{
+			Name: "excluded-cidrs", Group: "outbound", FlagNames: []string{"outbound-subnets-to-ignore"}, Letter: "x", AddsUp: true,
+			Annotations: []string{prefix + "skip-outbound-subnets"},
+			Usage:       "destinations to leave alone, in either family",
+		}, Value: config.CIDRs(&c.ExcludedCIDRs)},
 		{Option: config.Option{
 			Name: closeWaitName, Group: "the namespace", Default: "0",
 			Usage: "set nf_conntrack_tcp_timeout_close_wait of the network namespace to so many seconds; 0 leaves it as it is",

@@ -65,6 +65,12 @@ func optionTests() []optionTest {
 		{"excluded-source-cidrs", "10.0.0.0/8,fd00::/8", "--subnets-to-ignore", func(c *Config) {
 			c.ExcludedSourceCIDRs = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
 		}},
+		{"excluded-source-cidrs", "10.0.0.0/8", "--inbound-subnets-to-ignore", func(c *Config) {
+			c.ExcludedSourceCIDRs = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+		}},
+		{"excluded-cidrs", "10.0.0.0/8,fd00::/8", "--outbound-subnets-to-ignore", func(c *Config) {
+			c.ExcludedCIDRs = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
+		}},
 		{"excluded-outbound-ports", "3306", "--outbound-ports-to-ignore", func(c *Config) { c.ExcludedOutboundPorts = ports("3306") }},
 		{"timeout-close-wait-secs", "3600", "--timeout-close-wait-secs", func(c *Config) { c.CloseWaitTimeout = 3600 }},
 		{"ipv6", "true", "", func(c *Config) { c.IPv6 = capture.IPv6On }},
@@ -142,7 +148,7 @@ func TestRefused(t *testing.T) {
 	t.Parallel()
 	values := map[string]string{
 		"tunnel-port": "15008", "mode": "TPROXY", "tproxy-mark": "7", "tproxy-table": "7", "included-outbound-ports": "80",
-		"included-cidrs": "10.0.0.0/8", "excluded-cidrs": "10.0.0.0/8", "excluded-uids": "7", "included-groups": "7", "excluded-groups": "7",
+		"included-cidrs": "10.0.0.0/8", "excluded-uids": "7", "included-groups": "7", "excluded-groups": "7",
 		"excluded-interfaces": "net1", "virtual-interfaces": "tap0", "dns-port": "53", "loopback-cidr": "127.0.0.0/8",
 		"redirect-dns": "true", "capture-all-dns": "true", "drop-invalid": "true",
 	}
@@ -209,6 +215,9 @@ func TestAnnotations(t *testing.T) {
 		"moved ports":        {"", "config.linkerd.io/control-port=\"1\"\nconfig.linkerd.io/admin-port=\"2\"\nconfig.linkerd.io/inbound-port=\"3\"\nconfig.linkerd.io/outbound-port=\"4\"", []string{"--inbound-port=3", "--outbound-port=4", "--excluded-ports=1,2,4567,4568", "--excluded-outbound-ports=4567,4568"}},
 		"user":               {"", "config.linkerd.io/proxy-uid=\"7\"\nconfig.linkerd.io/proxy-gid=\"8\"\nconfig.linkerd.io/skip-outbound-ports=\"\"", []string{"--proxy-uid=7", "--proxy-gid=8", "--excluded-ports=4190,4191,4567,4568"}},
 		"subnets":            {"", `config.linkerd.io/skip-subnets="10.0.0.0/8,fd00::/8"`, []string{"--excluded-ports=4190,4191,4567,4568", "--excluded-source-cidrs=10.0.0.0/8,fd00::/8", "--excluded-outbound-ports=4567,4568"}},
+		"subnets, apart":     {"--excluded-ports= --excluded-outbound-ports=", "config.linkerd.io/skip-inbound-subnets=\"10.0.0.0/8\"\nconfig.linkerd.io/skip-outbound-subnets=\"fd00::/8\"", []string{"--excluded-source-cidrs=10.0.0.0/8", "--excluded-cidrs=fd00::/8"}},
+		"subnets, all":       {"--excluded-ports= --excluded-outbound-ports=", "config.linkerd.io/skip-inbound-subnets=\"10.0.0.0/8\"\nconfig.linkerd.io/skip-subnets=\"fd00::/8\"", []string{"--excluded-source-cidrs=fd00::/8,10.0.0.0/8"}},
+		"subnets, one empty": {"--excluded-ports= --excluded-outbound-ports=", "config.linkerd.io/skip-inbound-subnets=\"10.0.0.0/8\"\nconfig.linkerd.io/skip-subnets=\"\"", []string{"--excluded-source-cidrs=10.0.0.0/8"}},
 		"timeout":            {"--excluded-ports= --excluded-outbound-ports=", `config.linkerd.io/close-wait-timeout="1h30m"`, []string{"--timeout-close-wait-secs=5400"}},
 		"timeout, by flag":   {"--excluded-ports= --excluded-outbound-ports= --timeout-close-wait-secs=7", `config.linkerd.io/close-wait-timeout="1h30m"`, []string{"--timeout-close-wait-secs=7"}},
 		"ports, by flag":     {"--excluded-ports=80 --excluded-outbound-ports=443", "config.linkerd.io/skip-inbound-ports=\"25\"\nconfig.linkerd.io/skip-outbound-ports=\"26\"", []string{"--excluded-ports=80", "--excluded-outbound-ports=443"}},
@@ -221,10 +230,11 @@ func TestAnnotations(t *testing.T) {
 		}
 	}
 	for annotation, want := range map[string]string{
-		`config.linkerd.io/close-wait-timeout="3600"`:  `annotation config.linkerd.io/close-wait-timeout "3600": must be a duration such as 3600s or 1h`,
-		`config.linkerd.io/close-wait-timeout="-1s"`:   `annotation config.linkerd.io/close-wait-timeout "-1s": must be a duration such as 3600s or 1h`,
-		`config.linkerd.io/control-port="x"`:           `annotation config.linkerd.io/control-port "x": must be one port, from 1 to 65535`,
-		`config.linkerd.io/skip-outbound-ports="http"`: `annotation config.linkerd.io/skip-outbound-ports "http": must be ports such as 80 or 8000-8010, separated by commas; "http" is not a port or a range of ports`,
+		`config.linkerd.io/close-wait-timeout="3600"`:                                                 `annotation config.linkerd.io/close-wait-timeout "3600": must be a duration such as 3600s or 1h`,
+		`config.linkerd.io/close-wait-timeout="-1s"`:                                                  `annotation config.linkerd.io/close-wait-timeout "-1s": must be a duration such as 3600s or 1h`,
+		`config.linkerd.io/control-port="x"`:                                                          `annotation config.linkerd.io/control-port "x": must be one port, from 1 to 65535`,
+		"config.linkerd.io/skip-subnets=\"10.0.0.0/8\"\nconfig.linkerd.io/skip-inbound-subnets=\"x\"": `annotation config.linkerd.io/skip-subnets and annotation config.linkerd.io/skip-inbound-subnets "10.0.0.0/8,x": must be addresses or CIDRs such as 10.0.0.0/8 or 2001:db8::1, separated by commas; "x" is neither`,
+		`config.linkerd.io/skip-outbound-ports="http"`:                                                `annotation config.linkerd.io/skip-outbound-ports "http": must be ports such as 80 or 8000-8010, separated by commas; "http" is not a port or a range of ports`,
 	} {
 		_, _, err := read(t, nil, config.Sources{Annotations: []byte(annotation)})
 		wantError(t, err, want)
@@ -266,6 +276,9 @@ func TestWarnings(t *testing.T) {
 		"--subnets-to-ignore=0.0.0.0/0":            {`--subnets-to-ignore "0.0.0.0/0" has every address of IPv4: nothing inbound in IPv4 is captured`},
 		"--subnets-to-ignore=10.0.0.0":             {"--subnets-to-ignore \"10.0.0.0\" has 10.0.0.0, which is one address\nhint: a network has a length, such as 10.0.0.0/8"},
 		"--subnets-to-ignore=fd00::/8 --ipv6=off":  {`--subnets-to-ignore "fd00::/8" has IPv6 addresses, which have no effect with --ipv6 "off"`},
+		"--outbound-subnets-to-ignore=0.0.0.0/0":   {`--outbound-subnets-to-ignore "0.0.0.0/0" has every address of IPv4: nothing outbound in IPv4 is captured`},
+		"--excluded-cidrs=10.0.0.0":                {"--excluded-cidrs \"10.0.0.0\" has 10.0.0.0, which is one address\nhint: a network has a length, such as 10.0.0.0/8"},
+		"--excluded-cidrs=fd00::/8 --ipv6=off":     {`--excluded-cidrs "fd00::/8" has IPv6 addresses, which have no effect with --ipv6 "off"`},
 		"--included-ports= --excluded-ports=80":    {`--excluded-ports "80" has no effect: nothing inbound is captured`},
 		"--included-ports= --subnets-to-ignore=::": {`--subnets-to-ignore "::" has no effect: nothing inbound is captured`, "--subnets-to-ignore \"::\" has ::, which is one address\nhint: a network has a length, such as ::/0"},
 		"--proxy-uid=0 --proxy-gid=0": {`--proxy-uid "0" names the user root: all that root sends goes past the proxy` + hint,

@@ -1,6 +1,8 @@
 package linkerd
 
 import (
+	"net/netip"
+
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
 )
@@ -21,6 +23,7 @@ const (
 	optionExcludedPorts = "--excluded-ports"
 	optionExcludedOut   = "--excluded-outbound-ports"
 	optionExcludedFrom  = "--excluded-source-cidrs"
+	optionExcludedTo    = "--excluded-cidrs"
 	optionCloseWait     = "--timeout-close-wait-secs"
 )
 
@@ -46,10 +49,7 @@ func (p *planner) inbound() {
 	if !p.selection().CapturesInbound() {
 		return
 	}
-	p.nat.Append(chainInbound, capture.PerFamily(p.families, func(f iptables.Family) iptables.PlannedRule {
-		return capture.FromList(optionExcludedFrom).Rule(iptables.Return,
-			capture.AnyOf(iptables.SourceAddress, capture.Prefixes(f, p.ExcludedSourceCIDRs)))
-	})...)
+	p.skipAddresses(chainInbound, optionExcludedFrom, iptables.SourceAddress, p.ExcludedSourceCIDRs)
 	p.skipPorts(chainInbound, optionExcludedPorts, p.ExcludedPorts)
 	to := iptables.Redirect{Ports: iptables.Port(p.InboundPort)}
 	if p.IncludedPorts.All {
@@ -60,17 +60,25 @@ func (p *planner) inbound() {
 		capture.FromList(optionIncludedPorts).Rule(to, capture.ToAnyPort(iptables.TCP, p.IncludedPorts.Ports)))...)
 }
 
-// outbound leaves the proxy's own traffic alone, what stays in the pod and excluded ports, and
-// redirects the rest.
+// outbound leaves the proxy's own traffic alone, what stays in the pod, excluded destinations and
+// ports, and redirects the rest.
 func (p *planner) outbound() {
 	p.nat.Append(chainOutbound, capture.Listed(
 		capture.FromList(optionProxyUID).Rule(iptables.Return, capture.AnyOf(iptables.OwnerUID, capture.Intervals(p.ProxyUIDs, capture.ID))),
 		capture.FromList(optionProxyGID).Rule(iptables.Return, capture.AnyOf(iptables.OwnerGID, capture.Intervals(p.ProxyGIDs, capture.ID))),
 	)...)
 	p.nat.Append(chainOutbound, capture.BuiltIn("loopback").Rule(iptables.Return, capture.Out(capture.LoopbackInterface)))
+	p.skipAddresses(chainOutbound, optionExcludedTo, iptables.DestinationAddress, p.ExcludedCIDRs)
 	p.skipPorts(chainOutbound, optionExcludedOut, p.ExcludedOutboundPorts)
 	p.nat.Append(chainOutbound, capture.From(optionOutboundPort, p.OutboundPort).Rule(
 		iptables.Redirect{Ports: iptables.Port(p.OutboundPort)}, capture.Protocol(iptables.TCP)))
+}
+
+// skipAddresses leaves addresses alone, each in the rules of its family.
+func (p *planner) skipAddresses(chain, option string, side iptables.SetField, all []netip.Prefix) {
+	p.nat.Append(chain, capture.PerFamily(p.families, func(f iptables.Family) iptables.PlannedRule {
+		return capture.FromList(option).Rule(iptables.Return, capture.AnyOf(side, capture.Prefixes(f, all)))
+	})...)
 }
 
 // skipPorts leaves ports alone. The reference writes up to 15 of them a rule, however few they

@@ -63,6 +63,7 @@ func TestReasons(t *testing.T) {
 		"nothing inbound":       {packet(inbound), "--included-ports=", "no inbound port is captured: --included-ports is empty / add 80 to --included-ports, or set it to *", "-r 80"},
 		"client":                {packet(inbound), "--subnets-to-ignore=192.168.0.0/16,10.0.0.0/8", "client 10.0.0.1 is excluded by --excluded-source-cidrs=10.0.0.0/8 / take 10.0.0.0/8 out of --excluded-source-cidrs", "--subnets-to-ignore=192.168.0.0/16"},
 		"outbound port":         {packet(), "--excluded-outbound-ports=80,443", "port 80 is excluded by --excluded-outbound-ports=80 / take 80 out of --excluded-outbound-ports", "--excluded-outbound-ports=443"},
+		"destination":           {packet(), "-x 10.1.0.0/16 --outbound-subnets-to-ignore=10.0.0.0/24", "destination 10.0.0.2 is excluded by --excluded-cidrs=10.0.0.0/24 / take 10.0.0.0/24 out of --excluded-cidrs", "--excluded-cidrs=10.1.0.0/16"},
 		"user":                  {packet(by(2102, 5)), "", "user 2102 is the proxy's (--proxy-uid=2102)" + noLoop + "user", ""},
 		"one of several users":  {packet(by(7, 5)), "-u 6,7", "user 7 is the proxy's (--proxy-uid=7)" + noLoop + "user", ""},
 		"group":                 {packet(by(5, 2103)), "-g 2103", "group 2103 is the proxy's (--proxy-gid=2103)" + noLoop + "group", ""},

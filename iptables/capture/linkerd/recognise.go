@@ -55,10 +55,11 @@ func shapeOf(rs *iptables.Ruleset) Config {
 			one.readInbound(&r, f)
 		}
 		for i := range outbound {
-			one.readOutbound(&outbound[i])
+			one.readOutbound(&outbound[i], f)
 		}
 		if len(families) > 1 {
 			one.ExcludedSourceCIDRs = slices.Concat(c.ExcludedSourceCIDRs, one.ExcludedSourceCIDRs)
+			one.ExcludedCIDRs = slices.Concat(c.ExcludedCIDRs, one.ExcludedCIDRs)
 		}
 		c = one
 	}
@@ -102,7 +103,7 @@ func rulesOf(rs *iptables.Ruleset, f iptables.Family, chain string) []iptables.R
 func withoutLists(c Config) Config {
 	c.ProxyUIDs, c.ProxyGIDs = nil, nil
 	c.IncludedPorts, c.ExcludedPorts, c.ExcludedOutboundPorts = config.PortSelection{}, nil, nil
-	c.ExcludedSourceCIDRs = nil
+	c.ExcludedSourceCIDRs, c.ExcludedCIDRs = nil, nil
 	return c
 }
 
@@ -124,7 +125,7 @@ func (c *Config) readInbound(r *iptables.Rule, f iptables.Family) {
 	}
 }
 
-func (c *Config) readOutbound(r *iptables.Rule) {
+func (c *Config) readOutbound(r *iptables.Rule, f iptables.Family) {
 	ports, listed := portsOf(r)
 	switch to := r.Target.(type) {
 	case iptables.Redirect:
@@ -133,8 +134,11 @@ func (c *Config) readOutbound(r *iptables.Rule) {
 		if to != iptables.Return {
 			return
 		}
-		if listed {
+		switch {
+		case listed:
 			c.ExcludedOutboundPorts = append(c.ExcludedOutboundPorts, ports...)
+		case isOfDestination(r):
+			c.ExcludedCIDRs = append(c.ExcludedCIDRs, capture.ListedPrefix(r.Destination, f))
 		}
 		for _, v := range r.Named(iptables.OwnerUID) {
 			uid, _ := v.IDs()
@@ -145,6 +149,13 @@ func (c *Config) readOutbound(r *iptables.Rule) {
 			c.ProxyGIDs = append(c.ProxyGIDs, gid)
 		}
 	}
+}
+
+// isOfDestination reports whether a rule of the outbound chain leaves a destination alone, which
+// may be every one.
+func isOfDestination(r *iptables.Rule) bool {
+	return r.Protocol == (iptables.ProtocolMatch{}) && r.Out == (iptables.Interface{}) &&
+		len(r.Named(iptables.OwnerUID)) == 0 && len(r.Named(iptables.OwnerGID)) == 0
 }
 
 // portsOf returns the destination ports that a rule asks for, in its order.
@@ -170,6 +181,8 @@ func listedField(r *iptables.Rule) iptables.SetField {
 	switch r.Origin.Option {
 	case optionExcludedFrom:
 		return iptables.SourceAddress
+	case optionExcludedTo:
+		return iptables.DestinationAddress
 	case optionProxyUID:
 		return iptables.OwnerUID
 	case optionProxyGID:

@@ -4,7 +4,7 @@ import "github.com/meshtables/meshtables/iptables/config"
 
 // Why options of Istio's policies are refused.
 const (
-	noOutbound   = "has no meaning for Linkerd: its rules select outbound connections by their port only (--excluded-outbound-ports)"
+	noOutbound   = "has no meaning for Linkerd: all outbound connections are captured, but for those left out (--excluded-outbound-ports, --excluded-cidrs)"
 	noTunnel     = "has no meaning for Linkerd: its proxy takes all inbound connections at one port"
 	noOwners     = "has no meaning for Linkerd: its rules know no users and groups but the proxy's"
 	noTProxy     = "has no meaning for Linkerd: connections get to its proxy by REDIRECT"
@@ -28,7 +28,6 @@ func refusedRows() []config.Row {
 		refuse("tproxy-table", "", noTProxy),
 		refuse("included-outbound-ports", "q", noOutbound),
 		refuse("included-cidrs", "i", noOutbound),
-		refuse("excluded-cidrs", "x", noOutbound),
 		refuse("excluded-uids", "", noOwners),
 		refuse("included-groups", "", noOwners),
 		refuse("excluded-groups", "", noOwners),

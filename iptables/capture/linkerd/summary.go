@@ -45,6 +45,7 @@ func (s *summariser) outbound() {
 		s.Exempt("by group "+s.Words(gids), "the proxy's: "+s.Option("proxy-gid", gids))
 	}
 	s.Exempt("to the pod itself", "does not leave the pod")
+	s.ExemptList("to %s", "excluded-cidrs", capture.JoinPrefixes(s.ExcludedCIDRs))
 	s.ExemptList("tcp to port %s", "excluded-outbound-ports", capture.JoinPorts(s.ExcludedOutboundPorts))
 	s.Captured(s.OutboundPort, "all other tcp", fmt.Sprintf("--outbound-port=%d", s.OutboundPort))
 	s.Exempt("everything else", "the proxy takes tcp only")

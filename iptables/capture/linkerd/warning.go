@@ -11,7 +11,7 @@ import (
 func (c Config) selection() capture.Selection {
 	return capture.Selection{
 		IncludedPorts: c.IncludedPorts, ExcludedPorts: c.ExcludedPorts, ExcludedOutboundPorts: c.ExcludedOutboundPorts,
-		IncludedCIDRs: config.CIDRSelection{All: true}, ExcludedSourceCIDRs: c.ExcludedSourceCIDRs, IPv6: c.IPv6,
+		IncludedCIDRs: config.CIDRSelection{All: true}, ExcludedCIDRs: c.ExcludedCIDRs, ExcludedSourceCIDRs: c.ExcludedSourceCIDRs, IPv6: c.IPv6,
 	}
 }
 
@@ -23,7 +23,8 @@ func (r *reading) warn() {
 	s.WarnCIDRs(r.Reading)
 	s.WarnEveryPort(r.Reading)
 	s.WarnEveryClient(r.Reading)
-	capture.WarnNoLength(r.Reading, "excluded-source-cidrs")
+	s.WarnEveryDestination(r.Reading)
+	capture.WarnNoLength(r.Reading, "excluded-cidrs", "excluded-source-cidrs")
 	s.WarnIPv6(r.Reading)
 	r.warnRoot()
 	capture.WarnSamePort(r.Reading, r.InboundPort, r.OutboundPort)

@@ -27,6 +27,9 @@ func Linkerd(seed uint64) linkerd.Config {
 	if g.in(2) {
 		cfg.ExcludedSourceCIDRs = g.prefixes(12)
 	}
+	if g.in(2) {
+		cfg.ExcludedCIDRs = g.prefixes(12)
+	}
 	if g.in(4) {
 		cfg.InboundPort, cfg.OutboundPort = 1000+uint16(g.UintN(200)), 1000+uint16(g.UintN(200))
 	}
