@@ -56,6 +56,7 @@ func auditedPods() []auditedPod {
 		{name: "a/ports", annotations: injected(trafficPrefix+"excludeInboundPorts", "8080"), script: "meshtables --excluded-ports=15020,15021,15090,8080", state: "as-wanted"},
 		{name: "a/dns", annotations: injected("proxy.istio.io/config", `{"proxyMetadata":{"ISTIO_META_DNS_CAPTURE":"true"}}`),
 			script: "meshtables --redirect-dns --capture-all-dns", state: "as-wanted"},
+		{name: "a/excluded-user", annotations: injected("meshtables.github.io/excluded-uids", "tcp:443:5001"), script: "meshtables --excluded-uids=tcp:443:5001", state: "as-wanted"},
 		{name: "a/itself", annotations: itself, script: "meshtables --proxy-uid=4711 --proxy-gid=4711", state: "as-wanted"},
 		{name: "a/own", annotations: map[string]string{}, script: "meshtables --excluded-ports=7", state: "as-wanted"},
 		{name: "a/silent", annotations: injected(), script: "meshtables", silent: true, state: "as-wanted", kinds: "proxy-not-listening"},

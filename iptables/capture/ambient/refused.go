@@ -1,6 +1,9 @@
 package ambient
 
-import "github.com/meshtables/meshtables/iptables/config"
+import (
+	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/config"
+)
 
 // Why options of sidecars are refused.
 const (
@@ -16,7 +19,7 @@ func refusedRows() []config.Row {
 	return []config.Row{
 		config.Refuse(config.Option{Name: "proxy-uid", Shared: true, Letter: "u"}, noOwners),
 		config.Refuse(config.Option{Name: "proxy-gid", Shared: true, Letter: "g"}, noOwners),
-		config.Refuse(config.Option{Name: "excluded-uids"}, noOwners),
+		config.Refuse(config.Option{Name: "excluded-uids", Annotations: []string{capture.ExcludedUIDs}}, noOwners),
 		config.Refuse(config.Option{Name: "included-groups", Env: []string{"ISTIO_OUTBOUND_OWNER_GROUPS"}}, noOwners),
 		config.Refuse(config.Option{Name: "excluded-groups", Env: []string{"ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE"}}, noOwners),
 		config.Refuse(config.Option{Name: "mode", Reference: []string{"istio-inbound-interception-mode"}, Letter: "m"}, noTProxy),

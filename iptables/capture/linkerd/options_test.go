@@ -232,6 +232,7 @@ func TestAnnotations(t *testing.T) {
 	for annotation, want := range map[string]string{
 		`config.linkerd.io/close-wait-timeout="3600"`:                                                 `annotation config.linkerd.io/close-wait-timeout "3600": must be a duration such as 3600s or 1h`,
 		`config.linkerd.io/close-wait-timeout="-1s"`:                                                  `annotation config.linkerd.io/close-wait-timeout "-1s": must be a duration such as 3600s or 1h`,
+		`meshtables.github.io/excluded-uids="7"`:                                                      `annotation meshtables.github.io/excluded-uids "7": has no meaning for Linkerd: its rules know no users and groups but the proxy's`,
 		`config.linkerd.io/control-port="x"`:                                                          `annotation config.linkerd.io/control-port "x": must be one port, from 1 to 65535`,
 		"config.linkerd.io/skip-subnets=\"10.0.0.0/8\"\nconfig.linkerd.io/skip-inbound-subnets=\"x\"": `annotation config.linkerd.io/skip-subnets and annotation config.linkerd.io/skip-inbound-subnets "10.0.0.0/8,x": must be addresses or CIDRs such as 10.0.0.0/8 or 2001:db8::1, separated by commas; "x" is neither`,
 		`config.linkerd.io/skip-outbound-ports="http"`:                                                `annotation config.linkerd.io/skip-outbound-ports "http": must be ports such as 80 or 8000-8010, separated by commas; "http" is not a port or a range of ports`,

@@ -1,6 +1,9 @@
 package linkerd
 
-import "github.com/meshtables/meshtables/iptables/config"
+import (
+	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/config"
+)
 
 // Why options of Istio's policies are refused.
 const (
@@ -28,7 +31,7 @@ func refusedRows() []config.Row {
 		refuse("tproxy-table", "", noTProxy),
 		refuse("included-outbound-ports", "q", noOutbound),
 		refuse("included-cidrs", "i", noOutbound),
-		refuse("excluded-uids", "", noOwners),
+		config.Refuse(config.Option{Name: "excluded-uids", Annotations: []string{capture.ExcludedUIDs}}, noOwners),
 		refuse("included-groups", "", noOwners),
 		refuse("excluded-groups", "", noOwners),
 		refuse("excluded-interfaces", "c", noInterfaces),

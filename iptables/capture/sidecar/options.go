@@ -128,6 +128,7 @@ func (o *Options) Rows() []config.Row {
 		}, Value: config.CIDRs(&c.ExcludedSourceCIDRs)},
 		{Option: config.Option{
 			Name: "excluded-uids", Group: "outbound",
+			Annotations: []string{capture.ExcludedUIDs},
 			Usage: "users whose outbound traffic to leave alone: [tcp:|udp:][ports:]user, such as udp:53:1000; " +
 				"a user is a name, a number or a range of numbers",
 		}, Value: userTraffic(&c.ExcludedUIDs, o.sources.UserID)},

@@ -57,7 +57,7 @@ func optionTests() []optionTest {
 			"10.1.2.3, 0.0.0.0/0", func(c *Config) { c.ExcludedCIDRs = parsePrefixes("10.1.2.3/32", "0.0.0.0/0") }},
 		{"excluded-source-cidrs", "", "", []string{"MESHTABLES_EXCLUDED_SOURCE_CIDRS"}, "",
 			"10.1.2.3/8,fd00::7", func(c *Config) { c.ExcludedSourceCIDRs = parsePrefixes("10.0.0.0/8", "fd00::7/128") }},
-		{"excluded-uids", "", "", []string{"MESHTABLES_EXCLUDED_UIDS"}, "",
+		{"excluded-uids", "", "", []string{"MESHTABLES_EXCLUDED_UIDS"}, "meshtables.github.io/excluded-uids",
 			"1000,udp:53:envoy,tcp:3-5,80-81:7,tcp:8000:8010:9", func(c *Config) {
 				c.ExcludedUIDs = []UserTraffic{
 					{First: 1000, Last: 1000},

@@ -145,10 +145,12 @@ func (r *reading) warnDNS() {
 	}
 }
 
-// warnAnnotations finds misspelt keys. Every key with that prefix is about capturing, and
+// warnAnnotations finds misspelt keys. Every key with these prefixes is about capturing, and
 // the API server does not check annotations.
 func (r *reading) warnAnnotations() {
-	for _, g := range r.UnknownAnnotations(trafficPrefix) {
-		r.Warn("%v has no effect: there is no such annotation", g)
+	for _, prefix := range []string{capture.Prefix, trafficPrefix} {
+		for _, g := range r.UnknownAnnotations(prefix) {
+			r.Warn("%v has no effect: there is no such annotation", g)
+		}
 	}
 }

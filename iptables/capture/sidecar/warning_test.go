@@ -103,8 +103,9 @@ func warningTests() map[string]warningTest {
 			want: []string{`environment variable ENVOY_PORT "15006" makes inbound and outbound port the same: the proxy cannot tell the directions apart`}},
 
 		"unknown annotations": {
-			file: "a=\"b\"\n" + trafficPrefix + "includeInboundPort=\"80\"\n" + trafficPrefix + "=\"\"\nsidecar.istio.io/inject=\"true\"\n",
+			file: "a=\"b\"\n" + trafficPrefix + "includeInboundPort=\"80\"\n" + trafficPrefix + "=\"\"\nsidecar.istio.io/inject=\"true\"\nmeshtables.github.io/excluded-uid=\"7\"\n",
 			want: []string{
+				`annotation meshtables.github.io/excluded-uid "7" has no effect: there is no such annotation`,
 				`annotation traffic.sidecar.istio.io/ "" has no effect: there is no such annotation`,
 				`annotation traffic.sidecar.istio.io/includeInboundPort "80" has no effect: there is no such annotation`}},
 
