@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spf13/pflag"
-
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture/ambient"
 	"github.com/meshtables/meshtables/iptables/config"
@@ -88,17 +86,7 @@ func (c *AmbientCase) Config(t testing.TB) ambient.Config {
 // ParseAmbient returns the configuration of arguments and annotations.
 func ParseAmbient(t testing.TB, annotations string, args ...string) ambient.Config {
 	t.Helper()
-	fs := pflag.NewFlagSet("meshtables", pflag.ContinueOnError)
-	var options ambient.Options
-	flags := config.NewFlags(fs, options.Rows())
-	if err := fs.Parse(args); err != nil {
-		t.Fatal(err)
-	}
-	cfg, _, err := options.Read(flags, config.Sources{Annotations: []byte(annotations)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cfg
+	return read(t, new(ambient.Options), config.Sources{Annotations: []byte(annotations)}, args)
 }
 
 // Host returns the host data of the namespace that the agent ran in.

@@ -3,8 +3,6 @@ package recorded
 import (
 	"testing"
 
-	"github.com/spf13/pflag"
-
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture/linkerd"
 	"github.com/meshtables/meshtables/iptables/config"
@@ -40,15 +38,5 @@ func (c *LinkerdCase) Commented(t testing.TB) iptables.Ruleset {
 // writes these.
 func ParseLinkerd(t testing.TB, annotations string, args ...string) linkerd.Config {
 	t.Helper()
-	fs := pflag.NewFlagSet("meshtables", pflag.ContinueOnError)
-	var options linkerd.Options
-	flags := config.NewFlags(fs, options.Rows())
-	if err := fs.Parse(args); err != nil {
-		t.Fatal(err)
-	}
-	cfg, _, err := options.Read(flags, config.Sources{Annotations: []byte(annotations)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cfg
+	return read(t, new(linkerd.Options), config.Sources{Annotations: []byte(annotations)}, args)
 }

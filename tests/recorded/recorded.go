@@ -115,13 +115,24 @@ func (c *Case) Config(t testing.TB) sidecar.Config {
 // Parse returns the configuration of arguments and an environment.
 func Parse(t testing.TB, env []string, args ...string) sidecar.Config {
 	t.Helper()
+	return read(t, new(sidecar.Options), config.Sources{Env: env}, args)
+}
+
+// options are those of a policy whose configuration is a C.
+type options[C any] interface {
+	Rows() []config.Row
+	Read(*config.Flags, config.Sources) (C, []string, error)
+}
+
+// read returns the configuration of arguments and other sources, which are valid.
+func read[C any](t testing.TB, o options[C], src config.Sources, args []string) C {
+	t.Helper()
 	fs := pflag.NewFlagSet("meshtables", pflag.ContinueOnError)
-	var options sidecar.Options
-	flags := config.NewFlags(fs, options.Rows())
+	flags := config.NewFlags(fs, o.Rows())
 	if err := fs.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	cfg, _, err := options.Read(flags, config.Sources{Env: env})
+	cfg, _, err := o.Read(flags, src)
 	if err != nil {
 		t.Fatal(err)
 	}

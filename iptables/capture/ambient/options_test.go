@@ -1,7 +1,6 @@
 package ambient
 
 import (
-	"io"
 	"net/netip"
 	"slices"
 	"strings"
@@ -9,40 +8,15 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/spf13/pflag"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/internal/policytest"
 )
-
-// read returns what arguments and sources come to; the arguments have to parse.
-func read(t *testing.T, args []string, src config.Sources) (Config, []string, error) {
-	t.Helper()
-	fs := pflag.NewFlagSet("test", pflag.ContinueOnError)
-	fs.SetOutput(io.Discard)
-	var o Options
-	flags := config.NewFlags(fs, o.Rows())
-	if err := fs.Parse(args); err != nil {
-		t.Fatalf("parsing %q: %v", args, err)
-	}
-	return o.Read(flags, src)
-}
 
 func diffConfig(got, want Config) string {
 	return cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{}), cmpopts.EquateEmpty())
-}
-
-func ports(texts ...string) []iptables.PortRange {
-	var all []iptables.PortRange
-	for _, text := range texts {
-		p, err := iptables.ParsePortRange(text)
-		if err != nil {
-			panic(err)
-		}
-		all = append(all, p)
-	}
-	return all
 }
 
 func parsePrefixes(texts ...string) []netip.Prefix {
@@ -72,11 +46,11 @@ func optionTests() []optionTest {
 			func(c *Config) {
 				c.HostProbe = ProbeAddresses{netip.MustParseAddr("10.0.0.9"), netip.MustParseAddr("fd00::9")}
 			}},
-		{"included-ports", "80,8000-8010", "ISTIO_INBOUND_PORTS", func(c *Config) { c.IncludedPorts = config.PortSelection{Ports: ports("80", "8000:8010")} }},
-		{"excluded-ports", "80", "ISTIO_LOCAL_EXCLUDE_PORTS", func(c *Config) { c.ExcludedPorts = ports("80") }},
+		{"included-ports", "80,8000-8010", "ISTIO_INBOUND_PORTS", func(c *Config) { c.IncludedPorts = config.PortSelection{Ports: policytest.Ports("80", "8000:8010")} }},
+		{"excluded-ports", "80", "ISTIO_LOCAL_EXCLUDE_PORTS", func(c *Config) { c.ExcludedPorts = policytest.Ports("80") }},
 		{"excluded-source-cidrs", "10.0.0.0/8", "MESHTABLES_EXCLUDED_SOURCE_CIDRS", func(c *Config) { c.ExcludedSourceCIDRs = parsePrefixes("10.0.0.0/8") }},
-		{"included-outbound-ports", "443", "ISTIO_OUTBOUND_PORTS", func(c *Config) { c.IncludedOutboundPorts = ports("443") }},
-		{"excluded-outbound-ports", "3306", "ISTIO_LOCAL_OUTBOUND_PORTS_EXCLUDE", func(c *Config) { c.ExcludedOutboundPorts = ports("3306") }},
+		{"included-outbound-ports", "443", "ISTIO_OUTBOUND_PORTS", func(c *Config) { c.IncludedOutboundPorts = policytest.Ports("443") }},
+		{"excluded-outbound-ports", "3306", "ISTIO_LOCAL_OUTBOUND_PORTS_EXCLUDE", func(c *Config) { c.ExcludedOutboundPorts = policytest.Ports("3306") }},
 		{"included-cidrs", "10.0.0.0/8,fd00::/8", "ISTIO_SERVICE_CIDR",
 			func(c *Config) {
 				c.IncludedCIDRs = config.CIDRSelection{CIDRs: parsePrefixes("10.0.0.0/8", "fd00::/8")}
@@ -106,11 +80,11 @@ func TestEveryOption(t *testing.T) {
 			"flag":     {args: []string{"--" + test.name + "=" + test.value}},
 			"variable": {env: []string{test.variable + "=" + test.value}},
 		} {
-			c, _, err := read(t, given.args, config.Sources{Env: given.env})
+			c, _, err := policytest.Read(t, new(Options), given.args, config.Sources{Env: given.env})
 			if diff := diffConfig(c, want); err != nil || diff != "" {
 				t.Errorf("%s by %s: %v, want (-), got (+):\n%s", test.name, how, err, diff)
 			}
-			again, _, err := read(t, c.Args(), config.Sources{})
+			again, _, err := policytest.Read(t, new(Options), c.Args(), config.Sources{})
 			if diff := diffConfig(again, want); err != nil || diff != "" {
 				t.Errorf("%s by %q: %v, want (-), got (+):\n%s", test.name, c.Args(), err, diff)
 			}
@@ -160,26 +134,16 @@ func TestRefused(t *testing.T) {
 		if test.letter == "" {
 			continue
 		}
-		if _, _, err := read(t, []string{"-" + test.letter, test.value}, config.Sources{}); err == nil || !strings.Contains(err.Error(), test.why) {
+		if _, _, err := policytest.Read(t, new(Options), []string{"-" + test.letter, test.value}, config.Sources{}); err == nil || !strings.Contains(err.Error(), test.why) {
 			t.Errorf("-%s: got %v", test.letter, err)
 		}
 	}
-	_, _, err := read(t, args, config.Sources{})
-	wantError(t, err, byFlag...)
-	_, _, err = read(t, nil, config.Sources{Env: env})
-	wantError(t, err, byVariable...)
-	if _, _, err := read(t, []string{"--proxy-uid=", "--drop-invalid=false"}, config.Sources{}); err != nil {
+	_, _, err := policytest.Read(t, new(Options), args, config.Sources{})
+	policytest.WantError(t, err, byFlag...)
+	_, _, err = policytest.Read(t, new(Options), nil, config.Sources{Env: env})
+	policytest.WantError(t, err, byVariable...)
+	if _, _, err := policytest.Read(t, new(Options), []string{"--proxy-uid=", "--drop-invalid=false"}, config.Sources{}); err != nil {
 		t.Errorf("without values: %v", err)
-	}
-}
-
-func wantError(t *testing.T, err error, want ...string) {
-	t.Helper()
-	if err == nil {
-		t.Fatalf("no error, want %q", want)
-	}
-	if diff := cmp.Diff(want, strings.Split(err.Error(), "\n")); diff != "" {
-		t.Errorf("want (-), got (+):\n%s", diff)
 	}
 }
 
@@ -197,8 +161,8 @@ func TestErrors(t *testing.T) {
 		"--ipv6=off --dual-stack":       `--ipv6 "off" and --dual-stack "true": must not contradict each other`,
 		"--routing-table=254":           `--routing-table "254": must not be 253, 254 or 255: these are the system's routing tables`,
 	} {
-		_, _, err := read(t, strings.Fields(args), config.Sources{})
-		wantError(t, err, want)
+		_, _, err := policytest.Read(t, new(Options), strings.Fields(args), config.Sources{})
+		policytest.WantError(t, err, want)
 	}
 }
 
@@ -211,7 +175,7 @@ func TestAnnotations(t *testing.T) {
 	}{
 		"gateway":                 {"", `ambient.istio.io/bypass-inbound-capture="true"`, func(c *Config) { c.IncludedPorts = none }},
 		"no gateway":              {"", `ambient.istio.io/bypass-inbound-capture="false"`, func(*Config) {}},
-		"gateway with ports":      {"-b 80", `ambient.istio.io/bypass-inbound-capture="true"`, func(c *Config) { c.IncludedPorts = config.PortSelection{Ports: ports("80")} }},
+		"gateway with ports":      {"-b 80", `ambient.istio.io/bypass-inbound-capture="true"`, func(c *Config) { c.IncludedPorts = config.PortSelection{Ports: policytest.Ports("80")} }},
 		"DNS":                     {"", `ambient.istio.io/dns-capture="true"`, func(c *Config) { c.RedirectDNS = true }},
 		"no DNS, in spite of all": {"--redirect-dns", `ambient.istio.io/dns-capture="false"`, func(*Config) {}},
 		"DNS, in spite of all":    {"--redirect-dns=false", `ambient.istio.io/dns-capture="true"`, func(c *Config) { c.RedirectDNS = true }},
@@ -221,15 +185,15 @@ func TestAnnotations(t *testing.T) {
 	} {
 		want := Default()
 		test.want(&want)
-		got, _, err := read(t, strings.Fields(test.args), config.Sources{Annotations: []byte(test.annotations)})
+		got, _, err := policytest.Read(t, new(Options), strings.Fields(test.args), config.Sources{Annotations: []byte(test.annotations)})
 		if diff := diffConfig(got, want); err != nil || diff != "" {
 			t.Errorf("%s: %v, want (-), got (+):\n%s", name, err, diff)
 		}
 	}
 	for _, key := range []string{bypassAnnotation, dnsCaptureAnnotation} {
 		for _, args := range [][]string{nil, {"--redirect-dns"}} {
-			_, _, err := read(t, args, config.Sources{Annotations: []byte(key + `="yes"`)})
-			wantError(t, err, `annotation `+key+` "yes": must be true or false`)
+			_, _, err := policytest.Read(t, new(Options), args, config.Sources{Annotations: []byte(key + `="yes"`)})
+			policytest.WantError(t, err, `annotation `+key+` "yes": must be true or false`)
 		}
 	}
 }
@@ -250,7 +214,7 @@ func TestWarnings(t *testing.T) {
 		"-x fd00::/8 --ipv6=off":        {`--excluded-cidrs "fd00::/8" has IPv6 addresses, which have no effect with --ipv6 "off"`},
 		"--inbound-port=15001":          {`--inbound-port "15001" makes inbound and outbound port the same: the proxy cannot tell the directions apart`},
 	} {
-		_, got, err := read(t, strings.Fields(args), config.Sources{})
+		_, got, err := policytest.Read(t, new(Options), strings.Fields(args), config.Sources{})
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("%s: %v, want (-), got (+):\n%s", args, err, diff)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/internal/packettest"
 	"github.com/meshtables/meshtables/iptables/internal/plantest"
+	"github.com/meshtables/meshtables/iptables/internal/policytest"
 	"github.com/meshtables/meshtables/tests/recorded"
 	"github.com/meshtables/meshtables/tests/soak"
 )
@@ -60,7 +61,7 @@ func TestExclusions(t *testing.T) {
 		"nat ISTIO_PRERT -p tcp -m tcp --dport 22 -j RETURN # --excluded-ports=22",
 		"nat ISTIO_PRERT ! -d 127.0.0.1/32 -p tcp -m tcp ! --dport 15008" + mark + "15006 # --included-ports=*",
 	}
-	got := describe(planned)
+	got := policytest.Describe(planned)
 	for i := range got {
 		got[i] = strings.TrimPrefix(got[i], "IPv4 ")
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
-	"github.com/meshtables/meshtables/iptables/installed"
+	"github.com/meshtables/meshtables/iptables/internal/policytest"
 	"github.com/meshtables/meshtables/tests/recorded"
 )
 
@@ -97,7 +97,7 @@ func TestReasons(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for form, of := range map[string]func(iptables.Plan) iptables.Ruleset{"iptables": form.IPTables, "native": form.Native} {
 				rules := ambient.Recognise(of(plan(t, strings.Fields(test.args)...)), of).Rules
-				if diff := cmp.Diff(test.want, reasons(t, rules, test.packet)); diff != "" {
+				if diff := cmp.Diff(test.want, policytest.Reasons(ambient.Policy{}, rules, test.packet)); diff != "" {
 					t.Errorf("%s: %s", form, diff)
 				}
 			}
@@ -110,17 +110,6 @@ func TestReasons(t *testing.T) {
 			}
 		})
 	}
-}
-
-// reasons returns the reasons and changes as one line.
-func reasons(t *testing.T, rules iptables.Ruleset, p iptables.Packet) string {
-	t.Helper()
-	path := installed.Alone(rules, ambient.Ownership())
-	var all []string
-	for _, r := range explain.Reasons(explain.Question{Path: path, Packet: p, Result: explain.WalkPath(path, p), Policy: ambient.Policy{}}) {
-		all = append(all, r.Why+" / "+r.Change)
-	}
-	return strings.Join(all, "; ")
 }
 
 // Where rules are missing, the reason says so.
@@ -149,7 +138,7 @@ func TestReasonsOfDamage(t *testing.T) {
 			"destination 10.0.0.2 is not in --included-cidrs= / add 10.0.0.2 to --included-cidrs, or 80 to --included-outbound-ports"},
 		"no IPv6": {form.IPTables(plan(t, "--ipv6=off")), v6, "meshtables has no rules for IPv6 / apply them with --ipv6=on"},
 	} {
-		if diff := cmp.Diff(test.want, reasons(t, test.rules, test.packet)); diff != "" {
+		if diff := cmp.Diff(test.want, policytest.Reasons(ambient.Policy{}, test.rules, test.packet)); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}

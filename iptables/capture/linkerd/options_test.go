@@ -1,7 +1,6 @@
 package linkerd
 
 import (
-	"io"
 	"maps"
 	"net/netip"
 	"slices"
@@ -10,40 +9,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/spf13/pflag"
 
-	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/config"
+	"github.com/meshtables/meshtables/iptables/internal/policytest"
 )
-
-// read returns what arguments and sources come to; the arguments have to parse.
-func read(t *testing.T, args []string, src config.Sources) (Config, []string, error) {
-	t.Helper()
-	fs := pflag.NewFlagSet("test", pflag.ContinueOnError)
-	fs.SetOutput(io.Discard)
-	var o Options
-	flags := config.NewFlags(fs, o.Rows())
-	if err := fs.Parse(args); err != nil {
-		t.Fatalf("parsing %q: %v", args, err)
-	}
-	return o.Read(flags, src)
-}
 
 func diffConfig(got, want Config) string {
 	return cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{}), cmpopts.EquateEmpty())
-}
-
-func ports(texts ...string) []iptables.PortRange {
-	var all []iptables.PortRange
-	for _, text := range texts {
-		p, err := iptables.ParsePortRange(text)
-		if err != nil {
-			panic(err)
-		}
-		all = append(all, p)
-	}
-	return all
 }
 
 // optionTest gives one option a value.
@@ -60,8 +33,8 @@ func optionTests() []optionTest {
 		{"outbound-port", "9901", "-o", func(c *Config) { c.OutboundPort = 9901 }},
 		{"proxy-uid", "1000,1001", "-u", func(c *Config) { c.ProxyUIDs = []uint32{1000, 1001} }},
 		{"proxy-gid", "1002", "-g", func(c *Config) { c.ProxyGIDs = []uint32{1002} }},
-		{"included-ports", "80,8000-8010", "-r", func(c *Config) { c.IncludedPorts = config.PortSelection{Ports: ports("80", "8000:8010")} }},
-		{"excluded-ports", "22,80-90", "--inbound-ports-to-ignore", func(c *Config) { c.ExcludedPorts = ports("22", "80:90") }},
+		{"included-ports", "80,8000-8010", "-r", func(c *Config) { c.IncludedPorts = config.PortSelection{Ports: policytest.Ports("80", "8000:8010")} }},
+		{"excluded-ports", "22,80-90", "--inbound-ports-to-ignore", func(c *Config) { c.ExcludedPorts = policytest.Ports("22", "80:90") }},
 		{"excluded-source-cidrs", "10.0.0.0/8,fd00::/8", "--subnets-to-ignore", func(c *Config) {
 			c.ExcludedSourceCIDRs = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
 		}},
@@ -71,7 +44,7 @@ func optionTests() []optionTest {
 		{"excluded-cidrs", "10.0.0.0/8,fd00::/8", "--outbound-subnets-to-ignore", func(c *Config) {
 			c.ExcludedCIDRs = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
 		}},
-		{"excluded-outbound-ports", "3306", "--outbound-ports-to-ignore", func(c *Config) { c.ExcludedOutboundPorts = ports("3306") }},
+		{"excluded-outbound-ports", "3306", "--outbound-ports-to-ignore", func(c *Config) { c.ExcludedOutboundPorts = policytest.Ports("3306") }},
 		{"timeout-close-wait-secs", "3600", "--timeout-close-wait-secs", func(c *Config) { c.CloseWaitTimeout = 3600 }},
 		{"ipv6", "true", "", func(c *Config) { c.IPv6 = capture.IPv6On }},
 		{"comments", "true", "", func(c *Config) { c.Comments = true }},
@@ -93,7 +66,7 @@ func TestEveryOption(t *testing.T) {
 			given["the reference's flag"] = struct{ args, env []string }{args: []string{test.flag, test.value}}
 		}
 		for how, given := range given {
-			c, _, err := read(t, given.args, config.Sources{Env: given.env})
+			c, _, err := policytest.Read(t, new(Options), given.args, config.Sources{Env: given.env})
 			if diff := diffConfig(c, want); err != nil || diff != "" {
 				t.Errorf("%s by %s: %v, want (-), got (+):\n%s", test.name, how, err, diff)
 			}
@@ -125,7 +98,7 @@ func named(c Config) []string {
 func TestEnvironment(t *testing.T) {
 	t.Parallel()
 	env := []string{"PROXY_UID=7", "INCOMING_PROXY_PORT=7", "PORTS_TO_REDIRECT=7", "ISTIO_META_DNS_CAPTURE=true", "INBOUND_CAPTURE_PORT=7"}
-	if c, warnings, err := read(t, nil, config.Sources{Env: env}); err != nil || len(warnings) > 0 || diffConfig(c, Default()) != "" {
+	if c, warnings, err := policytest.Read(t, new(Options), nil, config.Sources{Env: env}); err != nil || len(warnings) > 0 || diffConfig(c, Default()) != "" {
 		t.Errorf("got %q, %q, %v", c.Arguments(), warnings, err)
 	}
 }
@@ -137,7 +110,7 @@ func TestIPv6(t *testing.T) {
 		"": capture.IPv6Auto, "--ipv6": capture.IPv6On, "--ipv6=true": capture.IPv6On, "--ipv6=false": capture.IPv6Off,
 		"--ipv6=off": capture.IPv6Off, "--ipv6=auto": capture.IPv6Auto, "--ipv6 --comments": capture.IPv6On,
 	} {
-		if c, _, err := read(t, strings.Fields(args), config.Sources{}); err != nil || c.IPv6 != want {
+		if c, _, err := policytest.Read(t, new(Options), strings.Fields(args), config.Sources{}); err != nil || c.IPv6 != want {
 			t.Errorf("%s: got %s, %v", args, c.IPv6, err)
 		}
 	}
@@ -164,20 +137,10 @@ func TestRefused(t *testing.T) {
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(values)), slices.Sorted(slices.Values(refused))); diff != "" {
 		t.Errorf("tested (-), refused (+):\n%s", diff)
 	}
-	_, _, err := read(t, args, config.Sources{})
-	wantError(t, err, want...)
-	if _, _, err := read(t, []string{"--included-cidrs=", "--redirect-dns=false", "-m", ""}, config.Sources{}); err != nil {
+	_, _, err := policytest.Read(t, new(Options), args, config.Sources{})
+	policytest.WantError(t, err, want...)
+	if _, _, err := policytest.Read(t, new(Options), []string{"--included-cidrs=", "--redirect-dns=false", "-m", ""}, config.Sources{}); err != nil {
 		t.Errorf("without values: %v", err)
-	}
-}
-
-func wantError(t *testing.T, err error, want ...string) {
-	t.Helper()
-	if err == nil {
-		t.Fatalf("no error, want %q", want)
-	}
-	if diff := cmp.Diff(want, strings.Split(err.Error(), "\n")); diff != "" {
-		t.Errorf("want (-), got (+):\n%s", diff)
 	}
 }
 
@@ -194,8 +157,8 @@ func TestErrors(t *testing.T) {
 		"--timeout-close-wait-secs=-1":                             `--timeout-close-wait-secs "-1": must be a number of seconds, from 0 to 2147483`,
 		"--timeout-close-wait-secs=2147484":                        `--timeout-close-wait-secs "2147484": must be a number of seconds, from 0 to 2147483`,
 	} {
-		_, _, err := read(t, strings.Fields(args), config.Sources{})
-		wantError(t, err, want)
+		_, _, err := policytest.Read(t, new(Options), strings.Fields(args), config.Sources{})
+		policytest.WantError(t, err, want)
 	}
 }
 
@@ -224,7 +187,7 @@ func TestAnnotations(t *testing.T) {
 		"opaque and unknown": {"--excluded-ports= --excluded-outbound-ports=", "config.linkerd.io/opaque-ports=\"x\"\nconfig.linkerd.io/proxy-log-level=\"debug\"", nil},
 		"Istio's":            {"", `traffic.sidecar.istio.io/excludeInboundPorts="80"`, nil},
 	} {
-		got, warnings, err := read(t, strings.Fields(test.args), config.Sources{Annotations: []byte(test.annotations)})
+		got, warnings, err := policytest.Read(t, new(Options), strings.Fields(test.args), config.Sources{Annotations: []byte(test.annotations)})
 		if diff := cmp.Diff(test.want, named(got), cmpopts.EquateEmpty()); err != nil || diff != "" || len(warnings) > 0 {
 			t.Errorf("%s: %v, %q, want (-), got (+):\n%s", name, err, warnings, diff)
 		}
@@ -237,8 +200,8 @@ func TestAnnotations(t *testing.T) {
 		"config.linkerd.io/skip-subnets=\"10.0.0.0/8\"\nconfig.linkerd.io/skip-inbound-subnets=\"x\"": `annotation config.linkerd.io/skip-subnets and annotation config.linkerd.io/skip-inbound-subnets "10.0.0.0/8,x": must be addresses or CIDRs such as 10.0.0.0/8 or 2001:db8::1, separated by commas; "x" is neither`,
 		`config.linkerd.io/skip-outbound-ports="http"`:                                                `annotation config.linkerd.io/skip-outbound-ports "http": must be ports such as 80 or 8000-8010, separated by commas; "http" is not a port or a range of ports`,
 	} {
-		_, _, err := read(t, nil, config.Sources{Annotations: []byte(annotation)})
-		wantError(t, err, want)
+		_, _, err := policytest.Read(t, new(Options), nil, config.Sources{Annotations: []byte(annotation)})
+		policytest.WantError(t, err, want)
 	}
 }
 
@@ -286,7 +249,7 @@ func TestWarnings(t *testing.T) {
 			`--proxy-gid "0" names the group root: all that root sends goes past the proxy` + hint},
 		"-p 4140": {`--inbound-port "4140" makes inbound and outbound port the same: the proxy cannot tell the directions apart`},
 	} {
-		_, got, err := read(t, strings.Fields(args), config.Sources{})
+		_, got, err := policytest.Read(t, new(Options), strings.Fields(args), config.Sources{})
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("%s: %v, want (-), got (+):\n%s", args, err, diff)
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
-	"github.com/meshtables/meshtables/iptables/installed"
+	"github.com/meshtables/meshtables/iptables/internal/policytest"
 	"github.com/meshtables/meshtables/tests/recorded"
 )
 
@@ -73,7 +73,7 @@ func TestReasons(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for form, of := range map[string]func(iptables.Plan) iptables.Ruleset{"iptables": form.IPTables, "native": form.Native} {
 				rules := linkerd.Recognise(of(plan(t, strings.Fields(test.args)...)), of).Rules
-				if diff := cmp.Diff(test.want, reasons(t, rules, test.packet)); diff != "" {
+				if diff := cmp.Diff(test.want, policytest.Reasons(linkerd.Policy{}, rules, test.packet)); diff != "" {
 					t.Errorf("%s: %s", form, diff)
 				}
 			}
@@ -86,17 +86,6 @@ func TestReasons(t *testing.T) {
 			}
 		})
 	}
-}
-
-// reasons returns the reasons and changes as one line.
-func reasons(t *testing.T, rules iptables.Ruleset, p iptables.Packet) string {
-	t.Helper()
-	path := installed.Alone(rules, linkerd.Ownership())
-	var all []string
-	for _, r := range explain.Reasons(explain.Question{Path: path, Packet: p, Result: explain.WalkPath(path, p), Policy: linkerd.Policy{}}) {
-		all = append(all, r.Why+" / "+r.Change)
-	}
-	return strings.Join(all, "; ")
 }
 
 // Where rules are missing, the reason says so.
@@ -120,7 +109,7 @@ func TestReasonsOfDamage(t *testing.T) {
 			p.Source, p.Destination = netip.MustParseAddr("fd00::1"), netip.MustParseAddr("fd00::2")
 		}), "meshtables has no rules for IPv6 / apply them with --ipv6=on"},
 	} {
-		if diff := cmp.Diff(test.want, reasons(t, test.rules, test.packet)); diff != "" {
+		if diff := cmp.Diff(test.want, policytest.Reasons(linkerd.Policy{}, test.rules, test.packet)); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/internal/plantest"
+	"github.com/meshtables/meshtables/iptables/internal/policytest"
 	"github.com/meshtables/meshtables/tests/recorded"
 	"github.com/meshtables/meshtables/tests/soak"
 )
@@ -30,7 +31,7 @@ func TestRecogniseReference(t *testing.T) {
 				t.Errorf("complete %t, with our comments %t", found.Complete, found.Commented)
 			}
 			planned := form.IPTables(cfg.Plan(c.Host()).Rules)
-			if diff := cmp.Diff(describe(planned), describe(found.Rules)); diff != "" {
+			if diff := cmp.Diff(policytest.Describe(planned), policytest.Describe(found.Rules)); diff != "" {
 				t.Errorf("planned (-), recognised (+):\n%s", diff)
 			}
 		})
@@ -43,7 +44,7 @@ func TestRecogniseEveryRule(t *testing.T) {
 	for seed := range uint64(soak.Times(1000, 4000)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			recognisedInEveryForm(t, plantest.Linkerd(seed))
+			policytest.RecognisedInEveryForm(t, linkerd.Policy{}, plantest.Linkerd(seed), host.Host{})
 		})
 	}
 }
@@ -75,32 +76,9 @@ func TestRecogniseTouchingOptions(t *testing.T) {
 	} {
 		t.Run(args[:min(len(args), 60)], func(t *testing.T) {
 			for _, ipv6 := range []string{" --ipv6=on", " --ipv6=off"} {
-				recognisedInEveryForm(t, recorded.ParseLinkerd(t, "", strings.Fields(args+ipv6)...))
+				policytest.RecognisedInEveryForm(t, linkerd.Policy{}, recorded.ParseLinkerd(t, "", strings.Fields(args+ipv6)...), host.Host{})
 			}
 		})
-	}
-}
-
-func recognisedInEveryForm(t *testing.T, cfg linkerd.Config) {
-	t.Helper()
-	plan := cfg.Plan(host.Host{}).Rules
-	commented := plan
-	commented.Comments = true
-	for name, test := range map[string]struct {
-		written iptables.Ruleset
-		form    func(iptables.Plan) iptables.Ruleset
-	}{
-		"iptables":               {withoutOrigins(t, form.IPTables(plan)), form.IPTables},
-		"iptables with comments": {withoutOrigins(t, form.IPTables(commented)), form.IPTables},
-		"native":                 {asStored(form.Native(plan)), form.Native},
-	} {
-		found := linkerd.Recognise(test.written, test.form)
-		if found.Complete {
-			continue
-		}
-		again := test.form(found.Wanted.Plan(found.Host).Rules)
-		t.Errorf("%s: not recognised as complete\ngiven %q\nfound %q\nwritten (-), of the options found (+):\n%s", name,
-			cfg.Args(), found.Wanted.(linkerd.Config).Args(), cmp.Diff(texts(linkerd.Ownership().Of(test.written)), texts(linkerd.Ownership().Of(again))))
 	}
 }
 
@@ -114,46 +92,4 @@ func TestRecogniseRefused(t *testing.T) {
 	if !slices.Equal(found.Refused, []string{"--excluded-ports"}) || found.Complete {
 		t.Errorf("refused %q, complete %t", found.Refused, found.Complete)
 	}
-}
-
-// withoutOrigins returns rules as iptables-save prints them and they are read again.
-func withoutOrigins(t *testing.T, rs iptables.Ruleset) iptables.Ruleset {
-	t.Helper()
-	var read iptables.Ruleset
-	for _, f := range iptables.Families() {
-		tables, err := iptables.ParseSave(f, strings.NewReader(rs.Save(f)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		read.Tables = append(read.Tables, tables...)
-	}
-	return read
-}
-
-// asStored returns rules with their origins as the kernel stores them: cut to the length of
-// a comment.
-func asStored(rs iptables.Ruleset) iptables.Ruleset {
-	return rs.Map(func(_ *iptables.Chain, r iptables.Rule) iptables.Rule {
-		r.Origin, _ = iptables.ParseOrigin(r.Origin.Comment(100))
-		return r
-	})
-}
-
-// describe returns the rules with their origins, a line each.
-func describe(rs iptables.Ruleset) []string {
-	return linesOf(rs, func(r iptables.Rule) string { return r.String() + " # " + r.Origin.String() })
-}
-
-func texts(rs iptables.Ruleset) []string { return linesOf(rs, iptables.Rule.String) }
-
-func linesOf(rs iptables.Ruleset, line func(iptables.Rule) string) []string {
-	var lines []string
-	for _, table := range rs.Tables {
-		for _, chain := range table.Chains {
-			for _, r := range chain.Rules {
-				lines = append(lines, fmt.Sprintf("%s %s %s %s", table.Family, table.Name, chain.Name, line(r)))
-			}
-		}
-	}
-	return lines
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/internal/policytest"
 	"github.com/meshtables/meshtables/tests/recorded"
 )
 
@@ -52,15 +53,15 @@ func TestCommentsOfEveryPlan(t *testing.T) {
 			if err := commented.Rules.Validate(); err != nil {
 				t.Error(err)
 			}
-			written, want := form.IPTables(commented.Rules), describe(form.IPTables(plain.Rules))
-			for i, line := range describe(written) {
+			written, want := form.IPTables(commented.Rules), policytest.Describe(form.IPTables(plain.Rules))
+			for i, line := range policytest.Describe(written) {
 				origin := want[i]
 				origin = origin[strings.LastIndex(origin, " # ")+3:]
 				if !strings.Contains(line, "-m comment --comment "+saved(origin)) {
 					t.Errorf("the comment of %s is not its origin", line)
 				}
 			}
-			if diff := cmp.Diff(want, describe(written.Uncommented())); diff != "" {
+			if diff := cmp.Diff(want, policytest.Describe(written.Uncommented())); diff != "" {
 				t.Errorf("without comments (-), with, and these taken out (+):\n%s", diff)
 			}
 		})
@@ -99,7 +100,7 @@ func TestRecogniseCommentedGroups(t *testing.T) {
 	for gid := range uint32(sidecar.MaxIncludedGroups) {
 		cfg.IncludedGroups.Groups = append(cfg.IncludedGroups.Groups, 10001+2*gid)
 	}
-	found := sidecar.Recognise(withoutOrigins(t, form.IPTables(cfg.Plan(host.Host{}).Rules)), form.IPTables)
+	found := sidecar.Recognise(policytest.WithoutOrigins(t, form.IPTables(cfg.Plan(host.Host{}).Rules)), form.IPTables)
 	if !found.Complete {
 		t.Error("not recognised as complete")
 	}
@@ -113,10 +114,10 @@ func TestRecogniseCommented(t *testing.T) {
 	for _, c := range recorded.Cases(t) {
 		t.Run(c.Name, func(t *testing.T) {
 			cfg := c.Config(t)
-			plain := sidecar.Recognise(withoutOrigins(t, form.IPTables(cfg.Plan(c.Host()).Rules)), form.IPTables)
+			plain := sidecar.Recognise(policytest.WithoutOrigins(t, form.IPTables(cfg.Plan(c.Host()).Rules)), form.IPTables)
 			cfg.Comments = true
-			commented := sidecar.Recognise(withoutOrigins(t, form.IPTables(cfg.Plan(c.Host()).Rules)), form.IPTables)
-			if diff := cmp.Diff(describe(plain.Rules), describe(commented.Rules)); diff != "" {
+			commented := sidecar.Recognise(policytest.WithoutOrigins(t, form.IPTables(cfg.Plan(c.Host()).Rules)), form.IPTables)
+			if diff := cmp.Diff(policytest.Describe(plain.Rules), policytest.Describe(commented.Rules)); diff != "" {
 				t.Errorf("recognised without comments (-), with (+):\n%s", diff)
 			}
 			if !slices.Equal(plain.Wanted.(sidecar.Config).Args(), commented.Wanted.(sidecar.Config).Args()) || plain.Complete != commented.Complete {
@@ -132,7 +133,7 @@ func TestRecogniseByComment(t *testing.T) {
 	planned.Table(iptables.IPv4, iptables.Nat).Append("ISTIO_INBOUND", iptables.Rule{
 		Target: iptables.Return, Origin: iptables.Origin{Option: "--of-another-version", Value: "1"},
 	}.Commented())
-	found := sidecar.Recognise(withoutOrigins(t, planned), form.IPTables).Rules
+	found := sidecar.Recognise(policytest.WithoutOrigins(t, planned), form.IPTables).Rules
 	inbound := found.Table(iptables.IPv4, iptables.Nat).Chain("ISTIO_INBOUND").Rules
 	if last := inbound[len(inbound)-1]; last.String() != "-j RETURN" || last.Origin.String() != "--of-another-version=1" {
 		t.Errorf("got %s from %s", last, last.Origin)

@@ -6,12 +6,13 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
-	"github.com/meshtables/meshtables/iptables/installed"
+	"github.com/meshtables/meshtables/iptables/internal/policytest"
 	"github.com/meshtables/meshtables/tests/recorded"
 )
 
@@ -98,7 +99,7 @@ func TestReasons(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for form, of := range forms {
-				if diff := cmp.Diff(test.want, reasons(t, of(plan(t, strings.Fields(test.args)...)), test.packet)); diff != "" {
+				if diff := cmp.Diff(test.want, policytest.Reasons(sidecar.Policy{}, of(plan(t, strings.Fields(test.args)...)), test.packet)); diff != "" {
 					t.Errorf("%s: %s", form, diff)
 				}
 			}
@@ -111,21 +112,6 @@ func TestReasons(t *testing.T) {
 			}
 		})
 	}
-}
-
-// reasons returns the reasons and changes as one line.
-func reasons(t *testing.T, rules iptables.Ruleset, p iptables.Packet) string {
-	t.Helper()
-	var all []string
-	for _, r := range explain.Reasons(question(rules, p)) {
-		all = append(all, r.Why+" / "+r.Change)
-	}
-	return strings.Join(all, "; ")
-}
-
-func question(rules iptables.Ruleset, p iptables.Packet) explain.Question {
-	path := installed.Alone(rules, sidecar.Ownership())
-	return explain.Question{Path: path, Packet: p, Result: explain.WalkPath(path, p), Policy: sidecar.Policy{}}
 }
 
 // A rule for a list names the items that the packet is about, of those that are
@@ -141,7 +127,7 @@ func TestReasonsOfLists(t *testing.T) {
 		"-i 10.1.0.0/16,10.2.0.0/16 --excluded-groups 7,8": "destination 10.0.0.2 is not in --included-cidrs=10.1.0.0/16,10.2.0.0/16" +
 			" / add 10.0.0.2 to --included-cidrs, or 80 to --included-outbound-ports",
 	} {
-		if diff := cmp.Diff(want, reasons(t, form.Native(plan(t, strings.Fields(args)...)), packet())); diff != "" {
+		if diff := cmp.Diff(want, policytest.Reasons(sidecar.Policy{}, form.Native(plan(t, strings.Fields(args)...)), packet())); diff != "" {
 			t.Errorf("%s: %s", args, diff)
 		}
 	}
@@ -153,7 +139,7 @@ func TestReasonsOfEveryBypass(t *testing.T) {
 	for _, p := range []iptables.Packet{inbound(), packet(), query("10.96.0.10")} {
 		for _, state := range []iptables.CTState{iptables.StateNew, iptables.StateEstablished, iptables.StateInvalid} {
 			p.State = state
-			q := question(rules, p)
+			q := policytest.Question(sidecar.Policy{}, rules, p)
 			result, reasons := q.Result, explain.Reasons(q)
 			if (result.Verdict == explain.Bypassed) != (len(reasons) > 0) {
 				t.Errorf("%+v: %s for %d reasons", p, result.Verdict, len(reasons))

@@ -12,6 +12,7 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/form"
+	"github.com/meshtables/meshtables/iptables/internal/policytest"
 	"github.com/meshtables/meshtables/tests/recorded"
 )
 
@@ -61,7 +62,7 @@ func TestReasonsOfUnreachedRules(t *testing.T) {
 			for form, of := range forms {
 				rules := of(plan(t, strings.Fields(test.args)...))
 				test.edit(&rules)
-				if diff := cmp.Diff(test.want, reasons(t, rules, test.packet)); diff != "" {
+				if diff := cmp.Diff(test.want, policytest.Reasons(sidecar.Policy{}, rules, test.packet)); diff != "" {
 					t.Errorf("%s: %s", form, diff)
 				}
 			}
@@ -82,7 +83,7 @@ func TestReasonsOfRulesAsApplied(t *testing.T) {
 		}
 		for form, rules := range applied {
 			for _, p := range packets {
-				told := reasons(t, rules, p)
+				told := policytest.Reasons(sidecar.Policy{}, rules, p)
 				if told != "" {
 					bypassed++
 				}
@@ -120,7 +121,7 @@ func TestReasonsOfForeignChains(t *testing.T) {
 		"goes away, excluded": {output("-i 10.1.0.0/16", away), ours},
 		"comes back":          {output("-i 10.1.0.0/16", back, iptables.Rule{Target: iptables.Return}), ours},
 	} {
-		if diff := cmp.Diff(test.want, reasons(t, test.rules, packet())); diff != "" {
+		if diff := cmp.Diff(test.want, policytest.Reasons(sidecar.Policy{}, test.rules, packet())); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}

@@ -13,11 +13,9 @@ import (
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/internal/policytest"
 	"github.com/meshtables/meshtables/tests/recorded"
 )
-
-// maxStored is less than what there is room for beside a rule in the kernel.
-const maxStored = 100
 
 // Neighbours in a list that is too long to be stored are one interval of the rule. The
 // options found take it in parts, and make the same rules.
@@ -59,7 +57,7 @@ func TestRecogniseNativeNeighbours(t *testing.T) {
 				return recorded.Parse(t, nil, append(strings.Fields(args), "--ipv6=on")...)
 			}
 			servers := host.Host{NameServers: []netip.Addr{netip.MustParseAddr("10.96.0.10")}}
-			found := sidecar.Recognise(asStored(form.Native(given(args).Plan(servers).Rules)), form.Native)
+			found := sidecar.Recognise(policytest.AsStored(form.Native(given(args).Plan(servers).Rules)), form.Native)
 			if !found.Complete {
 				t.Error("not recognised as complete")
 			}
@@ -102,14 +100,4 @@ func consecutive(n int, item func(i int) string) []string {
 		all = append(all, item(i+1))
 	}
 	return all
-}
-
-// asStored returns rules with their origins as far as there is room for them.
-func asStored(rs iptables.Ruleset) iptables.Ruleset {
-	return rs.Map(func(_ *iptables.Chain, r iptables.Rule) iptables.Rule {
-		if r.Origin != (iptables.Origin{}) {
-			r.Origin, _ = iptables.ParseOrigin(r.Origin.Comment(maxStored))
-		}
-		return r
-	})
 }

@@ -8,12 +8,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
-	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/internal/plantest"
+	"github.com/meshtables/meshtables/iptables/internal/policytest"
 	"github.com/meshtables/meshtables/tests/recorded"
 	"github.com/meshtables/meshtables/tests/soak"
 )
@@ -25,7 +24,7 @@ func TestRecogniseEveryRule(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			cfg, h := plantest.Options(seed)
-			recognisedInEveryForm(t, cfg, h)
+			policytest.RecognisedInEveryForm(t, sidecar.Policy{}, cfg, h)
 			again, err := capture.Parse(sidecar.Policy{}, cfg.Arguments())
 			if err != nil {
 				t.Fatal(err)
@@ -61,30 +60,7 @@ func TestRecogniseTouchingOptions(t *testing.T) {
 		"--proxy-uid=" + ports(10000, "%d") + " --excluded-groups=" + ports(10000, "%d"),
 	} {
 		t.Run(args[:min(len(args), 60)], func(t *testing.T) {
-			recognisedInEveryForm(t, recorded.Parse(t, nil, strings.Fields(args)...), servers)
+			policytest.RecognisedInEveryForm(t, sidecar.Policy{}, recorded.Parse(t, nil, strings.Fields(args)...), servers)
 		})
-	}
-}
-
-func recognisedInEveryForm(t *testing.T, cfg sidecar.Config, h host.Host) {
-	t.Helper()
-	plan := cfg.Plan(h).Rules
-	commented := plan
-	commented.Comments = true
-	for name, test := range map[string]struct {
-		written iptables.Ruleset
-		form    func(iptables.Plan) iptables.Ruleset
-	}{
-		"iptables":               {withoutOrigins(t, form.IPTables(plan)), form.IPTables},
-		"iptables with comments": {withoutOrigins(t, form.IPTables(commented)), form.IPTables},
-		"native":                 {asStored(form.Native(plan)), form.Native},
-	} {
-		found := sidecar.Recognise(test.written, test.form)
-		if !found.Complete {
-			again := test.form(found.Wanted.(sidecar.Config).Plan(found.Host).Rules)
-			plain := sidecar.Ownership().ReadComments(test.written)
-			t.Errorf("%s: not recognised as complete\ngiven %q\nfound %q\nwritten (-), of the options found (+):\n%s", name,
-				cfg.Args(), found.Wanted.(sidecar.Config).Args(), cmp.Diff(describe(withoutOrigins(t, sidecar.Ownership().Of(plain))), describe(withoutOrigins(t, sidecar.Ownership().Of(again)))))
-		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/capture/sidecar"
 	"github.com/meshtables/meshtables/iptables/form"
 	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/internal/policytest"
 	"github.com/meshtables/meshtables/tests/recorded"
 )
 
@@ -21,8 +22,8 @@ func TestRecognisePlanned(t *testing.T) {
 	for _, c := range recorded.Cases(t) {
 		t.Run(c.Name, func(t *testing.T) {
 			planned := form.IPTables(c.Config(t).Plan(c.Host()).Rules)
-			found := sidecar.Recognise(withoutOrigins(t, planned), form.IPTables)
-			if diff := cmp.Diff(describe(planned), describe(found.Rules)); diff != "" {
+			found := sidecar.Recognise(policytest.WithoutOrigins(t, planned), form.IPTables)
+			if diff := cmp.Diff(policytest.Describe(planned), policytest.Describe(found.Rules)); diff != "" {
 				t.Errorf("planned (-), recognised (+):\n%s", diff)
 			}
 			if !found.Complete {
@@ -58,13 +59,13 @@ func TestRecogniseNative(t *testing.T) {
 		t.Run(c.Name, func(t *testing.T) {
 			native := form.Native(c.Config(t).Plan(c.Host()).Rules)
 			found := sidecar.Recognise(native, form.Native)
-			if diff := cmp.Diff(describe(native), describe(found.Rules)); diff != "" {
+			if diff := cmp.Diff(policytest.Describe(native), policytest.Describe(found.Rules)); diff != "" {
 				t.Errorf("planned (-), recognised (+):\n%s", diff)
 			}
 			if !found.Complete {
 				again := form.Native(found.Wanted.(sidecar.Config).Plan(found.Host).Rules)
 				t.Errorf("not recognised as complete; options found: %q\nplanned (-), again (+):\n%s",
-					found.Wanted.(sidecar.Config).Args(), cmp.Diff(describe(native), describe(again)))
+					found.Wanted.(sidecar.Config).Args(), cmp.Diff(policytest.Describe(native), policytest.Describe(again)))
 			}
 		})
 	}
@@ -90,7 +91,7 @@ func TestRecogniseNativeEdited(t *testing.T) {
 					}
 				}
 				found := sidecar.Recognise(edited, form.Native)
-				if diff := cmp.Diff(describe(edited), describe(found.Rules)); diff != "" {
+				if diff := cmp.Diff(policytest.Describe(edited), policytest.Describe(found.Rules)); diff != "" {
 					t.Errorf("stored (-), recognised (+):\n%s", diff)
 				}
 			})
@@ -107,8 +108,8 @@ func TestRecogniseGrouped(t *testing.T) {
 		cfg.ExcludedOutboundPorts = append(cfg.ExcludedOutboundPorts, iptables.Port(2000+2*i))
 	}
 	grouped := form.IPTables(cfg.Plan(host.Host{}).Rules)
-	found := sidecar.Recognise(withoutOrigins(t, grouped), form.IPTables)
-	if diff := cmp.Diff(describe(grouped), describe(found.Rules)); diff != "" {
+	found := sidecar.Recognise(policytest.WithoutOrigins(t, grouped), form.IPTables)
+	if diff := cmp.Diff(policytest.Describe(grouped), policytest.Describe(found.Rules)); diff != "" {
 		t.Errorf("planned (-), recognised (+):\n%s", diff)
 	}
 	if diff := cmp.Diff(cfg.Args(), found.Wanted.(sidecar.Config).Args()); diff != "" {
@@ -155,7 +156,7 @@ func TestRecogniseExemptions(t *testing.T) {
 	}
 	for _, mode := range []sidecar.Mode{sidecar.ModeRedirect, sidecar.ModeTProxy} {
 		cfg.Mode, cfg.IPv6 = mode, sidecar.IPv6On
-		found := sidecar.Recognise(withoutOrigins(t, form.IPTables(cfg.Plan(host.Host{}).Rules)), form.IPTables)
+		found := sidecar.Recognise(policytest.WithoutOrigins(t, form.IPTables(cfg.Plan(host.Host{}).Rules)), form.IPTables)
 		if !found.Complete {
 			t.Errorf("%s: not recognised as complete", mode)
 		}
@@ -169,7 +170,7 @@ func TestRecogniseExemptions(t *testing.T) {
 func TestRecogniseInterfaces(t *testing.T) {
 	for _, ports := range []string{"--included-ports=*", "--included-ports="} {
 		cfg := recorded.Parse(t, nil, "--excluded-interfaces=net1,tap0", "--virtual-interfaces=tap0,tap1", ports)
-		found := sidecar.Recognise(withoutOrigins(t, form.IPTables(cfg.Plan(host.Host{}).Rules)), form.IPTables)
+		found := sidecar.Recognise(policytest.WithoutOrigins(t, form.IPTables(cfg.Plan(host.Host{}).Rules)), form.IPTables)
 		if !found.Complete {
 			t.Errorf("%s: not recognised as complete", ports)
 		}
@@ -214,7 +215,7 @@ func TestRecogniseEveryAddress(t *testing.T) {
 				want = args
 			}
 			planned := cfg.Plan(host.Host{}).Rules
-			found := sidecar.Recognise(withoutOrigins(t, form.IPTables(planned)), form.IPTables)
+			found := sidecar.Recognise(policytest.WithoutOrigins(t, form.IPTables(planned)), form.IPTables)
 			if !found.Complete {
 				t.Error("not recognised as complete")
 			}
@@ -273,36 +274,4 @@ func TestRecogniseForeign(t *testing.T) {
 	if found := sidecar.Recognise(planned, form.IPTables); found.Complete {
 		t.Error("a rule that no option makes goes unnoticed")
 	}
-}
-
-// withoutOrigins returns the rules as they are read back.
-func withoutOrigins(t *testing.T, rs iptables.Ruleset) iptables.Ruleset {
-	t.Helper()
-	var read iptables.Ruleset
-	for _, table := range rs.Tables {
-		copied := iptables.Table{Family: table.Family, Name: table.Name}
-		for _, c := range table.Chains {
-			rules := make([]iptables.Rule, len(c.Rules))
-			for i, r := range c.Rules {
-				rules[i] = r
-				rules[i].Origin = iptables.Origin{}
-			}
-			c.Rules = rules
-			copied.Chains = append(copied.Chains, c)
-		}
-		read.Tables = append(read.Tables, copied)
-	}
-	return read
-}
-
-func describe(rs iptables.Ruleset) []string {
-	var lines []string
-	for _, table := range rs.Tables {
-		for _, c := range table.Chains {
-			for _, r := range c.Rules {
-				lines = append(lines, table.Family.String()+" "+table.Name+" "+c.Name+" "+r.String()+" # "+r.Origin.String())
-			}
-		}
-	}
-	return lines
 }
