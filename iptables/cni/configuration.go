@@ -255,8 +255,8 @@ func (c *configuration) read(policy capture.Policy, namespace string, annotation
 	}
 	errs = append(errs, flags.Apply(nil))
 	wanted, warnings, err := options.Read(flags, config.Sources{PodAnnotations: annotations, Users: config.PodUsers{}, NoNameServers: true})
-	if option := userOption(policy); err == nil {
-		err = checkUser(option, namespace, annotations, flags.Given(option) != "")
+	if err == nil {
+		err = checkUser(policy, namespace, annotations, flags)
 	}
 	return wanted, warnings, errors.Join(append(errs, err)...)
 }

@@ -120,8 +120,12 @@ func (c *configuration) settings(policy capture.Policy, namespace string) json.R
 	if policy == c.policy() {
 		options = c.options
 	}
-	users, option := c.usersIn(namespace), userOption(policy)
-	if users == nil || option == "" {
+	users := c.usersIn(namespace)
+	if users == nil {
+		return options
+	}
+	option := userOption(policy)
+	if option == "" {
 		return options
 	}
 	values := make(map[string]any)
@@ -137,11 +141,15 @@ func (c *configuration) settings(policy capture.Policy, namespace string) json.R
 // them its users are of a range that its namespace has.
 const sccAnnotation = "openshift.io/scc"
 
-// checkUser returns an error if nobody knows as which user the proxy of a pod runs. given says
-// that somebody has said it.
-func checkUser(option, namespace string, annotations map[string]string, given bool) error {
+// checkUser returns an error if nobody knows as which user the proxy of a pod runs: no setting or
+// annotation has said it.
+func checkUser(policy capture.Policy, namespace string, annotations map[string]string, flags *config.Flags) error {
 	scc, ok := annotations[sccAnnotation]
-	if !ok || given || option == "" {
+	if !ok {
+		return nil
+	}
+	option := userOption(policy)
+	if option == "" || flags.Given(option) != "" {
 		return nil
 	}
 	return fmt.Errorf("annotation %s %q: the pod's users may be of a range that its namespace has, so nobody here knows as which user the proxy runs\n"+
