@@ -7,6 +7,35 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 )
 
+// Recognise reads options back from rules, with what a policy knows: shape returns the options
+// that rules without comments look like, and told those that rules were stored with, with the
+// options whose values are not valid; listed is for [OriginsOf]. What is stored counts, unless
+// only what the rules look like makes the same rules: a group of ports is stored with its ports
+// joined, and its rules show that there were enough for groups.
+//
+// form returns a plan as it reads back from the kernel, in the form of the rules.
+func Recognise[C Wanted](own iptables.Ownership, rs iptables.Ruleset, form func(iptables.Plan) iptables.Ruleset,
+	shape func(*iptables.Ruleset) C, listed ListedField, told func(C, Origins) (C, []string),
+) Recognised {
+	plain := own.ReadComments(rs)
+	cfg, commented := shape(&plain), IsCommented(own, rs)
+	byShape := Recognised{Wanted: cfg, Commented: commented}
+	origins := OriginsOf(own.Of(plain), listed)
+	if len(origins) == 0 {
+		byShape.Compare(own, plain, form)
+		return byShape
+	}
+	found := Recognised{Commented: commented}
+	found.Wanted, found.Refused = told(cfg, origins)
+	if found.Compare(own, plain, form); found.Complete {
+		return found
+	}
+	if byShape.Compare(own, plain, form); byShape.Complete {
+		return byShape
+	}
+	return found
+}
+
 // Compare compares rules with the ones that the options found would make: it fills in Rules
 // and Complete. form returns a plan as it reads back from the kernel, in the form of the
 // rules.

@@ -16,34 +16,18 @@ import (
 //
 // form returns a plan as it reads back from the kernel, in the form of the rules.
 func Recognise(rs iptables.Ruleset, form func(iptables.Plan) iptables.Ruleset) capture.Recognised {
-	found := recognise(Ownership().ReadComments(rs), form)
-	found.Commented = capture.IsCommented(Ownership(), rs)
-	return found
+	return capture.Recognise(Ownership(), rs, form, shapeOf, listedField, withOrigins)
 }
 
-// recognise is Recognise for rules without comments.
-func recognise(rs iptables.Ruleset, form func(iptables.Plan) iptables.Ruleset) capture.Recognised {
+// shapeOf returns the options that rules look like.
+func shapeOf(rs *iptables.Ruleset) Config {
 	var r recogniser
 	for _, f := range iptables.Families() {
 		one := recogniser{cfg: unknown()}
-		one.family(&rs, f)
+		one.family(rs, f)
 		r.merge(one)
 	}
-	cfg := r.config()
-	byShape := capture.Recognised{Wanted: cfg}
-	byShape.Compare(Ownership(), rs, form)
-	told := capture.OriginsOf(Ownership().Of(rs), listedField)
-	if len(told) == 0 {
-		return byShape
-	}
-	var found capture.Recognised
-	found.Wanted, found.Refused = withOrigins(cfg, told)
-	// A group of ports is stored with its ports joined. Its rules show that there were
-	// enough for groups.
-	if found.Compare(Ownership(), rs, form); !found.Complete && byShape.Complete {
-		return byShape
-	}
-	return found
+	return r.config()
 }
 
 // unknown is a Config before any rule is read: without lists, and with defaults for the

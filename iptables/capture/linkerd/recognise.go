@@ -17,26 +17,7 @@ import (
 //
 // inForm returns a plan as it reads back from the kernel, in the form of the rules.
 func Recognise(rs iptables.Ruleset, inForm func(iptables.Plan) iptables.Ruleset) capture.Recognised {
-	found := recognise(Ownership().ReadComments(rs), inForm)
-	found.Commented = capture.IsCommented(Ownership(), rs)
-	return found
-}
-
-// recognise is Recognise for rules without comments.
-func recognise(rs iptables.Ruleset, inForm func(iptables.Plan) iptables.Ruleset) capture.Recognised {
-	cfg := shapeOf(&rs)
-	byShape := capture.Recognised{Wanted: cfg}
-	byShape.Compare(Ownership(), rs, inForm)
-	told := capture.OriginsOf(Ownership().Of(rs), listedField)
-	if len(told) == 0 {
-		return byShape
-	}
-	var found capture.Recognised
-	found.Wanted, found.Refused = withOrigins(cfg, told)
-	if found.Compare(Ownership(), rs, inForm); !found.Complete && byShape.Complete {
-		return byShape
-	}
-	return found
+	return capture.Recognise(Ownership(), rs, inForm, shapeOf, listedField, withOrigins)
 }
 
 // shapeOf returns the options that rules look like. Both families say the same, except about
