@@ -149,6 +149,12 @@ func TestLinkerdNames(t *testing.T) {
 	if diff := cmp.Diff(names, linkerdNames); diff != "" {
 		t.Errorf("of the options (-), in the list (+):\n%s", diff)
 	}
+	listed := linkerdList()
+	for _, name := range linkerdNames {
+		if !slices.ContainsFunc(listed, func(n linkerdName) bool { return n.Name == name }) {
+			t.Errorf("--%s is not in the help", name)
+		}
+	}
 }
 
 // Removing finds what any policy owns.

@@ -58,8 +58,8 @@ const (
 // program's.
 var linkerdNames = []string{
 	"firewall-bin-path", linkerdSave, "inbound-ports-to-ignore", "inbound-subnets-to-ignore", "incoming-proxy-port",
-	"iptables-mode", "netns", "outbound-ports-to-ignore", "outbound-subnets-to-ignore", "outgoing-proxy-port", "ports-to-redirect", "simulate", "subnets-to-ignore",
-	"timeout-close-wait-secs", linkerdWait,
+	"iptables-mode", "netns", "outbound-ports-to-ignore", "outbound-subnets-to-ignore", "outgoing-proxy-port",
+	"ports-to-redirect", "simulate", "subnets-to-ignore", "timeout-close-wait-secs", linkerdWait,
 }
 
 // namesLinkerd reports whether any flag is one that only Linkerd has: its injector gives flags
@@ -89,14 +89,16 @@ func linkerdList() []linkerdName {
 		if o.Hidden || o.Letter == "" && o.FlagNames == nil && !slices.Contains(linkerdNames, o.Name) {
 			continue
 		}
-		n := linkerdName{o.Letter, o.Name, o.Usage}
-		if o.FlagNames != nil {
-			n.Name, n.Means = o.FlagNames[0], "as --"+o.Name
-		}
+		ending := ""
 		if o.Default != "" {
-			n.Means += " (default " + o.Default + ")"
+			ending = " (default " + o.Default + ")"
 		}
-		all = append(all, n)
+		if o.FlagNames == nil {
+			all = append(all, linkerdName{o.Letter, o.Name, o.Usage + ending})
+		}
+		for _, name := range o.FlagNames {
+			all = append(all, linkerdName{o.Letter, name, "as --" + o.Name + ending})
+		}
 	}
 	for _, row := range slices.Concat(line.options.rows(), line.options.applyOptions.rows()) {
 		if row.FlagNames != nil {
