@@ -19,14 +19,42 @@ import (
 // probeOptions are the options of the verbs that open connections.
 type probeOptions struct {
 	probeTimeout time.Duration
+	probeWait    time.Duration
 }
 
 func (o *options) probeRows() []config.Row {
 	return []config.Row{{Option: config.Option{
 		Name: "probe-timeout", Shared: true,
 		Usage: "time limit for all connections of probe or --run-validation together",
-	}, Value: (*timeoutValue)(&o.probeTimeout)}}
+	}, Value: (*timeoutValue)(&o.probeTimeout)}, {Option: config.Option{
+		Name:  "wait",
+		Usage: "while a connection goes to the wrong place, try again for this time, such as 2m (default 0)",
+	}, Value: (*waitValue)(&o.probeWait)}}
 }
+
+// waitValue is a duration up to [longestWait].
+type waitValue time.Duration
+
+// longestWait is longer than anybody repairs by hand, and not for ever.
+const longestWait = time.Hour
+
+func (v *waitValue) Set(text string) error {
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 || d > longestWait {
+		return errors.New("must be a duration up to 1h, such as 2m or 30s, or 0 to try once")
+	}
+	*v = waitValue(d)
+	return nil
+}
+
+// String returns nothing for 0, which the help explains.
+func (v *waitValue) String() string {
+	if *v == 0 {
+		return ""
+	}
+	return time.Duration(*v).String()
+}
+func (v *waitValue) Type() string { return "time" }
 
 // timeoutValue is a duration that is not 0.
 type timeoutValue time.Duration
@@ -117,18 +145,22 @@ func damage(f *pod.Found, p *pod.Plan, source string) string {
 	return intended(&path, p, source).Summary()
 }
 
-// try opens the connections that follow from rules.
+// try opens the connections that follow from rules, again and again if that was asked for.
 func (c *command) try(ctx context.Context, rules iptables.Ruleset, addresses []netip.Prefix) ([]probe.Step, error) {
+	said := false
 	return probe.Run(ctx, c.namespace, probe.Want{
 		Rules: rules, Ownership: c.line.policy.Ownership(), Policy: c.line.policy, Addresses: addresses, Timeout: c.probeTimeout,
+		Wait: c.probeWait, Waiting: func(steps []probe.Step) {
+			if !said {
+				c.log.Warn(fmt.Sprintf("%s; trying again for up to %s", misled(steps), c.probeWait))
+			}
+			said = true
+		},
 	})
 }
 
-// printSteps prints an answer and returns the exit status for its connections.
-func (c *command) printSteps(a answer, steps []probe.Step) int {
-	if status := c.print(a); status != exitDone {
-		return status
-	}
+// misled returns how many connections went to the wrong place; "" if none did.
+func misled(steps []probe.Step) string {
 	failed := 0
 	for _, s := range steps {
 		if s.Failed() {
@@ -136,9 +168,21 @@ func (c *command) printSteps(a answer, steps []probe.Step) int {
 		}
 	}
 	if failed == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d connections went to the wrong place", failed, len(steps))
+}
+
+// printSteps prints an answer and returns the exit status for its connections.
+func (c *command) printSteps(a answer, steps []probe.Step) int {
+	if status := c.print(a); status != exitDone {
+		return status
+	}
+	failed := misled(steps)
+	if failed == "" {
 		return exitDone
 	}
-	c.log.Error(fmt.Sprintf("%d of %d connections went to the wrong place\n", failed, len(steps)) +
+	c.log.Error(failed + "\n" +
 		hintPrefix + "meshtables verify shows what differs, and meshtables explain --live which rules decide")
 	return exitNotArrived
 }

@@ -11,6 +11,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/meshtables/meshtables/iptables"
@@ -35,6 +36,11 @@ type Want struct {
 	// last one: opening them takes long on a busy machine, which says nothing about the
 	// rules.
 	Timeout time.Duration
+	// Wait limits how long to try all of it again while a connection goes to the wrong place:
+	// somebody may be writing the rules. 0 is to try once.
+	Wait time.Duration
+	// Waiting, unless it is nil, is told of the steps before trying again.
+	Waiting func([]Step)
 }
 
 // Policy knows who the proxy is.
@@ -116,6 +122,30 @@ func (s Step) String() string {
 //
 // An error means that it was interrupted.
 func Run(ctx context.Context, ns *namespace.Namespace, want Want) (steps []Step, err error) {
+	for end := time.Now().Add(want.Wait); ; {
+		steps, err = runOnce(ctx, ns, want)
+		if err != nil || !slices.ContainsFunc(steps, Step.Failed) || time.Until(end) < pauseBetween {
+			return steps, err
+		}
+		if want.Waiting != nil {
+			want.Waiting(steps)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, interrupted(ctx)
+		case <-time.After(pauseBetween):
+		}
+	}
+}
+
+// pauseBetween is how long to wait before trying again.
+const pauseBetween = time.Second
+
+func interrupted(ctx context.Context) error {
+	return fmt.Errorf("the probe was interrupted: %w", context.Cause(ctx))
+}
+
+func runOnce(ctx context.Context, ns *namespace.Namespace, want Want) (steps []Step, err error) {
 	err = ns.Do(func() (err error) {
 		steps, err = runHere(ctx, ns, want)
 		return err
@@ -146,7 +176,7 @@ func runHere(ctx context.Context, ns *namespace.Namespace, want Want) ([]Step, e
 		steps[i] = <-results[i]
 	}
 	if ctx.Err() != nil {
-		return nil, fmt.Errorf("the probe was interrupted: %w", context.Cause(ctx))
+		return nil, interrupted(ctx)
 	}
 	return append(steps, untried...), nil
 }
