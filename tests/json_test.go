@@ -254,6 +254,8 @@ func jsonRuns() []commands {
 			meshtables cni uninstall --plugin-folder=$FOLDER/bin --network-folder=$FOLDER/net.d --cni-cache=$FOLDER/cache -O json
 			meshtables cni uninstall --plugin-folder=$FOLDER/bin --network-folder=$FOLDER/net.d --cni-cache=$FOLDER/cache --force -O json
 			meshtables cni uninstall --plugin-folder=$FOLDER/bin --network-folder=$FOLDER/net.d --cni-cache=$FOLDER/cache -O json
+			meshtables cni install --plugin-folder=$FOLDER/bin --network-folder=$FOLDER/net.d --cni-cache=$FOLDER/cache --install-mode=own -O json
+			meshtables cni install --plugin-folder=$FOLDER/bin --network-folder=$FOLDER/net.d --cni-cache=$FOLDER/cache --install-mode=drop-in -O json
 		`},
 		{name: "probe", commands: `
 			meshtables probe -O json

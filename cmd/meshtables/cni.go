@@ -19,6 +19,7 @@ import (
 
 // cniOptions are the options of the verb cni.
 type cniOptions struct {
+	installMode    install.Mode
 	watch          bool
 	force          bool
 	readyAddress   netip.AddrPort
@@ -34,16 +35,21 @@ type cniOptions struct {
 
 func (o *cniOptions) rows() []config.Row {
 	o.plugins, o.networks = install.DefaultPlugins, install.DefaultNetworks
+	o.installMode = install.ModeEntry
 	return []config.Row{
 		{Option: config.Option{
-			Name: "watch", Usage: "stay: with install, put back what somebody takes away; with uninstall, until no pod needs the program to end",
+			Name:  "install-mode",
+			Usage: "how the network gets the plugin: an entry in its file, a file of our own, or a drop-in",
+		}, Value: config.Choice("mode", &o.installMode, install.Modes()...)},
+		{Option: config.Option{
+			Name: "watch", Usage: "stay: keep it in place; or uninstall when no pod needs it any more",
 		}, Value: config.Bool(&o.watch)},
 		{Option: config.Option{
 			Name: "force", FlagOnly: true, Usage: "with uninstall, remove the program at once",
 		}, Value: config.Bool(&o.force)},
 		{Option: config.Option{
 			Name:  "ready-address",
-			Usage: "with --watch, answer HTTP requests at this address: 200 if the plugin is in place (uninstall: gone), else 503 and why",
+			Usage: "with --watch, answer HTTP requests: 200 if the plugin is in place (uninstall: gone), else 503 and why",
 		}, Value: config.AddrPort(&o.readyAddress)},
 		{Option: config.Option{
 			Name: "plugin-folder", Usage: "the folder of the node's CNI plugins",
@@ -53,24 +59,24 @@ func (o *cniOptions) rows() []config.Row {
 		}, Value: config.File("folder", &o.networks)},
 		{Option: config.Option{
 			Name:  "network-file",
-			Usage: "the file in that folder to change, if the container runtime was told which network to use (default the first)",
+			Usage: "the file there that the runtime uses (default the first)",
 		}, Value: config.File("name", &o.network)},
 		{Option: config.Option{
 			Name:  "proxy-users",
-			Usage: "the proxy's users by namespace, instead of --proxy-uid, such as openshift-*=1000650000; the longest pattern counts",
+			Usage: "the proxy's users by namespace; the longest pattern counts",
 		}, Value: cni.ProxyUsers(&o.proxyUsers)},
 		{Option: config.Option{
 			Name: "exclude-namespaces", Usage: "namespaces of Kubernetes whose pods the plugin leaves alone",
 		}, Value: config.Words("names", &o.exclude)},
 		{Option: config.Option{
 			Name:  "without-annotations",
-			Usage: "what the plugin does if the container runtime hands over no annotations: " + strings.Join(cni.WithoutAnnotations(), ", ") + " (default fail)",
+			Usage: "what the plugin does if the runtime hands over no annotations: " + strings.Join(cni.WithoutAnnotations(), ", ") + " (default fail)",
 		}, Value: config.Choice("word", &o.without, cni.WithoutAnnotations()...)},
 		{Option: config.Option{
 			Name: "plugin-log-file", Usage: "where the plugin writes messages (default the runtime's log)",
 		}, Value: config.File("file", &o.pluginLogFile)},
 		{Option: config.Option{
-			Name: "plugin-log-level", Usage: "lowest level of messages that the plugin writes: debug, info, warn or error (default info)",
+			Name: "plugin-log-level", Usage: "the lowest level: debug, info, warn or error (default info)",
 		}, Value: config.Choice("level", &o.pluginLogLevel, "debug", "info", "warn", "error")},
 	}
 }
@@ -80,7 +86,7 @@ func (c *command) cni(ctx context.Context) int {
 	if c.line.dataplane == ofAmbient {
 		return c.usageError(fmt.Errorf("--%s %q: has no meaning for the plugin: it leaves the pods of that mode to the mesh's agent", dataplaneOption, c.line.dataplane))
 	}
-	node := &install.Node{Plugins: c.plugins, Networks: c.networks, Network: c.network, Cache: c.cniCache}
+	node := &install.Node{Plugins: c.plugins, Networks: c.networks, Network: c.network, Mode: c.installMode, Cache: c.cniCache}
 	switch words := strings.Join(c.line.set.Args(), " "); {
 	case words == "install" && c.force:
 		return c.usageError(errors.New("--force: only uninstall takes it"))
@@ -227,6 +233,12 @@ func (c *command) tell(done install.Done, err error) {
 	for _, file := range done.Networks {
 		c.log.Info("added to " + file)
 	}
+	for _, file := range done.Removed {
+		c.log.Info("removed from " + file)
+	}
+	if done.Unread != "" {
+		c.log.Info("the drop-in is not enough yet, so there is an entry too: " + done.Unread)
+	}
 	if err != nil {
 		c.log.Warn("not in place: " + err.Error())
 	}
@@ -236,7 +248,9 @@ func (c *command) printInstalled(done install.Done, err error) int {
 	if err != nil {
 		return c.failed(err)
 	}
-	return c.print(newInstallation(done, "installed", "unchanged"))
+	answer := newInstallation(done, "installed", "unchanged")
+	answer.Removed, answer.Entry = done.Removed, done.Unread
+	return c.print(answer)
 }
 
 func (c *command) printUninstalled(node *install.Node, done install.Done, err error) int {
@@ -283,6 +297,10 @@ type installation struct {
 	Program string `json:"program,omitempty"`
 	// Networks are the files that were changed.
 	Networks []string `json:"networks,omitempty"`
+	// Removed are those that the plugin was taken out of because it is in another now.
+	Removed []string `json:"removed,omitempty"`
+	// Entry says why there is an entry beside a drop-in.
+	Entry string `json:"entry,omitempty"`
 	// Pods is how many pods need the program to end.
 	Pods int `json:"pods,omitempty"`
 }
@@ -294,6 +312,12 @@ func (i installation) text(w io.Writer) {
 	}
 	for _, file := range i.Networks {
 		fmt.Fprintf(w, "  network  %s\n", file)
+	}
+	for _, file := range i.Removed {
+		fmt.Fprintf(w, "  not in   %s\n", file)
+	}
+	if i.Entry != "" {
+		fmt.Fprintf(w, "  entry    is there beside the drop-in: %s\n", i.Entry)
 	}
 	switch {
 	case i.Pods > 0 && i.Result == programKept:

@@ -49,6 +49,11 @@ func (p podName) String() string { return p.namespace + "/" + p.name }
 // add captures the pod's traffic, if it is to be captured, and hands on the result of the
 // plugins before.
 func (c *call) add(ctx context.Context) error {
+	if c.dropIn != "" {
+		if err := leaveMark(c.dropIn); err != nil {
+			c.log.Warn(keyDropIn + ": nobody will learn that the runtime reads it: " + err.Error())
+		}
+	}
 	result, err := c.result()
 	if err != nil {
 		return err

@@ -33,6 +33,8 @@ type configuration struct {
 	without           without
 	logFile           string
 	logLevel          slog.Level
+	// dropIn is what the plugin leaves beside its program.
+	dropIn string
 
 	version  string
 	previous json.RawMessage
@@ -50,6 +52,7 @@ const (
 	keyWithout    = "withoutAnnotations"
 	keyLogFile    = "logFile"
 	keyLogLevel   = "logLevel"
+	keyDropIn     = "dropIn"
 )
 
 // without is what to do if the runtime hands over no annotations.
@@ -141,6 +144,8 @@ func (c *configuration) set(key string, value json.RawMessage) error {
 		return c.setLogFile(value)
 	case keyLogLevel:
 		return c.setLogLevel(value)
+	case keyDropIn:
+		return wrong(key, value, json.Unmarshal(value, &c.dropIn), "a text")
 	case "prevResult":
 		c.previous = value
 		return nil

@@ -72,6 +72,7 @@ func TestConfigurationErrors(t *testing.T) {
 		`"withoutAnnotations": "ignore"`:                              `withoutAnnotations "ignore": must be fail, skip or capture`,
 		`"logFile": "m.log"`:                                          `logFile "m.log": must be the absolute path of a file`,
 		`"logLevel": 7`:                                               `logLevel "7": must be debug, info, warn or error`,
+		`"dropIn": 7`:                                                 `dropIn 7: must be a text`,
 		`"runtimeConfig": {"io.kubernetes.cri.pod-annotations": []}`:  `must be an object in which io.kubernetes.cri.pod-annotations is an object of texts`,
 		`"capabilities": 1`:                                           `capabilities 1: must be an object of capabilities`,
 		`"logLevel": "loud", "options": {"outbound-port": 0, "mode": "x"}`: "logLevel \"loud\": must be debug, info, warn or error\n" +

@@ -15,8 +15,8 @@ import (
 	"github.com/meshtables/meshtables/iptables/internal/files"
 )
 
-// Settings returns the plugin's entry in the node's conflists: the first, as runtimes read them
-// by name. It is nil if there is none.
+// Settings returns the plugin's entry in the node's networks: the first, as runtimes read them
+// by name, in the network's file or in its folder. It is nil if there is none.
 func (n *Node) Settings(policies capture.Policies) (*cni.Settings, error) {
 	names, err := files.Names(n.Networks, cache.MaxEntries)
 	if err != nil {
@@ -27,7 +27,7 @@ func (n *Node) Settings(policies capture.Policies) (*cni.Settings, error) {
 			continue
 		}
 		path := filepath.Join(n.Networks, name)
-		entry, err := entryIn(path)
+		entry, err := n.entryIn(path)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
@@ -43,17 +43,18 @@ func (n *Node) Settings(policies capture.Policies) (*cni.Settings, error) {
 	return nil, nil
 }
 
-// entryIn returns the plugin's entry in a conflist, or nil.
-func entryIn(path string) ([]byte, error) {
-	text, err := host.File{Path: path}.Read(cache.MaxEntry)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+// entryIn returns the plugin's entry in a conflist or, if there is none, in a file of the network's
+// folder; nil if there is neither.
+func (n *Node) entryIn(path string) ([]byte, error) {
+	text, err := readSmall(path)
+	if err != nil || text == nil {
+		return nil, err
 	}
-	if err != nil {
-		return nil, files.Reason(err)
+	// All are read by these names, whatever their case.
+	var list struct {
+		Name    string
+		Plugins []json.RawMessage
 	}
-	// Both are read by these names, whatever their case.
-	var list struct{ Plugins []json.RawMessage }
 	if err := json.Unmarshal(text, &list); err != nil {
 		return nil, fmt.Errorf("must be the configuration of a network: %w", err)
 	}
@@ -63,5 +64,18 @@ func entryIn(path string) ([]byte, error) {
 			return plugin, nil
 		}
 	}
-	return nil, nil
+	file, ok := install.DropIn(n.Networks, list.Name)
+	if !ok {
+		return nil, nil
+	}
+	return readSmall(file)
+}
+
+// readSmall returns the text of a file, nil if there is none.
+func readSmall(path string) ([]byte, error) {
+	text, err := host.File{Path: path}.Read(cache.MaxEntry)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return text, files.Reason(err)
 }

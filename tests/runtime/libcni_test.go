@@ -80,8 +80,12 @@ func (c *chain) ExecPlugin(ctx context.Context, plugin string, stdin []byte, env
 		return c.first(stdin, environ)
 	}
 	var stdout bytes.Buffer
+	path := program
+	if c.plugins != "" {
+		path = plugin
+	}
 	err := c.lab.Peer.Run(ctx, lab.Command{
-		Path: program, Env: append(environ, "PATH="+os.Getenv("PATH")), Stdin: bytes.NewReader(stdin), Stdout: &stdout, Stderr: &c.log,
+		Path: path, Env: append(environ, "PATH="+os.Getenv("PATH")), Stdin: bytes.NewReader(stdin), Stdout: &stdout, Stderr: &c.log,
 	})
 	if err != nil {
 		object := &types.Error{}

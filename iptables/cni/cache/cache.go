@@ -86,6 +86,23 @@ func Read(folder string) (all []Attachment, broken []Broken, err error) {
 	return all, broken, nil
 }
 
+// Newest returns when an entry of a network was last written, or the zero time if there is none
+// that anybody can see. The names of entries begin with the network's.
+func Newest(folder, network string) (newest time.Time) {
+	folder = filepath.Join(folder, resultsFolder)
+	names, err := files.Names(folder, MaxEntries)
+	if err != nil {
+		return newest
+	}
+	for _, name := range names {
+		info, err := os.Lstat(filepath.Join(folder, name))
+		if err == nil && strings.HasPrefix(name, network+"-") && info.ModTime().After(newest) {
+			newest = info.ModTime()
+		}
+	}
+	return newest
+}
+
 // isThere reports whether a folder has that name, wherever it leads.
 func isThere(folder, name string) bool {
 	_, err := os.Lstat(filepath.Join(folder, name))

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -15,8 +16,12 @@ import (
 // leave the rest of the text as it is.
 type chain struct {
 	file, text string
+	// name is the network's, and main the type of its first plugin.
+	name, main string
 	// single is the text of a network of one plugin, which is not a list.
 	single bool
+	// inlined says that the network's folder of more plugins is not read.
+	inlined bool
 	// first is where the list of plugins begins, after its bracket.
 	first   int
 	plugins []position
@@ -58,7 +63,7 @@ func (c *chain) parse() error {
 		if one.Type == "" || one.Name == "" {
 			return errors.New("its name or type is missing")
 		}
-		c.single = true
+		c.single, c.name, c.main = true, one.Name, one.Type
 		return nil
 	}
 	decoder := json.NewDecoder(strings.NewReader(c.text))
@@ -70,9 +75,17 @@ func (c *chain) parse() error {
 		if err != nil {
 			return err
 		}
-		if key == "plugins" {
+		switch key {
+		case "plugins":
 			err = c.parsePlugins(decoder)
-		} else {
+		case "name":
+			err = decoder.Decode(&c.name)
+		case "loadOnlyInlinedPlugins":
+			// libcni takes the word for true too (readBool in libcni/conf.go).
+			var value any
+			err = decoder.Decode(&value)
+			c.inlined = strings.EqualFold(fmt.Sprint(value), "true")
+		default:
 			err = decoder.Decode(new(json.RawMessage))
 		}
 		if err != nil {
@@ -88,6 +101,7 @@ func (c *chain) parse() error {
 	if len(c.plugins) == 0 {
 		return errors.New("it has no plugins")
 	}
+	c.main = c.plugins[0].name
 	return nil
 }
 
@@ -115,17 +129,20 @@ func (c *chain) parsePlugins(decoder *json.Decoder) error {
 }
 
 // has reports whether the plugin is in the chain.
-func (c *chain) has() bool {
-	for _, p := range c.plugins {
+func (c *chain) has() bool { return c.count() > 0 }
+
+// entry returns the plugin's entry as it is in the chain, the last if there are several.
+func (c *chain) entry() (e rawEntry, ok bool) {
+	for _, p := range slices.Backward(c.plugins) {
 		if p.name == PluginName {
-			return true
+			return rawEntry(c.text[p.start:p.end]), true
 		}
 	}
-	return false
+	return "", false
 }
 
 // with returns the text with one entry of the plugin, at the end of the chain.
-func (c *chain) with(e Entry) (string, error) {
+func (c *chain) with(e writer) (string, error) {
 	if c.single {
 		return c.asList(e)
 	}
@@ -182,7 +199,7 @@ func (c *chain) without() string {
 
 // asList returns the text of a network of one plugin as that of a list. The plugin's own text
 // stays as it is; libcni takes the list's name and version for it.
-func (c *chain) asList(e Entry) (string, error) {
+func (c *chain) asList(e writer) (string, error) {
 	var head struct{ CNIVersion, Name string }
 	if err := json.Unmarshal([]byte(c.text), &head); err != nil {
 		return "", err

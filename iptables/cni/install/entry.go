@@ -18,7 +18,18 @@ type Entry struct {
 	WithoutAnnotations string
 	LogFile            string
 	LogLevel           string
+	// DropIn is in a file of its own only: what the plugin leaves beside its program, so that
+	// whoever wrote the file learns that the runtime has read it.
+	DropIn string
 }
+
+// writer writes an entry into a chain, as it stands after a break between two plugins.
+type writer interface{ text(after string) string }
+
+// rawEntry is an entry as somebody has written it, which may be another version.
+type rawEntry string
+
+func (r rawEntry) text(string) string { return string(r) }
 
 // NewEntry returns an entry that asks the runtime for the pod's annotations.
 func NewEntry() Entry {
@@ -50,6 +61,7 @@ func (e Entry) text(after string) string {
 	add("withoutAnnotations", e.WithoutAnnotations, e.WithoutAnnotations == "")
 	add("logFile", e.LogFile, e.LogFile == "")
 	add("logLevel", e.LogLevel, e.LogLevel == "")
+	add("dropIn", e.DropIn, e.DropIn == "")
 	return "{" + strings.Join(fields, ",") + indent + "}"
 }
 

@@ -1,6 +1,6 @@
 // Package install puts the CNI plugin on a node and takes it away again: the program in the
 // folder of the node's plugins, and its entry at the end of the chain of the network that
-// the container runtime uses.
+// the container runtime uses, in one of several [Mode]s.
 //
 // Whatever it is killed at, the runtime finds the old file or the new one, and the entry is
 // never there without the program. Some runtimes end a pod with the chain that it was started
@@ -8,7 +8,6 @@
 package install
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -32,6 +31,8 @@ type Node struct {
 	// Network is the name of the file of the network to change, for a runtime that was told
 	// its network's name. If it is empty, that is the first file in order.
 	Network string
+	// Mode is how the plugin gets into the network's chain.
+	Mode Mode
 	// Cache is the folder of libcni's cache, which says what pods were started with.
 	Cache string
 }
@@ -40,8 +41,12 @@ type Node struct {
 type Done struct {
 	// Program is where the program was copied to, or removed from.
 	Program string
-	// Networks are the files that were changed.
+	// Networks are the files that were written or, uninstalling, that the plugin was taken out of.
 	Networks []string
+	// Removed are those that the plugin was taken out of because it is in another now.
+	Removed []string
+	// Unread says why the entry is there beside the drop-in; see [ModeDropIn].
+	Unread string
 	// Kept says that the program was not removed.
 	Kept bool
 	// Pods is how many pods the runtime cannot end without the program, by its cache.
@@ -51,55 +56,27 @@ type Done struct {
 }
 
 // Changed reports whether anything was done.
-func (d Done) Changed() bool { return d.Program != "" || len(d.Networks) > 0 }
+func (d Done) Changed() bool { return d.Program != "" || len(d.Networks) > 0 || len(d.Removed) > 0 }
 
 // Program returns the path of the plugin on the node.
 func (n *Node) Program() string { return filepath.Join(n.Plugins, PluginName) }
 
-// Install copies the program of this process and adds the entry, where they are not there as
-// they should be. Without a network to add it to nothing is done.
+// Install copies the program of this process and puts the entry where the mode has it, unless
+// they are there as they should be, and takes away what another mode has left. Without a network
+// nothing is done.
 func (n *Node) Install(e Entry) (Done, error) {
-	return n.place(copyProgram, func(c *chain) (string, error) { return c.with(e) })
+	p := placing{Node: n, entry: e}
+	err := p.place()
+	return p.done, err
 }
 
 // Mend does what [Node.Install] does, for whoever stays to keep things in place. It leaves a
-// program and an entry alone that are not this one's: somebody installs another version.
+// program and an entry alone that are not this one's: somebody installs another version. Where
+// the mode cannot be, it adds the entry to the network plugin's file, and returns why.
 func (n *Node) Mend(e Entry) (Done, error) {
-	copyMissing := func(file string) (bool, error) {
-		if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
-			return false, err
-		}
-		return copyProgram(file)
-	}
-	return n.place(copyMissing, func(c *chain) (string, error) {
-		if c.has() {
-			return c.text, nil
-		}
-		return c.with(e)
-	})
-}
-
-// place puts the program in its place, then the entry.
-func (n *Node) place(program func(string) (bool, error), entry func(*chain) (string, error)) (done Done, err error) {
-	file, err := n.network()
-	if err != nil {
-		return done, err
-	}
-	if _, err := readChain(file); err != nil {
-		return done, err
-	}
-	copied, err := program(n.Program())
-	if err != nil {
-		return done, err
-	}
-	if copied {
-		done.Program = n.Program()
-	}
-	changed, err := change(file, entry)
-	if changed != "" {
-		done.Networks = []string{changed}
-	}
-	return done, err
+	p := placing{Node: n, entry: e, mending: true}
+	err := p.place()
+	return p.done, err
 }
 
 // Check returns an error if the program or the entry is missing.
@@ -112,11 +89,19 @@ func (n *Node) Check() error {
 		return err
 	}
 	c, err := readChain(file)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if !c.has() {
-		return fmt.Errorf("%s: there is no entry of %s", file, PluginName)
+	case n.Mode == ModeOwn:
+		return n.checkOwn(c)
+	case n.Mode == ModeDropIn:
+		return n.checkDropIn(c)
+	case !c.has():
+		return missing(file)
 	}
 	return nil
+}
+
+func missing(file string) error {
+	return fmt.Errorf("%s: there is no entry of %s", file, PluginName)
 }

@@ -31,7 +31,7 @@ func (n *Node) networks() ([]string, error) {
 	return files, nil
 }
 
-// network returns the file of the network that the runtime uses.
+// network returns the network plugin's file of the network that the runtime uses.
 func (n *Node) network() (string, error) {
 	if n.Network != "" {
 		return n.named()
@@ -39,6 +39,10 @@ func (n *Node) network() (string, error) {
 	files, err := n.networks()
 	if err != nil {
 		return "", err
+	}
+	files = slices.DeleteFunc(files, func(file string) bool { return filepath.Base(file) == OwnFile })
+	if _, err := os.Stat(n.ownFile()); err == nil && len(files) == 0 {
+		return "", fmt.Errorf("%w beside %s, which stays, so that no pod starts without the plugin\nhint: if this is meant, run: meshtables cni uninstall", ErrNoNetwork, n.ownFile())
 	}
 	if len(files) == 0 {
 		return "", fmt.Errorf("%w in %s\nhint: install the network plugin first, or use --watch, which waits for it", ErrNoNetwork, n.Networks)

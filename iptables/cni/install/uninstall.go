@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -42,9 +43,25 @@ func (n *Node) uninstall(may func(Done) bool) (Done, error) {
 	return done, nil
 }
 
-// removeEntries removes the entry from every network. A file that cannot be read has no entry
-// that a runtime could use.
+// removeEntries removes the entry from every network, and the files that are ours. A file that
+// cannot be read has no entry that a runtime could use.
 func (n *Node) removeEntries() (done Done, err error) {
+	own, dropIns, err := n.ownFiles()
+	if err != nil {
+		return done, err
+	}
+	if own != "" {
+		dropIns = append(dropIns, own)
+	}
+	for _, file := range dropIns {
+		if err := n.removeFile(file); err != nil {
+			return done, err
+		}
+		done.Networks = append(done.Networks, file)
+	}
+	if err := os.Remove(n.markFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return done, err
+	}
 	files, err := n.networks()
 	if err != nil {
 		return done, err
@@ -132,10 +149,18 @@ func (n *Node) CheckUninstalled() error {
 	if err != nil {
 		return err
 	}
+	_, dropIns, err := n.ownFiles()
+	if err != nil {
+		return err
+	}
 	for _, file := range files {
-		if c, err := readChain(file); err == nil && c.has() {
-			return fmt.Errorf("%s: there is an entry of %s", file, PluginName)
+		c, err := readChain(file)
+		if filepath.Base(file) == OwnFile || err == nil && c.has() {
+			dropIns = append(dropIns, file)
 		}
+	}
+	if len(dropIns) > 0 {
+		return fmt.Errorf("%s: there is an entry of %s", dropIns[0], PluginName)
 	}
 	if _, err := os.Lstat(n.Program()); errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -3,6 +3,7 @@ package install
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -40,6 +41,14 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
+// watchDropIns watches the folders that have drop-ins. What is not reported is found later.
+func (n *Node) watchDropIns(watcher *fsnotify.Watcher) {
+	_, dropIns, _ := n.ownFiles()
+	for _, file := range dropIns {
+		_ = watcher.Add(filepath.Dir(file))
+	}
+}
+
 // Watch keeps the program and the entry in place until the context is done. It tells what it
 // did, and why it could not do it; the same reason in a row is told once.
 func (n *Node) Watch(ctx context.Context, e Entry, tell func(Done, error)) error {
@@ -59,9 +68,12 @@ func (n *Node) Watch(ctx context.Context, e Entry, tell func(Done, error)) error
 	var last time.Time
 	for {
 		done, err := n.mendPatiently(ctx, e)
-		reason := ""
+		reason := done.Unread
 		if err != nil {
 			reason = err.Error()
+		}
+		if n.Mode == ModeDropIn {
+			n.watchDropIns(watcher)
 		}
 		if done.Changed() || reason != "" && reason != told {
 			tell(done, err)
