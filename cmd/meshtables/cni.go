@@ -21,6 +21,7 @@ import (
 type cniOptions struct {
 	installMode    install.Mode
 	watch          bool
+	leaveMissed    bool
 	force          bool
 	readyAddress   netip.AddrPort
 	plugins        string
@@ -42,8 +43,11 @@ func (o *cniOptions) rows() []config.Row {
 			Usage: "how the network gets the plugin: an entry in its file, a file of our own, or a drop-in",
 		}, Value: config.Choice("mode", &o.installMode, install.Modes()...)},
 		{Option: config.Option{
-			Name: "watch", Usage: "stay: keep it in place; or uninstall when no pod needs it any more",
+			Name: "watch", Usage: "stay: keep it in place, and capture pods that came too early; or uninstall when no pod needs it any more",
 		}, Value: config.Bool(&o.watch)},
+		{Option: config.Option{
+			Name: "leave-missed", Usage: "with --watch, leave alone pods that came too early",
+		}, Value: config.Bool(&o.leaveMissed)},
 		{Option: config.Option{
 			Name: "force", FlagOnly: true, Usage: "with uninstall, remove the program at once",
 		}, Value: config.Bool(&o.force)},
@@ -163,7 +167,21 @@ func (c *command) watchPlugin(ctx context.Context, node *install.Node) int {
 	// A network may come later; what is there is made as it should be first.
 	done, err := node.Install(e)
 	c.tell(done, err)
-	if err := node.Watch(ctx, e, c.tell); err != nil {
+	// While the plugin is away, pods can start without it.
+	away := make(chan struct{}, 1)
+	if !c.leaveMissed {
+		go c.captureMissed(ctx, away)
+	}
+	err = node.Watch(ctx, e, func(done install.Done, err error) {
+		c.tell(done, err)
+		if done.Changed() {
+			select {
+			case away <- struct{}{}:
+			default:
+			}
+		}
+	})
+	if err != nil {
 		return c.failed(err)
 	}
 	return exitDone

@@ -198,6 +198,8 @@ func (n *Namespace) enter() error {
 	case errors.Is(err, unix.EINVAL):
 		// setns(2) answers this for a file that is no namespace, or one of another kind.
 		return errors.New("is not a network namespace")
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("failed to enter: %w\nhint: run with the capability SYS_ADMIN", err)
 	case err != nil:
 		return fmt.Errorf("failed to enter: %w", err)
 	}

@@ -17,6 +17,8 @@ const (
 	LeaveAlone RepairMode = iota
 	OnlyTell              // say what repairing would do
 	DoRepair
+	// OnlyMissed repairs what the plugin should have captured when it started, and has no rules.
+	OnlyMissed
 )
 
 // Repair is what was done about a pod.
@@ -44,6 +46,9 @@ func (x *examination) repair() bool {
 	if r.State != Uncaptured && r.State != Different {
 		return false
 	}
+	if x.auditor.Repair == OnlyMissed && !x.isMissed() {
+		return false
+	}
 	if why := x.beyond(); why != "" {
 		r.Repair = &Repair{Left, why}
 		return false
@@ -61,6 +66,9 @@ func (x *examination) repair() bool {
 	r.Repair = &Repair{Repaired, fmt.Sprintf("applied %d rules, by %s", applied.Rules, applied.Backend)}
 	return true
 }
+
+// isMissed reports whether the plugin should have captured the pod, and nobody has.
+func (x *examination) isMissed() bool { return x.report.State == Uncaptured && x.isByPlugin() }
 
 // beyond returns why repairing can do nothing, or "".
 func (x *examination) beyond() string {

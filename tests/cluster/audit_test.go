@@ -43,7 +43,7 @@ func damages() []damaged {
 // and repairs them.
 func TestAudit(t *testing.T) {
 	c := newCluster(t)
-	// It starts before the plugin is there.
+	// It starts before the plugin is there, whose DaemonSet captures it.
 	c.apply(t, single("early"))
 	c.do(t, "wait", "--for=condition=Ready", "pod/early", "--timeout="+patience.String())
 	for _, folder := range []string{"cni", "audit"} {
@@ -72,16 +72,13 @@ func TestAudit(t *testing.T) {
 
 	states, files := c.audit(t, 3)
 	c.compare(t, "at first", states, func(d *damaged) string { return d.before })
-	if states["early"] != "uncaptured" {
+	if states["early"] != "as-wanted" {
 		t.Errorf("the pod from before the plugin is %q", states["early"])
 	}
 	c.wantMetrics(t, "flushed", "uncaptured")
 
 	repaired, _ := c.audit(t, 3, "--repair")
 	c.compare(t, "repaired", repaired, func(d *damaged) string { return d.after })
-	if repaired["early"] != "as-wanted" {
-		t.Errorf("the pod from before the plugin is %q", repaired["early"])
-	}
 	c.wantMetrics(t, "flushed", "as-wanted")
 
 	c.mend(t, files)
@@ -144,7 +141,7 @@ func (c *cluster) audit(t *testing.T, status int, args ...string) (states, files
 				t.Errorf("%s: %v, want %s", p.Name, p.Problems, d.problem)
 			}
 		}
-		if p.State != "as-wanted" && p.State != "not-in-mesh" && p.Name != "" && p.Name != "early" && !isDamaged(p.Name) {
+		if p.State != "as-wanted" && p.State != "not-in-mesh" && p.Name != "" && !isDamaged(p.Name) {
 			t.Errorf("%s is healthy, and accused: %s %v", p.Name, p.State, p.Problems)
 		}
 	}

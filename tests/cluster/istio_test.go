@@ -22,6 +22,7 @@ apiVersion: install.istio.io/v1alpha1
 kind: IstioOperator
 spec:
   profile: minimal
+  meshConfig: {defaultConfig: {proxyMetadata: {MESHTABLES_WAIT: 2m}}}
   values:
     global:
       proxy_init: {image: "` + meshtablesImage + ":" + imageTag + `"}
@@ -48,7 +49,7 @@ spec:
 `
 
 // TestIstio makes pods as Istio's injector makes them: with the init container istio-init, and
-// for a node with the plugin with istio-validation. Both are this project's image, which gets
+// for a node with the plugin with istio-validation, which waits if the plugin comes late. Both are this project's image, which gets
 // the arguments that Istio gives.
 func TestIstio(t *testing.T) {
 	c := newCluster(t)
@@ -57,17 +58,22 @@ func TestIstio(t *testing.T) {
 	c.do(t, "create", "configmap", "istio-ca-root-cert", "--from-literal=root-cert.pem=")
 	for _, test := range []struct {
 		name, container, says string
-		plugin                bool
+		plugin, early         bool
 	}{
-		{"init", "istio-init", "\napplied: 36 rules for IPv4 and IPv6, by iptables-nft\n", false},
-		{"plugin", "istio-validation", "\npassed   proxy to application IPv6: ", true},
+		{"init", "istio-init", "\napplied: 36 rules for IPv4 and IPv6, by iptables-nft\n", false, false},
+		{"early", "istio-validation", "\npassed   proxy to application IPv6: ", true, true},
+		{"plugin", "istio-validation", "\npassed   proxy to application IPv6: ", true, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			injected := inject(t, fmt.Sprintf(application, test.name), test.plugin)
+			if test.early {
+				c.apply(t, injected)
+				c.held(t, "app="+test.name, test.container)
+			}
 			if test.plugin {
 				c.applyFolder(t, "cni", "")
 				c.rolledOut(t, "daemonset/meshtables-cni", "-n", "meshtables")
 			}
-			injected := inject(t, fmt.Sprintf(application, test.name), test.plugin)
 			c.apply(t, injected)
 			if out, err := c.Kubectl(t.Context(), "wait", "--for=condition=Ready", "pod/"+test.name, "--timeout="+patience.String()); err != nil {
 				t.Fatalf("%v\n%s\n%s\n%s", err, out, c.do(t, "describe", "pod", test.name), injected)

@@ -15,7 +15,8 @@ func TestPlugin(t *testing.T) {
 	c := newCluster(t)
 	serveOutside(t, c)
 	c.do(t, "apply", "-k", example(t, "cni-validation", "early", "commonAnnotations:\n  "+injected+"\n"))
-	stopped(t, c)
+	c.held(t, "app=early", "meshtables-validation")
+	before := c.pods(t, "app=early")[0].Metadata.Name
 	c.applyFolder(t, "cni", "")
 	c.rolledOut(t, "daemonset/meshtables-cni", "-n", "meshtables")
 	c.apply(t, fmt.Sprintf(shop, 30))
@@ -25,7 +26,7 @@ func TestPlugin(t *testing.T) {
 		run  func(*testing.T, *cluster)
 	}{
 		{"thirty pods", func(t *testing.T, c *cluster) { c.wantCaptured(t, "app=shop", true) }},
-		{"a pod from before", startedAgain},
+		{"a pod from before", func(t *testing.T, c *cluster) { c.goesOn(t, "early", before) }},
 		{"a service", service},
 		{"opted out", optedOut},
 		{"a wrong annotation", wrongAnnotation},
@@ -42,25 +43,36 @@ func TestPlugin(t *testing.T) {
 	}
 }
 
-// stopped waits until the validation container has stopped a pod that has started before the
-// plugin was there.
-func stopped(t *testing.T, c *cluster) {
+// held waits until the validation container of a pod with a label waits for rules.
+func (c *cluster) held(t *testing.T, label, container string) {
 	t.Helper()
 	eventually(t, func() error {
-		says, err := c.Kubectl(t.Context(), "get", "pods", "-l", "app=early", "-o",
-			`jsonpath={.items[*].status.initContainerStatuses[?(@.name=="meshtables-validation")].lastState.terminated.exitCode}`)
-		if err == nil && says != "126" {
-			err = fmt.Errorf("the validation of the pod from before: %q", says)
+		says, err := c.Kubectl(t.Context(), "logs", "-l", label, "-c", container)
+		if err == nil && !strings.Contains(says, "connections went to the wrong place; trying again for up to 2m0s") {
+			err = fmt.Errorf("%s says %q", container, says)
 		}
 		return err
 	})
 }
 
-// startedAgain deletes that pod, as docs/cni.md says. Another takes its place, and is captured.
-func startedAgain(t *testing.T, c *cluster) {
-	c.do(t, "delete", "pod", "-l", "app=early", "--wait=true")
-	c.rolledOut(t, "deployment/early-example")
-	c.wantCaptured(t, "app=early", true)
+// goesOn waits until the pod of a Deployment in deploy/example that has started without the plugin
+// is ready. It is the same pod as before, and it is captured.
+func (c *cluster) goesOn(t *testing.T, name, before string) {
+	t.Helper()
+	c.rolledOut(t, "deployment/"+name+"-example")
+	if now := c.pods(t, "app="+name)[0].Metadata.Name; now != before {
+		t.Errorf("%s has taken the place of %s", now, before)
+	}
+	c.wantCaptured(t, "app="+name, true)
+	c.saysMissed(t, "default/"+before)
+}
+
+// saysMissed wants the DaemonSet to say that it has captured a pod.
+func (c *cluster) saysMissed(t *testing.T, pod string) {
+	t.Helper()
+	if said := c.do(t, "logs", "-n", "meshtables", "-l", "app=meshtables-cni", "--tail=-1"); !strings.Contains(said, "captured "+pod+", which had started without the plugin: applied ") {
+		t.Errorf("the DaemonSet says %s", said)
+	}
 }
 
 func serveOutside(t *testing.T, c *cluster) {
