@@ -142,7 +142,7 @@ func TestMissedPodsWithout(t *testing.T) {
 		"SYS_ADMIN": {before: []string{"setpriv", "--bounding-set=-sys_admin"}, says: "hint: run with the capability SYS_ADMIN"},
 		"NET_ADMIN": {before: []string{"setpriv", "--bounding-set=-net_admin"}, says: "hint: run with the capability NET_ADMIN"},
 		"the cache": {cache: "/none", says: "nobody can tell which pods have started without the plugin: failed to read libcni's cache: stat /none: no such file or directory"},
-		"asking":    {args: []string{"--leave-missed"}, says: "added to "},
+		"the order": {args: []string{"--leave-missed"}, says: "added to "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

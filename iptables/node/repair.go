@@ -17,7 +17,8 @@ const (
 	LeaveAlone RepairMode = iota
 	OnlyTell              // say what repairing would do
 	DoRepair
-	// OnlyMissed repairs what the plugin should have captured when it started, and has no rules.
+	// OnlyMissed repairs pods that the plugin should have captured when they started, and that
+	// have no rules.
 	OnlyMissed
 )
 
