@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -83,6 +84,28 @@ func (o *cniOptions) rows() []config.Row {
 			Name: "plugin-log-level", Usage: "the lowest level: debug, info, warn or error (default info)",
 		}, Value: config.Choice("level", &o.pluginLogLevel, "debug", "info", "warn", "error")},
 	}
+}
+
+// cniVerb is the verb that has --install-mode.
+const cniVerb = "cni"
+
+// nameInstallMode names the option --install-mode where --mode has one of its values: --mode is an
+// option of the rules too, and none of its values is one of these.
+func nameInstallMode(args []string) []string {
+	args = slices.Clone(args)
+	for i, arg := range args {
+		name, value, joined := strings.Cut(arg, "=")
+		if arg == "--" {
+			break
+		}
+		if !joined && i+1 < len(args) {
+			value = args[i+1]
+		}
+		if name == "--mode" && slices.Contains(install.Modes(), install.Mode(value)) {
+			args[i] = "--install-mode" + strings.TrimPrefix(arg, name)
+		}
+	}
+	return args
 }
 
 // cni installs the plugin on a node, or removes it.

@@ -33,7 +33,7 @@ type completed struct {
 // completions returns what can follow each verb. The first is without a verb.
 func completions() []completed {
 	words := map[string][]string{
-		"": verbNames(), "explain": {"in", "out"}, "cni": {"install", "uninstall"}, "help": verbNames(), "completion": {"bash", "zsh", "fish"},
+		"": verbNames(), "explain": {"in", "out"}, cniVerb: {"install", "uninstall"}, "help": verbNames(), "completion": {"bash", "zsh", "fish"},
 	}
 	var all []completed
 	for _, v := range verbs() {

@@ -17,6 +17,9 @@ import (
 // to know the format of messages and to find other errors.
 func (c *commandLine) parse(v verb, args []string) error {
 	args, oneDash := addDashes(args)
+	if v.name == cniVerb {
+		args = nameInstallMode(args)
+	}
 	if err := c.set.Parse(args); err != nil {
 		c.set.ParseErrorsAllowlist.UnknownFlags = true
 		_ = c.set.Parse(args)
