@@ -31,6 +31,7 @@ type cniOptions struct {
 	proxyUsers     []cni.ProxyUser
 	exclude        []string
 	without        string
+	sandboxed      string
 	pluginLogFile  string
 	pluginLogLevel string
 }
@@ -77,6 +78,10 @@ func (o *cniOptions) rows() []config.Row {
 			Name:  "without-annotations",
 			Usage: "what the plugin does if the runtime hands over no annotations: " + strings.Join(cni.WithoutAnnotations(), ", ") + " (default fail)",
 		}, Value: config.Choice("word", &o.without, cni.WithoutAnnotations()...)},
+		{Option: config.Option{
+			Name:  "sandboxed",
+			Usage: "for pods of gVisor, Kata: " + strings.Join(cni.SandboxedWords(), ", ") + " (default fail)",
+		}, Value: config.Choice("word", &o.sandboxed, cni.SandboxedWords()...)},
 		{Option: config.Option{
 			Name: "plugin-log-file", Usage: "where the plugin writes messages (default the runtime's log)",
 		}, Value: config.File("file", &o.pluginLogFile)},
@@ -141,7 +146,7 @@ func (c *command) cni(ctx context.Context) int {
 // entry returns the plugin's entry that the options ask for.
 func (c *command) entry() (install.Entry, error) {
 	e := install.NewEntry()
-	e.ExcludeNamespaces, e.WithoutAnnotations, e.LogFile, e.LogLevel = c.exclude, c.without, c.pluginLogFile, c.pluginLogLevel
+	e.ExcludeNamespaces, e.WithoutAnnotations, e.Sandboxed, e.LogFile, e.LogLevel = c.exclude, c.without, c.sandboxed, c.pluginLogFile, c.pluginLogLevel
 	wanted, warnings, err := c.line.capture.Read(c.line.flags, config.Sources{Env: c.env, Users: config.PodUsers{}, NoNameServers: true})
 	if err != nil {
 		return e, err

@@ -59,6 +59,9 @@ func (c *call) add(ctx context.Context) error {
 		return err
 	}
 	policy, decision, err := c.decide()
+	if err == nil {
+		decision, err = c.decideSandboxed(decision)
+	}
 	if err != nil {
 		return err
 	}

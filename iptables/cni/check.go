@@ -13,6 +13,9 @@ import (
 // check compares the pod's rules with what its annotations ask for.
 func (c *call) check(ctx context.Context) error {
 	policy, decision, err := c.decide()
+	if err == nil {
+		decision, err = c.decideSandboxed(decision)
+	}
 	if err != nil || !isOurs(decision) {
 		return err
 	}

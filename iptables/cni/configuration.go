@@ -31,6 +31,7 @@ type configuration struct {
 	proxyUsers        []namespaceUsers
 	excludeNamespaces []string
 	without           without
+	sandboxed         Sandboxed
 	logFile           string
 	logLevel          slog.Level
 	// dropIn is what the plugin leaves beside its program.
@@ -50,6 +51,7 @@ const (
 	keyProxyUsers = "proxyUsers"
 	keyExclude    = "excludeNamespaces"
 	keyWithout    = "withoutAnnotations"
+	keySandboxed  = "sandboxed"
 	keyLogFile    = "logFile"
 	keyLogLevel   = "logLevel"
 	keyDropIn     = "dropIn"
@@ -105,7 +107,7 @@ func (c *configuration) meshes() []string {
 // parse reads the configuration. The error has all errors, one a line. What could be read is
 // returned with an error too: where to log it.
 func parse(policies capture.Policies, text []byte) (configuration, error) {
-	c := configuration{policies: policies, without: withoutFail, backend: kernel.Auto, mesh: policies[0].Mesh()}
+	c := configuration{policies: policies, without: withoutFail, sandboxed: SandboxedFail, backend: kernel.Auto, mesh: policies[0].Mesh()}
 	var errs []error
 	var err error
 	if c.version, err = new(version.ConfigDecoder).Decode(text); err != nil {
@@ -140,6 +142,8 @@ func (c *configuration) set(key string, value json.RawMessage) error {
 		return c.setExclude(value)
 	case keyWithout:
 		return setText(key, value, config.Choice("word", &c.without, withoutFail, withoutSkip, withoutCapture))
+	case keySandboxed:
+		return setText(key, value, config.Choice("word", &c.sandboxed, SandboxedFail, SandboxedSkip, SandboxedCapture))
 	case keyLogFile:
 		return c.setLogFile(value)
 	case keyLogLevel:
@@ -160,7 +164,7 @@ func (c *configuration) set(key string, value json.RawMessage) error {
 	if slices.Contains(reserved, key) || strings.HasPrefix(key, "cni.dev/") {
 		return nil
 	}
-	own := []string{keyExclude, keyLogFile, keyLogLevel, keyOptions, keyProxyUsers, keyWithout}
+	own := []string{keyExclude, keyLogFile, keyLogLevel, keyOptions, keyProxyUsers, keySandboxed, keyWithout}
 	if near := config.Nearest(key, own); near != "" {
 		return fmt.Errorf("%s: there is no such key; did you mean %s?", key, near)
 	}

@@ -53,7 +53,7 @@ func TestConfigurationErrors(t *testing.T) {
 	t.Parallel()
 	for keys, want := range map[string]string{
 		`"optoins": {}`:                     "optoins: there is no such key; did you mean options?",
-		`"banana": {}`:                      "banana: there is no such key; there are excludeNamespaces, logFile, logLevel, options, proxyUsers, withoutAnnotations",
+		`"banana": {}`:                      "banana: there is no such key; there are excludeNamespaces, logFile, logLevel, options, proxyUsers, sandboxed, withoutAnnotations",
 		`"options": []`:                     `options: must be an object of options with their values, such as {"mode": "TPROXY"}`,
 		`"options": {"mode": "BOTH"}`:       `options.mode "BOTH": must be REDIRECT or TPROXY`,
 		`"options": {"proxy-uid": "envoy"}`: `"envoy" is not a known user: users and groups must be numbers, because names belong to the pod`,
@@ -70,6 +70,7 @@ func TestConfigurationErrors(t *testing.T) {
 		`"proxyUser": {}`:                                             "proxyUser: there is no such key; did you mean proxyUsers?",
 		`"excludeNamespaces": [""]`:                                   `excludeNamespaces [""]: must be a list of namespaces`,
 		`"withoutAnnotations": "ignore"`:                              `withoutAnnotations "ignore": must be fail, skip or capture`,
+		`"sandboxed": "ignore"`:                                       `sandboxed "ignore": must be fail, skip or capture`,
 		`"logFile": "m.log"`:                                          `logFile "m.log": must be the absolute path of a file`,
 		`"logLevel": 7`:                                               `logLevel "7": must be debug, info, warn or error`,
 		`"dropIn": 7`:                                                 `dropIn 7: must be a text`,

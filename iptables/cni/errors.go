@@ -18,6 +18,7 @@ const (
 	codeNoAnnotations uint = 101 // the runtime hands over no annotations
 	codeNotApplied    uint = 102 // the rules could not be written or read
 	codeDifferent     uint = 103 // CHECK found a difference
+	codeSandboxed     uint = 104 // rules do not reach into the pod's sandbox
 )
 
 // failure is an error with its code.

@@ -35,3 +35,6 @@ func (s *Settings) Read(policy capture.Policy, namespace string, annotations map
 
 // Backend returns where the plugin writes rules, as one of [kernel.Names].
 func (s *Settings) Backend() string { return s.configuration.backend }
+
+// Sandboxed returns what the plugin does with pods that have a sandbox.
+func (s *Settings) Sandboxed() Sandboxed { return s.configuration.sandboxed }

@@ -103,12 +103,12 @@ func (r *Reading) Setting(option string) (Given, bool) {
 func (r *Reading) Annotation(key string) (Given, bool) { return r.notes.get(key) }
 
 // UnknownAnnotations returns the annotations whose keys have a prefix but belong to no
-// option, sorted by key.
-func (r *Reading) UnknownAnnotations(prefix string) []Given {
+// option, and are not among those that mean something else, sorted by key.
+func (r *Reading) UnknownAnnotations(prefix string, others ...string) []Given {
 	var unknown []Given
 	for _, key := range slices.Sorted(maps.Keys(r.notes)) {
 		isKnown := slices.ContainsFunc(r.options, func(o Option) bool { return slices.Contains(o.Annotations, key) })
-		if strings.HasPrefix(key, prefix) && !isKnown {
+		if strings.HasPrefix(key, prefix) && !isKnown && !slices.Contains(others, key) {
 			g, _ := r.notes.get(key)
 			unknown = append(unknown, g)
 		}

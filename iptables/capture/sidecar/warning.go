@@ -149,7 +149,7 @@ func (r *reading) warnDNS() {
 // the API server does not check annotations.
 func (r *reading) warnAnnotations() {
 	for _, prefix := range []string{capture.Prefix, trafficPrefix} {
-		for _, g := range r.UnknownAnnotations(prefix) {
+		for _, g := range r.UnknownAnnotations(prefix, capture.SandboxedPod) {
 			r.Warn("%v has no effect: there is no such annotation", g)
 		}
 	}

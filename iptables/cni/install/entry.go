@@ -16,6 +16,7 @@ type Entry struct {
 	ProxyUsers         map[string][]uint32
 	ExcludeNamespaces  []string
 	WithoutAnnotations string
+	Sandboxed          string
 	LogFile            string
 	LogLevel           string
 	// DropIn is in a file of its own only: what the plugin leaves beside its program, so that
@@ -59,6 +60,7 @@ func (e Entry) text(after string) string {
 	add("proxyUsers", e.ProxyUsers, len(e.ProxyUsers) == 0)
 	add("excludeNamespaces", e.ExcludeNamespaces, len(e.ExcludeNamespaces) == 0)
 	add("withoutAnnotations", e.WithoutAnnotations, e.WithoutAnnotations == "")
+	add("sandboxed", e.Sandboxed, e.Sandboxed == "")
 	add("logFile", e.LogFile, e.LogFile == "")
 	add("logLevel", e.LogLevel, e.LogLevel == "")
 	add("dropIn", e.DropIn, e.DropIn == "")
