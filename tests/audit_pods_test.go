@@ -97,6 +97,7 @@ func auditedPods() []auditedPod {
 		{name: "c/flushed", annotations: injected(), script: "meshtables; nft flush ruleset", state: "uncaptured", kinds: "no-rules", after: "as-wanted"},
 		{name: "c/empty", annotations: injected(), script: "meshtables; iptables -t nat -F; ip6tables -t nat -F", state: "uncaptured", kinds: "no-rules", after: "as-wanted"},
 		{name: "c/itself", annotations: itself, state: "uncaptured", kinds: "no-rules", after: "as-wanted"},
+		{name: "c/sandboxed", annotations: injected(), script: "cp /bin/sleep /run/runsc; /run/runsc 3600 >/dev/null 2>&1 &", state: "sandboxed", kinds: "sandbox"},
 		{name: "c/silent", annotations: injected(), silent: true, state: "uncaptured", kinds: "no-rules proxy-not-listening", after: "as-wanted"},
 		{name: "c/ambient", annotations: enrolled, state: "uncaptured", kinds: "no-rules", after: "as-wanted"},
 		{name: "c/ambient-silent", annotations: enrolled, silent: true, state: "uncaptured", kinds: "no-rules proxy-not-listening"},

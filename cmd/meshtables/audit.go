@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/meshtables/meshtables/iptables/node"
@@ -81,7 +82,7 @@ func (c *command) auditOnce(ctx context.Context) int {
 	}
 	answer := newAudited(reports, c.verbose)
 	answer.onePod = c.pod != ""
-	if c.pod != "" && len(reports) > 0 && reports[0].Rules > 0 && c.output != outputOpenMetrics {
+	if c.pod != "" && len(reports) > 0 && reports[0].Rules > 0 && reports[0].Sandbox == nil && c.output != outputOpenMetrics {
 		c.live = true
 		explained, status := c.overview(ctx)
 		if status != exitDone {
@@ -161,15 +162,15 @@ type stateCount struct {
 
 func newAudited(reports []node.Report, verbose bool) audited {
 	a := audited{Result: "as wanted", Pods: reports, States: []stateCount{}, verbose: verbose}
+	if slices.ContainsFunc(reports, func(r node.Report) bool { return r.IsBad() }) {
+		a.Result = "different"
+	}
 	for _, s := range node.States() {
 		n := 0
-		for _, r := range reports {
-			if r.State == s {
+		for i := range reports {
+			if reports[i].State == s {
 				n++
 			}
-		}
-		if n > 0 && s.IsBad() {
-			a.Result = "different"
 		}
 		a.States = append(a.States, stateCount{s, n})
 	}

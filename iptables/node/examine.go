@@ -101,6 +101,10 @@ func isShown(a netip.Addr) bool {
 // compare compares what is installed with what the pod asks for.
 func (x *examination) compare() error {
 	found, err := x.find()
+	if x.report.Sandbox = x.auditor.Node.sandboxOf(x.pod.processes); x.report.Sandbox != nil {
+		x.judgeSandboxed(&found)
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -178,6 +178,8 @@ func (f *finder) addProcesses() error {
 			if pid, err := strconv.Atoi(name); err == nil {
 				if p := f.at(f.node.processFile(pid), ByProcesses); p != nil {
 					p.processes = append(p.processes, pid)
+				} else {
+					f.addMonitors(pid)
 				}
 			}
 		}

@@ -45,7 +45,7 @@ func WriteMetrics(w io.Writer, run *Run) {
 		}
 	})
 	m.each("meshtables_pod_rules", "gauge", "Installed rules of a pod.", func(r *Report, add func(string, ...string)) {
-		if r.State != NotInMesh && r.State != Unreadable {
+		if r.State != NotInMesh && r.State != Unreadable && r.State != Sandboxed {
 			add(strconv.Itoa(r.Rules))
 		}
 	})

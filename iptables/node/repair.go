@@ -44,7 +44,7 @@ const (
 // is not in the mesh, and the rules of others. It reports whether it changed anything.
 func (x *examination) repair() bool {
 	r := x.report
-	if r.State != Uncaptured && r.State != Different {
+	if r.State != Uncaptured && r.State != Different && !r.Has(InSandbox) {
 		return false
 	}
 	if x.auditor.Repair == OnlyMissed && !x.isMissed() {
@@ -74,6 +74,8 @@ func (x *examination) isMissed() bool { return x.report.State == Uncaptured && x
 // beyond returns why repairing can do nothing, or "".
 func (x *examination) beyond() string {
 	switch {
+	case x.report.Has(InSandbox):
+		return "rules of the node do not reach into a sandbox"
 	case x.report.Has(Leftovers):
 		return "pods outside the mesh are left alone"
 	case x.plan == nil:

@@ -15,15 +15,15 @@ const (
 	Uncaptured State = "uncaptured"  // it asks to be captured, and has no rules
 	Different  State = "different"   // there are rules, and not as wanted, or foreign ones are in the way
 	Unreadable State = "unreadable"  // nobody can tell
+	Sandboxed  State = "sandboxed"   // it asks to be captured, and its network stack is that of its sandbox
 	AsWanted   State = "as-wanted"   // captured as it asks to be
 	NotInMesh  State = "not-in-mesh" // it does not ask to be captured, and is not
 )
 
 // States returns all states, the worst first.
-func States() []State { return []State{Uncaptured, Different, Unreadable, AsWanted, NotInMesh} }
-
-// IsBad reports whether somebody has to do something.
-func (s State) IsBad() bool { return s == Uncaptured || s == Different || s == Unreadable }
+func States() []State {
+	return []State{Uncaptured, Different, Unreadable, Sandboxed, AsWanted, NotInMesh}
+}
 
 // Kind is a kind of [Problem].
 type Kind string
@@ -40,6 +40,7 @@ const (
 	PolicyDrops   Kind = "policy-drops"        // a chain drops traffic by its policy
 	NotListening  Kind = "proxy-not-listening" // no socket is where the rules send traffic
 	ProxyUser     Kind = "proxy-user"          // the rules capture what the proxy sends: it runs as another user
+	InSandbox     Kind = "sandbox"             // rules of the node do nothing, and nobody has said that others are inside
 	Leftovers     Kind = "leftovers"           // rules are left in a pod outside the mesh
 	TwoPods       Kind = "two-pods"            // the cache gives the namespace to several pods
 	BadAnnotation Kind = "annotations"         // the pod's annotations cannot be read
@@ -51,7 +52,7 @@ const (
 func Kinds() []Kind {
 	return []Kind{
 		NoRules, OtherMesh, Drift, Routing, Setting, TwoForms, ForeignRules, PolicyDrops, NotListening, ProxyUser,
-		Leftovers, TwoPods, BadAnnotation, BadEntry, Failed,
+		InSandbox, Leftovers, TwoPods, BadAnnotation, BadEntry, Failed,
 	}
 }
 
@@ -91,6 +92,8 @@ type Report struct {
 	// Exempt are processes besides the proxy whose traffic the rules leave alone; nil if there
 	// are none.
 	Exempt *Exempt `json:"exempt,omitempty"`
+	// Sandbox is who has the pod's network stack, if that is not the one of its namespace.
+	Sandbox *Sandbox `json:"sandbox,omitempty"`
 	// File is a file of the network namespace, or the entry of the cache that cannot be read.
 	File    string   `json:"file"`
 	FoundIn []Source `json:"foundIn"`
@@ -110,6 +113,15 @@ func (r *Report) String() string {
 // Has reports whether a pod has a problem of a kind.
 func (r *Report) Has(k Kind) bool {
 	return slices.ContainsFunc(r.Problems, func(p Problem) bool { return p.Kind == k })
+}
+
+// IsBad reports whether somebody has to do something.
+func (r *Report) IsBad() bool {
+	switch r.State {
+	case Uncaptured, Different, Unreadable:
+		return true
+	}
+	return r.Has(InSandbox)
 }
 
 // add adds a problem. Many problems with one hint read better with one.
