@@ -114,8 +114,12 @@ func (c *command) warnUnused() {
 
 // warnLive warns of what --live does not take into account.
 func (c *command) warnLive(s *subject) {
-	for _, fault := range installed.Texts(s.path.Faults) {
-		c.log.Warn(fault + "\n" + hintPrefix + "apply again to repair it")
+	for _, fault := range s.path.Faults {
+		text := fault.Text
+		if !fault.Lasts {
+			text += "\n" + hintPrefix + "apply again to repair it"
+		}
+		c.log.Warn(text)
 	}
 	ours := s.path.Own()
 	if len(ours.Tables) == 0 {

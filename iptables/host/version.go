@@ -4,13 +4,19 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/meshtables/meshtables/iptables/internal/gvisor"
 )
 
 // Version is that of a kernel, such as 6.1. The zero value stands for one that nobody knows.
 type Version struct{ Major, Minor int }
 
-// KernelVersion returns the version of the running kernel (uname(2)).
+// KernelVersion returns the version of the running kernel (uname(2)). That of gVisor is not known: the
+// Linux that it says it is has nothing to do with its network.
 func KernelVersion() Version {
+	if gvisor.Here() {
+		return Version{}
+	}
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
 		return Version{}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/installed"
+	"github.com/meshtables/meshtables/iptables/internal/gvisor"
 	"github.com/meshtables/meshtables/iptables/kernel/nftables"
 	"github.com/meshtables/meshtables/iptables/kernel/xtables"
 	"github.com/meshtables/meshtables/iptables/namespace"
@@ -95,6 +96,7 @@ func Choose(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership
 		exists:    func() error { return netlink.Exists(ctx) },
 		available: func() error { return netlink.Available(ctx, compatible()) },
 		native:    func() error { return native.Available(ctx, native.Form(want)) },
+		sandboxed: gvisor.Here(),
 	}
 	choice, err := c.choose(ctx, name)
 	if err != nil {
@@ -116,6 +118,8 @@ type chooser struct {
 	exists    func() error
 	// available and native are for the two forms of nf_tables.
 	available, native func() error
+	// sandboxed says that this is gVisor.
+	sandboxed bool
 }
 
 func (c chooser) choose(ctx context.Context, name string) (Choice, error) {
@@ -163,14 +167,29 @@ func (c chooser) first(ctx context.Context, choice Choice, names []string) (Choi
 		}
 	}
 	if choice.Backend == nil {
-		return choice, fmt.Errorf("%w:\n  %s\nhint: load the modules nf_tables, nft_chain_nat and nft_redir, "+
-			"or, if the kernel has ip_tables instead, install the package iptables", ErrUnusable, strings.Join(failures, "\n  "))
+		return choice, fmt.Errorf("%w:\n  %s\nhint: %s", ErrUnusable, strings.Join(failures, "\n  "), c.hint())
 	}
 	return choice, nil
 }
 
+// hint says what helps if there is no backend.
+func (c chooser) hint() string {
+	if c.sandboxed {
+		return hintGVisor
+	}
+	return "load the modules nf_tables, nft_chain_nat and nft_redir, or, if the kernel has ip_tables instead, install the package iptables"
+}
+
+// hintGVisor says what helps in gVisor.
+const hintGVisor = "this is gVisor, which has no nf_tables: use the image with the iptables programs, as deploy/legacy does, and --backend=iptables-legacy"
+
 // find returns the backend of a name, and notes about it in parentheses.
 func (c chooser) find(ctx context.Context, name string) (backend Backend, about string, err error) {
+	if c.sandboxed && (name == NFT || name == Native) {
+		if err := c.exists(); err != nil {
+			return nil, "", fmt.Errorf("%w\nhint: %s", err, hintGVisor)
+		}
+	}
 	switch name {
 	case NFT:
 		return nftables.New(c.namespace, c.own), "", nil

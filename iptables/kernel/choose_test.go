@@ -184,6 +184,19 @@ func TestAutoWithoutNFTables(t *testing.T) {
 	}
 }
 
+// In gVisor there are no modules to load, and the image may have no programs.
+func TestInGVisor(t *testing.T) {
+	onPath(t, nftProgram, "iptables", "ip6tables")
+	c := withoutNFTables(t)
+	c.sandboxed = true
+	for _, name := range []string{Auto, NFT, Native} {
+		choice, err := c.choose(t.Context(), name)
+		if err == nil || choice.Backend != nil || !strings.HasSuffix(err.Error(), "invalid argument\nhint: "+hintGVisor) && !strings.HasSuffix(err.Error(), "does not have\nhint: "+hintGVisor) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
 // Where nf_tables is there but not its extensions, the native form is taken, and if
 // the kernel cannot take that either, legacy tables are no way out: both would be
 // live.

@@ -40,8 +40,10 @@ type attempt struct {
 
 	token  token
 	client *os.File
-	// err says why it cannot be tried.
-	err error
+	// arrived gets the port at which the message arrives.
+	arrived <-chan uint16
+	// err says why it cannot be tried, and unsent why the datagram was not sent.
+	err, unsent error
 }
 
 func (a *attempt) isOutside() bool { return a.by != linkOutside{} }
@@ -68,7 +70,8 @@ func (a *attempt) listen(p *post) (err error) {
 	return err
 }
 
-// open opens the client's socket and starts to connect, without waiting.
+// open opens the client's socket and starts to connect, without waiting. A datagram is sent too:
+// gVisor asks who has opened the socket when a packet leaves, and takes who that thread is then.
 func (a *attempt) open() error {
 	kind := socket.TCP
 	if a.protocol == iptables.UDP {
@@ -102,6 +105,9 @@ func (a *attempt) open() error {
 	if err := unix.Connect(fd, socket.Address(a.to)); err != nil && !errors.Is(err, unix.EINPROGRESS) {
 		return fmt.Errorf("failed to connect: %w", err)
 	}
+	if a.protocol == iptables.UDP {
+		_, a.unsent = a.client.Write(a.token[:])
+	}
 	return nil
 }
 
@@ -115,8 +121,8 @@ func (a *attempt) close() {
 // redirected packets arrive at once.
 const quiet = 300 * time.Millisecond
 
-// watch sends the message and returns the result.
-func (a *attempt) watch(ctx context.Context, p *post) <-chan Step {
+// watch sends the message, unless it is a datagram, and returns the result.
+func (a *attempt) watch(ctx context.Context) <-chan Step {
 	result := make(chan Step, 1)
 	s := a.step()
 	if a.err != nil {
@@ -124,33 +130,36 @@ func (a *attempt) watch(ctx context.Context, p *post) <-chan Step {
 		result <- s
 		return result
 	}
-	arrived := p.expect(a.token)
 	// The context limits everything.
 	deadline, _ := ctx.Deadline()
 	err := a.client.SetDeadline(deadline)
 	sent := make(chan error, 1)
 	go func() {
-		if err == nil {
+		switch {
+		case err != nil:
+		case a.protocol == iptables.UDP:
+			err = a.unsent
+		default:
 			_, err = a.client.Write(a.token[:])
 		}
 		sent <- err
 	}()
 	go func() {
 		if a.want == 0 {
-			result <- a.leftAlone(ctx, s, arrived)
+			result <- a.leftAlone(ctx, s)
 		} else {
-			result <- a.arrives(ctx, s, arrived, sent)
+			result <- a.arrives(ctx, s, sent)
 		}
 	}()
 	return result
 }
 
 // arrives completes the report of what has to arrive.
-func (a *attempt) arrives(ctx context.Context, s Step, arrived <-chan uint16, sent <-chan error) Step {
+func (a *attempt) arrives(ctx context.Context, s Step, sent <-chan error) Step {
 	s.Outcome, s.Detail = Failed, "no answer"
 	for {
 		select {
-		case s.Arrived = <-arrived:
+		case s.Arrived = <-a.arrived:
 			switch {
 			case s.Arrived != a.want:
 				s.Detail = fmt.Sprintf("expected port %d", a.want)
@@ -184,11 +193,11 @@ func (a *attempt) answered() bool {
 
 // leftAlone completes the report of what must not arrive. Where it goes instead does not
 // matter.
-func (a *attempt) leftAlone(ctx context.Context, s Step, arrived <-chan uint16) Step {
+func (a *attempt) leftAlone(ctx context.Context, s Step) Step {
 	over := time.NewTimer(quiet)
 	defer over.Stop()
 	select {
-	case s.Arrived = <-arrived:
+	case s.Arrived = <-a.arrived:
 		s.Outcome, s.Detail = Failed, "the proxy must not get what it sends itself"
 	case <-over.C:
 		s.Outcome = Passed

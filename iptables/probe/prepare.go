@@ -26,6 +26,7 @@ func prepare(ctx context.Context, here *namespace.Namespace, attempts []*attempt
 		}
 	}
 	for _, a := range attempts {
+		a.arrived = p.expect(a.token)
 		switch {
 		case a.err != nil:
 		case !a.isOutside():

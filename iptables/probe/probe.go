@@ -169,7 +169,7 @@ func runHere(ctx context.Context, ns *namespace.Namespace, want Want) ([]Step, e
 	defer cancel()
 	results := make([]<-chan Step, len(attempts))
 	for i, a := range attempts {
-		results[i] = a.watch(watching, post)
+		results[i] = a.watch(watching)
 	}
 	steps := make([]Step, len(attempts))
 	for i := range results {

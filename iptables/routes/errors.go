@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/meshtables/meshtables/iptables/internal/gvisor"
 )
 
 // ErrConflict is wrapped by errors about foreign routes in the way.
@@ -27,6 +29,8 @@ func describe(c Change, err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM):
 		hint = "\nhint: run with the capability NET_ADMIN"
+	case errors.Is(err, unix.EOPNOTSUPP) && gvisor.Here():
+		hint = "\nhint: gVisor has no policy routing: only sidecars that get connections by REDIRECT can be there"
 	case c.Object.Kind == Rule && (errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EAFNOSUPPORT)):
 		hint = "\nhint: the kernel has no policy routing (CONFIG_IP_MULTIPLE_TABLES, CONFIG_IPV6_MULTIPLE_TABLES)"
 		if c.Object.Without != "" {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/internal/gvisor"
 	"github.com/meshtables/meshtables/iptables/internal/rtnetlink"
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
@@ -67,9 +68,17 @@ func (s *State) readRoutes(ctx context.Context, ns *namespace.Namespace) error {
 	for i, p := range s.ownership.Addresses {
 		asked[i] = rtnetlink.Address{Link: rtnetlink.LoopbackIndex, Prefix: p}
 	}
+	inGVisor := gvisor.Here()
+	if inGVisor {
+		// It answers the question about all addresses only.
+		asked = nil
+	}
 	routes, there, err := rtnetlink.DefaultRoutes(ctx, ns, asked...)
+	if inGVisor && err == nil {
+		there, err = rtnetlink.Addresses(ctx, ns, unix.AF_INET6)
+	}
 	for _, a := range there {
-		if slices.Contains(s.ownership.Addresses, a.Prefix) {
+		if a.Link == rtnetlink.LoopbackIndex && slices.Contains(s.ownership.Addresses, a.Prefix) {
 			s.objects = append(s.objects, Object{Kind: Address, Family: iptables.FamilyOf(a.Prefix.Addr()), Prefix: a.Prefix})
 		}
 	}

@@ -25,7 +25,11 @@ func As(uid, gid uint32, f func() error) error {
 // set changes the file system ids of the calling thread. The system calls report no
 // error, only the previous id; a second call checks (setfsuid(2)).
 func set(uid, gid uint32) error {
-	if err := unix.Setfsgid(int(gid)); err != nil {
+	err := unix.Setfsgid(int(gid))
+	if errors.Is(err, unix.ENOSYS) {
+		return setEffective(uid, gid)
+	}
+	if err != nil {
 		return err
 	}
 	if err := unix.Setfsuid(int(uid)); err != nil {
@@ -36,6 +40,29 @@ func set(uid, gid uint32) error {
 	nowGID, _ := unix.SetfsgidRetGid(ask)
 	if uint32(nowUID) != uid || uint32(nowGID) != gid {
 		return unix.EPERM
+	}
+	return nil
+}
+
+// setEffective changes the effective ids of the calling thread, for gVisor, which has no
+// setfsuid(2). The functions of package syscall would change those of all threads. The group comes
+// first on the way there, and last on the way back: who is not root may not change it.
+func setEffective(uid, gid uint32) error {
+	group := func() error { return setID(unix.SYS_SETRESGID, gid) }
+	user := func() error { return setID(unix.SYS_SETRESUID, uid) }
+	if unix.Geteuid() != 0 {
+		group, user = user, group
+	}
+	if err := group(); err != nil {
+		return err
+	}
+	return user()
+}
+
+// setID changes an effective id, and leaves the real and the saved one.
+func setID(call uintptr, id uint32) error {
+	if _, _, errno := unix.RawSyscall(call, ^uintptr(0), uintptr(id), ^uintptr(0)); errno != 0 {
+		return errno
 	}
 	return nil
 }

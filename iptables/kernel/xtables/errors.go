@@ -45,6 +45,8 @@ type Error struct {
 	// fromOutside says that the namespace belongs to another user namespace than the
 	// program's.
 	fromOutside bool
+	// sandboxed says that the kernel is gVisor's.
+	sandboxed bool
 
 	meaning string // what went wrong, in our words; else the program's are shown
 	err     error  // from running it
@@ -158,6 +160,8 @@ var failures = []struct {
 		ErrMissing, "there is no chain or target ${1}", ""},
 	{"(?:unable to|can't|[Cc]annot) initialize (?:ip6?tables )?table [`'](\\w+)'",
 		ErrMissing, "the kernel has no table ${1}", "load its module (such as iptable_${1} or ip6table_${1}), or use --backend=iptables-nft or --backend=nftables"},
+	{`Cannot initialize: `,
+		ErrMissing, "the kernel has no such table", "load its module (such as iptable_NAME or ip6table_NAME)"},
 	{`Could not fetch rule set generation id|Failed to initialize nft`,
 		ErrMissing, "the kernel has no nf_tables", "load the module nf_tables, or use --backend=iptables-legacy"},
 	{`Extension (tcp|udp) revision \d+ not supported, missing kernel module`,
@@ -235,6 +239,8 @@ func (e *Error) refused(line string) {
 		// net/netfilter/xt_owner.c, owner_check.
 		e.Hint = "in a user namespace, owner matches only ids in its uid_map and gid_map; " +
 			"if it does not own the network namespace, use --backend=nftables"
+	case line == "COMMIT" && e.sandboxed:
+		e.Hint = "gVisor took at most 8 KiB of rules a table before google/gvisor#12686: use a newer one, or list fewer ports and networks"
 	case line == "COMMIT" && e.fromOutside:
 		// The older form says only that the table was refused.
 		e.Hint = "the kernel refuses the match owner from a user namespace that does not own the network namespace: use --backend=nftables"

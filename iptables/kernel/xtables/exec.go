@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/meshtables/meshtables/iptables/internal/gvisor"
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
 
@@ -79,5 +80,8 @@ func (x realExecer) run(ctx context.Context, c command) (string, error) {
 	}
 	failed := newError(c, status, stderr.String(), err)
 	failed.fromOutside = !inOwner(x.namespace)
+	if gvisor.Here() {
+		failed.inGVisor()
+	}
 	return "", failed
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/installed"
+	"github.com/meshtables/meshtables/iptables/internal/gvisor"
 	"github.com/meshtables/meshtables/iptables/internal/lazy"
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
@@ -32,6 +33,9 @@ func (b *Backend) Load(ctx context.Context) (installed.Backend, error) {
 		have.Rules.Tables = append(have.Rules.Tables, tables...)
 	}
 	have.Rules.Sort()
+	if own := have.Own(); hasUnshown(&own) {
+		have.Faults = []installed.Fault{{Text: unshown, Lasts: true}}
+	}
 	return have, nil
 }
 
@@ -42,7 +46,7 @@ func (b *Backend) loadFamily(ctx context.Context, family iptables.Family) ([]ipt
 			return nil, err
 		}
 	}
-	text, err := b.execer.run(ctx, command{path: b.programs[family].save, args: []string{"-c"}})
+	text, err := b.save(ctx, family)
 	if err != nil {
 		return nil, err
 	}
@@ -50,6 +54,14 @@ func (b *Backend) loadFamily(ctx context.Context, family iptables.Family) ([]ipt
 		return nil, err
 	}
 	return iptables.ParseSave(family, strings.NewReader(text))
+}
+
+// save returns what the programs print about all tables.
+func (b *Backend) save(ctx context.Context, family iptables.Family) (string, error) {
+	if b.variant == Legacy && gvisor.Here() {
+		return b.saveEach(ctx, family, tablesOfGVisor())
+	}
+	return b.execer.run(ctx, command{path: b.programs[family].save, args: []string{"-c"}})
 }
 
 // LegacyTables returns the names of the tables of the legacy variant that exist. The
@@ -62,6 +74,9 @@ func LegacyTables(ns *namespace.Namespace, family iptables.Family) ([]string, er
 		path = "/proc/thread-self/net/ip6_tables_names"
 	}
 	text, err := ns.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) && gvisor.Here() {
+		return tablesOfGVisor(), nil
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
