@@ -150,6 +150,12 @@ func TestAuditSandboxed(t *testing.T) {
 	if r := reports[pods[0].file()]; len(r.Problems) == 1 && (!strings.HasPrefix(r.Problems[0].Text, "the pod's network stack is its sandbox's (qemu-system-x86_64, process ") || r.Problems[0].Hint == "") {
 		t.Errorf("the problem is %+v", r.Problems[0])
 	}
+	for name, want := range map[string]bool{"s/qemu": true, "s/jailed": true, "o/kubevirt": false} {
+		_, stderr, _ := m.run(t, built.Program(), "show", "--cni-cache="+m.cache, "--pod="+name)
+		if got := strings.Contains(stderr, "warning: the pod's network stack is its sandbox's ("); got != want {
+			t.Errorf("show --pod=%s says %q", name, stderr)
+		}
+	}
 	m.checkRepairOfSandboxed(t, rows, pods)
 	for i, p := range pods {
 		if rows[i].state == "uncaptured" {

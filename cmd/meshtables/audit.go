@@ -15,6 +15,9 @@ import (
 	"github.com/meshtables/meshtables/iptables/node"
 )
 
+// auditVerb is the name of the verb audit.
+const auditVerb = "audit"
+
 // node is the machine, as far as options say where to look.
 func (c *command) node() node.Node {
 	n := node.Default()

@@ -78,7 +78,7 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	}
 	c.warn(line.flags.Replaced())
 	c.warn(line.misspelt(env))
-	if c.namespace, err = c.openNamespace(ctx); err != nil {
+	if c.namespace, err = c.openNamespace(ctx, v); err != nil {
 		return c.usageError(errors.Join(err, c.checkConfig()))
 	}
 	defer c.namespace.Close()
@@ -86,16 +86,20 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 }
 
 // openNamespace returns the network namespace to work in: this process's, or the one that
-// --network-namespace or --pod names.
-func (c *command) openNamespace(ctx context.Context) (*namespace.Namespace, error) {
+// --network-namespace or --pod names. It warns, before a verb works in it in vain.
+func (c *command) openNamespace(ctx context.Context, v verb) (*namespace.Namespace, error) {
 	switch {
 	case c.pod != "" && c.networkNamespace != "":
 		return nil, fmt.Errorf("%s and --%s: must not both be given, because each names a network namespace", c.line.flags.Given(namespaceOption), podOption)
 	case c.pod != "":
 		machine := c.node()
-		ns, err := machine.OpenPod(ctx, string(c.pod))
+		ns, sandbox, err := machine.OpenPod(ctx, string(c.pod))
 		if err != nil {
 			return nil, fmt.Errorf("--%s %q: %w", podOption, c.pod, err)
+		}
+		// The audit has it in its answer.
+		if sandbox != nil && v.name != auditVerb {
+			c.log.Warn(sandbox.String())
 		}
 		return ns, nil
 	case c.networkNamespace == "":

@@ -38,7 +38,7 @@ func verbs() []verb {
 		{"explain", "explain in|out ADDR:PORT", "explain a connection by rules and options; without an address, what is captured", (*options).explainRows, (*command).explain, nil, true},
 		{hostVerb, "host [--pods ADDR,…]", "keep the node's side of ambient mode: the address of health probes, and for which pods", (*options).hostRows, (*command).host, nil, false},
 		{cniVerb, "cni install|uninstall", "put the CNI plugin on a node, or take it away; with --watch keep it so", func(o *options) []config.Row { return o.cniOptions.rows() }, (*command).cni, nil, true},
-		{"audit", "audit [options]", "say of every pod of this machine whether it is captured as it asks to be; mend it with --repair", (*options).auditRows, (*command).audit, nil, false},
+		{auditVerb, "audit [options]", "say of every pod of this machine whether it is captured as it asks to be; mend it with --repair", (*options).auditRows, (*command).audit, nil, false},
 		{"help", "help [VERB]", "show this help, or the help of a verb", nil, nil, printHelp, true},
 		{"completion", "completion bash|zsh|fish", "print the completion script of that shell", nil, nil, printCompletion, true},
 	}

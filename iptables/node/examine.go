@@ -28,7 +28,7 @@ type examination struct {
 }
 
 // examine looks at a pod and, if the auditor repairs, repairs it. The error is errGone if the
-// pod has ended; everything else is in the report.
+// pod has ended, or was none; everything else is in the report.
 func (a *Auditor) examine(ctx context.Context, p *Pod) (Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -43,6 +43,9 @@ func (a *Auditor) examine(ctx context.Context, p *Pod) (Report, error) {
 	}
 	defer ns.Close()
 	x := a.look(ctx, ns, p)
+	if x.isBesideSandbox() {
+		return Report{}, errGone
+	}
 	if a.Repair != LeaveAlone && x.repair() {
 		done := x.report.Repair
 		x = a.look(ctx, ns, p)

@@ -21,12 +21,14 @@ func ParseName(text string) error {
 	return nil
 }
 
-// OpenPod returns the network namespace of the pod NAMESPACE/NAME.
-func (n *Node) OpenPod(ctx context.Context, name string) (*namespace.Namespace, error) {
+// OpenPod returns the network namespace of the pod NAMESPACE/NAME, and the sandbox that has its
+// network stack instead; nil if there is none.
+func (n *Node) OpenPod(ctx context.Context, name string) (*namespace.Namespace, *Sandbox, error) {
 	found, err := n.Find(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	var sandbox *Sandbox
 	var files []string
 	var opened *namespace.Namespace
 	for i := range found.Pods {
@@ -39,24 +41,24 @@ func (n *Node) OpenPod(ctx context.Context, name string) (*namespace.Namespace, 
 			continue
 		}
 		if err != nil {
-			return nil, errors.Join(err, closeIfOpen(opened))
+			return nil, nil, errors.Join(err, closeIfOpen(opened))
 		}
 		files = append(files, p.File)
 		if opened != nil {
 			ns.Close()
 			continue
 		}
-		opened = ns
+		opened, sandbox = ns, n.sandboxOf(p.processes)
 	}
 	switch len(files) {
 	case 0:
-		return nil, fmt.Errorf("no network namespace on this machine is that pod's\nhint: is it on another node, or libcni's cache not in %s?", n.Cache)
+		return nil, nil, fmt.Errorf("no network namespace on this machine is that pod's\nhint: is it on another node, or libcni's cache not in %s?", n.Cache)
 	case 1:
-		return opened, nil
+		return opened, sandbox, nil
 	}
 	opened.Close()
 	slices.Sort(files)
-	return nil, fmt.Errorf("the pod has several network namespaces: %s\nhint: name one with --network-namespace", strings.Join(files, ", "))
+	return nil, nil, fmt.Errorf("the pod has several network namespaces: %s\nhint: name one with --network-namespace", strings.Join(files, ", "))
 }
 
 // openFor opens the namespace if it is that of the named pod. If the cache gives it to others

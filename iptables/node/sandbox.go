@@ -25,6 +25,11 @@ type Sandbox struct {
 	Program string `json:"program"`
 }
 
+// String says what follows from it, as a sentence without full stop.
+func (s *Sandbox) String() string {
+	return fmt.Sprintf("the pod's network stack is its sandbox's (%s, process %d), which rules of the node do not reach", path.Base(s.Program), s.PID)
+}
+
 // sandboxPrograms are patterns of the names of executables that have a network stack of their
 // own: gVisor's, which may be in a file of its own (runsc/gvisorbinaries), and the monitors that
 // Kata Containers starts in the pod's network namespace.
@@ -148,8 +153,14 @@ func (x *examination) judgeSandboxed(found *pod.Found) {
 		r.Why += "; its network stack is its sandbox's, and " + settled
 		return
 	}
-	r.add(InSandbox, fmt.Sprintf("the pod's network stack is its sandbox's (%s, process %d), which rules of the node do not reach", path.Base(r.Sandbox.Program), r.Sandbox.PID),
-		"to capture it: let an init container of the pod write the rules inside, as deploy/README.md says, or run it without a sandbox")
+	r.add(InSandbox, r.Sandbox.String(), "to capture it: let an init container of the pod write the rules inside, as deploy/README.md says, or run it without a sandbox")
+}
+
+// isBesideSandbox reports whether the namespace is no pod's, but that of a helper of a sandbox:
+// gVisor's gofers, which open files for it, have one each.
+func (x *examination) isBesideSandbox() bool {
+	r := x.report
+	return r.Sandbox != nil && r.State == NotInMesh && r.Name == "" && slices.Equal(r.FoundIn, []Source{ByProcesses})
 }
 
 // settledElsewhere says who captures a sandboxed pod, as far as somebody has said so; "" if nobody
