@@ -42,7 +42,7 @@ func (o *cniOptions) rows() []config.Row {
 	return []config.Row{
 		{Option: config.Option{
 			Name:  "install-mode",
-			Usage: "how it gets into the network: entry, own, drop-in",
+			Usage: "its way into the network: entry, own, drop-in",
 		}, Value: config.Choice("mode", &o.installMode, install.Modes()...)},
 		{Option: config.Option{
 			Name: "watch", Usage: "stay: keep it in place, and capture pods that came too early; or uninstall when no pod needs it any more",
