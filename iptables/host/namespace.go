@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
@@ -69,7 +68,7 @@ func sharedWithInit() (bool, error) {
 	if errors.Is(err, fs.ErrPermission) {
 		// Reading the link takes CAP_SYS_PTRACE or the like (proc(5)), which a
 		// container that may write rules (CAP_NET_ADMIN) need not have.
-		return sameProcNet("/proc/thread-self/net/dev", "/proc/1/net/dev")
+		return sameProcNet("/proc/thread-self", "/proc/1")
 	}
 	if err != nil {
 		return false, unlessHidden(err)
@@ -77,18 +76,17 @@ func sharedWithInit() (bool, error) {
 	return ours == inits, nil
 }
 
-// sameProcNet compares the network namespaces of two processes by a file that
-// everyone may stat. procfs makes one for each namespace, with its own inode number
-// (fs/proc/generic.c, proc_register).
+// sameProcNet compares the network namespaces of two processes.
 func sameProcNet(a, b string) (bool, error) {
-	var s, t syscall.Stat_t
-	if err := syscall.Stat(a, &s); err != nil {
-		return false, fmt.Errorf("failed to identify the network namespace: %w", &fs.PathError{Op: "stat", Path: a, Err: err})
+	one, err := readProcNet(a)
+	if err != nil {
+		return false, fmt.Errorf("failed to identify the network namespace: %w", err)
 	}
-	if err := syscall.Stat(b, &t); err != nil {
-		return false, unlessHidden(&fs.PathError{Op: "stat", Path: b, Err: err})
+	other, err := readProcNet(b)
+	if err != nil {
+		return false, unlessHidden(err)
 	}
-	return s.Dev == t.Dev && s.Ino == t.Ino, nil
+	return one == other, nil
 }
 
 func unlessHidden(err error) error {

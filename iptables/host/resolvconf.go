@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -65,23 +63,7 @@ func parseResolvConf(text string) []netip.Addr {
 // FindResolvConf returns the file with the name servers of another process in a network
 // namespace. ok is false if no such process has one.
 func FindResolvConf(ns *namespace.Namespace) (f File, ok bool) {
-	file, err := ns.File()
-	if err != nil {
-		return File{}, false
-	}
-	here, err := file.Stat()
-	if err != nil {
-		return File{}, false
-	}
-	processes, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		return File{}, false
-	}
-	for _, p := range processes {
-		there, err := os.Stat(p + "/ns/net")
-		if err != nil || !os.SameFile(here, there) || p == fmt.Sprintf("/proc/%d", os.Getpid()) {
-			continue
-		}
+	for p := range OtherProcesses(ns) {
 		f := resolvConfOf(p)
 		if found, err := f.find(); err == nil {
 			found.Close()

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/internal/files"
 )
@@ -18,7 +19,7 @@ import (
 type Process struct {
 	// PID is its number on the machine.
 	PID int `json:"pid"`
-	// Command is its name, which is its own to choose: see [printable].
+	// Command is its name, which is its own to choose: see [iptables.Printable].
 	Command string `json:"command"`
 	// User and Group are those of the sockets that it opens, as the pod numbers them.
 	User  uint32 `json:"user"`
@@ -64,7 +65,7 @@ func (n *Node) process(pid int, in identity, ids *host.IDMaps) (p Process, err e
 	if have, err := identify(n.processFile(pid)); err != nil || have != in {
 		return p, cmp.Or(err, errGone)
 	}
-	p.PID, p.Command = pid, printable(strings.TrimSuffix(string(command), "\n"))
+	p.PID, p.Command = pid, iptables.Printable(strings.TrimSuffix(string(command), "\n"))
 	user, okUser := filesystemID(status, "Uid:")
 	group, okGroup := filesystemID(status, "Gid:")
 	if okUser && okGroup {
@@ -89,16 +90,6 @@ func filesystemID(status []byte, line string) (id uint32, ok bool) {
 		}
 	}
 	return 0, false
-}
-
-// printable returns a name without what a terminal or a reader could take for something else.
-func printable(name string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' || r == '"' || r == '\\' {
-			return '?'
-		}
-		return r
-	}, name)
 }
 
 // maxFiles is how many open files of a process are looked at. A proxy opens those at which it
