@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -22,6 +23,8 @@ const (
 type Link struct {
 	Index uint32
 	Name  string
+	// XDP are the ids of the BPF programs that see its packets first, one for each mode.
+	XDP   []uint32
 	flags uint32 // IFF_* of netdevice(7)
 	state byte   // IF_OPER_* of linux/if.h
 }
@@ -110,7 +113,23 @@ func decodeLink(header, attributes []byte) (l Link, ok bool) {
 			l.Name = netlink.ReadString(value)
 		case kind == unix.IFLA_OPERSTATE && len(value) == 1:
 			l.state = value[0]
+		case kind == unix.IFLA_XDP:
+			l.XDP = decodeXDP(value)
 		}
 	}
 	return l, l.Name != ""
+}
+
+// decodeXDP returns the ids of programs. The one of a single mode is there twice.
+func decodeXDP(attributes []byte) []uint32 {
+	var programs []uint32
+	for kind, value := range netlink.Attributes(attributes) {
+		switch kind {
+		case unix.IFLA_XDP_PROG_ID, unix.IFLA_XDP_DRV_PROG_ID, unix.IFLA_XDP_SKB_PROG_ID, unix.IFLA_XDP_HW_PROG_ID:
+			if id := netlink.ReadNativeUint32(value); id != 0 && !slices.Contains(programs, id) {
+				programs = append(programs, id)
+			}
+		}
+	}
+	return programs
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -50,7 +51,7 @@ func TestLinks(t *testing.T) {
 	if last.Name != fmt.Sprint("d", pairs-1) || last.IsUp() || last.IsLoopback() || last.IsOperational() {
 		t.Errorf("got %+v", last)
 	}
-	if got, err := rtnetlink.LinkByIndex(t.Context(), ns, last.Index); err != nil || got != last {
+	if got, err := rtnetlink.LinkByIndex(t.Context(), ns, last.Index); err != nil || !reflect.DeepEqual(got, last) {
 		t.Errorf("got %+v, %v, want %+v", got, err, last)
 	}
 	run(t, "ip link property add dev d7 altname a-rather-long-name-of-it")
