@@ -26,6 +26,7 @@ func runOnMachine(t *testing.T, file string, env []string, output io.Writer) err
 	} {
 		p := &nodePod{name: row.name, number: i + 1, annotations: row.annotations}
 		m.start(t, p)
+		m.sh(t, p.in("sleep 3600 >/dev/null 2>&1 &"))
 		if row.script != "" {
 			m.sh(t, p.in(row.script))
 		}

@@ -46,6 +46,7 @@ func TestJSON(t *testing.T) {
 		}
 	})
 	t.Run("audit", func(t *testing.T) { checkJSONOfAudit(t, s) })
+	t.Run("interceptors", func(t *testing.T) { checkJSONOfInterceptors(t, s) })
 	for _, what := range s.unseen() {
 		t.Errorf("docs/json.md has %s, which no run prints", what)
 	}

@@ -7,6 +7,7 @@ package tests
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
 	"net/netip"
@@ -24,6 +25,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if folder := os.Getenv(cgroupFolder); folder != "" {
+		if err := beProcess(folder, os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	os.Exit(built.Main(m))
 }
 

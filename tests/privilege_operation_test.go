@@ -28,6 +28,9 @@ type operation struct {
 	// waits for connections, and has nothing to do with the backend: what it needs is
 	// established with the first only.
 	extras []string
+	// beside says that a BPF program of others is there, which the answer in JSON has to have
+	// read with its name.
+	beside bool
 }
 
 func (op operation) probes() bool { return len(op.extras) > 0 }
@@ -36,16 +39,17 @@ func (op operation) probes() bool { return len(op.extras) > 0 }
 // left.
 func operations() []operation {
 	return []operation{
-		{"`--dry-run`", []string{"--dry-run"}, clean, clean, nil},
-		{"apply", redirected.args(), clean, redirected, nil},
-		{"`verify`", []string{"verify"}, redirected, redirected, nil},
-		{"`show`", []string{"show"}, redirected, redirected, nil},
-		{"`explain --live`", []string{"explain", "--live"}, redirected, redirected, nil},
-		{"`probe`", probing(redirected), redirected, redirected, []string{"inbound"}},
-		{"apply `" + string(tproxied) + "`", tproxied.args(), redirected, tproxied, nil},
+		{"`--dry-run`", []string{"--dry-run"}, clean, clean, nil, false},
+		{"apply", redirected.args(), clean, redirected, nil, false},
+		{"`verify`", []string{"verify"}, redirected, redirected, nil, false},
+		{"`show`", []string{"show"}, redirected, redirected, nil, false},
+		{"`show`, with BPF programs of others", []string{"show", "--output=json"}, redirected, redirected, nil, true},
+		{"`explain --live`", []string{"explain", "--live"}, redirected, redirected, nil, false},
+		{"`probe`", probing(redirected), redirected, redirected, []string{"inbound"}, false},
+		{"apply `" + string(tproxied) + "`", tproxied.args(), redirected, tproxied, nil, false},
 		{"`probe " + string(tproxied) + "`", probing(tproxied), tproxied, tproxied,
-			[]string{"inbound", "proxy as client", "proxy to itself"}},
-		{"`--cleanup-only`", clean.args(), tproxied, clean, nil},
+			[]string{"inbound", "proxy as client", "proxy to itself"}, false},
+		{"`--cleanup-only`", clean.args(), tproxied, clean, nil, false},
 	}
 }
 
@@ -58,7 +62,7 @@ type outcome int
 const (
 	failed outcome = iota
 	// partial is to have done it, but not all of it: with a warning that rules may
-	// be left, or without some of the connections.
+	// be left, without some of the connections, or without what others run beside the rules.
 	partial
 	succeeded
 )
@@ -72,6 +76,8 @@ func (op operation) outcomeOf(t *testing.T, err error, stdout []byte, stderr str
 		return failed
 	case op.probes():
 		end = op.outcomeOfSteps(t, stdout)
+	case op.beside:
+		end = outcomeOfReading(t, stdout)
 	}
 	if strings.Contains(stderr, "warning: ") {
 		end = min(end, partial)
@@ -99,4 +105,21 @@ func (op operation) outcomeOfSteps(t *testing.T, stdout []byte) outcome {
 		}
 	}
 	return end
+}
+
+// outcomeOfReading looks for what could not be read of the programs of others.
+func outcomeOfReading(t *testing.T, stdout []byte) outcome {
+	t.Helper()
+	var answer toldBeside
+	if err := json.Unmarshal(stdout, &answer); err != nil {
+		t.Fatalf("%v\n%s", err, stdout)
+	}
+	read := answer.Interceptors
+	if len(read.Programs) == 1 && read.Programs[0].Name != "" && read.Unread == nil {
+		return succeeded
+	}
+	if read.Unread == nil {
+		t.Errorf("it does not say what it has not read:\n%s", stdout)
+	}
+	return partial
 }

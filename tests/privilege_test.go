@@ -11,7 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cilium/ebpf"
+
 	"github.com/meshtables/meshtables/tests/built"
+	"github.com/meshtables/meshtables/tests/intercept"
 	"github.com/meshtables/meshtables/tests/lab"
 	"github.com/meshtables/meshtables/tests/soak"
 )
@@ -151,6 +154,10 @@ func (p *privilegedPod) run(t *testing.T, op operation, has []string) outcome {
 	if p.state != op.from {
 		apply(t, p.pod, op.from.args()...)
 		p.state = op.from
+	}
+	if op.beside {
+		program := intercept.Pass(t, "beside", ebpf.SkLookup, ebpf.AttachSkLookup)
+		defer intercept.ToNamespace(t, p.Pod.File(), program)()
 	}
 	lock := lockBeside(p.program)
 	var stdout, stderr bytes.Buffer

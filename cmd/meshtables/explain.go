@@ -57,6 +57,7 @@ func (c *command) answerTo(s *subject, p iptables.Packet) explanation {
 		Path: &s.path, Packet: p, Result: result, Policy: c.line.policy, Intended: s.intended,
 		Proxy: s.proxy(c.line.policy, p.Family()),
 	}))
+	e.Interceptors = s.interceptorsOf(p, result)
 	if result.Verdict == explain.Unknown && c.live && !c.trace && s.path.Form != installed.Legacy {
 		c.log.Info("the rules do not say what happens\n" + hintPrefix + "ask the kernel with --trace, which sends one real packet")
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/installed"
+	"github.com/meshtables/meshtables/iptables/interceptor"
 	"github.com/meshtables/meshtables/iptables/trace"
 )
 
@@ -32,6 +33,8 @@ type explanation struct {
 	Packet  askedPacket      `json:"packet"`
 	Path    []pathStep       `json:"path"`
 	Reasons []explain.Reason `json:"reasons,omitempty"`
+	// Interceptors are BPF programs of others that may do something else with it than the rules.
+	Interceptors *interceptor.Found `json:"interceptors,omitempty"`
 	// Trace is what the kernel says.
 	Trace *traced `json:"trace,omitempty"`
 	// Also are the answers for other families, if the question names no address.
@@ -113,6 +116,10 @@ func (e explanation) text(w io.Writer) {
 	}
 	for _, change := range e.changes() {
 		fmt.Fprintf(w, "  %s\n", change)
+	}
+	if e.Interceptors != nil {
+		writeInterceptors(w, "  ", interceptor.Groups(e.Interceptors.Programs))
+		writeUnread(w, "  ", e.Interceptors)
 	}
 	fmt.Fprintln(w)
 	e.writePath(w)

@@ -12,6 +12,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/foreign"
 	"github.com/meshtables/meshtables/iptables/host"
+	"github.com/meshtables/meshtables/iptables/interceptor"
 	"github.com/meshtables/meshtables/iptables/pod"
 )
 
@@ -48,10 +49,11 @@ func (c *command) overview(ctx context.Context) (a overview, status int) {
 		}
 	}
 	a = overview{
-		Broken:   brokenLines(breaches),
-		Mode:     full.Mode,
-		Inbound:  overviewLines(full.Inbound, short.Inbound),
-		Outbound: overviewLines(full.Outbound, short.Outbound),
+		Broken:       brokenLines(breaches),
+		Interceptors: s.interceptors,
+		Mode:         full.Mode,
+		Inbound:      overviewLines(full.Inbound, short.Inbound),
+		Outbound:     overviewLines(full.Outbound, short.Outbound),
 	}
 	for _, f := range full.Families {
 		a.Families = append(a.Families, f.String())
@@ -81,6 +83,8 @@ type overview struct {
 	Outbound []overviewLine `json:"outbound"`
 	// Broken is ordinary traffic that these options capture and that goes elsewhere.
 	Broken []brokenLine `json:"broken,omitempty"`
+	// Interceptors are BPF programs of others that may do something else with traffic.
+	Interceptors *interceptor.Found `json:"interceptors,omitempty"`
 }
 
 // brokenLine is a kind of traffic of a direction, and why it goes elsewhere.
@@ -172,15 +176,17 @@ func (o overview) text(w io.Writer) {
 	}
 	fmt.Fprintf(w, "%s, %s%s; in each direction the first matching line decides\n", o.Mode, strings.Join(o.Families, " and "), note)
 	for _, d := range []struct {
-		name, short string
-		lines       []overviewLine
-	}{{"inbound", "in", o.Inbound}, {"outbound", "out", o.Outbound}} {
-		fmt.Fprintf(w, "\n%s%s\n", d.name, o.mark(d.short))
+		name  string
+		short interceptor.Direction
+		lines []overviewLine
+	}{{"inbound", interceptor.In, o.Inbound}, {"outbound", interceptor.Out, o.Outbound}} {
+		fmt.Fprintf(w, "\n%s%s\n", d.name, o.mark(string(d.short)))
 		for _, b := range o.Broken {
-			if b.Direction == d.short {
+			if b.Direction == string(d.short) {
 				fmt.Fprintf(w, "  ! %s %s: %s\n", b.Family, b.Traffic, b.Why)
 			}
 		}
+		writeInterceptors(w, "  ", stage(o.Interceptors, d.short, true))
 		what, fate := make([]string, len(d.lines)), make([]string, len(d.lines))
 		for i, l := range d.lines {
 			what[i], fate[i] = l.shortWhat, l.fate
@@ -189,5 +195,10 @@ func (o overview) text(w io.Writer) {
 		for _, l := range d.lines {
 			fmt.Fprintf(w, "  %-*s  %-*s  %s\n", whatWidth, l.shortWhat, fateWidth, l.fate, l.shortWhy)
 		}
+		writeInterceptors(w, "  ", stage(o.Interceptors, d.short, false))
+	}
+	if o.Interceptors != nil && o.Interceptors.Unread != nil {
+		fmt.Fprintln(w)
+		writeUnread(w, "", o.Interceptors)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/explain"
 	"github.com/meshtables/meshtables/iptables/host"
 	"github.com/meshtables/meshtables/iptables/installed"
+	"github.com/meshtables/meshtables/iptables/interceptor"
 	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/pod"
 	"github.com/meshtables/meshtables/iptables/routes"
@@ -26,6 +27,8 @@ type subject struct {
 	// listeners are the listening sockets, once they are read. routing is what was read.
 	listeners *host.Listeners
 	routing   *routes.State
+	// interceptors are what others run beside the installed rules; nil if there is nothing.
+	interceptors *interceptor.Found
 	// backend is that of the installed rules.
 	backend string
 }
@@ -69,6 +72,9 @@ func (c *command) subject(ctx context.Context) (s subject, status int) {
 		}
 	}
 	c.warnLive(&s)
+	if ours := s.path.Own(); len(ours.Tables) > 0 {
+		s.interceptors = c.readInterceptors(ctx)
+	}
 	return s, exitDone
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/installed"
+	"github.com/meshtables/meshtables/iptables/interceptor"
 	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/pod"
 	"github.com/meshtables/meshtables/iptables/show"
@@ -55,6 +56,9 @@ func (c *command) show(ctx context.Context) int {
 	}
 	if len(a.backends) == 0 && len(a.Routing) == 0 {
 		a.Result = "nothing is installed"
+	}
+	if len(a.backends) > 0 {
+		a.Interceptors = c.readInterceptors(ctx)
 	}
 	switch c.output {
 	case outputDot:
@@ -108,6 +112,8 @@ type shown struct {
 	Result   string         `json:"result"`
 	Backends []shownBackend `json:"backends"`
 	Routing  []shownRouting `json:"routing"`
+	// Interceptors are BPF programs of others beside the rules.
+	Interceptors *interceptor.Found `json:"interceptors,omitempty"`
 
 	backends []show.Backend
 	colour   bool
@@ -139,4 +145,5 @@ func (s shown) text(w io.Writer) {
 			fmt.Fprintf(w, "  %s  %s\n", r.Family, r.Object)
 		}
 	}
+	writeBeside(w, s.Interceptors)
 }

@@ -67,6 +67,9 @@ func (c *command) compare(ctx context.Context) (v pod.Verification, status int) 
 		return v, c.failed(err)
 	}
 	c.warn(v.Warnings)
+	if len(f.Ours) > 0 {
+		c.warn(interceptorWarnings(c.readInterceptors(ctx)))
+	}
 	for _, s := range v.Advice {
 		c.warn([]string{s.Without + "\nhint: " + s.String()})
 	}

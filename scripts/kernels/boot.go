@@ -12,8 +12,8 @@ import (
 )
 
 // tests are what runs in each kernel: the verbs and the forms, and real connections
-// in each mode, with source ports that clash.
-const tests = "^(TestKernel|TestPortClashSetting|TestTraffic(Inbound|Outbound|ToItself|TPROXY|DNS|Linkerd|PortClash))$"
+// in each mode, with source ports that clash, and with BPF programs beside the rules.
+const tests = "^(TestKernel|TestPortClashSetting|TestTraffic(Inbound|Outbound|ToItself|TPROXY|DNS|Linkerd|PortClash)|Test(Rewritten|Redirected|Steered)(Before|After)Rules)$"
 
 // The words around the tests' output on the console.
 const (
@@ -27,6 +27,7 @@ export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 busybox mount -t proc proc /proc
 busybox mount -t sysfs sys /sys
 busybox mount -t devtmpfs dev /dev
+busybox mount -t cgroup2 cgroup2 /sys/fs/cgroup
 busybox modprobe tun
 busybox ip link set lo up
 export MESHTABLES=/meshtables CI=1

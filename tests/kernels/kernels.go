@@ -32,6 +32,8 @@ type Kernel struct {
 	// PortsClash says that redirected connections with the same source port time out unless
 	// net.ipv4.tcp_early_demux is off.
 	PortsClash bool
+	// NoTCX says that BPF programs cannot be attached to interfaces by TCX.
+	NoTCX bool
 }
 
 // xtables are the modules of xtables, for its own tables and for nf_tables.
@@ -55,12 +57,12 @@ func All() []Kernel {
 		"iptables":        "hint: load the modules nft_compat and xt_tcpudp, or use --backend=nftables",
 	}
 	return []Kernel{
-		{Name: "5.10", Suite: "bullseye", Version: "5.10.", Auto: "iptables-nft", Because: both, Backends: all, PortsClash: true},
-		{Name: "6.1", Suite: "bookworm", Version: "6.1.", Auto: "iptables-nft", Because: both, Backends: all, PortsClash: true},
+		{Name: "5.10", Suite: "bullseye", Version: "5.10.", Auto: "iptables-nft", Because: both, Backends: all, PortsClash: true, NoTCX: true},
+		{Name: "6.1", Suite: "bookworm", Version: "6.1.", Auto: "iptables-nft", Because: both, Backends: all, PortsClash: true, NoTCX: true},
 		{Name: "6.12", Suite: "trixie", Version: "6.12.", Auto: "iptables-nft", Because: both, Backends: all},
 		{
 			Name: "5.10 without xtables", Suite: "bullseye", Version: "5.10.", Without: xtables(),
-			Auto: "nftables", Because: alone, Backends: []string{"nftables"}, Refused: withoutXtables, PortsClash: true,
+			Auto: "nftables", Because: alone, Backends: []string{"nftables"}, Refused: withoutXtables, PortsClash: true, NoTCX: true,
 		},
 		{
 			Name: "6.12 without xtables", Suite: "trixie", Version: "6.12.", Without: xtables(),
@@ -69,11 +71,11 @@ func All() []Kernel {
 		{
 			Name: "6.1 without nf_tables", Suite: "bookworm", Version: "6.1.", Without: nfTables(),
 			Auto: "iptables-legacy", Because: "the first usable one", Backends: []string{"iptables-legacy"},
-			Refused: map[string]string{"iptables-nft": "nf_tables", "nftables": "nf_tables"}, PortsClash: true,
+			Refused: map[string]string{"iptables-nft": "nf_tables", "nftables": "nf_tables"}, PortsClash: true, NoTCX: true,
 		},
 		{
 			Name: "6.1 without IPv6", Suite: "bookworm", Version: "6.1.", CommandLine: "ipv6.disable=1",
-			Auto: "iptables-nft", Because: both, Backends: all, NoIPv6: true, PortsClash: true,
+			Auto: "iptables-nft", Because: both, Backends: all, NoIPv6: true, PortsClash: true, NoTCX: true,
 		},
 	}
 }
