@@ -54,9 +54,9 @@ func TestAuditScale(t *testing.T) {
 	}
 }
 
-// startMany makes a pod with 20 rules.
+// startMany makes a pod with 20 rules and a process.
 func (m *machine) startMany(t *testing.T, p *nodePod) {
-	m.sh(t, fmt.Sprintf("ip netns add cni-%d\n", p.number)+p.in("ip link set lo up; meshtables --ipv6=off --excluded-ports=15020,15021,15090,80,443"))
+	m.sh(t, fmt.Sprintf("ip netns add cni-%d\n", p.number)+p.in("ip link set lo up; meshtables --ipv6=off --excluded-ports=15020,15021,15090,80,443; sleep 3600 >/dev/null 2>&1 &"))
 	m.store(t, p, m.cache)
 }
 

@@ -461,4 +461,15 @@ func checkJSONOfInterceptors(t *testing.T, s *schema) {
 	} {
 		checkJSONRun(t, s, p, folder, command)
 	}
+
+	m := newInterceptedMachine(t)
+	m.node.Attach(t, ebpf.AttachCGroupInet4Connect, intercept.Pass(t, "cil_program", ebpf.CGroupSockAddr, ebpf.AttachCGroupInet4Connect))
+	m.cgroups["web"].Attach(t, ebpf.AttachCGroupInet4Connect, intercept.Pass(t, "mine", ebpf.CGroupSockAddr, ebpf.AttachCGroupInet4Connect))
+	m.cgroups["cart"].AttachAlone(t, ebpf.AttachCGroupInet6Connect, intercept.Pass(t, "alone", ebpf.CGroupSockAddr, ebpf.AttachCGroupInet6Connect))
+	for _, args := range [][]string{{"-O", "json"}, {"--pod=shop/cart", "-O", "json"}} {
+		stdout, stderr, _ := m.audit(t, args...)
+		if err := s.checkAnswer("audit", []byte(stdout)); err != nil {
+			t.Errorf("%q: %v\n%s%s", args, err, stdout, stderr)
+		}
+	}
 }

@@ -57,7 +57,6 @@ func (c *command) checkAudit() error {
 
 // auditOnce audits and prints the answer.
 func (c *command) auditOnce(ctx context.Context) int {
-	start := time.Now()
 	machine := c.node()
 	settings, err := machine.Settings(podPolicies())
 	if err != nil {
@@ -78,14 +77,14 @@ func (c *command) auditOnce(ctx context.Context) int {
 	if c.pod != "" {
 		only = []string{string(c.pod)}
 	}
-	reports, err := a.Audit(ctx, only...)
+	run, err := a.Audit(ctx, only...)
 	bar.end()
 	if err != nil {
 		return c.failed(fmt.Errorf("failed to audit: %w", err))
 	}
-	answer := newAudited(reports, c.verbose)
+	answer := newAudited(&run, c.verbose)
 	answer.onePod = c.pod != ""
-	if c.pod != "" && len(reports) > 0 && reports[0].Rules > 0 && reports[0].Sandbox == nil && c.output != outputOpenMetrics {
+	if c.pod != "" && len(run.Reports) > 0 && run.Reports[0].Rules > 0 && run.Reports[0].Sandbox == nil && c.output != outputOpenMetrics {
 		c.live = true
 		explained, status := c.overview(ctx)
 		if status != exitDone {
@@ -93,7 +92,6 @@ func (c *command) auditOnce(ctx context.Context) int {
 		}
 		answer.Explained = &explained
 	}
-	run := node.Run{Reports: reports, At: time.Now(), Took: time.Since(start)}
 	if failed := c.printAudit(answer, &run); failed != exitDone {
 		return failed
 	}
@@ -151,6 +149,8 @@ type audited struct {
 	Pods   []node.Report `json:"pods"`
 	// States are numbers of pods by their states.
 	States []stateCount `json:"states"`
+	// Interceptors are BPF programs of others on the way of several captured pods.
+	Interceptors *node.Interceptors `json:"interceptors,omitempty"`
 	// Explained is what the rules of the one pod do.
 	Explained *overview `json:"explained,omitempty"`
 
@@ -163,15 +163,15 @@ type stateCount struct {
 	Pods  int        `json:"pods"`
 }
 
-func newAudited(reports []node.Report, verbose bool) audited {
-	a := audited{Result: "as wanted", Pods: reports, States: []stateCount{}, verbose: verbose}
-	if slices.ContainsFunc(reports, func(r node.Report) bool { return r.IsBad() }) {
+func newAudited(run *node.Run, verbose bool) audited {
+	a := audited{Result: "as wanted", Pods: run.Reports, States: []stateCount{}, Interceptors: run.Interceptors, verbose: verbose}
+	if slices.ContainsFunc(run.Reports, func(r node.Report) bool { return r.IsBad() }) {
 		a.Result = "different"
 	}
 	for _, s := range node.States() {
 		n := 0
-		for i := range reports {
-			if reports[i].State == s {
+		for i := range run.Reports {
+			if run.Reports[i].State == s {
 				n++
 			}
 		}

@@ -21,6 +21,7 @@ func (a audited) text(w io.Writer) {
 		a.writeDetails(w, &a.Pods[i])
 	}
 	fmt.Fprintln(w, a.summary())
+	a.writeInterceptors(w)
 	if a.Explained != nil {
 		fmt.Fprintln(w)
 		a.Explained.text(w)
@@ -125,6 +126,29 @@ func writeExempt(w io.Writer, e *node.Exempt) {
 	}
 	if e.More > 0 {
 		fmt.Fprintf(w, "    and %d more\n", e.More)
+	}
+}
+
+// writeInterceptors prints what is on the way of several pods, once. If one pod is explained, that
+// says it.
+func (a audited) writeInterceptors(w io.Writer) {
+	if a.Interceptors == nil || a.Explained != nil {
+		return
+	}
+	last := ""
+	for _, s := range a.Interceptors.Groups() {
+		pods := "1 captured pod"
+		if s.Pods > 1 {
+			pods = fmt.Sprintf("%d captured pods", s.Pods)
+		}
+		fmt.Fprintf(w, "%son the way of %s, %s\n", doubt, pods, s.Group)
+		if hint := s.Hint(); hint != last {
+			fmt.Fprintf(w, "  %s%s\n", hintPrefix, hint)
+			last = hint
+		}
+	}
+	for _, text := range a.Interceptors.Unread {
+		fmt.Fprintf(w, "%s%s\n", doubt, text)
 	}
 }
 

@@ -33,7 +33,8 @@ func (c *command) auditMissed(ctx context.Context) ([]node.Report, error) {
 		return nil, fmt.Errorf("failed to read libcni's cache: %w\n"+hintPrefix+"mount it, as deploy/cni does, or name the folder with --cni-cache", err)
 	}
 	a := node.Auditor{Node: machine, Policies: podPolicies(), Settings: settings, Repair: node.OnlyMissed}
-	return a.Audit(ctx)
+	run, err := a.Audit(ctx)
+	return run.Reports, err
 }
 
 // tellMissed logs what was captured, and what could not be, which it returns. What was told the

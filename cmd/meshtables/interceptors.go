@@ -98,7 +98,7 @@ func writeBeside(w io.Writer, f *interceptor.Found) {
 	if f == nil || len(f.Diverting())+len(f.Unread) == 0 {
 		return
 	}
-	fmt.Fprintln(w, "\nbeside the rules, in the order in which traffic meets it")
+	fmt.Fprintln(w, "\nbeside the rules, in the order in which traffic meets them")
 	for _, d := range []interceptor.Direction{interceptor.In, interceptor.Out} {
 		groups := append(stage(f, d, true), stage(f, d, false)...)
 		if len(groups) > 0 {

@@ -10,6 +10,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/cni"
 	"github.com/meshtables/meshtables/iptables/cni/cache"
+	"github.com/meshtables/meshtables/iptables/interceptor"
 )
 
 // Auditor compares the pods of a machine with what they ask for.
@@ -26,6 +27,8 @@ type Auditor struct {
 	// Progress, unless it is nil, is told how many pods have been looked at. It is called
 	// from one goroutine at a time.
 	Progress func(done, total int)
+
+	interceptors *interceptor.Reader
 }
 
 // workers is how many pods are looked at at once. Each takes a few sockets and a thread: the
@@ -37,10 +40,12 @@ const patience = 30 * time.Second
 
 // Audit looks at all pods, or at those that are named. The worst is first. Pods that end
 // meanwhile are left out. It returns an error if the machine cannot be looked at.
-func (a *Auditor) Audit(ctx context.Context, only ...string) ([]Report, error) {
+func (a *Auditor) Audit(ctx context.Context, only ...string) (Run, error) {
+	start := time.Now()
+	a.interceptors = new(interceptor.Reader)
 	found, err := a.Node.Find(ctx)
 	if err != nil {
-		return nil, err
+		return Run{}, err
 	}
 	var all []*Report
 	if len(only) > 0 {
@@ -51,12 +56,16 @@ func (a *Auditor) Audit(ctx context.Context, only ...string) ([]Report, error) {
 		}
 	}
 	all = append(all, a.examineAll(ctx, found.Pods)...)
+	seen := slices.ContainsFunc(found.Pods, func(p Pod) bool { return len(p.processes) > 0 })
+	run := Run{Interceptors: tellInterceptors(all, seen)}
 	slices.SortFunc(all, worstFirst)
-	reports := make([]Report, len(all))
+	run.Reports = make([]Report, len(all))
 	for i, r := range all {
-		reports[i] = *r
+		run.Reports[i] = *r
 	}
-	return reports, ctx.Err()
+	run.At = time.Now()
+	run.Took = run.At.Sub(start)
+	return run, ctx.Err()
 }
 
 // reportOf returns the report about a pod of which nothing is known but an entry of the cache

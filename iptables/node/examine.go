@@ -93,6 +93,7 @@ func (a *Auditor) look(ctx context.Context, ns *namespace.Namespace, p *Pod) *ex
 	if err := x.compare(); err != nil {
 		r.fail(Failed, err)
 	}
+	x.lookBeside()
 	return x
 }
 

@@ -11,8 +11,11 @@ import (
 // Run is one audit of a machine.
 type Run struct {
 	Reports []Report
-	At      time.Time
-	Took    time.Duration
+	// Interceptors are those of the machine; nil if there is nothing to tell.
+	Interceptors *Interceptors
+	// At is when it ended.
+	At   time.Time
+	Took time.Duration
 }
 
 // WriteMetrics writes what monitoring has to know. It is the text that the textfile collector of
@@ -70,6 +73,8 @@ func WriteMetrics(w io.Writer, run *Run) {
 			add(strconv.FormatUint(d.counts.Bypassed, 10), "direction", d.name, "result", "bypassed")
 		}
 	})
+	m.family("meshtables_interceptors", "gauge", "BPF programs of others on the way of several captured pods.")
+	m.sample("meshtables_interceptors", strconv.Itoa(run.Interceptors.count()))
 	m.family("meshtables_audit_timestamp_seconds", "gauge", "When the audit ended, since the epoch.")
 	m.sample("meshtables_audit_timestamp_seconds", strconv.FormatInt(run.At.Unix(), 10))
 	m.family("meshtables_audit_duration_seconds", "gauge", "How long the audit took.")

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/meshtables/meshtables/iptables/interceptor"
 	"github.com/meshtables/meshtables/iptables/pod"
 )
 
@@ -41,6 +42,7 @@ const (
 	NotListening  Kind = "proxy-not-listening" // no socket is where the rules send traffic
 	ProxyUser     Kind = "proxy-user"          // the rules capture what the proxy sends: it runs as another user
 	InSandbox     Kind = "sandbox"             // rules of the node do nothing, and nobody has said that others are inside
+	Intercepted   Kind = "interceptors"        // BPF programs of others may rewrite or redirect its traffic
 	Leftovers     Kind = "leftovers"           // rules are left in a pod outside the mesh
 	TwoPods       Kind = "two-pods"            // the cache gives the namespace to several pods
 	BadAnnotation Kind = "annotations"         // the pod's annotations cannot be read
@@ -52,7 +54,7 @@ const (
 func Kinds() []Kind {
 	return []Kind{
 		NoRules, OtherMesh, Drift, Routing, Setting, TwoForms, ForeignRules, PolicyDrops, NotListening, ProxyUser,
-		InSandbox, Leftovers, TwoPods, BadAnnotation, BadEntry, Failed,
+		InSandbox, Intercepted, Leftovers, TwoPods, BadAnnotation, BadEntry, Failed,
 	}
 }
 
@@ -100,6 +102,9 @@ type Report struct {
 	// Verification is what verify says, if the audit has compared.
 	Verification *pod.Verification `json:"verification,omitempty"`
 	Repair       *Repair           `json:"repair,omitempty"`
+
+	// beside is what others run beside the rules.
+	beside interceptor.Found
 }
 
 // String returns NAMESPACE/NAME, or the file if nobody knows whose it is.

@@ -64,11 +64,7 @@ func (x *examination) exemptHint(option string, users []uint32) string {
 // look finds out who is there.
 func (c *crowd) look(x *examination) (err error) {
 	n, pids := &x.auditor.Node, slices.Sorted(slices.Values(x.pod.processes))
-	folders := make([]string, len(pids))
-	for i, pid := range pids {
-		folders[i] = n.processFolder(pid)
-	}
-	if c.ids, err = host.MappedIDs(x.ns, folders...); err != nil {
+	if c.ids, err = host.MappedIDs(x.ns, x.processFolders()...); err != nil {
 		return err
 	}
 	var inodes []uint64
@@ -105,6 +101,15 @@ func (c *crowd) look(x *examination) (err error) {
 		}
 	}
 	return nil
+}
+
+// processFolders returns the folders of the pod's processes in procfs.
+func (x *examination) processFolders() []string {
+	var folders []string
+	for _, pid := range slices.Sorted(slices.Values(x.pod.processes)) {
+		folders = append(folders, x.auditor.Node.processFolder(pid))
+	}
+	return folders
 }
 
 // isGone reports whether an error is about a process that has ended.

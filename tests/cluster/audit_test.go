@@ -127,9 +127,14 @@ func (c *cluster) audit(t *testing.T, status int, args ...string) (states, files
 			Namespace, Name, State, File string
 			Problems                     []struct{ Kind, Text string }
 		}
+		Interceptors struct{ Unread []string }
 	}
 	if err := json.Unmarshal([]byte(text), &answer); err != nil {
 		t.Fatalf("%v\n%s", err, out)
+	}
+	// The container sees the cgroups of all pods.
+	for _, text := range answer.Interceptors.Unread {
+		t.Errorf("audit %q: %s", args, text)
 	}
 	states, files = make(map[string]string), make(map[string]string)
 	for _, p := range answer.Pods {
