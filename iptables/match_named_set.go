@@ -39,6 +39,17 @@ func (m NamedSet) MetBy(p *Packet) (bool, error) {
 	return holds, nil
 }
 
+// Values implements [FieldMatch], if it is known what the set holds.
+func (m NamedSet) Values(f SetField) (values []Interval, not, ok bool) {
+	if f != DestinationAddress || m.Content == nil {
+		return nil, false, false
+	}
+	for _, a := range m.Content.Addresses {
+		values = append(values, PrefixInterval(netip.PrefixFrom(a, a.BitLen())))
+	}
+	return values, false, true
+}
+
 // LooksUpSet reports whether the rule looks up a named set.
 func (r Rule) LooksUpSet() bool { return slices.ContainsFunc(r.Matches, isNamedSet) }
 

@@ -177,6 +177,53 @@ func TestHostUsesSetOfOthers(t *testing.T) {
 	}
 }
 
+// What others do to probes is told, with the command that takes it away, after which it is told no
+// more. What they do to other packets is not.
+func TestHostForeign(t *testing.T) {
+	t.Parallel()
+	for _, backend := range overNetlink() {
+		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
+			p := newPod(t, backend)
+			onNode(t, p, 0, "host", "--backend="+backend, "--pods="+podAddresses(), "--ipv6=off")
+			sh := func(script string) {
+				t.Helper()
+				if status, out := runIn(t, p.Peer, lab.Command{Path: "sh", Args: []string{"-ec", script}}); status != 0 {
+					t.Fatalf("%s: %s", script, out)
+				}
+			}
+			// The priorities are that of source nat and the one before.
+			sh("iptables-nft -t nat -I POSTROUTING -m mark --mark 0x4000/0x4000 -j MASQUERADE; iptables-nft -I OUTPUT -d 203.0.113.1 -j DROP")
+			onNode(t, p, 0, "verify")
+			for rule, want := range map[string]string{
+				"type nat hook postrouting priority 99; masquerade":                                     "kept from its source address by foreign rule 1",
+				"type nat hook postrouting priority 99; snat to 10.244.1.1":                             "kept from its source address by foreign rule 1",
+				"type filter hook output priority 0; tcp dport 8080 drop":                               "dropped by foreign rule 1",
+				"type filter hook postrouting priority 0; ip daddr 10.244.1.0/24 drop":                  "dropped by foreign rule 1",
+				"type nat hook output priority -100; tcp dport 8080 redirect to :15001":                 "sent elsewhere by foreign rule 1",
+				"type filter hook output priority -300; tcp dport 8080 notrack":                         "kept from its source address by foreign rule 1",
+				"type nat hook postrouting priority 99; tcp sport 1-65535 ct mark 7 snat to 10.244.1.1": "",
+			} {
+				at, does, _ := strings.Cut(rule, "; ")
+				sh("nft 'table ip others { chain c { " + at + "; " + does + "; }; }'")
+				status := 3
+				if want == "" {
+					status = 0
+				}
+				if says := onNode(t, p, status, "verify"); !strings.Contains(says, want) {
+					t.Errorf("%s: verify says %s", rule, says)
+				}
+				says := onNode(t, p, 0, "explain", "out", lab.PodAddr.V4.String()+":8080", "--live")
+				if !strings.Contains(says, want) || strings.Contains(says, "counts as a health probe") != (want == "") {
+					t.Errorf("%s: explain says %s", rule, says)
+				}
+				sh("nft delete table ip others")
+			}
+			onNode(t, p, 0, "verify")
+		})
+	}
+}
+
 // A set of thousands of pods changes in a moment.
 func TestHostOfManyPods(t *testing.T) {
 	t.Parallel()

@@ -211,6 +211,8 @@ func jsonRuns() []commands {
 			meshtables verify -O json
 			meshtables verify --excluded-ports=80 -O json
 			meshtables explain --live -O json
+			iptables -t nat -I POSTROUTING -j MASQUERADE
+			meshtables verify -O json
 			meshtables host --cleanup-only -O json
 		`},
 		{name: "explain", commands: `

@@ -135,7 +135,7 @@ func (e explanation) text(w io.Writer) {
 		}
 		fmt.Fprintf(w, "\n%sbecause %s\n", before, r.Why)
 		if r.Change != "" {
-			fmt.Fprintf(w, "  to capture it: %s\n", r.Change)
+			fmt.Fprintf(w, "  to %s it: %s\n", purpose(r), r.Change)
 		}
 	}
 	if e.Trace != nil {
@@ -145,6 +145,14 @@ func (e explanation) text(w io.Writer) {
 		fmt.Fprintln(w)
 		other.text(w)
 	}
+}
+
+// purpose says what a change is for: what has lost its source address was not to be captured.
+func purpose(r explain.Reason) string {
+	if r.Effect == explain.Renamed {
+		return "mend"
+	}
+	return "capture"
 }
 
 // fate returns a verdict in words.

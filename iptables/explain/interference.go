@@ -21,6 +21,7 @@ const (
 	Captured      Effect = "captured"      // our rules alone do not capture it
 	AnswerLost    Effect = "answer lost"   // the proxy's answer does not come back
 	LaterDropped  Effect = "later dropped" // a packet after the first is dropped
+	Renamed       Effect = "renamed"       // it gets another source address than ours
 	Unclear       Effect = "unclear"       // cannot tell
 )
 
@@ -61,6 +62,7 @@ func (i Interference) String() string {
 		Captured:      "captured only because of %s",
 		AnswerLost:    "the proxy's answer is lost by %s",
 		LaterDropped:  "its later packets are dropped by %s",
+		Renamed:       "kept from its source address by %s",
 	}[i.Effect]
 	text = fmt.Sprintf(text, i.by())
 	if i.Sometimes {
@@ -129,6 +131,8 @@ func effectOf(alone, full Result) Effect {
 		return DroppedAfter
 	case full.Verdict == Dropped:
 		return DroppedBefore
+	case full.Verdict == alone.Verdict && alone.Source.IsValid() && !full.Source.IsValid():
+		return Renamed
 	case full.Untracked && alone.Verdict.IsCaptured():
 		return Untracked
 	case full.Verdict.IsCaptured():

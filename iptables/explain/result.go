@@ -4,6 +4,7 @@ package explain
 
 import (
 	"fmt"
+	"net/netip"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/installed"
@@ -31,6 +32,9 @@ type Result struct {
 	// Port is the port of this machine that the packet arrives at by a rule's doing: the
 	// proxy's or, if it is [Taken], another. It is 0 if there is none.
 	Port uint16
+	// Source is the source address that a rule of ours gives the packet; the zero value if
+	// none does.
+	Source netip.Addr
 	// Mark and ConnMark are the marks afterwards.
 	Mark, ConnMark uint32
 	// Zone is the conntrack zone; 0 if no rule assigned one.
@@ -54,7 +58,13 @@ type Result struct {
 }
 
 // endsAs reports whether the same happens to the connection in another result.
-func (r Result) endsAs(other Result) bool { return r.Verdict == other.Verdict && r.Port == other.Port }
+func (r Result) endsAs(other Result) bool {
+	return r.Verdict == other.Verdict && r.Port == other.Port && r.Source == other.Source
+}
+
+// IsOurs reports whether rules of ours do something to the connection: they capture it, or give
+// it another source address.
+func (r Result) IsOurs() bool { return r.Verdict.IsCaptured() || r.Source.IsValid() }
 
 // Step is a rule that the packet matched.
 type Step struct {

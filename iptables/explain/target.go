@@ -19,6 +19,9 @@ func (w *walker) apply(s Step, target iptables.Target) outcome {
 		return decided
 	case iptables.SNAT:
 		w.renamed = true
+		if !s.Foreign {
+			w.result.Source = t.To
+		}
 		return decided
 	case iptables.CTZone:
 		w.assignZone(t)

@@ -1,5 +1,5 @@
-// Package foreign judges what the rules of others do to the traffic that ours capture. It
-// makes up packets that our rules alone give to the proxy, ordinary ones and those that
+// Package foreign judges what the rules of others do to the traffic that ours capture, or give
+// another source address. It makes up packets that our rules alone do that to, ordinary ones and those that
 // foreign rules name, and walks them through everything that they meet. Foreign rules are
 // not ours to change or reorder; callers only report them.
 package foreign

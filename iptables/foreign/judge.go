@@ -2,6 +2,7 @@ package foreign
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
@@ -52,7 +53,7 @@ func (j *judge) run() {
 	j.tried, j.found = make(map[trial]bool), make(map[kind]bool)
 	var captured []sample
 	for _, s := range j.samples(&own.Rules) {
-		if j.alone(s.packet).Verdict.IsCaptured() {
+		if j.alone(s.packet).IsOurs() {
 			captured = append(captured, s)
 			j.try(s, nil)
 		}
@@ -60,14 +61,19 @@ func (j *judge) run() {
 	if len(captured) == 0 {
 		return
 	}
-	for _, w := range j.ways() {
+	at := outHooks
+	if slices.ContainsFunc(captured, func(s sample) bool { return j.alone(s.packet).Verdict.IsCaptured() }) {
+		at = hooks
+	}
+	ways := j.ways(at)
+	for _, w := range ways {
 		for _, base := range captured {
 			for _, s := range w.bend(base, j) {
 				j.try(s, &w)
 			}
 		}
 	}
-	if len(j.tried) >= maxTrials {
+	if len(j.tried) >= maxTrials || len(ways) >= maxTrials {
 		j.all = append(j.all, Finding{
 			Family: j.family, Direction: "in and out", Traffic: "some traffic",
 			Interference: explain.Interference{
@@ -107,7 +113,7 @@ func (j *judge) try(s sample, w *way) {
 	j.tried[key] = true
 	p := s.packet
 	alone := j.alone(p)
-	if !alone.Verdict.IsCaptured() {
+	if !alone.IsOurs() {
 		return
 	}
 	i := explain.Interfere(j.Path, p, alone, explain.WalkPath(j.Path, p), j.proxy)

@@ -30,13 +30,17 @@ type entry struct {
 	position     int
 }
 
-// hooks are those that packets to and from the proxy pass.
-var hooks = []string{
-	installed.Ingress, iptables.Prerouting, iptables.Input, iptables.Output, iptables.Postrouting, installed.Egress,
-}
+// hooks are those that packets to and from the proxy pass, outHooks those that packets of this
+// machine to others pass.
+var (
+	hooks = []string{
+		installed.Ingress, iptables.Prerouting, iptables.Input, iptables.Output, iptables.Postrouting, installed.Egress,
+	}
+	outHooks = []string{iptables.Output, iptables.Postrouting, installed.Egress}
+)
 
-// ways returns the ways to the foreign rules of the family.
-func (j *judge) ways() []way {
+// ways returns the ways to the foreign rules of the family at some hooks.
+func (j *judge) ways(hooks []string) []way {
 	var all []way
 	for _, hook := range hooks {
 		for _, m := range j.Path.Met(j.family, hook) {
