@@ -16,6 +16,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/cni/install"
 	"github.com/meshtables/meshtables/iptables/config"
 	"github.com/meshtables/meshtables/iptables/kernel"
+	"github.com/meshtables/meshtables/iptables/ready"
 )
 
 // cniOptions are the options of the verb cni.
@@ -220,7 +221,7 @@ func (c *command) answerProbes(check func() error) (end func(), err error) {
 	if !c.readyAddress.IsValid() {
 		return func() {}, nil
 	}
-	end, err = install.AnswerProbes(c.readyAddress, check)
+	end, err = ready.Answer(c.readyAddress, check)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.line.flags.Given("ready-address"), err)
 	}

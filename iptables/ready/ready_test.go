@@ -1,6 +1,7 @@
-package install
+package ready
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -11,7 +12,7 @@ import (
 )
 
 // Whoever asks is told what is missing, by IPv4 too at the address of all.
-func TestAnswerProbes(t *testing.T) {
+func TestAnswer(t *testing.T) {
 	t.Parallel()
 	nstest.Enter(t)
 	for at, from := range map[string][]string{
@@ -20,12 +21,12 @@ func TestAnswerProbes(t *testing.T) {
 		"0.0.0.0:15092":   {"127.0.0.1:15092"},
 		"[::]:15092":      {"127.0.0.1:15092", "[::1]:15092"},
 	} {
-		end, err := AnswerProbes(netip.MustParseAddrPort(at), newNode(t, nil).Check)
+		end, err := Answer(netip.MustParseAddrPort(at), func() error { return errors.New("not in place") })
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, address := range from {
-			if got := ask(t, address); !strings.HasPrefix(got, "HTTP/1.1 503 Service Unavailable\r\n") {
+			if got := ask(t, address); !strings.HasPrefix(got, "HTTP/1.1 503 Service Unavailable\r\n") || !strings.HasSuffix(got, "\r\n\r\nnot in place\n") {
 				t.Errorf("%s, %s: got %q", at, address, got)
 			}
 		}

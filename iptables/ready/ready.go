@@ -1,4 +1,5 @@
-package install
+// Package ready answers readiness probes.
+package ready
 
 import (
 	"bufio"
@@ -16,11 +17,11 @@ import (
 // probeTime limits a probe, and so how many are open at once.
 const probeTime = 5 * time.Second
 
-// AnswerProbes answers readiness probes at an address until end is called: whether
-// check finds nothing wrong at that moment. Any HTTP request is one. The package net/http would make
-// the program, which runs once for every pod, larger by a third.
-func AnswerProbes(at netip.AddrPort, check func() error) (end func(), err error) {
-	listener, err := listenReady(at)
+// Answer answers readiness probes at an address until end is called: whether check finds
+// nothing wrong at that moment. Any HTTP request is one. The package net/http would make the
+// program, which runs once for every pod, larger by a third.
+func Answer(at netip.AddrPort, check func() error) (end func(), err error) {
+	listener, err := listen(at)
 	if err != nil {
 		return nil, err
 	}
@@ -31,14 +32,14 @@ func AnswerProbes(at netip.AddrPort, check func() error) (end func(), err error)
 				return
 			}
 			// One after the other: probes are rare.
-			answerProbe(conn, check)
+			answerOne(conn, check)
 		}
 	}()
 	return func() { _ = listener.Close() }, nil
 }
 
-// listenReady listens at an address. That of all of IPv6 is that of all of IPv4 too.
-func listenReady(at netip.AddrPort) (*socket.Listener, error) {
+// listen listens at an address. That of all of IPv6 is that of all of IPv4 too.
+func listen(at netip.AddrPort) (*socket.Listener, error) {
 	if at.Addr() != netip.IPv6Unspecified() {
 		return socket.Listen(socket.TCP, at, nil)
 	}
@@ -51,8 +52,8 @@ func listenReady(at netip.AddrPort) (*socket.Listener, error) {
 	return l, err
 }
 
-// answerProbe answers one request; whoever does not send one has to try again.
-func answerProbe(conn *os.File, check func() error) {
+// answerOne answers one request; whoever does not send one has to try again.
+func answerOne(conn *os.File, check func() error) {
 	defer conn.Close()
 	if conn.SetDeadline(time.Now().Add(probeTime)) != nil {
 		return
