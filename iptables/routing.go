@@ -1,6 +1,9 @@
 package iptables
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Sysctl is a setting of the kernel that each network namespace has for itself.
 type Sysctl struct {
@@ -33,4 +36,25 @@ type Routing struct {
 	// Addresses are added to the loopback interface. IPv4 has all of 127.0.0.0/8 there,
 	// IPv6 only ::1.
 	Addresses []netip.Prefix
+	// Direct are addresses to which a route leads by the loopback interface. No packet takes
+	// it: it is for programs that look up whether there is one.
+	Direct []netip.Addr
+	// Behind are addresses of others, each behind an interface of this machine by a routing
+	// table of its own, as some networks give one to a pod. Packets of this machine to them are
+	// to go by that interface, and what comes from them to this machine is to be delivered,
+	// whatever other policy rules say. Nothing is needed for addresses without such a table.
+	Behind []netip.Addr
+	// SetMembers says that what the named sets hold is added to Behind.
+	SetMembers bool
+}
+
+// WithMembers returns the routing with what sets hold, if it is about that.
+func (r Routing) WithMembers(sets []AddressSet) Routing {
+	if r.SetMembers {
+		r.Behind = slices.Clone(r.Behind)
+		for _, s := range sets {
+			r.Behind = append(r.Behind, s.Addresses...)
+		}
+	}
+	return r
 }

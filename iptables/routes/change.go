@@ -96,7 +96,7 @@ func (c Change) apply(ctx context.Context, ns *namespace.Namespace) error {
 		return change(ctx, ns, c.Action, rtnetlink.AddRoute, rtnetlink.DeleteRoute, o.route())
 	default:
 		return change(ctx, ns, c.Action, rtnetlink.AddRule, rtnetlink.DeleteRule, rtnetlink.Rule{
-			Family: netlinkFamily(o.Family), Priority: o.Priority, Mark: o.Mark, Mask: o.Mask,
+			Family: netlinkFamily(o.Family), Priority: o.Priority, Mark: o.Mark, Mask: o.Mask, To: o.Prefix, In: o.In,
 			Table: o.Table, Action: unix.FR_ACT_TO_TBL, Protocol: o.Protocol,
 		})
 	}
@@ -119,7 +119,10 @@ func (o Object) route() rtnetlink.Route {
 		Family: netlinkFamily(o.Family), Type: unix.RTN_LOCAL, Table: o.Table, Protocol: o.Protocol,
 		Priority: o.Priority, Link: rtnetlink.LoopbackIndex,
 	}
-	if o.Family == iptables.IPv4 {
+	switch {
+	case o.Prefix.IsValid():
+		r.Type, r.To, r.Scope = unix.RTN_UNICAST, o.Prefix.Addr(), unix.RT_SCOPE_LINK
+	case o.Family == iptables.IPv4:
 		// A route to the machine itself (ip-route(8), SCOPE). IPv6 has none.
 		r.Scope = unix.RT_SCOPE_HOST
 	}

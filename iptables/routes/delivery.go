@@ -79,7 +79,7 @@ func (s *State) defaultOf(f iptables.Family, table uint32) destination {
 		}
 	}
 	for _, o := range s.objects {
-		if o.Kind == Route && o.Family == f && o.Table == table && to == nowhere {
+		if o.Kind == Route && !o.Prefix.IsValid() && o.Family == f && o.Table == table && to == nowhere {
 			to = toHere
 		}
 	}

@@ -14,15 +14,16 @@ type Kind uint8
 // The kinds, in the order in which they are added: a rule comes after what it needs.
 const (
 	Address Kind = iota // Prefix on the loopback interface
-	Route               // "local default dev lo" in Table
-	Rule                // "fwmark Mark/Mask lookup Table"
+	Route               // "local default dev lo" in Table, or "Prefix dev lo" in that of all packets
+	Rule                // "fwmark Mark/Mask lookup Table", "to Prefix lookup Table" or "iif In lookup Table"
 )
 
 // Object is an address, a route or a rule.
 type Object struct {
 	Kind   Kind
 	Family iptables.Family
-	Prefix netip.Prefix // of an Address
+	Prefix netip.Prefix // of an Address, of a Route that is no default route, and of a Rule about destinations
+	In     string       // of a Rule about what comes in by an interface
 	Mark   uint32       // of a Rule
 	Mask   uint32       // of a Rule: the bits of the mark that are compared
 	Table  uint32       // of a Route and of a Rule
@@ -49,7 +50,7 @@ func (o Object) command(action string) string {
 	case Address:
 		return fmt.Sprintf("%s addr %s %s dev lo", ip, action, o.Prefix)
 	case Route:
-		s = fmt.Sprintf("%s route %s local default dev lo table %d", ip, action, o.Table)
+		s = fmt.Sprintf("%s route %s %s", ip, action, o)
 	default:
 		s = fmt.Sprintf("%s rule %s", ip, action)
 		if o.Priority != 0 {
@@ -70,6 +71,9 @@ func (o Object) String() string {
 	case Address:
 		return fmt.Sprintf("%s dev lo", o.Prefix)
 	case Route:
+		if o.Prefix.IsValid() {
+			return fmt.Sprintf("%s dev lo scope link", o.Prefix)
+		}
 		return fmt.Sprintf("local default dev lo table %d", o.Table)
 	default:
 		return o.lookup()
@@ -78,7 +82,14 @@ func (o Object) String() string {
 
 // lookup returns what a Rule does, as ip(8) prints it.
 func (o Object) lookup() string {
-	if o.Mask == iptables.FullMask {
+	switch {
+	case o.Prefix.IsValid():
+		return fmt.Sprintf("to %s lookup %d", o.Prefix, o.Table)
+	case o.In != "" && o.Table == tableLocal:
+		return fmt.Sprintf("iif %s lookup local", o.In)
+	case o.In != "":
+		return fmt.Sprintf("iif %s lookup %d", o.In, o.Table)
+	case o.Mask == iptables.FullMask:
 		return fmt.Sprintf("fwmark %#x lookup %d", o.Mark, o.Table)
 	}
 	return fmt.Sprintf("fwmark %#x/%#x lookup %d", o.Mark, o.Mask, o.Table)
@@ -95,6 +106,7 @@ func (o Object) does(w Object) bool {
 // Numbers of the kernel's own routing tables (RT_TABLE_ in linux/rtnetlink.h).
 const (
 	tableDefault = 253
+	tableMain    = 254
 	tableLocal   = 255
 )
 
@@ -103,6 +115,11 @@ func objects(want iptables.Routing) ([]Object, error) {
 	var wanted []Object
 	for _, p := range want.Addresses {
 		wanted = append(wanted, Object{Kind: Address, Family: iptables.FamilyOf(p.Addr()), Prefix: p})
+	}
+	for _, a := range want.Direct {
+		wanted = append(wanted, Object{
+			Kind: Route, Family: iptables.FamilyOf(a), Prefix: netip.PrefixFrom(a, a.BitLen()), Table: tableMain, Protocol: Protocol,
+		})
 	}
 	if len(want.Families) == 0 {
 		return wanted, nil

@@ -1,7 +1,8 @@
 // Package routes adds, compares and removes what a ruleset needs beside its rules
 // ([iptables.Routing]): per family the policy rule "fwmark MARK/MASK lookup TABLE" and
 // in TABLE the route "local default dev lo", which deliver marked packets such as those of
-// TPROXY (Documentation/networking/tproxy.rst), and addresses of the loopback interface.
+// TPROXY (Documentation/networking/tproxy.rst), addresses of the loopback interface, and what
+// keeps packets to and from pods off the routing that others have made for them.
 //
 // [Read] returns what a network namespace has, [State.Diff] what has to change. Our rules
 // and routes have the routing protocol number [Protocol], so that they are found again
@@ -17,15 +18,22 @@ import "github.com/meshtables/meshtables/iptables"
 const Protocol = 'm'
 
 // Commands returns the commands of ip(8), in order, that add a routing to a namespace
-// without one.
+// without one. It leaves out what depends on the namespace; see [State.Commands].
 func Commands(want iptables.Routing) ([]string, error) {
 	wanted, err := objects(want)
-	if err != nil {
-		return nil, err
-	}
+	return commands(wanted), err
+}
+
+// Commands is [Commands] for this namespace, as if it had nothing of it.
+func (s *State) Commands(want iptables.Routing) ([]string, error) {
+	wanted, err := s.wanted(want)
+	return commands(wanted), err
+}
+
+func commands(wanted []Object) []string {
 	commands := make([]string, len(wanted))
 	for i, o := range wanted {
 		commands[i] = Change{Add, o}.String()
 	}
-	return commands, nil
+	return commands
 }

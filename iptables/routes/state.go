@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -26,8 +27,10 @@ type State struct {
 	lookups []lookup
 	// foreign are the tables that rules of others look up.
 	foreign map[table]bool
-	// defaults are the other default routes.
-	defaults []rtnetlink.Route
+	// defaults are the other default routes, and singles those to single addresses of others.
+	defaults, singles []rtnetlink.Route
+	// linkName returns the name of an interface.
+	linkName func(index uint32) (string, error)
 	// loopbackUp asks whether the kernel accepts routes by the loopback interface.
 	loopbackUp func() (bool, error)
 	// noIPv6 is why there can be no IPv6 addresses and routes, or nil; see
@@ -46,6 +49,10 @@ func Read(ctx context.Context, ns *namespace.Namespace, own iptables.Ownership) 
 	s := State{
 		ownership: own, foreign: make(map[table]bool), noIPv6: host.CheckIPv6(ns),
 		loopbackUp: func() (bool, error) { return isLoopbackUp(ctx, ns) },
+		linkName: func(index uint32) (string, error) {
+			l, err := rtnetlink.LinkByIndex(ctx, ns, index)
+			return l.Name, err
+		},
 	}
 	if err := s.readRoutes(ctx, ns); err != nil {
 		return nil, fmt.Errorf("failed to list the routes: %w", err)
@@ -73,7 +80,7 @@ func (s *State) readRoutes(ctx context.Context, ns *namespace.Namespace) error {
 		// It answers the question about all addresses only.
 		asked = nil
 	}
-	routes, there, err := rtnetlink.DefaultRoutes(ctx, ns, asked...)
+	routes, there, err := rtnetlink.Routes(ctx, ns, asked...)
 	if inGVisor && err == nil {
 		there, err = rtnetlink.Addresses(ctx, ns, unix.AF_INET6)
 	}
@@ -88,6 +95,10 @@ func (s *State) readRoutes(ctx context.Context, ns *namespace.Namespace) error {
 		if !known {
 			continue
 		}
+		if r.To.IsValid() {
+			s.addSingle(family, r)
+			continue
+		}
 		if r.Type != unix.RTN_LOCAL || r.Link != rtnetlink.LoopbackIndex || r.Gateway.IsValid() || r.TOS != 0 {
 			s.defaults = append(s.defaults, r)
 			continue
@@ -97,6 +108,17 @@ func (s *State) readRoutes(ctx context.Context, ns *namespace.Namespace) error {
 		})
 	}
 	return err
+}
+
+// addSingle adds a route to a single address.
+func (s *State) addSingle(family iptables.Family, r rtnetlink.Route) {
+	if r.Link == rtnetlink.LoopbackIndex && r.Table == tableMain && !r.Gateway.IsValid() && r.TOS == 0 {
+		s.objects = append(s.objects, Object{
+			Kind: Route, Family: family, Prefix: netip.PrefixFrom(r.To, r.To.BitLen()), Table: r.Table, Protocol: r.Protocol, Priority: r.Priority,
+		})
+		return
+	}
+	s.singles = append(s.singles, r)
 }
 
 // readRules reads those of all families at once.
@@ -114,9 +136,9 @@ func (s *State) readRules(ctx context.Context, ns *namespace.Namespace) error {
 		}
 		s.lookups = append(s.lookups, lookup{family, r})
 		rule := Object{
-			Kind: Rule, Family: family, Mark: r.Mark, Mask: r.Mask, Table: r.Table, Protocol: r.Protocol, Priority: r.Priority,
+			Kind: Rule, Family: family, Mark: r.Mark, Mask: r.Mask, Prefix: r.To, In: r.In, Table: r.Table, Protocol: r.Protocol, Priority: r.Priority,
 		}
-		usable := isMarkLookup(r)
+		usable := isLookup(r)
 		if usable {
 			s.objects = append(s.objects, rule)
 		}
@@ -127,9 +149,16 @@ func (s *State) readRules(ctx context.Context, ns *namespace.Namespace) error {
 	return err
 }
 
-// isMarkLookup reports whether a rule is "fwmark MARK/MASK lookup TABLE" and nothing else.
-func isMarkLookup(r rtnetlink.Rule) bool {
-	return r.Action == unix.FR_ACT_TO_TBL && !r.More && r.Mark != 0 && r.Mask != 0 && r.Table != 0
+// isLookup reports whether a rule looks up a table for a mark, a destination or an interface, and
+// for nothing else.
+func isLookup(r rtnetlink.Rule) bool {
+	asks := 0
+	for _, what := range []bool{r.Mark != 0 && r.Mask != 0, r.To.IsValid(), r.In != ""} {
+		if what {
+			asks++
+		}
+	}
+	return r.Action == unix.FR_ACT_TO_TBL && !r.Unknown && asks == 1 && r.Table != 0
 }
 
 // owns reports whether an object is ours.
@@ -139,6 +168,8 @@ func (s *State) owns(o Object) bool {
 		return slices.Contains(s.ownership.Addresses, o.Prefix)
 	case o.Protocol == Protocol:
 		return true
+	case o.Prefix.IsValid() || o.In != "":
+		return false
 	case o.Kind == Route:
 		return !s.foreign[table{o.Family, o.Table}] &&
 			slices.ContainsFunc(s.ownership.Lookups, func(l iptables.Lookup) bool { return l.Table == o.Table })
@@ -176,7 +207,7 @@ func (s *State) Diff(want iptables.Routing) (Changes, error) {
 			return nil, fmt.Errorf("address %s is not one that meshtables adds to the loopback interface", p)
 		}
 	}
-	wanted, err := objects(want)
+	wanted, err := s.wanted(want)
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +257,7 @@ func (s *State) allows(w Object, option string) error {
 			return s.noIPv6
 		}
 	}
-	if w.Kind != Route {
+	if w.Kind != Route || w.Prefix.IsValid() {
 		return nil
 	}
 	for _, r := range s.defaults {

@@ -14,7 +14,9 @@ import (
 
 // Route is a default route, or the route to an address.
 type Route struct {
-	Family   byte   // AF_*
+	Family byte // AF_*
+	// To is the address; the zero value for a default route.
+	To       netip.Addr
 	Type     byte   // RTN_* of linux/rtnetlink.h
 	Table    uint32 // RT_TABLE_*
 	Protocol byte   // RTPROT_*
@@ -26,9 +28,10 @@ type Route struct {
 	Source   netip.Addr // the source of packets that have none yet, if the route says
 }
 
-// DefaultRoutes returns the default routes of all tables and families, in the kernel's
-// order, and in the same round trip which of the asked IPv6 addresses interfaces have.
-func DefaultRoutes(ctx context.Context, ns *namespace.Namespace, asked ...Address) (routes []Route, there []Address, err error) {
+// Routes returns the default routes, and those to single addresses of others, of all tables and
+// families, in the kernel's order, and in the same round trip which of the asked IPv6 addresses
+// interfaces have.
+func Routes(ctx context.Context, ns *namespace.Namespace, asked ...Address) (routes []Route, there []Address, err error) {
 	var questions []netlink.Request
 	for _, a := range asked {
 		questions = append(questions, askAddress(a))
@@ -50,7 +53,7 @@ func DefaultRoutes(ctx context.Context, ns *namespace.Namespace, asked ...Addres
 			there = append(there, a)
 		}
 		return nil
-	}, r, unix.RTM_NEWROUTE, decodeDefault)
+	}, r, unix.RTM_NEWROUTE, decodeListed)
 	return routes, there, err
 }
 
@@ -64,12 +67,12 @@ func RouteTo(ctx context.Context, ns *namespace.Namespace, to netip.Addr) (Route
 	}}, decodeRoute)
 }
 
-// AddRoute adds a default route.
+// AddRoute adds a route.
 func AddRoute(ctx context.Context, ns *namespace.Namespace, r Route) error {
 	return changeRoute(ctx, ns, unix.RTM_NEWROUTE, create, r)
 }
 
-// DeleteRoute deletes the first default route that is like it. A protocol, a priority and
+// DeleteRoute deletes the first route that is like it. A protocol, a priority and
 // a gateway that it does not have may be any.
 func DeleteRoute(ctx context.Context, ns *namespace.Namespace, r Route) error {
 	return changeRoute(ctx, ns, unix.RTM_DELROUTE, remove, r)
@@ -80,7 +83,13 @@ func changeRoute(ctx context.Context, ns *namespace.Namespace, kind, flags uint1
 	header := make([]byte, unix.SizeofRtMsg)
 	header[0], header[3] = r.Family, r.TOS
 	header[5], header[6], header[7] = r.Protocol, r.Scope, r.Type
+	if r.To.IsValid() {
+		header[1] = byte(r.To.BitLen())
+	}
 	return tell(ctx, ns, netlink.Request{Kind: kind, Flags: flags, Header: header, Attributes: func(b *netlink.Builder) {
+		if r.To.IsValid() {
+			b.PutBytes(unix.RTA_DST, r.To.AsSlice())
+		}
 		b.PutNativeUint32(unix.RTA_TABLE, r.Table)
 		b.PutNativeUint32(unix.RTA_OIF, r.Link)
 		if r.Priority != 0 {
@@ -92,10 +101,11 @@ func changeRoute(ctx context.Context, ns *namespace.Namespace, kind, flags uint1
 	}})
 }
 
-func decodeDefault(header, attributes []byte) (Route, bool) {
-	// A table may hold a million other routes. What is learnt about a single
-	// destination is no route of a table.
-	if header[1] != 0 || binary.NativeEndian.Uint32(header[8:])&unix.RTM_F_CLONED != 0 {
+func decodeListed(header, attributes []byte) (Route, bool) {
+	// A table may hold a million other routes, and one for each address of this machine. What is
+	// learnt about a single destination is no route of a table.
+	single := (header[1] == 32 && header[0] == unix.AF_INET || header[1] == 128) && header[7] == unix.RTN_UNICAST
+	if header[1] != 0 && !single || binary.NativeEndian.Uint32(header[8:])&unix.RTM_F_CLONED != 0 {
 		return Route{}, false
 	}
 	return decodeRoute(header, attributes)
@@ -108,6 +118,8 @@ func decodeRoute(header, attributes []byte) (Route, bool) {
 	}
 	for kind, value := range netlink.Attributes(attributes) {
 		switch kind {
+		case unix.RTA_DST:
+			r.To, _ = netip.AddrFromSlice(value)
 		case unix.RTA_TABLE:
 			r.Table = netlink.ReadNativeUint32(value)
 		case unix.RTA_PRIORITY:

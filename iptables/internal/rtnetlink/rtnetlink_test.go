@@ -167,13 +167,14 @@ func TestAskedAddresses(t *testing.T) {
 	for _, prefix := range []string{"::6/128", "::7/128"} {
 		asked = append(asked, rtnetlink.Address{Link: rtnetlink.LoopbackIndex, Prefix: netip.MustParsePrefix(prefix)})
 	}
-	_, there, err := rtnetlink.DefaultRoutes(t.Context(), nstest.Here(t), asked...)
+	_, there, err := rtnetlink.Routes(t.Context(), nstest.Here(t), asked...)
 	if err != nil || len(there) != 1 || there[0].Link != asked[1].Link || there[0].Prefix != asked[1].Prefix {
 		t.Errorf("got %v, %v", there, err)
 	}
 }
 
-// Default routes of every table are listed, others are not.
+// Default routes of every table are listed, and those to single addresses of others; the rest is
+// not.
 func TestRoutes(t *testing.T) {
 	t.Parallel()
 	nstest.Enter(t)
@@ -181,12 +182,13 @@ func TestRoutes(t *testing.T) {
 	run(t, "ip link add eth0 type veth peer name nobody", "ip link set nobody up", "ip link set eth0 up", "ip addr add 10.0.0.7/24 dev eth0",
 		"ip route add default via 10.0.0.1 metric 5 proto 18", "ip route add default tos 0x10 via 10.0.0.2",
 		"ip route add 10.9.0.0/16 via 10.0.0.3 src 10.0.0.7", "ip route add local default dev lo table 1234 proto 109",
-		"ip -6 route add unreachable default table 77", "ip route add blackhole 10.8.0.0/16")
+		"ip -6 route add unreachable default table 77", "ip route add blackhole 10.8.0.0/16", "ip route add blackhole 10.8.0.1/32",
+		"ip route add 10.7.0.1/32 dev eth0 scope link table 101")
 	eth0, err := rtnetlink.LinkByName(t.Context(), ns, "eth0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	routes, there, err := rtnetlink.DefaultRoutes(t.Context(), ns)
+	routes, there, err := rtnetlink.Routes(t.Context(), ns)
 	if err != nil || there != nil {
 		t.Fatalf("got the addresses %v, %v", there, err)
 	}
@@ -198,6 +200,7 @@ func TestRoutes(t *testing.T) {
 		{Family: unix.AF_INET, Type: unix.RTN_UNICAST, Table: 254, Protocol: 18, Priority: 5, Link: eth0.Index, Gateway: netip.MustParseAddr("10.0.0.1")},
 		{Family: unix.AF_INET, Type: unix.RTN_UNICAST, Table: 254, Protocol: unix.RTPROT_BOOT, TOS: 0x10, Link: eth0.Index, Gateway: netip.MustParseAddr("10.0.0.2")},
 		{Family: unix.AF_INET, Type: unix.RTN_LOCAL, Table: 1234, Protocol: 109, Scope: unix.RT_SCOPE_HOST, Link: rtnetlink.LoopbackIndex},
+		{Family: unix.AF_INET, Type: unix.RTN_UNICAST, To: netip.MustParseAddr("10.7.0.1"), Table: 101, Protocol: unix.RTPROT_BOOT, Scope: unix.RT_SCOPE_LINK, Link: eth0.Index},
 		{Family: unix.AF_INET6, Type: unix.RTN_UNREACHABLE, Table: 77, Protocol: unix.RTPROT_BOOT, Priority: 1024, Link: rtnetlink.LoopbackIndex},
 	} {
 		if !found[want] {
@@ -233,20 +236,20 @@ func TestRules(t *testing.T) {
 		"fwmark 7 blackhole":                          {Mark: 7, Mask: 0xffffffff, Action: unix.FR_ACT_BLACKHOLE},
 		"unreachable":                                 {Action: unix.FR_ACT_UNREACHABLE},
 		"nop":                                         {Action: unix.FR_ACT_NOP},
-		"goto 32766":                                  {Action: unix.FR_ACT_GOTO, More: true},
-		"not fwmark 7 lookup 200":                     {Mark: 7, Mask: 0xffffffff, Table: 200, Action: unix.FR_ACT_TO_TBL, More: true},
-		"to 10.0.0.0/8 lookup 200":                    {Table: 200, Action: unix.FR_ACT_TO_TBL, More: true},
-		"from 10.0.0.0/8 lookup 200":                  {Table: 200, Action: unix.FR_ACT_TO_TBL, More: true},
-		"dsfield 0x10 lookup 200":                     {Table: 200, Action: unix.FR_ACT_TO_TBL, More: true},
-		"iif lo lookup 200":                           {Table: 200, Action: unix.FR_ACT_TO_TBL, More: true},
-		"oif eth9 lookup 200":                         {Table: 200, Action: unix.FR_ACT_TO_TBL, More: true},
-		"uidrange 0-99 lookup 200":                    {Table: 200, Action: unix.FR_ACT_TO_TBL, More: true},
-		"ipproto tcp dport 80-90 lookup 200":          {Table: 200, Action: unix.FR_ACT_TO_TBL, More: true},
-		"lookup 200 suppress_prefixlength 0":          {Table: 200, Action: unix.FR_ACT_TO_TBL, More: true},
-		"lookup 200 suppress_ifgroup 3":               {Table: 200, Action: unix.FR_ACT_TO_TBL, More: true},
-		"fwmark 7 lookup 200 realms 3":                {Mark: 7, Mask: 0xffffffff, Table: 200, Action: unix.FR_ACT_TO_TBL, More: true},
-		"tun_id 5 lookup 200":                         {Table: 200, Action: unix.FR_ACT_TO_TBL, More: true},
-		"fwmark 0/0xff lookup 200 suppress_ifgroup 1": {Mask: 0xff, Table: 200, Action: unix.FR_ACT_TO_TBL, More: true},
+		"goto 32766":                                  {Action: unix.FR_ACT_GOTO, More: true, Unknown: true},
+		"not fwmark 7 lookup 200":                     {Mark: 7, Mask: 0xffffffff, Table: 200, Action: unix.FR_ACT_TO_TBL, More: true, Unknown: true},
+		"to 10.0.0.0/8 lookup 200":                    {Table: 200, Action: unix.FR_ACT_TO_TBL, More: true, To: netip.MustParsePrefix("10.0.0.0/8")},
+		"from 10.0.0.0/8 lookup 200":                  {Table: 200, Action: unix.FR_ACT_TO_TBL, More: true, Unknown: true},
+		"dsfield 0x10 lookup 200":                     {Table: 200, Action: unix.FR_ACT_TO_TBL, More: true, Unknown: true},
+		"iif lo lookup 200":                           {Table: 200, Action: unix.FR_ACT_TO_TBL, More: true, In: "lo"},
+		"oif eth9 lookup 200":                         {Table: 200, Action: unix.FR_ACT_TO_TBL, More: true, Unknown: true},
+		"uidrange 0-99 lookup 200":                    {Table: 200, Action: unix.FR_ACT_TO_TBL, More: true, Unknown: true},
+		"ipproto tcp dport 80-90 lookup 200":          {Table: 200, Action: unix.FR_ACT_TO_TBL, More: true, Unknown: true},
+		"lookup 200 suppress_prefixlength 0":          {Table: 200, Action: unix.FR_ACT_TO_TBL, More: true, Unknown: true},
+		"lookup 200 suppress_ifgroup 3":               {Table: 200, Action: unix.FR_ACT_TO_TBL, More: true, Unknown: true},
+		"fwmark 7 lookup 200 realms 3":                {Mark: 7, Mask: 0xffffffff, Table: 200, Action: unix.FR_ACT_TO_TBL, More: true, Unknown: true},
+		"tun_id 5 lookup 200":                         {Table: 200, Action: unix.FR_ACT_TO_TBL, More: true, Unknown: true},
+		"fwmark 0/0xff lookup 200 suppress_ifgroup 1": {Mask: 0xff, Table: 200, Action: unix.FR_ACT_TO_TBL, More: true, Unknown: true},
 	} {
 		want.Family, want.Priority = unix.AF_INET, 100
 		run(t, "ip rule add pref 100 "+rule)

@@ -3,6 +3,7 @@ package rtnetlink
 import (
 	"context"
 	"encoding/binary"
+	"net/netip"
 
 	"golang.org/x/sys/unix"
 
@@ -20,8 +21,13 @@ type Rule struct {
 	Table      uint32 // the routing table that it looks up, or 0
 	Action     byte   // FR_ACT_* of linux/fib_rules.h
 	Protocol   byte   // RTPROT_* of linux/rtnetlink.h, who made it
-	// More says that the rule asks for more than the mark, or does more than the action.
-	More bool
+	// To is the network that packets go to, and In the interface by which they came in; the
+	// zero values for any.
+	To netip.Prefix
+	In string
+	// More says that the rule asks for more than the mark, or does more than the action, and
+	// Unknown that it does besides To and In.
+	More, Unknown bool
 }
 
 // Ends reports whether the rule itself ends the way of packets.
@@ -56,8 +62,17 @@ func DeleteRule(ctx context.Context, ns *namespace.Namespace, r Rule) error {
 func changeRule(ctx context.Context, ns *namespace.Namespace, kind, flags uint16, r Rule) error {
 	header := make([]byte, ruleSize)
 	header[0], header[7] = r.Family, r.Action
+	if r.To.IsValid() {
+		header[1] = byte(r.To.Bits())
+	}
 	return tell(ctx, ns, netlink.Request{Kind: kind, Flags: flags, Header: header, Attributes: func(b *netlink.Builder) {
 		b.PutNativeUint32(unix.FRA_TABLE, r.Table)
+		if r.To.IsValid() {
+			b.PutBytes(unix.FRA_DST, r.To.Addr().AsSlice())
+		}
+		if r.In != "" {
+			b.PutString(unix.FRA_IIFNAME, r.In)
+		}
 		b.PutNativeUint32(unix.FRA_FWMARK, r.Mark)
 		b.PutNativeUint32(unix.FRA_FWMASK, r.Mask)
 		if r.Priority != 0 {
@@ -73,7 +88,7 @@ func changeRule(ctx context.Context, ns *namespace.Namespace, kind, flags uint16
 func decodeRule(header, attributes []byte) (Rule, bool) {
 	r := Rule{Family: header[0], Table: uint32(header[4]), Action: header[7]}
 	destinationBits, sourceBits, tos := header[1], header[2], header[3]
-	r.More = destinationBits|sourceBits|tos != 0 || binary.NativeEndian.Uint32(header[8:])&unix.FIB_RULE_INVERT != 0
+	r.Unknown = sourceBits|tos != 0 || binary.NativeEndian.Uint32(header[8:])&unix.FIB_RULE_INVERT != 0
 	for kind, value := range netlink.Attributes(attributes) {
 		switch kind {
 		case unix.FRA_PRIORITY:
@@ -90,12 +105,19 @@ func decodeRule(header, attributes []byte) (Rule, bool) {
 			}
 		case unix.FRA_SUPPRESS_PREFIXLEN, unix.FRA_SUPPRESS_IFGROUP:
 			const none = 1<<32 - 1
-			r.More = r.More || netlink.ReadNativeUint32(value) != none
+			r.Unknown = r.Unknown || netlink.ReadNativeUint32(value) != none
+		case unix.FRA_DST:
+			if a, ok := netip.AddrFromSlice(value); ok {
+				r.To = netip.PrefixFrom(a, int(destinationBits))
+			}
+		case unix.FRA_IIFNAME:
+			r.In = netlink.ReadString(value)
 		case unix.FRA_UNSPEC, unix.FRA_PAD:
 		default:
 			// Newer kernels know more that a rule can ask for than we do.
-			r.More = true
+			r.Unknown = true
 		}
 	}
+	r.More = r.Unknown || destinationBits != 0 || r.In != ""
 	return r, true
 }

@@ -16,7 +16,7 @@ func TestUnknownAttribute(t *testing.T) {
 		b.PutNativeUint32(unix.FRA_FWMARK, 7)
 		b.PutBytes(kind, []byte{1})
 		r, ok := decodeRule(make([]byte, ruleSize), b.Bytes())
-		if !ok || r.Mark != 7 || r.More != want {
+		if !ok || r.Mark != 7 || r.More != want || r.Unknown != want {
 			t.Errorf("attribute %d: got %+v, %t", kind, r, ok)
 		}
 	}
