@@ -177,6 +177,49 @@ func TestHostUsesSetOfOthers(t *testing.T) {
 	}
 }
 
+// What is missing is told, with the command that mends it: rules, sets, and the pods in them. The
+// pods that nobody names are left to whoever keeps the set.
+func TestHostVerify(t *testing.T) {
+	t.Parallel()
+	for _, backend := range []string{"iptables-nft", native, "iptables-legacy"} {
+		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
+			p := newPod(t, backend)
+			options := []string{"--backend=" + backend, "--host-probe-address=169.254.9.9", "--ipv6=off"}
+			verify := func(status int, want string, args ...string) {
+				t.Helper()
+				says := onNode(t, p, status, slices.Concat([]string{"host", "--verify"}, options, args)...)
+				if !strings.Contains(says, want) {
+					t.Errorf("%q: says %s, want %s", args, says, want)
+				}
+				_, mend, ok := strings.Cut(says, "hint: apply again with: meshtables ")
+				if (status == 3) != ok {
+					t.Errorf("%q: says %s", args, says)
+				}
+				if ok && args != nil {
+					onNode(t, p, 0, strings.Fields(mend)...)
+					onNode(t, p, 0, slices.Concat([]string{"host", "--verify"}, options, args)...)
+				}
+			}
+			verify(3, "IPv4 set istio-inpod-probes-v4 is missing")
+			verify(3, "IPv4 set istio-inpod-probes-v4 is missing\n  + 10.0.0.1\n", "--pods=10.0.0.1")
+			verify(0, "as wanted")
+			verify(3, "IPv4 set istio-inpod-probes-v4\n  + 10.0.0.2\n", "--add-pods=10.0.0.2")
+			verify(3, "IPv4 set istio-inpod-probes-v4\n  - 10.0.0.1\n", "--remove-pods=10.0.0.1")
+			verify(3, "IPv4 set istio-inpod-probes-v4\n  + 10.0.0.3\n  - 10.0.0.2\n", "--pods=10.0.0.3")
+			verify(0, "as wanted", "--pods=10.0.0.3")
+			onNode(t, p, 0, "host", "--backend="+backend, "--host-probe-address=169.254.8.8", "--ipv6=off")
+			verify(3, "  - 1: ", "--pods=10.0.0.3")
+			if slices.Contains(overNetlink(), backend) {
+				if says := onNode(t, p, 0, "host", "--verify"); !strings.Contains(says, "compared with what was asked for: --host-probe-address=169.254.9.9") {
+					t.Errorf("without options it says %s", says)
+				}
+			}
+			onNode(t, p, 2, "host", "--verify", "--dry-run")
+		})
+	}
+}
+
 // What others do to probes is told, with the command that takes it away, after which it is told no
 // more. What they do to other packets is not.
 func TestHostForeign(t *testing.T) {

@@ -213,7 +213,14 @@ func jsonRuns() []commands {
 			meshtables explain --live -O json
 			iptables -t nat -I POSTROUTING -j MASQUERADE
 			meshtables verify -O json
+			iptables -t nat -F
+			meshtables host --verify -O json
+			meshtables host --verify --pods=10.244.1.8 --pod-interfaces -O json
+			ipset flush
+			meshtables host --verify --pods=10.244.1.7 -O json
 			meshtables host --cleanup-only -O json
+			ipset destroy || true
+			meshtables host --verify --pods=10.244.1.7 -O json
 		`},
 		{name: "explain", commands: `
 			meshtables explain --live -O json

@@ -113,6 +113,8 @@ func answerOf(words []string) string {
 		return ""
 	}
 	switch verb := words[0]; {
+	case verb == "host" && slices.Contains(words, "--verify"):
+		return "verify"
 	case verb == "verify", verb == "show", verb == "probe", verb == "cni":
 		return verb
 	case verb == "explain" && (slices.Contains(words, "in") || slices.Contains(words, "out")):

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/tests/lab"
@@ -67,6 +68,8 @@ type nodesConnection struct {
 	want string
 	// seen is the client's address, as the server sees it.
 	seen lab.Addr
+	// timeout is how long it may take, if it is likely to be lost.
+	timeout time.Duration
 }
 
 // nodesConnections are those with which the pod is in the set, or is not.
@@ -78,15 +81,15 @@ func nodesConnections(inSet bool) []nodesConnection {
 		ends, seen = pods, probeAddress
 	}
 	return []nodesConnection{
-		{"prober", node, lab.Identity{}, lab.PodAddr, 8080, ends, seen},
-		{"prober of another user", node, lab.Identity{UID: 1000, GID: 1000}, lab.PodAddr, 8080, ends, seen},
-		{"forwarded", far, lab.Identity{}, lab.PodAddr, 8080, proxyIn, lab.FarAddr},
-		{"forwarded, to a service", far, lab.Identity{}, serviceAddr, 80, proxyIn, lab.FarAddr},
+		{"prober", node, lab.Identity{}, lab.PodAddr, 8080, ends, seen, 0},
+		{"prober of another user", node, lab.Identity{UID: 1000, GID: 1000}, lab.PodAddr, 8080, ends, seen, 0},
+		{"forwarded", far, lab.Identity{}, lab.PodAddr, 8080, proxyIn, lab.FarAddr, 0},
+		{"forwarded, to a service", far, lab.Identity{}, serviceAddr, 80, proxyIn, lab.FarAddr, 0},
 	}
 }
 
 func (c nodesConnection) make(t *testing.T, p pod, f lab.Family) error {
-	client := lab.Client{Socket: lab.Socket{As: c.as}, Source: anyAddr().Port(f, p.NextPort())}
+	client := lab.Client{Socket: lab.Socket{As: c.as}, Timeout: c.timeout, Source: anyAddr().Port(f, p.NextPort())}
 	conn, err := c.from(p).DialTCP(t.Context(), client, c.to.Port(f, c.port))
 	if err != nil {
 		return err

@@ -163,8 +163,8 @@ func document() documentation {
 	d.Alias = slices.DeleteFunc(slices.Concat(first.Capture, first.Every), func(d documentedOption) bool { return !d.Hidden })
 	d.Capture, d.Every = slices.DeleteFunc(first.Capture, hidden), slices.DeleteFunc(first.Every, hidden)
 	d.Probe, d.Show, d.Explain, d.CNI = all["probe"].Apply, all["show"].Apply, all["explain"].Apply, all["cni"].Apply
-	d.Host = slices.DeleteFunc(all[hostVerb].Apply, func(o documentedOption) bool {
-		return slices.ContainsFunc(first.Apply, func(p documentedOption) bool { return p.Name == o.Name })
+	d.Host = slices.DeleteFunc(slices.Concat(all[hostVerb].Apply, all[hostVerb].Capture), func(o documentedOption) bool {
+		return slices.ContainsFunc(slices.Concat(first.Apply, d.Ambient), func(p documentedOption) bool { return p.Name == o.Name })
 	})
 	d.Audit = all["audit"].Apply
 	d.Apply = slices.DeleteFunc(first.Apply, func(o documentedOption) bool {

@@ -7,9 +7,8 @@ import (
 	"slices"
 
 	"github.com/meshtables/meshtables/iptables"
-	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/kernel"
-	"github.com/meshtables/meshtables/iptables/routes"
+	"github.com/meshtables/meshtables/iptables/pod"
 )
 
 // printPlan shows the rules and touches nothing.
@@ -21,7 +20,7 @@ func (c *command) printPlan(ctx context.Context) int {
 	if c.backend == kernel.Native {
 		c.log.Info("--dry-run prints the rules of iptables-nft; those of nftables look different and do the same to every packet")
 	}
-	rules, err := newPlannedRules(p.Ruleset(), &p.Capture)
+	rules, err := c.plannedRules(ctx, &p)
 	if err != nil {
 		return c.failed(err)
 	}
@@ -52,12 +51,15 @@ type plannedRule struct {
 	Origin   string `json:"origin"`
 }
 
-func newPlannedRules(planned iptables.Ruleset, plan *capture.Capture) (plannedRules, error) {
-	a := plannedRules{planned: planned, Rules: []plannedRule{}, Routing: []string{}}
-	for _, s := range plan.Sysctls {
+func (c *command) plannedRules(ctx context.Context, p *pod.Plan) (plannedRules, error) {
+	a := plannedRules{planned: p.Ruleset(), Rules: []plannedRule{}, Routing: []string{}}
+	for _, s := range p.Sysctls {
 		a.Sysctls = append(a.Sysctls, s.String())
 	}
-	commands, err := routes.Commands(plan.Routing)
+	if c.line.dataplane == ofNode {
+		p.Sets = c.hostOptions.sets(p)
+	}
+	commands, err := pod.PlannedRouting(ctx, c.namespace, policies().Ownership(), p)
 	a.Routing = append(a.Routing, commands...)
 	return a, err
 }

@@ -14,8 +14,12 @@ import (
 	"github.com/meshtables/meshtables/iptables/pod"
 )
 
-// hostOptions say which pods the rule of the node's side is about.
-type hostOptions struct{ pods, addPods, removePods podList }
+// hostOptions say which pods the rule of the node's side is about, and what to do besides
+// applying.
+type hostOptions struct {
+	pods, addPods, removePods podList
+	verifyHost                bool
+}
 
 func (o *options) hostRows() []config.Row {
 	rows := []config.Row{
@@ -31,6 +35,10 @@ func (o *options) hostRows() []config.Row {
 			Name: "remove-pods", Example: "10.244.1.9",
 			Usage: "addresses of pods to take out of the set",
 		}, Value: &o.removePods},
+		{Option: config.Option{
+			Name: "verify", FlagOnly: true,
+			Usage: "change nothing; compare what is installed with these options or, without any, with what was asked for",
+		}, Value: config.Bool(&o.verifyHost)},
 	}
 	for _, row := range o.applyOptions.rows() {
 		if slices.Contains([]string{"dry-run", "cleanup-only", "replace-dataplane"}, row.Name) {
@@ -59,8 +67,26 @@ func (l *podList) Type() string          { return l.list().Type() }
 
 func parsePod(word string) (netip.Addr, error) { return config.ParseHost(word, "a pod") }
 
-// check returns an error if the lists contradict each other.
-func (o *hostOptions) check() error {
+// checkHost returns an error if options contradict each other.
+func (c *command) checkHost() error {
+	errs := []error{c.hostOptions.checkPods()}
+	var asked []string
+	for _, run := range []struct {
+		name string
+		on   bool
+	}{{"--dry-run", c.dryRun}, {"--cleanup-only", c.cleanupOnly}, {"--verify", c.verifyHost}} {
+		if run.on {
+			asked = append(asked, run.name)
+		}
+	}
+	if len(asked) > 1 && !(len(asked) == 2 && c.dryRun && c.cleanupOnly) {
+		errs = append(errs, fmt.Errorf("%s: must not be given together", enumerate(asked)))
+	}
+	return errors.Join(errs...)
+}
+
+// checkPods returns an error if the lists contradict each other.
+func (o *hostOptions) checkPods() error {
 	if o.pods.given && (o.addPods.given || o.removePods.given) {
 		return errors.New("--pods: must come without --add-pods and --remove-pods, because it names all")
 	}
@@ -87,9 +113,30 @@ func (o *hostOptions) after(have []iptables.AddressSet) []netip.Addr {
 	return slices.DeleteFunc(append(all, o.addPods.addresses...), func(a netip.Addr) bool { return slices.Contains(o.removePods.addresses, a) })
 }
 
+// words returns the options about pods as arguments.
+func (o *hostOptions) words() []string {
+	var words []string
+	for _, l := range []struct {
+		name string
+		list *podList
+	}{{"pods", &o.pods}, {"add-pods", &o.addPods}, {"remove-pods", &o.removePods}} {
+		if l.list.given {
+			words = append(words, "--"+l.name+"="+l.list.String())
+		}
+	}
+	return words
+}
+
+// sets returns what the sets of a plan are to hold.
+func (o *hostOptions) sets(p *pod.Plan) func(have []iptables.AddressSet) []iptables.AddressSet {
+	return func(have []iptables.AddressSet) []iptables.AddressSet {
+		return p.Wanted.(node.Config).Pods(p.Host, o.after(have))
+	}
+}
+
 // host keeps the node's side of ambient mode. It is for the host's own network namespace.
 func (c *command) host(ctx context.Context) int {
-	if err := c.hostOptions.check(); err != nil {
+	if err := c.checkHost(); err != nil {
 		return c.usageError(err)
 	}
 	switch {
@@ -99,6 +146,12 @@ func (c *command) host(ctx context.Context) int {
 		return c.cleanup(ctx)
 	case c.dryRun:
 		return c.printPlan(ctx)
+	case c.verifyHost:
+		v, status := c.compare(ctx, c.hostOptions.sets)
+		if status != exitDone {
+			return status
+		}
+		return c.printComparison(v)
 	}
 	how := c.applying()
 	p, status := c.hostPlan(ctx, &how)
@@ -106,9 +159,7 @@ func (c *command) host(ctx context.Context) int {
 		return status
 	}
 	answer := outcome{Families: pod.FamilyNames(p.Rules.Families)}
-	how.Sets = func(have []iptables.AddressSet) []iptables.AddressSet {
-		return p.Wanted.(node.Config).Pods(p.Host, c.hostOptions.after(have))
-	}
+	p.Sets = c.hostOptions.sets(&p)
 	if err := c.installPlan(ctx, &p, how, &answer); err != nil {
 		return c.failed(err)
 	}
@@ -130,10 +181,8 @@ func (c *command) hostPlan(ctx context.Context, how *pod.Applying) (p pod.Plan, 
 	if ok && installed == p.Policy && c.hostOptions.given() && how.Backend == kernel.Auto {
 		how.Backend = f.Live().Name
 	}
-	if asked := f.Asked(p.Policy).Wanted; asked != nil {
-		if p, err = pod.NewPlan(ctx, c.namespace, p.Policy, asked); err != nil {
-			return p, c.failed(err)
-		}
+	if p, _, err = f.PlanAsked(ctx, c.namespace, how.Policies, p.Policy, p.Wanted); err != nil {
+		return p, c.failed(err)
 	}
 	return p, exitDone
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 	"unicode"
@@ -18,10 +19,15 @@ import (
 // verify compares what is installed with what the options ask for or, without options, with
 // what was asked for when the rules were applied.
 func (c *command) verify(ctx context.Context) int {
-	v, status := c.compare(ctx)
+	v, status := c.compare(ctx, nil)
 	if status != exitDone {
 		return status
 	}
+	return c.printComparison(v)
+}
+
+// printComparison prints the answer of verify.
+func (c *command) printComparison(v pod.Verification) int {
 	answer := verification{Verification: v}
 	if v.IsMendable() {
 		answer.Apply = c.mending(&v)
@@ -35,8 +41,9 @@ func (c *command) verify(ctx context.Context) int {
 	return exitDone
 }
 
-// compare returns the result of comparing. If it fails, the exit status is not exitDone.
-func (c *command) compare(ctx context.Context) (v pod.Verification, status int) {
+// compare returns the result of comparing, also of the sets that the plan is to have, unless
+// that is nil. If it fails, the exit status is not exitDone.
+func (c *command) compare(ctx context.Context, sets pod.SetsOf) (v pod.Verification, status int) {
 	var p pod.Plan
 	var defaults capture.Wanted
 	var err error
@@ -53,6 +60,9 @@ func (c *command) compare(ctx context.Context) (v pod.Verification, status int) 
 	switch {
 	case err != nil:
 	case asks:
+		if sets != nil {
+			p.Sets = sets(&p)
+		}
 		v, err = pod.Verify(ctx, c.namespace, &f, policies(), &p)
 	default:
 		policy := c.policyOr(f.AskedPolicy(policies()))
@@ -60,7 +70,7 @@ func (c *command) compare(ctx context.Context) (v pod.Verification, status int) 
 			defaults, err = capture.Parse(policy, nil)
 		}
 		if err == nil {
-			v, err = pod.VerifyAsked(ctx, c.namespace, &f, policies(), policy, defaults)
+			v, err = pod.VerifyAsked(ctx, c.namespace, &f, policies(), policy, defaults, sets)
 		}
 	}
 	if err != nil {
@@ -85,6 +95,7 @@ func (c *command) mending(v *pod.Verification) []string {
 	words := []string{"meshtables"}
 	words = append(words, dataplane(v.Policy.Name()).words()...)
 	words = append(words, v.Options...)
+	words = append(words, c.hostOptions.words()...)
 	if v.Replaces != "" {
 		words = append(words, "--replace-dataplane")
 	}
@@ -132,6 +143,7 @@ func (v verification) text(w io.Writer) {
 	v.writeSource(w)
 	v.writeFaults(w)
 	v.writeRules(w)
+	v.writeSets(w)
 	v.writeForeign(w)
 	for _, why := range v.Undelivered {
 		fmt.Fprintln(w, why)
@@ -219,12 +231,39 @@ func (v verification) writeFaults(w io.Writer) {
 	}
 }
 
+// writeSets prints the differences of sets, with the marks of rules.
+func (v verification) writeSets(w io.Writer) {
+	for _, d := range v.Sets {
+		fmt.Fprintf(w, "%s set %s", d.Family, d.Set)
+		if d.Absent {
+			fmt.Fprint(w, " is missing")
+		}
+		fmt.Fprintln(w)
+		writeAddresses(w, "+", d.Missing)
+		writeAddresses(w, "-", d.Unexpected)
+	}
+}
+
+func writeAddresses(w io.Writer, mark string, all []netip.Addr) {
+	for i, a := range all {
+		if i == iptables.MaxListed {
+			fmt.Fprintf(w, "  %s and %d more\n", mark, len(all)-i)
+			return
+		}
+		fmt.Fprintf(w, "  %s %s\n", mark, a)
+	}
+}
+
 // writeForeign prints what foreign rules do, with a command for each that takes it away.
 func (v verification) writeForeign(w io.Writer) {
 	if len(v.Foreign) == 0 {
 		return
 	}
-	fmt.Fprintln(w, "foreign rules keep traffic from the proxy")
+	from := "traffic from the proxy"
+	if dataplane(v.Policy.Name()) == ofNode {
+		from = "health probes from their address"
+	}
+	fmt.Fprintln(w, "foreign rules keep "+from)
 	for _, i := range v.Foreign {
 		fmt.Fprintf(w, "  %s\n", i.Text)
 		if i.Mend != "" {
@@ -239,7 +278,7 @@ func (v verification) writeRules(w io.Writer) {
 	for _, m := range v.Elsewhere {
 		all = slices.Concat(all, m.Rules)
 	}
-	if len(all) > 0 {
+	if len(all)+len(v.Sets) > 0 {
 		fmt.Fprintln(w, verify.Legend)
 	}
 	writeDifferences(w, "", v.Rules)

@@ -73,10 +73,6 @@ func Install(ctx context.Context, ns *namespace.Namespace, choice Choice, routin
 	if err != nil {
 		return Report{}, unchanged(err)
 	}
-	changes, err := there.Diff(routing)
-	if err != nil {
-		return Report{}, unchanged(err)
-	}
 	report := Report{Before: found}
 	chosen := FormOf(choice.Backend)
 	others := found.others(chosen)
@@ -85,6 +81,10 @@ func Install(ctx context.Context, ns *namespace.Namespace, choice Choice, routin
 	}
 
 	sets, err := found.hold(ctx, &choice)
+	if err != nil {
+		return Report{}, unchanged(err)
+	}
+	changes, err := there.Diff(routing.WithMembers(choice.held))
 	if err != nil {
 		return Report{}, unchanged(err)
 	}

@@ -69,6 +69,15 @@ func (i *Installed) hold(ctx context.Context, choice *Choice) (s sets, err error
 	return s, nil
 }
 
+// SetsOf returns the named sets that rules of a form look up.
+func (i *Installed) SetsOf(ctx context.Context, f installed.Form) ([]iptables.AddressSet, error) {
+	if f == installed.Native {
+		return i.Backend(f).Sets, nil
+	}
+	i.readSets(ctx)
+	return i.ipsets.Sets(), i.ipsetsErr
+}
+
 // readSets reads our ipsets, unless it has done so.
 func (i *Installed) readSets(ctx context.Context) {
 	if i.ipsets == nil && i.ipsetsErr == nil {

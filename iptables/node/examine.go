@@ -236,7 +236,7 @@ func (x *examination) compareWithItself(found *pod.Found) error {
 		return nil
 	}
 	var err error
-	if x.compared, err = pod.VerifyAsked(x.ctx, x.ns, found, x.auditor.Policies, p, nil); err != nil {
+	if x.compared, err = pod.VerifyAsked(x.ctx, x.ns, found, x.auditor.Policies, p, nil, nil); err != nil {
 		return err
 	}
 	x.report.Source = x.compared.Source

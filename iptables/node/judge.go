@@ -8,7 +8,6 @@ import (
 	"github.com/meshtables/meshtables/iptables/capture"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/pod"
-	"github.com/meshtables/meshtables/iptables/verify"
 )
 
 // installedForm is where rules are, by the name of the backend.
@@ -49,7 +48,7 @@ func (x *examination) judgeState(found *pod.Found) {
 // judgeRules says how our rules differ.
 func (x *examination) judgeRules() {
 	r, v := x.report, &x.compared
-	if text := drift(v); text != "" && !x.isOnlyElsewhere() {
+	if text := v.Drift(); text != "" && !x.isOnlyElsewhere() {
 		r.add(Drift, text, "")
 	}
 	if len(r.Forms) > 1 {
@@ -59,11 +58,7 @@ func (x *examination) judgeRules() {
 		}
 		r.add(TwoForms, "rules are in "+strings.Join(forms, " and "), "")
 	}
-	if n := len(v.Routing); n > 0 {
-		text := "routing needs " + v.Routing[0]
-		if n > 1 {
-			text += fmt.Sprintf(" and %d more", n-1)
-		}
+	if text := v.RoutingWords(); text != "" {
 		r.add(Routing, text, "")
 	}
 	for _, why := range v.Undelivered {
@@ -91,49 +86,6 @@ func (x *examination) judgeForeign() {
 		}
 		x.report.add(kind, f.Text, hint)
 	}
-}
-
-// drift returns in a few words how rules differ; "" if they do not.
-func drift(v *pod.Verification) string {
-	type place struct{ family, table, chain, rule string }
-	at := func(d *verify.Difference) place { return place{d.Family, d.Table, d.Chain, d.Rule} }
-	unexpected := make(map[place]int)
-	missing, moved, extra := 0, 0, 0
-	for i := range v.Rules {
-		if v.Rules[i].Kind == verify.Unexpected {
-			unexpected[at(&v.Rules[i])]++
-			extra++
-		}
-	}
-	for i := range v.Rules {
-		d := &v.Rules[i]
-		switch {
-		case d.Kind != verify.Missing:
-		case unexpected[at(d)] > 0:
-			unexpected[at(d)]--
-			moved++
-			extra--
-		default:
-			missing++
-		}
-	}
-	words := append([]string{}, v.Faults...)
-	for _, c := range []struct {
-		n              int
-		one, severally string
-	}{
-		{missing, "1 rule is missing", "%d rules are missing"},
-		{extra, "1 rule is not wanted", "%d rules are not wanted"},
-		{moved, "1 rule is at the wrong place", "%d rules are at the wrong place"},
-	} {
-		switch {
-		case c.n == 1:
-			words = append(words, c.one)
-		case c.n > 1:
-			words = append(words, fmt.Sprintf(c.severally, c.n))
-		}
-	}
-	return strings.Join(words, ", ")
 }
 
 // isOthers reports whether the rules are those of another dataplane than the wanted one, or of

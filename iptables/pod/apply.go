@@ -40,8 +40,8 @@ type Applying struct {
 	// ReplaceOthers says that so do the rules of another policy than the plan's. Without it
 	// they are an error.
 	ReplaceOthers bool
-	// Sets returns what the named sets that the rules look up are to hold; see [kernel.Choice].
-	Sets func(have []iptables.AddressSet) []iptables.AddressSet
+	// Unjudged leaves out the warnings about what foreign rules do; see [Compare].
+	Unjudged bool
 }
 
 // Apply installs the plan in the namespace and removes everything else of ours. With the
@@ -56,15 +56,19 @@ func Apply(ctx context.Context, ns *namespace.Namespace, p *Plan, how Applying) 
 	}
 	choice.Records = installed.Records{p.Policy.Name(): installed.NewRecord(p.Wanted.Arguments(), own.Of(choice.Rules))}
 	choice.Check = func(found *kernel.Installed) error { return how.check(p.Policy, found) }
-	choice.Sets, choice.Sysctls = how.Sets, p.Sysctls
+	choice.Sets, choice.Sysctls = p.Sets, p.Sysctls
 	report, err := kernel.Install(ctx, ns, choice, p.Routing)
 	if err != nil {
 		return applied, err
 	}
 	applied.Backend, applied.Rules = choice.Backend.Name(), choice.Rules.Len()
 	applied.Changed, applied.MovedFrom = report.Changed, report.RemovedFrom
+	applied.Warnings = slices.Concat(unread(&report.Before), report.Warnings)
+	if how.Unjudged {
+		return applied, nil
+	}
 	judged, err := afterwards(ctx, ns, p, choice, report)
-	applied.Warnings = slices.Concat(unread(&report.Before), report.Warnings, judged)
+	applied.Warnings = append(applied.Warnings, judged...)
 	if err != nil {
 		// The rules are installed.
 		applied.Warnings = append(applied.Warnings, "cannot tell what foreign rules do: "+err.Error())

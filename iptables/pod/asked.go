@@ -51,12 +51,16 @@ const (
 
 // VerifyAsked is [Verify] with what was asked for of a policy: with the options that apply has
 // recorded or, if there are none, with those found in its rules. If there are no rules either,
-// it compares with the defaults. Warnings has those of the plan too.
-func VerifyAsked(ctx context.Context, ns *namespace.Namespace, f *Found, policies capture.Policies, policy capture.Policy, defaults capture.Wanted) (Verification, error) {
+// it compares with the defaults. Warnings has those of the plan too. sets is [Plan.Sets], for
+// the plan that was made, or nil.
+func VerifyAsked(ctx context.Context, ns *namespace.Namespace, f *Found, policies capture.Policies, policy capture.Policy, defaults capture.Wanted, sets SetsOf) (Verification, error) {
 	asked := f.Asked(policy)
-	p, source, err := f.planAsked(ctx, ns, policies, policy, asked.Wanted, defaults)
+	p, source, err := f.PlanAsked(ctx, ns, policies, policy, defaults)
 	if err != nil {
 		return Verification{}, err
+	}
+	if sets != nil {
+		p.Sets = sets(&p)
 	}
 	v, err := f.verify(ctx, ns, policies, &p, source)
 	if err != nil {
@@ -81,7 +85,7 @@ func VerifyAsked(ctx context.Context, ns *namespace.Namespace, f *Found, policie
 // IsMendable reports whether applying with the compared options makes a difference. It does
 // not move the foreign rules that are before ours.
 func (v *Verification) IsMendable() bool {
-	return !v.Forgotten && len(v.Faults)+len(v.Elsewhere)+len(v.Routing)+len(v.Sysctls)+len(v.Rules) > 0
+	return !v.Forgotten && len(v.Faults)+len(v.Elsewhere)+len(v.Sets)+len(v.Routing)+len(v.Sysctls)+len(v.Rules) > 0
 }
 
 // AskedPlan returns what was asked for: the plan of the recorded options or, if there are
@@ -107,9 +111,10 @@ func Recognise(policy capture.Policy, b *installed.Backend) capture.Recognised {
 	return policy.Recognise(b.Rules, func(plan iptables.Plan) iptables.Ruleset { return kernel.InForm(b.Form, plan) })
 }
 
-// planAsked returns the plan to compare with, and where its options come from.
-func (f *Found) planAsked(ctx context.Context, ns *namespace.Namespace, policies capture.Policies, policy capture.Policy, recorded, defaults capture.Wanted) (p Plan, source string, err error) {
-	if recorded != nil {
+// PlanAsked returns the plan of a policy to compare with, and where its options come from; see
+// [VerifyAsked].
+func (f *Found) PlanAsked(ctx context.Context, ns *namespace.Namespace, policies capture.Policies, policy capture.Policy, defaults capture.Wanted) (p Plan, source string, err error) {
+	if recorded := f.Asked(policy).Wanted; recorded != nil {
 		p, err = NewPlan(ctx, ns, policy, recorded)
 		return p, Recorded, err
 	}
@@ -163,7 +168,7 @@ func (f *Found) lookups() ([]iptables.Lookup, error) {
 	}
 	var lookups []iptables.Lookup
 	for _, o := range there.Own() {
-		if o.Kind == routes.Rule {
+		if o.Kind == routes.Rule && o.Mask != 0 {
 			lookups = append(lookups, iptables.Lookup{Mark: o.Mark, Mask: o.Mask, Table: o.Table})
 		}
 	}

@@ -24,6 +24,9 @@ type Plan struct {
 	ResolvConf host.File
 	// Capture has the rules, the routing and the warnings.
 	capture.Capture
+	// Sets returns what the named sets that the rules look up are to hold, given what they
+	// hold. Without it they are left as they are.
+	Sets func(have []iptables.AddressSet) []iptables.AddressSet
 }
 
 // NewPlan reads the namespace and returns what follows from it and from a policy's options.

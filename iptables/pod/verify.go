@@ -36,6 +36,8 @@ type Verification struct {
 	Rules  []verify.Difference `json:"rules,omitempty"`
 	// Elsewhere are our rules in other backends, where none should be.
 	Elsewhere []Misplaced `json:"elsewhere,omitempty"`
+	// Sets are the sets of addresses that rules look up, where they differ.
+	Sets []SetDifference `json:"sets,omitempty"`
 	// Routing are the commands of ip(8) that would make the routing as wanted.
 	Routing []string `json:"routing,omitempty"`
 	// Sysctls are the commands of sysctl(8) that would make the settings as wanted.
@@ -46,8 +48,9 @@ type Verification struct {
 	// Foreign is what foreign rules do to traffic that should be captured.
 	Foreign []Interference `json:"foreign,omitempty"`
 
-	// Policy is what is compared with.
+	// Policy is what is compared with, and Plan what it wants here.
 	Policy capture.Policy `json:"-"`
+	Plan   *Plan          `json:"-"`
 	// Advice is settings that would help, and without which rules are as wanted.
 	Advice []iptables.Sysctl `json:"-"`
 	// Warnings are about foreign rules of which nobody can tell what they do.
@@ -106,7 +109,7 @@ const (
 
 // IsAsWanted reports whether nothing differs.
 func (v *Verification) IsAsWanted() bool {
-	return len(v.Faults) == 0 && len(v.Rules) == 0 && len(v.Elsewhere) == 0 && len(v.Routing) == 0 &&
+	return len(v.Faults) == 0 && len(v.Rules) == 0 && len(v.Elsewhere) == 0 && len(v.Sets) == 0 && len(v.Routing) == 0 &&
 		len(v.Sysctls) == 0 && len(v.Undelivered) == 0 && len(v.Foreign) == 0
 }
 
@@ -116,20 +119,49 @@ func Verify(ctx context.Context, ns *namespace.Namespace, f *Found, policies cap
 	return f.verify(ctx, ns, policies, p, Given)
 }
 
-// verify compares with a plan whose options come from a source.
+// Compare is [Verify] without judging what foreign rules do, which takes its time where there
+// are thousands of them.
+func Compare(ctx context.Context, ns *namespace.Namespace, f *Found, policies capture.Policies, p *Plan) (Verification, error) {
+	return f.compare(ctx, ns, policies, p, Given)
+}
+
+// verify compares with a plan whose options come from a source, and judges foreign rules.
 func (f *Found) verify(ctx context.Context, ns *namespace.Namespace, policies capture.Policies, p *Plan, source string) (Verification, error) {
+	v, err := f.compare(ctx, ns, policies, p, source)
+	if err != nil {
+		return v, err
+	}
+	path := f.Path(f.Compared().Form)
+	findings, err := Judge(ctx, ns, p.Policy, &path, p.Host)
+	if err != nil {
+		return v, err
+	}
+	v.addFindings(findings)
+	if len(v.Foreign) > 0 {
+		v.Only = ""
+	}
+	v.conclude()
+	return v, nil
+}
+
+func (f *Found) compare(ctx context.Context, ns *namespace.Namespace, policies capture.Policies, p *Plan, source string) (Verification, error) {
 	v := Verification{
 		Candidates: f.Candidates, Source: source, Options: append([]string{}, p.Wanted.Arguments()...),
-		Policy: p.Policy, Mesh: p.Policy.Mesh(), Dataplane: p.Policy.Dataplane(),
+		Policy: p.Policy, Plan: p, Mesh: p.Policy.Mesh(), Dataplane: p.Policy.Dataplane(),
 	}
 	if _, other, ok := installedOther(policies, p.Policy, f.Ours); ok {
 		v.Replaces = capture.Title(other)
 	}
+	held, err := f.held(ctx, p)
+	if err != nil {
+		return v, err
+	}
+	v.Sets = held.differences()
 	there, err := f.Routing()
 	if err != nil {
 		return v, err
 	}
-	changes, err := there.Diff(p.Routing)
+	changes, err := there.Diff(p.Routing.WithMembers(held.want))
 	if err != nil {
 		return v, err
 	}
@@ -146,11 +178,6 @@ func (f *Found) verify(ctx context.Context, ns *namespace.Namespace, policies ca
 	at := f.Compared()
 	want, path := kernel.InForm(at.Form, p.Rules), f.Path(at.Form)
 	v.Backend, v.Faults, v.Rules = at.Name, installed.Texts(path.Faults), verify.Rules(&want, &path)
-	findings, err := Judge(ctx, ns, p.Policy, &path, p.Host)
-	if err != nil {
-		return v, err
-	}
-	v.addFindings(findings)
 	var others []installed.Backend
 	for _, other := range f.Ours {
 		if other.Form != at.Form {
@@ -169,7 +196,7 @@ func (f *Found) verify(ctx context.Context, ns *namespace.Namespace, policies ca
 		v.Routing = append(v.Routing, change.String())
 	}
 	v.conclude()
-	if len(changes)+len(v.Sysctls)+len(v.Undelivered)+len(v.Foreign) == 0 {
+	if len(v.Sets)+len(changes)+len(v.Sysctls)+len(v.Undelivered) == 0 {
 		v.Only = onlyDifference(p, &want, &path, others)
 	}
 	return v, nil

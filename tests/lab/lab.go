@@ -98,6 +98,9 @@ var (
 	// FarAddr is that of the machine behind Peer, FarGateway that of far0 in Peer.
 	FarAddr    = addr("10.55.0.2", "fd00:10:55::2")
 	FarGateway = addr("10.55.0.1", "fd00:10:55::1")
+	// TrunkAddr and BranchAddr are the two ends of trunk0, once it exists.
+	TrunkAddr  = addr("10.56.0.1", "fd00:10:56::1")
+	BranchAddr = addr("10.56.0.2", "fd00:10:56::2")
 )
 
 // Lab is a pod and what is around it.
@@ -205,6 +208,37 @@ func (l *Lab) AddFar(ctx context.Context) error {
 		return err
 	}
 	return l.Peer.setSysctls("net/ipv4/ip_forward=1", "net/ipv6/conf/all/forwarding=1")
+}
+
+// AddCloud makes Far the network of a cloud, in which the pod has an interface of its own, as with
+// AWS' security groups for pods: Peer is the node, and has a second pair of interfaces to Far,
+// trunk0 in both. What the pod sends leaves by that. What Far, which checks it, sends to the pod
+// comes that way, also what the node sends, by far0:
+//
+//	Pod ══eth0══ Peer ──far0──── Far
+//	                  ──trunk0──
+//
+// Far drops packets from addresses that are not those of the cloud.
+func (l *Lab) AddCloud(ctx context.Context) error {
+	if err := l.AddFar(ctx); err != nil {
+		return err
+	}
+	if err := join(end{l.Far, "trunk0", BranchAddr}, end{l.Peer, "trunk0", TrunkAddr}); err != nil {
+		return err
+	}
+	// Answers come to sockets by another interface than the kernel expects.
+	if err := l.Peer.setSysctls("net/ipv4/tcp_early_demux=0"); err != nil {
+		return err
+	}
+	if err := l.Far.setSysctls("net/ipv4/ip_forward=1", "net/ipv6/conf/all/forwarding=1"); err != nil {
+		return err
+	}
+	// Nobody would answer for these: the node takes nothing that comes in by the pod's
+	// interfaces for itself. So plugins and clouds tell the neighbours.
+	return errors.Join(
+		l.Pod.know(PeerAddr, "eth0", l.Peer, "eth0"), l.Far.know(TrunkAddr, "trunk0", l.Peer, "trunk0"),
+		l.Peer.know(BranchAddr, "trunk0", l.Far, "trunk0"), l.Far.routeByCloud(), l.Peer.routeByTable(),
+	)
 }
 
 // Close ends the servers and gives up the namespaces. The kernel removes them with

@@ -48,6 +48,11 @@ func Ownership() iptables.Ownership {
 type Config struct {
 	// HostProbe is from where the node's health probes come.
 	HostProbe ambient.ProbeAddresses
+	// PodInterfaces says that pods may have an interface of their own in the cloud's network,
+	// by which others route what goes to them and comes from them.
+	PodInterfaces bool
+	// ProbeRoute says that there is a route to HostProbe.
+	ProbeRoute bool
 	// IPv6 says whether there are rules for IPv6.
 	IPv6 capture.IPv6
 	// Comments adds to each rule a comment with the option that it comes from.
@@ -86,7 +91,23 @@ func (c Config) Plan(h host.Host) capture.Capture {
 		return capture.From("--host-probe-address", a).Rule(iptables.SNAT{To: a},
 			capture.Protocol(iptables.TCP), capture.Match(iptables.Owner{Socket: true}), capture.Match(iptables.NamedSet{Name: SetOf(f)}))
 	})...)
-	return capture.Capture{Rules: iptables.Plan{Families: families, Comments: c.Comments, Tables: []iptables.PlannedTable{nat}}}
+	return capture.Capture{
+		Rules:   iptables.Plan{Families: families, Comments: c.Comments, Tables: []iptables.PlannedTable{nat}},
+		Routing: c.routing(families),
+	}
+}
+
+// routing returns what else the way of a probe needs on some networks. The kernel itself needs
+// none of it: it turns an answer's destination into the node's address before it looks for a
+// route.
+func (c Config) routing(families []iptables.Family) iptables.Routing {
+	r := iptables.Routing{SetMembers: c.PodInterfaces}
+	if c.ProbeRoute {
+		for _, f := range families {
+			r.Direct = append(r.Direct, c.HostProbe.Of(f))
+		}
+	}
+	return r
 }
 
 // Pods returns the sets of the families that have rules, with the addresses in all.

@@ -18,6 +18,14 @@ func (o *Options) Rows() []config.Row {
 	c := &o.cfg
 	return []config.Row{
 		ambient.HostProbeRow(&c.HostProbe),
+		{Option: config.Option{
+			Name: "pod-interfaces", Group: "routing", Default: "false",
+			Usage: "pods may have an interface of their own in the cloud's network, as with AWS' security groups for pods: add routing rules that keep probes and their answers on the node",
+		}, Value: config.Bool(&c.PodInterfaces)},
+		{Option: config.Option{
+			Name: "probe-route", Group: "routing", Default: "false",
+			Usage: "add a route to --host-probe-address by the loopback interface, for networks that look for one, as Cilium does with BPF host routing",
+		}, Value: config.Bool(&c.ProbeRoute)},
 		capture.IPv6Row(&c.IPv6, "write rules for IPv6"),
 		capture.CommentsRow(&c.Comments),
 	}
