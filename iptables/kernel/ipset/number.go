@@ -24,12 +24,13 @@ const (
 type request [8 + maxName]byte
 
 // ask asks for a set on a thread of the namespace. It takes CAP_NET_ADMIN there
-// (ip_set_sockfn_get in net/netfilter/ipset/ip_set_core.c).
+// (ip_set_sockfn_get in net/netfilter/ipset/ip_set_core.c). Any socket of IPv4 does; a raw one
+// would take CAP_NET_RAW too.
 func (r *request) ask(ns *namespace.Namespace, operation uint32) error {
 	binary.NativeEndian.PutUint32(r[0:], operation)
 	binary.NativeEndian.PutUint32(r[4:], protocol)
 	return ns.Do(func() error {
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return err
 		}
