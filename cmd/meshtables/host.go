@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture/ambient/node"
@@ -22,6 +23,7 @@ type hostOptions struct {
 }
 
 func (o *options) hostRows() []config.Row {
+	o.every = hostEvery
 	rows := []config.Row{
 		{Option: config.Option{
 			Name: "pods", Example: "10.244.1.7,10.244.1.8",
@@ -39,6 +41,18 @@ func (o *options) hostRows() []config.Row {
 			Name: "verify", FlagOnly: true,
 			Usage: "change nothing; compare what is installed with these options or, without any, with what was asked for",
 		}, Value: config.Bool(&o.verifyHost)},
+		{Option: config.Option{
+			Name: "watch", FlagOnly: true,
+			Usage: "apply, and stay: put back at once what somebody takes away",
+		}, Value: config.Bool(&o.watch)},
+		{Option: config.Option{
+			Name: "every", FlagOnly: true,
+			Usage: "with --watch, compare so often too: the kernel reports no changes of legacy tables and of ipsets",
+		}, Value: (*everyValue)(&o.every)},
+		{Option: config.Option{
+			Name: "ready-address", FlagOnly: true,
+			Usage: "with --watch, answer HTTP requests at this address: 200 if everything is as wanted, else 503 and why",
+		}, Value: config.AddrPort(&o.readyAddress)},
 	}
 	for _, row := range o.applyOptions.rows() {
 		if slices.Contains([]string{"dry-run", "cleanup-only", "replace-dataplane"}, row.Name) {
@@ -67,6 +81,9 @@ func (l *podList) Type() string          { return l.list().Type() }
 
 func parsePod(word string) (netip.Addr, error) { return config.ParseHost(word, "a pod") }
 
+// hostEvery is how often --watch compares.
+const hostEvery = 10 * time.Second
+
 // checkHost returns an error if options contradict each other.
 func (c *command) checkHost() error {
 	errs := []error{c.hostOptions.checkPods()}
@@ -74,13 +91,18 @@ func (c *command) checkHost() error {
 	for _, run := range []struct {
 		name string
 		on   bool
-	}{{"--dry-run", c.dryRun}, {"--cleanup-only", c.cleanupOnly}, {"--verify", c.verifyHost}} {
+	}{{"--dry-run", c.dryRun}, {"--cleanup-only", c.cleanupOnly}, {"--verify", c.verifyHost}, {"--watch", c.watch}} {
 		if run.on {
 			asked = append(asked, run.name)
 		}
 	}
 	if len(asked) > 1 && !(len(asked) == 2 && c.dryRun && c.cleanupOnly) {
 		errs = append(errs, fmt.Errorf("%s: must not be given together", enumerate(asked)))
+	}
+	for _, name := range []string{"every", "ready-address"} {
+		if given := c.line.flags.Given(name); given != "" && !c.watch {
+			errs = append(errs, fmt.Errorf("%s: has no meaning without --watch", given))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -158,6 +180,9 @@ func (c *command) host(ctx context.Context) int {
 	if status != exitDone {
 		return status
 	}
+	if c.watch {
+		return c.watchHost(ctx, &p, how)
+	}
 	answer := outcome{Families: pod.FamilyNames(p.Rules.Families)}
 	p.Sets = c.hostOptions.sets(&p)
 	if err := c.installPlan(ctx, &p, how, &answer); err != nil {
@@ -178,7 +203,7 @@ func (c *command) hostPlan(ctx context.Context, how *pod.Applying) (p pod.Plan, 
 		return p, c.failed(err)
 	}
 	installed, ok := f.InstalledPolicy(how.Policies)
-	if ok && installed == p.Policy && c.hostOptions.given() && how.Backend == kernel.Auto {
+	if ok && installed == p.Policy && (c.hostOptions.given() || c.watch) && how.Backend == kernel.Auto {
 		how.Backend = f.Live().Name
 	}
 	if p, _, err = f.PlanAsked(ctx, c.namespace, how.Policies, p.Policy, p.Wanted); err != nil {

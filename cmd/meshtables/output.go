@@ -24,6 +24,13 @@ func (c *command) print(a answer) int {
 	return c.write(func(w io.Writer) { writeJSON(w, a) })
 }
 
+// textOf returns the text of an answer.
+func textOf(a answer) string {
+	var b strings.Builder
+	a.text(&b)
+	return b.String()
+}
+
 // writeJSON prints an answer as an object whose first field is the version.
 func writeJSON(w io.Writer, a answer) {
 	var object bytes.Buffer

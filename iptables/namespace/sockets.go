@@ -56,16 +56,28 @@ func (n *Namespace) open(dial func() (netlink.Socket, error)) (*netlink.Conn, er
 
 // ListenNetfilter opens a socket that receives a multicast group of the kernel (enum
 // nfnetlink_groups, linux/netfilter/nfnetlink.h). The caller closes it.
-func (n *Namespace) ListenNetfilter(group int) (s *netlink.KernelSocket, err error) {
+func (n *Namespace) ListenNetfilter(group int) (*netlink.KernelSocket, error) {
+	return n.listen(unix.NETLINK_NETFILTER, group)
+}
+
+// ListenRouting is ListenNetfilter for groups of rtnetlink (enum rtnetlink_groups,
+// linux/rtnetlink.h).
+func (n *Namespace) ListenRouting(groups ...int) (*netlink.KernelSocket, error) {
+	return n.listen(unix.NETLINK_ROUTE, groups...)
+}
+
+func (n *Namespace) listen(family int, groups ...int) (s *netlink.KernelSocket, err error) {
 	err = n.Do(func() (err error) {
-		s, err = netlink.Dial(unix.NETLINK_NETFILTER)
+		s, err = netlink.Dial(family)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("failed to open a netlink socket: %w", err)
 	}
-	if err := s.Join(group); err != nil {
-		return nil, errors.Join(err, s.Close())
+	for _, group := range groups {
+		if err := s.Join(group); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
 	}
 	return s, nil
 }
