@@ -1,6 +1,9 @@
 package iptables
 
-import "slices"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Plan is what a policy wants in a namespace: rules with whole lists, each once for both
 // families. A form turns it into a [Ruleset], which the packages below kernel write.
@@ -72,6 +75,21 @@ func (r *PlannedRule) Lists() []List { return MatchesOf[List](r.Rule) }
 
 // IsFor reports whether packets of a family can match the rule.
 func (r *PlannedRule) IsFor(f Family) bool { return r.Family == 0 || r.Family == f }
+
+// SourceAddresses returns the source addresses that rules give packets.
+func (p *Plan) SourceAddresses() []netip.Addr {
+	var all []netip.Addr
+	for _, t := range p.Tables {
+		for _, c := range t.Chains {
+			for _, r := range c.Rules {
+				if to, ok := r.Target.(SNAT); ok {
+					all = append(all, to.To)
+				}
+			}
+		}
+	}
+	return all
+}
 
 // Table returns the table of that name. It makes the table if there is none.
 func (p *Plan) Table(name string) *PlannedTable {

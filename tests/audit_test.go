@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/meshtables/meshtables/tests/built"
 )
 
 // audited is the answer of audit, as far as the tests look at it.
@@ -106,6 +108,7 @@ var countersOfRules = regexp.MustCompile(`counter packets \d+ bytes \d+|\[\d+:\d
 
 // checkJSONOfAudit compares the answers about pods of all kinds with the document.
 func checkJSONOfAudit(t *testing.T, s *schema) {
+	checkJSONOfNode(t, s)
 	a := newAuditMachine(t)
 	for _, args := range [][]string{
 		{"--repair", "--dry-run"}, {"--verbose"}, {"--pod=a/plain"}, {"--pod=b/plain"}, {"--repair"},
@@ -118,6 +121,31 @@ func checkJSONOfAudit(t *testing.T, s *schema) {
 	a.configure(t, `{"type": "meshtables"}`)
 	if stdout, stderr, _ := a.audit(t, "--pod=a/plain", "-O", "json"); s.checkAnswer("audit", []byte(stdout)) != nil {
 		t.Errorf("%s%s", stdout, stderr)
+	}
+}
+
+// checkJSONOfNode does so for the line about the node, in all its states.
+func checkJSONOfNode(t *testing.T, s *schema) {
+	m := newMachine(t)
+	p := &nodePod{name: "shop/web", number: 1, annotations: map[string]string{"ambient.istio.io/redirection": "enabled"}}
+	m.start(t, p)
+	m.sh(t, p.in("meshtables --dataplane-mode=ambient"))
+	for _, script := range []string{
+		"true", "meshtables host --ipv6=off", "meshtables host --add-pods=10.244.0.1", "iptables -t nat -F POSTROUTING", "iptables-save -t nat | iptables-legacy-restore",
+		"meshtables host --backend=nftables", "meshtables host --backend=iptables-legacy", "nft flush ruleset; iptables-legacy -t nat -F",
+		"meshtables host --backend=iptables-legacy",
+	} {
+		m.sh(t, script)
+		stdout, stderr, _ := m.audit(t, "--verbose", "-O", "json")
+		if err := s.checkAnswer("audit", []byte(stdout)); err != nil {
+			t.Errorf("%s: %v\n%s%s", script, err, stdout, stderr)
+		}
+	}
+	// Without the programs nobody can read legacy tables.
+	m.sh(t, "meshtables host --backend=iptables-nft; iptables-legacy -t nat -A OUTPUT -j ACCEPT")
+	stdout, stderr, _ := m.run(t, "env", "PATH=/nowhere", built.Program(), "audit", "-O", "json")
+	if err := s.checkAnswer("audit", []byte(stdout)); err != nil {
+		t.Errorf("%v\n%s%s", err, stdout, stderr)
 	}
 }
 

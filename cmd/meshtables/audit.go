@@ -7,12 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
+	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/node"
+	"github.com/meshtables/meshtables/iptables/pod"
 )
 
 // auditVerb is the name of the verb audit.
@@ -64,7 +67,7 @@ func (c *command) auditOnce(ctx context.Context) int {
 	}
 	bar := newProgress(c.stderr)
 	a := node.Auditor{
-		Node: machine, Policies: podPolicies(), Settings: settings,
+		Node: machine, Policies: podPolicies(), Host: hostSide(), Settings: settings,
 		Verbose: c.verbose, Progress: bar.tell,
 	}
 	switch {
@@ -82,6 +85,9 @@ func (c *command) auditOnce(ctx context.Context) int {
 	if err != nil {
 		return c.failed(fmt.Errorf("failed to audit: %w", err))
 	}
+	if c.pod == "" {
+		run.Host = a.AuditHost(ctx, run.Reports)
+	}
 	answer := newAudited(&run, c.verbose)
 	answer.onePod = c.pod != ""
 	if c.pod != "" && len(run.Reports) > 0 && run.Reports[0].Rules > 0 && run.Reports[0].Sandbox == nil && c.output != outputOpenMetrics {
@@ -96,6 +102,19 @@ func (c *command) auditOnce(ctx context.Context) int {
 		return failed
 	}
 	return answer.status()
+}
+
+// hostSide is what the audit has to know of the node's side.
+func hostSide() node.HostSide {
+	return node.HostSide{
+		Policy: ofNode.policy(), Pods: ofAmbient.policy(),
+		Sets: func(pods []netip.Addr) pod.SetsOf {
+			return (&hostOptions{addPods: podList{addresses: pods}}).sets
+		},
+		Command: func(v *pod.Verification, pods []netip.Addr) string {
+			return shellWords((&command{options: options{backend: kernel.Auto, hostOptions: hostOptions{addPods: podList{pods, len(pods) > 0}}}}).mending(v))
+		},
+	}
 }
 
 // printAudit prints the answer, or writes it to a file.
@@ -145,8 +164,10 @@ func writeFileAtOnce(path string, text func(io.Writer)) (err error) {
 // audited is the answer of audit.
 type audited struct {
 	// Result is "as wanted" or "different".
-	Result string        `json:"result"`
-	Pods   []node.Report `json:"pods"`
+	Result string `json:"result"`
+	// Host is about the node's own network namespace.
+	Host *node.HostReport `json:"host,omitempty"`
+	Pods []node.Report    `json:"pods"`
 	// States are numbers of pods by their states.
 	States []stateCount `json:"states"`
 	// Interceptors are BPF programs of others on the way of several captured pods.
@@ -164,8 +185,9 @@ type stateCount struct {
 }
 
 func newAudited(run *node.Run, verbose bool) audited {
-	a := audited{Result: "as wanted", Pods: run.Reports, States: []stateCount{}, Interceptors: run.Interceptors, verbose: verbose}
-	if slices.ContainsFunc(run.Reports, func(r node.Report) bool { return r.IsBad() }) {
+	a := audited{Result: "as wanted", Host: run.Host, Pods: run.Reports, States: []stateCount{}, Interceptors: run.Interceptors, verbose: verbose}
+	isBad := func(r node.Report) bool { return r.IsBad() }
+	if slices.ContainsFunc(run.Reports, isBad) || run.Host != nil && run.Host.State.IsBad() {
 		a.Result = "different"
 	}
 	for _, s := range node.States() {
@@ -180,6 +202,7 @@ func newAudited(run *node.Run, verbose bool) audited {
 	return a
 }
 
+// addHost adds what is said about the node's own network namespace, if that is anything.
 func (a *audited) status() int {
 	return cmp.Or(map[string]int{"different": exitDifferent}[a.Result], exitDone)
 }

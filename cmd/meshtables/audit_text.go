@@ -6,19 +6,28 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/node"
+	"github.com/meshtables/meshtables/iptables/pod"
 )
 
 // text prints a line for each pod, the worst first, and a line that sums them up.
 func (a audited) text(w io.Writer) {
-	rows := make([][]string, len(a.Pods))
+	var rows [][]string
+	var details []func()
+	if a.Host != nil {
+		rows = append(rows, columns("node", "", a.Host.Mesh, a.Host.Dataplane, a.Host.Forms, a.Host.State, a.Host.Problems))
+		details = append(details, func() { a.writeHost(w) })
+	}
 	for i := range a.Pods {
-		rows[i] = auditRow(&a.Pods[i])
+		r := &a.Pods[i]
+		rows = append(rows, columns(r.String(), strings.Join(r.Addresses, ","), r.Mesh, r.Dataplane, r.Forms, r.State, r.Problems))
+		details = append(details, func() { a.writeDetails(w, r) })
 	}
 	widths := columnWidths(rows)
 	for i, row := range rows {
 		fmt.Fprintln(w, alignedRow(row, widths))
-		a.writeDetails(w, &a.Pods[i])
+		details[i]()
 	}
 	fmt.Fprintln(w, a.summary())
 	a.writeInterceptors(w)
@@ -28,20 +37,20 @@ func (a audited) text(w io.Writer) {
 	}
 }
 
-// auditRow returns the columns of a pod.
-func auditRow(r *node.Report) []string {
-	form := make([]string, len(r.Forms))
-	for i, f := range r.Forms {
+// columns returns the columns of a pod, or of the node.
+func columns(name, addresses, mesh, dataplane string, forms []installed.Form, state node.State, problems []node.Problem) []string {
+	form := make([]string, len(forms))
+	for i, f := range forms {
 		form[i] = string(f)
 	}
-	var problems []string
-	for _, p := range r.Problems {
+	var texts []string
+	for _, p := range problems {
 		text, _, _ := strings.Cut(p.Text, "\n")
-		problems = append(problems, text)
+		texts = append(texts, text)
 	}
 	return []string{
-		r.String(), orDash(strings.Join(r.Addresses, ",")), orDash(strings.TrimSpace(r.Mesh + " " + r.Dataplane)),
-		orDash(strings.Join(form, ",")), string(r.State), strings.Join(shortProblems(problems), "; "),
+		name, orDash(addresses), orDash(strings.TrimSpace(mesh + " " + dataplane)),
+		orDash(strings.Join(form, ",")), string(state), strings.Join(shortProblems(texts), "; "),
 	}
 }
 
@@ -94,11 +103,7 @@ func (a audited) writeDetails(w io.Writer, r *node.Report) {
 		text, _, _ := strings.Cut(r.Repair.Text, "\n")
 		fmt.Fprintf(w, "  %s: %s\n", strings.ReplaceAll(string(r.Repair.Result), "-", " "), text)
 	}
-	for _, p := range r.Problems {
-		if p.Hint != "" {
-			fmt.Fprintf(w, "  %s%s\n", hintPrefix, p.Hint)
-		}
-	}
+	writeHints(w, r.Problems)
 	if a.onePod && r.Exempt != nil {
 		writeExempt(w, r.Exempt)
 	}
@@ -108,12 +113,31 @@ func (a audited) writeDetails(w io.Writer, r *node.Report) {
 	if r.Why != "" {
 		fmt.Fprintf(w, "  %s\n", r.Why)
 	}
-	if r.Verification == nil || r.Verification.IsAsWanted() {
+	writeVerification(w, r.Verification)
+}
+
+// writeHost prints what follows the line of the node.
+func (a audited) writeHost(w io.Writer) {
+	writeHints(w, a.Host.Problems)
+	if a.verbose {
+		writeVerification(w, a.Host.Verification)
+	}
+}
+
+func writeHints(w io.Writer, problems []node.Problem) {
+	for _, p := range problems {
+		if p.Hint != "" {
+			fmt.Fprintf(w, "  %s%s\n", hintPrefix, p.Hint)
+		}
+	}
+}
+
+// writeVerification prints what verify says, if there is a difference.
+func writeVerification(w io.Writer, v *pod.Verification) {
+	if v == nil || v.IsAsWanted() {
 		return
 	}
-	var b strings.Builder
-	verification{Verification: *r.Verification}.text(&b)
-	for line := range strings.Lines(b.String()) {
+	for line := range strings.Lines(textOf(verification{Verification: *v})) {
 		fmt.Fprint(w, "  "+line)
 	}
 }

@@ -19,7 +19,8 @@ func (w *walker) apply(s Step, target iptables.Target) outcome {
 		return decided
 	case iptables.SNAT:
 		w.renamed = true
-		if !s.Foreign {
+		// Rules of ours may be in another form too, for a while.
+		if !s.Foreign || w.path.Ownership.Owns(s.Chain) {
 			w.result.Source = t.To
 		}
 		return decided

@@ -18,6 +18,8 @@ type Auditor struct {
 	Node Node
 	// Policies are all that there are for pods.
 	Policies capture.Policies
+	// Host is what pods need in the machine's own network namespace.
+	Host HostSide
 	// Settings are the plugin's entry on the node; nil if it has none.
 	Settings *cni.Settings
 	// Repair says what to do about what is not as wanted.

@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +14,8 @@ type Run struct {
 	Reports []Report
 	// Interceptors are those of the machine; nil if there is nothing to tell.
 	Interceptors *Interceptors
+	// Host is about the machine's own network namespace; nil if there is nothing to say.
+	Host *HostReport
 	// At is when it ended.
 	At   time.Time
 	Took time.Duration
@@ -75,10 +78,31 @@ func WriteMetrics(w io.Writer, run *Run) {
 	})
 	m.family("meshtables_interceptors", "gauge", "BPF programs of others on the way of several captured pods.")
 	m.sample("meshtables_interceptors", strconv.Itoa(run.Interceptors.count()))
+	m.host(run.Host)
 	m.family("meshtables_audit_timestamp_seconds", "gauge", "When the audit ended, since the epoch.")
 	m.sample("meshtables_audit_timestamp_seconds", strconv.FormatInt(run.At.Unix(), 10))
 	m.family("meshtables_audit_duration_seconds", "gauge", "How long the audit took.")
 	m.sample("meshtables_audit_duration_seconds", strconv.FormatFloat(run.Took.Seconds(), 'f', 3, 64))
+}
+
+// host writes the families about the machine's own network namespace.
+func (m *metrics) host(r *HostReport) {
+	m.family("meshtables_host_state", "gauge", "The state of what pods need in the node's own network namespace; the value is 1.")
+	if r != nil {
+		m.sample("meshtables_host_state", "1", "mesh", r.Mesh, "dataplane", r.Dataplane, "state", string(r.State))
+	}
+	m.family("meshtables_host_problem", "gauge", "What is wrong with that; the value is 1.")
+	if r != nil {
+		for _, k := range Kinds() {
+			if slices.ContainsFunc(r.Problems, func(p Problem) bool { return p.Kind == k }) {
+				m.sample("meshtables_host_problem", "1", "problem", string(k))
+			}
+		}
+	}
+	m.family("meshtables_host_rules", "gauge", "Installed rules in the node's own network namespace.")
+	if r != nil && r.State != Unreadable {
+		m.sample("meshtables_host_rules", strconv.Itoa(r.Rules))
+	}
 }
 
 // metrics writes families of metrics.

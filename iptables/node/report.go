@@ -26,6 +26,9 @@ func States() []State {
 	return []State{Uncaptured, Different, Unreadable, Sandboxed, AsWanted, NotInMesh}
 }
 
+// IsBad reports whether the state by itself says that somebody has to do something.
+func (s State) IsBad() bool { return s == Uncaptured || s == Different || s == Unreadable }
+
 // Kind is a kind of [Problem].
 type Kind string
 
@@ -43,6 +46,7 @@ const (
 	ProxyUser     Kind = "proxy-user"          // the rules capture what the proxy sends: it runs as another user
 	InSandbox     Kind = "sandbox"             // rules of the node do nothing, and nobody has said that others are inside
 	Intercepted   Kind = "interceptors"        // BPF programs of others may rewrite or redirect its traffic
+	ProbeSet      Kind = "probe-set"           // the sets of the node's side are not the wanted ones
 	Leftovers     Kind = "leftovers"           // rules are left in a pod outside the mesh
 	TwoPods       Kind = "two-pods"            // the cache gives the namespace to several pods
 	BadAnnotation Kind = "annotations"         // the pod's annotations cannot be read
@@ -54,7 +58,7 @@ const (
 func Kinds() []Kind {
 	return []Kind{
 		NoRules, OtherMesh, Drift, Routing, Setting, TwoForms, ForeignRules, PolicyDrops, NotListening, ProxyUser,
-		InSandbox, Intercepted, Leftovers, TwoPods, BadAnnotation, BadEntry, Failed,
+		InSandbox, Intercepted, ProbeSet, Leftovers, TwoPods, BadAnnotation, BadEntry, Failed,
 	}
 }
 
@@ -121,13 +125,7 @@ func (r *Report) Has(k Kind) bool {
 }
 
 // IsBad reports whether somebody has to do something.
-func (r *Report) IsBad() bool {
-	switch r.State {
-	case Uncaptured, Different, Unreadable:
-		return true
-	}
-	return r.Has(InSandbox)
-}
+func (r *Report) IsBad() bool { return r.State.IsBad() || r.Has(InSandbox) }
 
 // add adds a problem. Many problems with one hint read better with one.
 func (r *Report) add(k Kind, text, hint string) {
