@@ -211,6 +211,12 @@ func jsonRuns() []commands {
 			meshtables verify -O json
 			meshtables verify --excluded-ports=80 -O json
 			meshtables explain --live -O json
+			meshtables host --add-pods=10.244.1.9
+			meshtables explain out 10.244.1.9:80 --live -O json
+			ip route add 10.244.1.9 dev lo table 77
+			ip rule add pref 3 from 10.244.1.7 to 10.244.1.9 lookup 77
+			sysctl -qw net.ipv4.conf.eth0.rp_filter=1
+			meshtables explain out 10.244.1.9:80 --live -O json
 			iptables -t nat -I POSTROUTING -j MASQUERADE
 			meshtables verify -O json
 			iptables -t nat -F

@@ -42,6 +42,9 @@ func (c *command) explain(ctx context.Context) int {
 		if err := c.look(ctx, &s, &answers[i]); err != nil {
 			return c.failed(err)
 		}
+		if err := c.followProbe(ctx, &s, &answers[i]); err != nil {
+			return c.failed(err)
+		}
 	}
 	answers[0].Also = answers[1:]
 	if failed := c.print(answers[0]); failed != exitDone {
@@ -58,6 +61,7 @@ func (c *command) answerTo(s *subject, p iptables.Packet) explanation {
 		Proxy: s.proxy(c.line.policy, p.Family()),
 	}))
 	e.Interceptors = s.interceptorsOf(p, result)
+	e.onNode, e.result = c.isOnNode(), result
 	if result.Verdict == explain.Unknown && c.live && !c.trace && s.path.Form != installed.Legacy {
 		c.log.Info("the rules do not say what happens\n" + hintPrefix + "ask the kernel with --trace, which sends one real packet")
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/explain"
+	"github.com/meshtables/meshtables/iptables/follow"
 	"github.com/meshtables/meshtables/iptables/installed"
 	"github.com/meshtables/meshtables/iptables/interceptor"
 	"github.com/meshtables/meshtables/iptables/trace"
@@ -37,10 +38,16 @@ type explanation struct {
 	Interceptors *interceptor.Found `json:"interceptors,omitempty"`
 	// Trace is what the kernel says.
 	Trace *traced `json:"trace,omitempty"`
+	// Probe is the way of a health probe, if the packet is one.
+	Probe *follow.Way `json:"probe,omitempty"`
 	// Also are the answers for other families, if the question names no address.
 	Also []explanation `json:"also,omitempty"`
 
 	before iptables.Packet
+	// onNode says that the rules are those of a node, which capture nothing.
+	onNode bool
+	// result is that of the rules.
+	result explain.Result
 }
 
 // byRules is a verdict as the rules have it.
@@ -135,11 +142,14 @@ func (e explanation) text(w io.Writer) {
 		}
 		fmt.Fprintf(w, "\n%sbecause %s\n", before, r.Why)
 		if r.Change != "" {
-			fmt.Fprintf(w, "  to %s it: %s\n", purpose(r), r.Change)
+			fmt.Fprintf(w, "  to %s it: %s\n", e.purpose(), r.Change)
 		}
 	}
 	if e.Trace != nil {
 		e.Trace.text(w)
+	}
+	if e.Probe != nil {
+		writeWay(w, e.Probe)
 	}
 	for _, other := range e.Also {
 		fmt.Fprintln(w)
@@ -147,9 +157,9 @@ func (e explanation) text(w io.Writer) {
 	}
 }
 
-// purpose says what a change is for: what has lost its source address was not to be captured.
-func purpose(r explain.Reason) string {
-	if r.Effect == explain.Renamed {
+// purpose says what a change is for.
+func (e explanation) purpose() string {
+	if e.onNode {
 		return "mend"
 	}
 	return "capture"

@@ -78,6 +78,12 @@ func (c *command) subject(ctx context.Context) (s subject, status int) {
 	return s, exitDone
 }
 
+// hasOwn reports whether any rule is ours.
+func (s *subject) hasOwn() bool {
+	own := s.path.Own()
+	return len(own.Tables) > 0
+}
+
 // compareSubject compares the installed rules with what was asked for.
 func (c *command) compareSubject(ctx context.Context, s *subject, f *pod.Found) error {
 	p, source, ok, err := f.AskedPlan(ctx, c.namespace, c.line.policy)
@@ -127,8 +133,7 @@ func (c *command) warnLive(s *subject) {
 		}
 		c.log.Warn(text)
 	}
-	ours := s.path.Own()
-	if len(ours.Tables) == 0 {
+	if !s.hasOwn() {
 		c.log.Warn("meshtables has no rules here")
 	} else if !s.Complete {
 		text := "the rules are damaged: they are not what was asked for"

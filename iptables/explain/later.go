@@ -1,6 +1,8 @@
 package explain
 
 import (
+	"net/netip"
+
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/installed"
 )
@@ -53,4 +55,21 @@ func answerTo(p iptables.Packet, captured Result) iptables.Packet {
 		a.Source, a.Out, a.DestinationType = p.Family().Loopback(), Loopback, localType
 	}
 	return a
+}
+
+// Reply brings the answer back to a connection of this machine whose source nat has changed to
+// another: a packet to that address, which came in by an interface. Connection tracking gives it
+// the address of the connection as its destination again. The verdict is [Bypassed] if it arrives
+// as the answer.
+func Reply(path *installed.Path, p iptables.Packet, source netip.Addr, in string) Result {
+	a := iptables.Packet{
+		Hook: iptables.Prerouting, Protocol: p.Protocol, State: iptables.StateEstablished, Translated: true, In: in,
+		Source: p.Destination, SourcePort: p.DestinationPort, SourceType: p.DestinationType,
+		Destination: source, DestinationPort: p.SourcePort,
+	}
+	return walk(path, a, func(w *walker) {
+		w.known = &translation{iptables.Prerouting, func(a *iptables.Packet) {
+			a.Destination, a.DestinationType = p.Source, localType
+		}}
+	})
 }

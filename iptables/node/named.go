@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -59,6 +60,37 @@ func (n *Node) OpenPod(ctx context.Context, name string) (*namespace.Namespace, 
 	opened.Close()
 	slices.Sort(files)
 	return nil, nil, fmt.Errorf("the pod has several network namespaces: %s\nhint: name one with --network-namespace", strings.Join(files, ", "))
+}
+
+// Holder is a network namespace that has an address.
+type Holder struct {
+	// Name is NAMESPACE/NAME, or the file of the namespace if nobody knows whose it is.
+	Name      string
+	Namespace *namespace.Namespace
+}
+
+// OpenByAddress returns the network namespaces that have an address, open.
+func (n *Node) OpenByAddress(ctx context.Context, a netip.Addr) ([]Holder, error) {
+	found, err := n.Find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []Holder
+	for i := range found.Pods {
+		p := &found.Pods[i]
+		ns, err := p.Open()
+		if err != nil {
+			// It has ended, or nobody may look.
+			continue
+		}
+		there, err := host.Addresses(ctx, ns)
+		if err == nil && slices.ContainsFunc(there, func(t netip.Prefix) bool { return t.Addr() == a }) {
+			all = append(all, Holder{p.String(), ns})
+			continue
+		}
+		_ = ns.Close()
+	}
+	return all, ctx.Err()
 }
 
 // openFor opens the namespace if it is that of the named pod. If the cache gives it to others

@@ -24,9 +24,16 @@ type Link struct {
 	Index uint32
 	Name  string
 	// XDP are the ids of the BPF programs that see its packets first, one for each mode.
-	XDP   []uint32
-	flags uint32 // IFF_* of netdevice(7)
-	state byte   // IF_OPER_* of linux/if.h
+	XDP []uint32
+	// Peer is the index of the interface that it is tied to, such as the other end of a pair of
+	// veth(4); 0 if there is none. PeerNamespace is the number, in this namespace, of the one that
+	// has it, if that is another (RTM_GETNSID); else -1.
+	Peer          uint32
+	PeerNamespace int32
+	// Master is the index of the bridge, or the like, that it is a port of; 0 if there is none.
+	Master uint32
+	flags  uint32 // IFF_* of netdevice(7)
+	state  byte   // IF_OPER_* of linux/if.h
 }
 
 // IsUp reports whether the interface is to have traffic.
@@ -64,6 +71,24 @@ func LinkByName(ctx context.Context, ns *namespace.Namespace, name string) (Link
 // LinkByIndex returns an interface. The error is ENODEV if there is none.
 func LinkByIndex(ctx context.Context, ns *namespace.Namespace, index uint32) (Link, error) {
 	return ask(ctx, ns, netlink.Request{Kind: unix.RTM_GETLINK, Header: linkHeader(index)}, decodeLink)
+}
+
+// NumberOf returns the number that a namespace has in another, by the file of the first; -1 if it
+// has none there (rtnl_net_getid in net/core/net_namespace.c).
+func NumberOf(ctx context.Context, ns *namespace.Namespace, file *os.File) (int32, error) {
+	// struct rtgenmsg, padded.
+	header := make([]byte, 4)
+	r := netlink.Request{Kind: unix.RTM_GETNSID, Header: header, Attributes: func(b *netlink.Builder) {
+		b.PutNativeUint32(unix.NETNSA_FD, uint32(file.Fd()))
+	}}
+	return ask(ctx, ns, r, func(_, attributes []byte) (int32, bool) {
+		for kind, value := range netlink.Attributes(attributes) {
+			if kind == unix.NETNSA_NSID {
+				return int32(netlink.ReadNativeUint32(value)), true
+			}
+		}
+		return 0, false
+	})
 }
 
 // SetUp brings an interface up.
@@ -105,12 +130,19 @@ func linkHeader(index uint32) []byte {
 }
 
 func decodeLink(header, attributes []byte) (l Link, ok bool) {
+	l.PeerNamespace = -1
 	l.Index = binary.NativeEndian.Uint32(header[4:])
 	l.flags = binary.NativeEndian.Uint32(header[8:])
 	for kind, value := range netlink.Attributes(attributes) {
 		switch {
 		case kind == unix.IFLA_IFNAME:
 			l.Name = netlink.ReadString(value)
+		case kind == unix.IFLA_LINK:
+			l.Peer = netlink.ReadNativeUint32(value)
+		case kind == unix.IFLA_MASTER:
+			l.Master = netlink.ReadNativeUint32(value)
+		case kind == unix.IFLA_LINK_NETNSID:
+			l.PeerNamespace = int32(netlink.ReadNativeUint32(value))
 		case kind == unix.IFLA_OPERSTATE && len(value) == 1:
 			l.state = value[0]
 		case kind == unix.IFLA_XDP:

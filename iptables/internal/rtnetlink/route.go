@@ -60,10 +60,40 @@ func Routes(ctx context.Context, ns *namespace.Namespace, asked ...Address) (rou
 // RouteTo returns the route that packets to an address take. The error is the one that
 // their sender gets, such as ENETUNREACH, if they go nowhere.
 func RouteTo(ctx context.Context, ns *namespace.Namespace, to netip.Addr) (Route, error) {
+	return Lookup(ctx, ns, Packet{To: to})
+}
+
+// Packet is what the kernel looks at to choose a route.
+type Packet struct {
+	To netip.Addr
+	// From is the source; the zero value if it has none yet.
+	From netip.Addr
+	// In is the index of the interface that it came in by; 0 for one that this machine sends.
+	In   uint32
+	Mark uint32
+}
+
+// Lookup returns the route that a packet takes. The error says why it goes nowhere. For one that
+// came in, EXDEV is that of the reverse path filter (fib_validate_source in
+// net/ipv4/fib_frontend.c).
+func Lookup(ctx context.Context, ns *namespace.Namespace, p Packet) (Route, error) {
 	header := make([]byte, unix.SizeofRtMsg)
-	header[0], header[1] = FamilyOf(to), byte(to.BitLen())
+	header[0], header[1] = FamilyOf(p.To), byte(p.To.BitLen())
+	if p.From.IsValid() {
+		header[2] = byte(p.From.BitLen())
+	}
+	binary.NativeEndian.PutUint32(header[8:], unix.RTM_F_LOOKUP_TABLE)
 	return ask(ctx, ns, netlink.Request{Kind: unix.RTM_GETROUTE, Header: header, Attributes: func(b *netlink.Builder) {
-		b.PutBytes(unix.RTA_DST, to.AsSlice())
+		b.PutBytes(unix.RTA_DST, p.To.AsSlice())
+		if p.From.IsValid() {
+			b.PutBytes(unix.RTA_SRC, p.From.AsSlice())
+		}
+		if p.In != 0 {
+			b.PutNativeUint32(unix.RTA_IIF, p.In)
+		}
+		if p.Mark != 0 {
+			b.PutNativeUint32(unix.RTA_MARK, p.Mark)
+		}
 	}}, decodeRoute)
 }
 

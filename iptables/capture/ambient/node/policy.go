@@ -53,6 +53,14 @@ func (Policy) Reason(b *explain.Bypass) explain.Reason {
 			return explain.Final(fmt.Sprintf("it counts as a health probe: the pod sees it come from %s (--host-probe-address)", to.To), "")
 		}
 	}
+	for _, r := range b.RulesOf("--host-probe-address") {
+		for _, set := range iptables.MatchesOf[iptables.NamedSet](r) {
+			if holds, err := set.MetBy(b.Packet); err == nil && !holds {
+				return explain.Final(fmt.Sprintf("the rules of a node capture nothing, and %s is not in the set %s, so it counts as no health probe", b.Packet.Destination, set.Name),
+					fmt.Sprintf("if it is a pod of the mesh, meshtables host --add-pods=%s", b.Packet.Destination))
+			}
+		}
+	}
 	return explain.Final("the rules of a node capture nothing: they give its health probes their address (--host-probe-address)",
 		"ask about a pod, with --network-namespace")
 }
