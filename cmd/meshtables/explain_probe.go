@@ -40,11 +40,11 @@ func (c *command) followProbe(ctx context.Context, s *subject, e *explanation) e
 // followFromNode follows a probe from its node. It is nil if the connection is to no pod that
 // takes probes for something special.
 func (c *command) followFromNode(ctx context.Context, s *subject, e *explanation) (*follow.Way, error) {
-	probed, done, err := c.probedPod(ctx, e.before.Destination)
+	probed, done := c.probedPod(ctx, e.before.Destination)
 	defer done()
 	isInMesh := probed != nil && probed.Policy != nil && dataplane(probed.Policy.Name()) == ofAmbient
-	if err != nil || !isInMesh && !e.result.Source.IsValid() {
-		return nil, err
+	if !isInMesh && !e.result.Source.IsValid() {
+		return nil, nil
 	}
 	return follow.Follow(ctx, &follow.Probe{
 		Packet: e.before, Result: e.result, Node: follow.Side{Namespace: c.namespace, Path: &s.path}, Pod: probed,
@@ -59,47 +59,50 @@ func comesAsProbe(r explain.Result) bool {
 }
 
 // probedPod returns the pod of the machine that has an address: the one to which the node has an
-// interface or, if that does not tell, the only one that has it; nil if there is none. done closes
-// what was opened.
-func (c *command) probedPod(ctx context.Context, a netip.Addr) (found *follow.Pod, done func(), err error) {
+// interface or, if that does not tell, the only one that has it; nil if there is none, or nobody
+// can look. done closes what was opened.
+func (c *command) probedPod(ctx context.Context, a netip.Addr) (found *follow.Pod, done func()) {
 	machine := c.node()
 	holders, err := machine.OpenByAddress(ctx, a)
 	done = func() {
-		for _, h := range holders {
-			_ = h.Namespace.Close()
+		for _, ns := range holders {
+			_ = ns.Close()
 		}
-	}
-	if err != nil {
-		return nil, done, fmt.Errorf("failed to look for the pod at %s: %w", a, err)
 	}
 	var joined []*follow.Pod
-	for _, h := range holders {
-		p := &follow.Pod{Name: h.Name, Side: follow.Side{Namespace: h.Namespace}}
-		is, err := p.IsJoined(ctx, c.namespace, a)
-		if err != nil {
-			return nil, done, err
-		}
-		if is || len(holders) == 1 {
+	for _, ns := range holders {
+		p := &follow.Pod{Side: follow.Side{Namespace: ns}}
+		if is, joinErr := p.IsJoined(ctx, c.namespace, a); is || len(holders) == 1 {
 			joined = append(joined, p)
+		} else {
+			err = errors.Join(err, joinErr)
 		}
 	}
-	if len(joined) != 1 {
-		return nil, done, nil
+	if err == nil && len(joined) == 1 {
+		found = joined[0]
+		err = c.readPod(ctx, found)
 	}
-	found = joined[0]
-	f, err := pod.Find(ctx, found.Namespace, policies().Ownership(), kernel.Auto)
-	if err = errors.Join(err, f.Unread); err != nil {
-		c.log.Warn(fmt.Sprintf("cannot tell what becomes of it in the pod at %s: %v", a, err))
-		return nil, done, nil
+	if err != nil {
+		c.log.Warn(fmt.Sprintf("cannot tell what becomes of a probe in the pod at %s: %v", a, err))
+		return nil, done
+	}
+	return found, done
+}
+
+// readPod reads the rules of a pod.
+func (c *command) readPod(ctx context.Context, p *follow.Pod) error {
+	f, err := pod.FindAll(ctx, p.Namespace, policies().Ownership(), kernel.Auto)
+	if err != nil {
+		return err
 	}
 	live := f.Live()
 	path := f.Path(live.Form)
-	if installed, ok := policies().Installed(&live.Rules); ok {
-		found.Policy = installed
-		path.Rules = pod.Recognise(installed, &live).Rules
+	if policy, ok := policies().Installed(&live.Rules); ok {
+		p.Policy = policy
+		path.Rules = pod.Recognise(policy, &live).Rules
 	}
-	found.Path = &path
-	return found, done, nil
+	p.Path = &path
+	return nil
 }
 
 // writeWay prints the way of a probe.

@@ -14,6 +14,7 @@ import (
 	"github.com/meshtables/meshtables/iptables/capture/ambient/node"
 	"github.com/meshtables/meshtables/iptables/cni/cache"
 	"github.com/meshtables/meshtables/iptables/keep"
+	"github.com/meshtables/meshtables/iptables/kernel"
 	"github.com/meshtables/meshtables/iptables/pod"
 )
 
@@ -30,7 +31,7 @@ func (c *command) watchHost(ctx context.Context, p *pod.Plan, how pod.Applying) 
 	c.log.Info(strings.TrimSpace(textOf(answer)))
 	k := &keep.Keeper{
 		Namespace: c.namespace, Policies: how.Policies, Backend: answer.Backend, Plan: *p,
-		Follow: !c.asksForCapture(), Every: c.every, Tell: c.tellKept,
+		Follow: !c.asksForCapture(), MayMove: c.backend == kernel.Auto, Every: c.every, Tell: c.tellKept,
 	}
 	if !c.pods.given {
 		memory := &keep.Memory{Pods: c.podsOfCache}

@@ -66,8 +66,6 @@ type Side struct {
 // Pod is a pod's side, if it was found.
 type Pod struct {
 	Side
-	// Name says which it is.
-	Name string
 	// Policy is that of its rules; nil if it has none.
 	Policy capture.Policy
 }

@@ -27,9 +27,9 @@ type Keeper struct {
 	Backend string
 	// Plan is what is wanted.
 	Plan pod.Plan
-	// Follow says that whoever asks for something else meanwhile, by another run of the
-	// program, gets it: what is recorded counts, wherever the rules are then.
-	Follow bool
+	// Follow says that whoever asks for other options meanwhile, by another run of the program,
+	// gets them: what is recorded counts. MayMove says the same of where the rules are.
+	Follow, MayMove bool
 	// Every is how often everything is compared although nothing was reported.
 	Every time.Duration
 	// Tell is told what was done.
@@ -101,39 +101,37 @@ func (k *Keeper) Run(ctx context.Context) error {
 // as far as it knows.
 func (k *Keeper) mend(ctx context.Context, reports *reports) bool {
 	v, err := k.compare(ctx)
-	if err == nil && v.IsAsWanted() {
-		// Including what this run reported of itself.
-		reports.forget()
-		k.done("")
-		return true
-	}
-	event := Event{Err: err}
-	if err == nil {
-		event.Missing, event.By = v.Words(), reports.authors()
+	event := Event{By: reports.authors()}
+	if err == nil && !v.IsAsWanted() {
+		event.Missing = v.Words()
 		k.state.Store(new(strings.Join(event.Missing, "; ")))
 		if event.Rest = k.pace.next(time.Now()); event.Rest > 0 {
 			k.Tell(event)
 			sleep(ctx, event.Rest)
-			// What is missing now may be something else.
 			event.Rest = 0
-			if v, err = k.compare(ctx); err == nil {
-				event.Missing = v.Words()
-			}
-		}
-		if err == nil && !v.IsAsWanted() {
-			event.Backend, event.Err = k.apply(ctx)
+			// What is missing now may be something else.
+			v, err = k.compare(ctx)
 		}
 	}
-	if ctx.Err() != nil {
+	restored := err == nil && !v.IsAsWanted()
+	if restored {
+		event.Missing = v.Words()
+		event.Backend, err = k.apply(ctx)
+	}
+	switch {
+	case ctx.Err() != nil:
 		return false
-	}
-	if event.Err != nil {
+	case err != nil:
+		event.Err = err
 		k.fail(event)
 		return false
 	}
+	// Including what this run will be told of itself.
 	reports.forget()
 	k.done("")
-	k.Tell(event)
+	if restored {
+		k.Tell(event)
+	}
 	return true
 }
 
@@ -152,11 +150,11 @@ func (k *Keeper) fail(event Event) {
 	}
 }
 
-// compare compares. Where the rules were moved meanwhile, that is where they are to be, if the
-// keeper follows.
+// compare compares. Where the rules were moved meanwhile, that is where they are to be, if they
+// may move.
 func (k *Keeper) compare(ctx context.Context) (pod.Verification, error) {
 	v, err := k.compareIn(ctx, k.Backend)
-	if err != nil || !k.Follow || len(v.Elsewhere) != 1 {
+	if err != nil || !k.MayMove || len(v.Elsewhere) != 1 {
 		return v, err
 	}
 	moved, err := k.compareIn(ctx, v.Elsewhere[0].Backend)

@@ -62,20 +62,13 @@ func (n *Node) OpenPod(ctx context.Context, name string) (*namespace.Namespace, 
 	return nil, nil, fmt.Errorf("the pod has several network namespaces: %s\nhint: name one with --network-namespace", strings.Join(files, ", "))
 }
 
-// Holder is a network namespace that has an address.
-type Holder struct {
-	// Name is NAMESPACE/NAME, or the file of the namespace if nobody knows whose it is.
-	Name      string
-	Namespace *namespace.Namespace
-}
-
 // OpenByAddress returns the network namespaces that have an address, open.
-func (n *Node) OpenByAddress(ctx context.Context, a netip.Addr) ([]Holder, error) {
+func (n *Node) OpenByAddress(ctx context.Context, a netip.Addr) ([]*namespace.Namespace, error) {
 	found, err := n.Find(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var all []Holder
+	var all []*namespace.Namespace
 	for i := range found.Pods {
 		p := &found.Pods[i]
 		ns, err := p.Open()
@@ -85,7 +78,7 @@ func (n *Node) OpenByAddress(ctx context.Context, a netip.Addr) ([]Holder, error
 		}
 		there, err := host.Addresses(ctx, ns)
 		if err == nil && slices.ContainsFunc(there, func(t netip.Prefix) bool { return t.Addr() == a }) {
-			all = append(all, Holder{p.String(), ns})
+			all = append(all, ns)
 			continue
 		}
 		_ = ns.Close()
