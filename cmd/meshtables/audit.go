@@ -202,7 +202,6 @@ func newAudited(run *node.Run, verbose bool) audited {
 	return a
 }
 
-// addHost adds what is said about the node's own network namespace, if that is anything.
 func (a *audited) status() int {
 	return cmp.Or(map[string]int{"different": exitDifferent}[a.Result], exitDone)
 }
