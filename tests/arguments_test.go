@@ -43,6 +43,7 @@ func (a arguments) generate() []string {
 		{"--redirect-dns", a.oneOf("true", "true", "false")},
 		{"--capture-all-dns", a.oneOf("true", "false")},
 		{"--dns-port", a.port},
+		{"--redirect-virtual-dns", a.oneOf("true", "false")},
 		{"--included-groups", a.all(a.list(a.id, 1, 3))},
 		{"--excluded-groups", a.list(a.id, 0, 3)},
 		{"--loopback-cidr", a.oneOf("127.0.0.1/32", "127.0.0.0/8", "127.1.0.0/16")},
@@ -141,7 +142,7 @@ func (a arguments) cidr() string {
 }
 
 func (a arguments) interfaceName() string {
-	return a.oneOf("eth1", "virbr+", "net1.100", "a-long-name-123")()
+	return a.oneOf("eth1", "virbr+", "net1.100", "a-long-name-123", "docker*", "auto")()
 }
 
 // mark is none of those that the proxy's own traffic has.

@@ -66,7 +66,10 @@ func choosesAutomatically(t *testing.T, k kernels.Kernel) {
 
 // capturingEverything are options by which much of what rules can take is asked for.
 func capturingEverything() []string {
-	return []string{"--mode=TPROXY", "--redirect-dns", "--drop-invalid", "--excluded-ports=" + oddNumbers(40)}
+	return []string{
+		"--mode=TPROXY", "--redirect-dns", "--drop-invalid", "--excluded-ports=" + oddNumbers(40),
+		"--virtual-interfaces=auto,net7*,net71", "--redirect-virtual-dns",
+	}
 }
 
 // worksOnKernel goes through the verbs.

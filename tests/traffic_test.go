@@ -27,6 +27,7 @@ const (
 	pods     = "application in the pod"
 	peers    = "server outside"
 	vms      = "server in the virtual machine"
+	inner    = "server in the container"
 )
 
 // passthrough is where the proxy connects to the application from.
@@ -97,9 +98,11 @@ func user(uid, gid uint32) speaker {
 func proxy() speaker            { return user(1337, 1337) }
 func transparentProxy() speaker { return user(0, 1337) }
 
-// peer is somebody outside the pod, vm the machine behind it.
+// peer is somebody outside the pod, vm the machine behind it, and container the container in it.
 func peer() speaker { return speaker{from: func(p pod) *lab.Namespace { return p.Peer }} }
 func vm() speaker   { return speaker{from: func(p pod) *lab.Namespace { return p.VM }} }
+
+func container() speaker { return speaker{from: func(p pod) *lab.Namespace { return p.Container }} }
 
 // place is where a connection is addressed to.
 type place struct {
@@ -112,8 +115,10 @@ func to(addr lab.Addr, port uint16) place { return place{addr, port} }
 // owner returns who is there.
 func (d place) owner() string {
 	switch d.addr {
-	case lab.PodAddr, lab.PodNet1Addr, lab.VMGateway, lab.Loopback:
+	case lab.PodAddr, lab.PodNet1Addr, lab.VMGateway, lab.ContainerGateway, lab.Loopback:
 		return pods
+	case lab.ContainerAddr:
+		return inner
 	case lab.VMAddr:
 		return vms
 	default:
@@ -251,7 +256,7 @@ func (s scenario) serve(t *testing.T, p pod) {
 
 func serve(t *testing.T, p pod, at place, udp bool, f lab.Family) {
 	t.Helper()
-	in := map[string]*lab.Namespace{pods: p.Pod, peers: p.Peer, vms: p.VM}[at.owner()]
+	in := map[string]*lab.Namespace{pods: p.Pod, peers: p.Peer, vms: p.VM, inner: p.Container}[at.owner()]
 	how := lab.Socket{As: lab.Identity{UID: 5000, GID: 5000}}
 	var err error
 	if udp {

@@ -148,7 +148,7 @@ func (c *command) warnLive(s *subject) {
 // have: no such packet comes in, except for virtual machines behind the pod.
 func (c *command) warnElsewhere(q *question, s *subject) {
 	to := q.to.Addr()
-	ofMachine := s.Wanted.TakesForOthers() && q.options.in != ""
+	ofMachine := q.options.in != "" && len(s.Wanted.TakesFrom(s.Host)) > 0
 	if !q.inbound || !to.IsValid() || isLocal(to, s.addresses) || ofMachine {
 		return
 	}

@@ -26,8 +26,8 @@ func (q Inquiry) WithoutRules() explain.Reason {
 // NeverCaptured returns the reason if no option makes the proxy take such a packet.
 func (q Inquiry) NeverCaptured() (why explain.Reason, never bool) {
 	p := q.Packet
-	dns := p.Protocol == iptables.UDP && p.Hook == iptables.Output && p.DestinationPort == iptables.DNSPort
-	if p.Protocol == iptables.TCP || dns {
+	dns := p.Protocol == iptables.UDP && p.DestinationPort == iptables.DNSPort
+	if p.Protocol == iptables.TCP || dns && (p.Hook == iptables.Output || q.isOfMachine()) {
 		return explain.Reason{}, false
 	}
 	return explain.Final(fmt.Sprintf("the proxy takes only tcp and outbound DNS (udp to port %d)", iptables.DNSPort), ""), true
@@ -98,6 +98,27 @@ func (q Inquiry) Exempted(o iptables.Origin) (why explain.Reason, ok bool) {
 // TakeOut is the reason where an option excludes something: an item can be taken out of it.
 func TakeOut(o iptables.Origin, what, item string) explain.Reason {
 	return explain.Reason{Why: fmt.Sprintf("%s is excluded by %s", what, o), Change: fmt.Sprintf("take %s out of %s", item, o.Option)}
+}
+
+// isOfMachine reports whether the packet comes in by an interface of --virtual-interfaces.
+func (q Inquiry) isOfMachine() bool {
+	in, _ := q.Packet.Value(iptables.InInterface)
+	return q.Packet.Hook == iptables.Prerouting && slices.ContainsFunc(q.RulesOf("--virtual-interfaces"), func(r iptables.Rule) bool {
+		return slices.ContainsFunc(r.Named(iptables.InInterface), func(i iptables.Interval) bool { return i.Contains(in) })
+	})
+}
+
+// LeavesMachines returns the reason if the packet comes from a virtual machine, whose DNS queries
+// are not captured.
+func (q Inquiry) LeavesMachines() (why explain.Reason, ok bool) {
+	if q.Packet.Hook != iptables.Prerouting || len(q.Given(OptionRedirectVirtualDNS)) > 0 {
+		return explain.Reason{}, false
+	}
+	return explain.Reason{
+		Final:  true,
+		Why:    fmt.Sprintf("DNS queries that come in via %s are not captured: %s is not set", q.Packet.In, OptionRedirectVirtualDNS),
+		Change: "set " + OptionRedirectVirtualDNS,
+	}, true
 }
 
 // ofVirtualMachine is about what a virtual machine behind the pod sends. It counts as

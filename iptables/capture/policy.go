@@ -84,9 +84,10 @@ type Wanted interface {
 	// Summarise says what the plan captures, and why it leaves out the rest. It spells out
 	// the first listed items of each list, or all if listed is 0.
 	Summarise(h host.Host, listed int) Summary
-	// TakesForOthers reports whether packets may come in to addresses that the namespace
-	// does not have, such as those of a virtual machine behind it.
-	TakesForOthers() bool
+	// TakesFrom returns the interfaces by which packets may come in to addresses that the
+	// namespace does not have: those of virtual machines behind it. A trailing "+" matches any
+	// rest of a name.
+	TakesFrom(h host.Host) []string
 }
 
 // IDs are the users or groups that an option names. A range counts as its first and last.

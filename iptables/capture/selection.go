@@ -20,7 +20,7 @@ type Selection struct {
 	IncludedCIDRs                                config.CIDRSelection
 	ExcludedCIDRs, ExcludedSourceCIDRs           []netip.Prefix
 	ExcludedInterfaces, VirtualInterfaces        []string
-	RedirectDNS                                  bool
+	RedirectDNS, RedirectVirtualDNS              bool
 	IPv6                                         IPv6
 }
 

@@ -177,10 +177,12 @@ func networkLength(a netip.Addr) (bits int, ok bool) {
 // there is, or one family. It returns a sentence each, some with a hint.
 func (s Selection) ExtentWarnings(h host.Host, families []iptables.Family) []string {
 	var w []string
-	if len(h.Interfaces) > 0 && !slices.ContainsFunc(h.Interfaces, func(name string) bool { return !s.excludesInterface(name) }) {
+	up := host.NamesUp(h.Interfaces)
+	if len(up) > 0 && !slices.ContainsFunc(up, func(name string) bool { return !IsInterfaceOf(s.ExcludedInterfaces, name) }) {
 		w = append(w, fmt.Sprintf("--excluded-interfaces has every interface that is up (%s): nothing from or to other machines is captured",
-			strings.Join(h.Interfaces, ", ")))
+			strings.Join(up, ", ")))
 	}
+	w = append(w, s.uplinkWarnings(h)...)
 	for _, f := range families {
 		if other, ok := s.onlyOther(f); ok {
 			w = append(w, fmt.Sprintf("--included-cidrs has %s and nothing of %s: nothing outbound in %[2]s is captured\n"+
@@ -188,12 +190,6 @@ func (s Selection) ExtentWarnings(h host.Host, families []iptables.Family) []str
 		}
 	}
 	return w
-}
-
-func (s Selection) excludesInterface(name string) bool {
-	return slices.ContainsFunc(s.ExcludedInterfaces, func(excluded string) bool {
-		return iptables.InterfaceInterval(excluded).Contains(iptables.InterfaceInterval(name).First)
-	})
 }
 
 // onlyOther reports whether the list of destinations has every address of the other family,

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -19,6 +20,9 @@ type List[T comparable] struct {
 	// port".
 	Parse func(string) (T, error)
 	Print func(T) string
+	// OfAll, if not empty, is what is wrong with [Everything] as an item; it follows the item
+	// in messages.
+	OfAll string
 	// Check, if not nil, checks the list as a whole.
 	Check func([]T) error
 }
@@ -106,7 +110,7 @@ func (v List[T]) parseItem(word string) (T, error) {
 	case "":
 		return none, errors.New("is an empty item")
 	case Everything:
-		return none, errors.New("cannot be part of a list")
+		return none, errors.New(cmp.Or(v.OfAll, "cannot be part of a list"))
 	}
 	return v.Parse(word)
 }

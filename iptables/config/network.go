@@ -145,28 +145,34 @@ func CIDRWithin(target *netip.Prefix, all netip.Prefix) pflag.Value {
 	return scalar[netip.Prefix]{target, "CIDR", parse, netip.Prefix.String}
 }
 
-// Interfaces returns a value that is a list of interface names. A trailing "+" matches
-// any rest of a name.
+// Interfaces returns a value that is a list of interface names. A trailing "+", as iptables has
+// it, or "*" matches any rest of a name; it ends up as "+".
 func Interfaces(target *[]string) pflag.Value {
 	return List[string]{
 		Target: target,
 		Kind:   "interfaces",
-		Must:   "names of interfaces such as eth1 or virbr+",
+		Must:   "names of interfaces such as eth1 or docker*",
 		Parse:  parseInterface,
 		Print:  sameText,
+		OfAll:  everyInterface,
 	}
 }
+
+const everyInterface = "would match every interface"
 
 // parseInterface follows dev_valid_name in net/core/dev.c. It also refuses what would
 // end or change a word of iptables-restore's input.
 func parseInterface(name string) (string, error) {
+	if prefix, ok := strings.CutSuffix(name, "*"); ok {
+		name = prefix + "+"
+	}
 	switch {
 	case len(name) > iptables.MaxInterfaceName:
 		return "", fmt.Errorf("is longer than %d bytes", iptables.MaxInterfaceName)
 	case name == "." || name == "..":
 		return "", errors.New("is not a name")
 	case name == "+":
-		return "", errors.New("would match every interface")
+		return "", errors.New(everyInterface)
 	}
 	for i := range len(name) {
 		// 0xa0 is a no-break space to the kernel.

@@ -22,7 +22,7 @@ type Host struct {
 	// NameServers are the servers of resolv.conf, in its order.
 	NameServers []netip.Addr
 	// Interfaces are those that [Interfaces] returns, if the plan depends on them.
-	Interfaces []string
+	Interfaces []Interface
 	// Kernel is the version of the running kernel.
 	Kernel Version
 }
@@ -54,21 +54,4 @@ func Addresses(ctx context.Context, ns *namespace.Namespace) ([]netip.Prefix, er
 		prefixes[i] = a.Prefix
 	}
 	return prefixes, nil
-}
-
-// Interfaces returns the names of the interfaces of a network namespace that are up, without
-// loopback, in the kernel's order. Those that are down have no traffic: some tunnels exist in
-// every namespace (fb_tunnels_only_for_init_net in Documentation/admin-guide/sysctl/net.rst).
-func Interfaces(ctx context.Context, ns *namespace.Namespace) ([]string, error) {
-	links, err := rtnetlink.Links(ctx, ns)
-	if err != nil {
-		return nil, fmt.Errorf("failed to list the interfaces of the network namespace: %w", err)
-	}
-	var names []string
-	for _, l := range links {
-		if l.IsUp() && !l.IsLoopback() {
-			names = append(names, l.Name)
-		}
-	}
-	return names, nil
 }

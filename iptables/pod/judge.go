@@ -30,7 +30,7 @@ func Judge(ctx context.Context, ns *namespace.Namespace, policy capture.Policy, 
 func SituationOf(ctx context.Context, ns *namespace.Namespace, policy capture.Policy, path *installed.Path, h host.Host) (foreign.Situation, error) {
 	interfaces, err := host.Interfaces(ctx, ns)
 	return foreign.Situation{
-		Path: path, Addresses: h.Addresses, Interfaces: interfaces, NameServers: h.NameServers,
+		Path: path, Addresses: h.Addresses, Interfaces: host.NamesUp(interfaces), NameServers: h.NameServers,
 		Proxy: func(f iptables.Family) explain.Proxy { return ProxyOf(policy, path, f) },
 	}, err
 }

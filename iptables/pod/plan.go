@@ -41,7 +41,7 @@ func NewPlan(ctx context.Context, ns *namespace.Namespace, policy capture.Policy
 		return p, err
 	}
 	if wanted.NeedsInterfaces() {
-		if p.Host.Interfaces, err = host.Interfaces(ctx, ns); err != nil {
+		if p.Host.Interfaces, err = host.FindUplinks(ctx, ns); err != nil {
 			return p, err
 		}
 	}

@@ -53,14 +53,14 @@ func (node *Node) build(ctx context.Context) error {
 	if node.Host, err = newNamespace(ctx, "host"); err != nil {
 		return err
 	}
-	if err := node.addBridge(); err != nil {
+	if err := node.Host.addBridge("br0"); err != nil {
 		return err
 	}
 	for i := range node.Pods {
 		if node.Pods[i], err = newNamespace(ctx, NodePort(i)); err != nil {
 			return err
 		}
-		if err := node.attach(i); err != nil {
+		if err := attach(node.Pods[i], node.Host, "br0", NodePort(i)); err != nil {
 			return err
 		}
 	}
@@ -83,47 +83,48 @@ func (node *Node) build(ctx context.Context) error {
 	return nil
 }
 
-func (node *Node) addBridge() error {
-	err := node.Host.Do(func() error {
+func (n *Namespace) addBridge(name string) error {
+	err := n.Do(func() error {
 		// Nobody here queries multicast listeners, so a bridge that snoops for them would
 		// hold neighbour discovery back.
 		snooping := false
 		return netlink.LinkAdd(&netlink.Bridge{
-			LinkAttrs:         netlink.LinkAttrs{Name: "br0", TxQLen: -1},
+			LinkAttrs:         netlink.LinkAttrs{Name: name, TxQLen: -1},
 			MulticastSnooping: &snooping,
 		})
 	})
 	if err != nil {
-		return fmt.Errorf("failed to make a bridge: %w", err)
+		return fmt.Errorf("failed to make a bridge in %s: %w", n.name, err)
 	}
-	return node.Host.bringUp("br0")
+	return n.bringUp(name)
 }
 
-// attach joins a pod to the bridge.
-func (node *Node) attach(pod int) error {
-	err := node.Pods[pod].Do(func() error {
+// attach joins a namespace, by its eth0, to a bridge of another, where port is the name of the
+// other end.
+func attach(n, to *Namespace, bridge, port string) error {
+	err := n.Do(func() error {
 		pair := netlink.NewVeth(netlink.LinkAttrs{Name: "eth0", TxQLen: -1})
-		pair.PeerName, pair.PeerNamespace = NodePort(pod), netlink.NsFd(node.Host.handle)
+		pair.PeerName, pair.PeerNamespace = port, netlink.NsFd(to.handle)
 		return netlink.LinkAdd(pair)
 	})
 	if err != nil {
-		return fmt.Errorf("failed to join pod %d to its node: %w", pod, err)
+		return fmt.Errorf("failed to join %s to %s: %w", n.name, to.name, err)
 	}
-	err = node.Host.Do(func() error {
-		bridge, err := netlink.LinkByName("br0")
+	err = to.Do(func() error {
+		master, err := netlink.LinkByName(bridge)
 		if err != nil {
 			return err
 		}
-		port, err := netlink.LinkByName(NodePort(pod))
+		link, err := netlink.LinkByName(port)
 		if err != nil {
 			return err
 		}
-		return netlink.LinkSetMaster(port, bridge)
+		return netlink.LinkSetMaster(link, master)
 	})
 	if err != nil {
-		return fmt.Errorf("failed to join pod %d to the bridge: %w", pod, err)
+		return fmt.Errorf("failed to join %s to %s of %s: %w", n.name, bridge, to.name, err)
 	}
-	return errors.Join(node.Pods[pod].bringUp("eth0"), node.Host.bringUp(NodePort(pod)))
+	return errors.Join(n.bringUp("eth0"), to.bringUp(port))
 }
 
 // Close ends the servers and gives up the namespaces.

@@ -1,9 +1,10 @@
 // Package lab makes throw-away network namespaces to try netfilter rules in: a
-// pod, the world outside it, and on request a virtual machine behind it, or a machine behind
-// the world.
+// pod, the world outside it, and on request a virtual machine or a container behind it, or a
+// machine behind the world.
 //
 //	VM ──virbr0── Pod ══eth0══ Peer ──far0── Far
-//	               └────net1────┘   (Resolver, Outside, OtherOutside)
+//	               ├────net1────┘   (Resolver, Outside, OtherOutside)
+//	               └─docker0 ── Container
 //
 // Nothing of it has a name in the file system: a file descriptor of this process holds
 // each namespace, so it goes with the process, however that ends. Nothing runs in the
@@ -95,6 +96,9 @@ var (
 	// VMAddr is the virtual machine's, VMGateway that of virbr0 in Pod.
 	VMAddr    = addr("192.168.122.2", "fd00:192:168:122::2")
 	VMGateway = addr("192.168.122.1", "fd00:192:168:122::1")
+	// ContainerAddr is the container's, ContainerGateway that of the bridge in Pod.
+	ContainerAddr    = addr("172.17.0.2", "fd00:172:17::2")
+	ContainerGateway = addr("172.17.0.1", "fd00:172:17::1")
 	// FarAddr is that of the machine behind Peer, FarGateway that of far0 in Peer.
 	FarAddr    = addr("10.55.0.2", "fd00:10:55::2")
 	FarGateway = addr("10.55.0.1", "fd00:10:55::1")
@@ -109,6 +113,8 @@ type Lab struct {
 	Pod, Peer *Namespace
 	// VM is the virtual machine behind the pod; nil until AddVM.
 	VM *Namespace
+	// Container is a container in the pod, as Docker makes it there; nil until AddContainer.
+	Container *Namespace
 	// Far is a machine for which Peer forwards, as a node does; nil until AddFar.
 	Far *Namespace
 
@@ -195,6 +201,39 @@ func (l *Lab) AddVM(ctx context.Context) error {
 	return l.Pod.setSysctls("net/ipv4/ip_forward=1", "net/ipv6/conf/all/forwarding=1")
 }
 
+// AddContainer puts a container behind the pod, as Docker in the pod does: a namespace Container
+// at a bridge of Pod, which forwards for it.
+func (l *Lab) AddContainer(ctx context.Context, bridge string) error {
+	var err error
+	if l.Container, err = newNamespace(ctx, "container"); err != nil {
+		return err
+	}
+	if err := l.Pod.addBridge(bridge); err != nil {
+		return err
+	}
+	if err := attach(l.Container, l.Pod, bridge, "veth1"); err != nil {
+		return err
+	}
+	if err := errors.Join(
+		l.Pod.addAddrs(bridge, ContainerGateway.prefixes()),
+		l.Container.addAddrs("eth0", ContainerAddr.prefixes()),
+	); err != nil {
+		return err
+	}
+	for _, p := range ContainerGateway.prefixes() {
+		if err := l.Pod.awaitLocal(p.Addr()); err != nil {
+			return err
+		}
+	}
+	if err := l.Container.addDefaultRoute(ContainerGateway); err != nil {
+		return err
+	}
+	if err := l.Peer.addRoute(ContainerAddr.prefixes(), PodAddr); err != nil {
+		return err
+	}
+	return l.Pod.setSysctls("net/ipv4/ip_forward=1", "net/ipv6/conf/all/forwarding=1")
+}
+
 // AddFar puts a machine behind Peer, which forwards for it.
 func (l *Lab) AddFar(ctx context.Context) error {
 	var err error
@@ -245,7 +284,7 @@ func (l *Lab) AddCloud(ctx context.Context) error {
 // everything in them.
 func (l *Lab) Close() error {
 	var errs []error
-	for _, n := range []*Namespace{l.Far, l.VM, l.Pod, l.Peer} {
+	for _, n := range []*Namespace{l.Far, l.VM, l.Container, l.Pod, l.Peer} {
 		if n != nil {
 			errs = append(errs, n.Close())
 		}

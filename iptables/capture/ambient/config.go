@@ -47,12 +47,14 @@ type Config struct {
 	ExcludedSourceCIDRs []netip.Prefix
 
 	// ExcludedInterfaces are left alone in both directions. What comes in by
-	// VirtualInterfaces is outbound traffic of a virtual machine. A trailing "+"
-	// matches any rest of a name.
+	// VirtualInterfaces is outbound traffic of a virtual machine; [capture.VirtualInterfaces]
+	// says which they are. A trailing "+" matches any rest of a name.
 	ExcludedInterfaces, VirtualInterfaces []string
 
 	// RedirectDNS sends DNS queries to DNSPort, whatever the server.
 	RedirectDNS bool
+	// RedirectVirtualDNS does so with queries that come in by VirtualInterfaces too.
+	RedirectVirtualDNS bool
 
 	// IPv6 says whether IPv6 is captured.
 	IPv6 capture.IPv6

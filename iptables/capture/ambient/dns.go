@@ -37,6 +37,18 @@ func (p *planner) dnsQueries(nat *iptables.PlannedTable) {
 	})...)
 }
 
+// virtualQueries sends queries of virtual machines where the pod's own go. They are in no
+// zone, like the proxy's answers to them.
+func (p *planner) virtualQueries(nat *iptables.PlannedTable) {
+	if !p.cfg.capturesDNS() || !p.cfg.RedirectVirtualDNS {
+		return
+	}
+	why, to := capture.FromList(capture.OptionRedirectVirtualDNS), redirect(p.cfg.DNSPort)
+	for _, proto := range []iptables.Protocol{iptables.TCP, iptables.UDP} {
+		nat.Append(chainPrerouting, capture.Listed(why.Rule(to, p.inByVirtual(), capture.ToPort(proto, dnsPort)))...)
+	}
+}
+
 // zones assigns the packets of the proxy's queries and their answers to a zone, in raw,
 // before connection tracking sees them. TCP needs none: the proxy's connections have ports
 // of their own. The application's queries that are not captured are in no zone, so their

@@ -10,8 +10,8 @@ import (
 // NeedsNameServers returns false: queries to all servers are captured.
 func (c Config) NeedsNameServers() (needs bool, instead string) { return false, "" }
 
-// NeedsInterfaces reports whether the warnings of the plan depend on the interfaces.
-func (c Config) NeedsInterfaces() bool { return len(c.ExcludedInterfaces) > 0 }
+// NeedsInterfaces reports whether the plan, or a warning of it, depends on the interfaces.
+func (c Config) NeedsInterfaces() bool { return len(c.ExcludedInterfaces)+len(c.VirtualInterfaces) > 0 }
 
 // Found returns what else the plan depends on, besides the options, a line each, for
 // --verbose.
@@ -20,11 +20,13 @@ func (c Config) Found(h host.Host, _ string) []string {
 	if c.capturesDNS() {
 		lines = append(lines, "name servers: any")
 	}
-	return lines
+	return append(lines, capture.FoundVirtual(c.VirtualInterfaces, h)...)
 }
 
 // IDs returns none: no rule names a user or a group.
 func (c Config) IDs() []capture.IDs { return nil }
 
-// TakesForOthers implements [capture.Wanted].
-func (c Config) TakesForOthers() bool { return len(c.VirtualInterfaces) > 0 }
+// TakesFrom implements [capture.Wanted].
+func (c Config) TakesFrom(h host.Host) []string {
+	return capture.VirtualInterfaces(c.VirtualInterfaces, h)
+}

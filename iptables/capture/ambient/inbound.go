@@ -17,6 +17,7 @@ const (
 // inbound writes ISTIO_PRERT of nat. The first rule that matches decides, so the order is
 // the policy.
 func (p *planner) inbound(nat *iptables.PlannedTable) {
+	p.virtualQueries(nat)
 	p.virtualInterfaces(nat)
 	if !p.cfg.capturesInbound() {
 		return
@@ -71,7 +72,7 @@ func (p *planner) hostProbe(side func(netip.Prefix) capture.Condition) []iptable
 // outbound: the machine is the application. What this does not capture is not captured
 // as inbound either.
 func (p *planner) virtualInterfaces(nat *iptables.PlannedTable) {
-	names := capture.AnyOf(iptables.InInterface, capture.Intervals(p.cfg.VirtualInterfaces, iptables.InterfaceInterval))
+	names := p.inByVirtual()
 	why, tcp, to := capture.FromList(optionVirtualInterfaces), capture.Protocol(iptables.TCP), redirect(p.cfg.OutboundPort)
 	left := iptables.ForEach
 	var rules []iptables.PlannedRule
@@ -84,6 +85,11 @@ func (p *planner) virtualInterfaces(nat *iptables.PlannedTable) {
 	})...)
 	rules = append(rules, capture.Needed(left, why.Rule(iptables.Return, names, tcp)))
 	nat.Append(chainPrerouting, capture.Listed(iptables.Each(rules...)...)...)
+}
+
+// inByVirtual matches what comes in from a virtual machine.
+func (p *planner) inByVirtual() capture.Condition {
+	return capture.AnyOf(iptables.InInterface, capture.Intervals(p.virtual, iptables.InterfaceInterval))
 }
 
 // skippedInterfaces leave excluded interfaces alone, in one direction.

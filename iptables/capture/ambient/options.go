@@ -107,12 +107,12 @@ func (o *Options) Rows() []config.Row {
 		}, Value: config.CIDRs(&c.ExcludedCIDRs)},
 		{Option: config.Option{
 			Name: "excluded-interfaces", Group: "interfaces", Reference: []string{"istio-exclude-interfaces"}, Letter: "c",
-			Usage: "interfaces to leave alone in both directions; a trailing + is a wildcard",
+			Usage: "interfaces to leave alone in both directions; a trailing * matches any rest of a name",
 		}, Value: config.Interfaces(&c.ExcludedInterfaces)},
 		{Option: config.Option{
 			Name: "virtual-interfaces", Group: "interfaces", Reference: []string{"kube-virt-interfaces"}, Letter: "k",
 			Annotations: []string{"istio.io/reroute-virtual-interfaces"},
-			Usage:       "interfaces of virtual machines: what comes in from them is outbound traffic",
+			Usage:       "interfaces of virtual machines and of containers in the pod: what comes in from them is outbound traffic; docker* matches any rest of a name, auto is the usual ones",
 		}, Value: config.Interfaces(&c.VirtualInterfaces)},
 		{Option: config.Option{
 			Name: "redirect-dns", Group: "DNS", Shared: true, Default: "false", Annotations: []string{dnsCaptureAnnotation},
@@ -122,6 +122,7 @@ func (o *Options) Rows() []config.Row {
 			Name: "dns-port", Group: "DNS", Default: "15053",
 			Usage: "where the proxy answers DNS queries",
 		}, Value: config.Port(&c.DNSPort)},
+		capture.RedirectVirtualDNSRow(&c.RedirectVirtualDNS),
 		capture.IPv6Row(&c.IPv6, "capture IPv6"),
 		capture.CommentsRow(&c.Comments),
 		{Option: config.Option{

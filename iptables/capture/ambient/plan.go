@@ -23,7 +23,7 @@ func (c Config) Plan(h host.Host) capture.Capture {
 		Rules: iptables.Plan{
 			Families: families,
 			Comments: c.Comments,
-			Tables:   newPlanner(c, families).tables(),
+			Tables:   newPlanner(c, families, h).tables(),
 		},
 		Routing:  planRouting(c, families),
 		Sysctls:  c.selection().PortClash(h),

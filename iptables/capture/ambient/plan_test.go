@@ -26,7 +26,7 @@ func TestExclusions(t *testing.T) {
 	t.Parallel()
 	planned := form.IPTables(plan(t, "--ipv6=off", "--redirect-dns", "--excluded-interfaces=net1", "--excluded-ports=22",
 		"--excluded-source-cidrs=10.1.0.0/16", "--excluded-outbound-ports=3306", "--excluded-cidrs=10.2.0.0/16",
-		"--included-outbound-ports=443", "--included-cidrs=10.0.0.0/8", "--virtual-interfaces=tap0"))
+		"--included-outbound-ports=443", "--included-cidrs=10.0.0.0/8", "--virtual-interfaces=tap*", "--redirect-virtual-dns"))
 	const mark = " -m mark ! --mark 0x539/0xfff -j REDIRECT --to-ports "
 	want := []string{
 		"mangle PREROUTING -j ISTIO_PRERT # built-in (inbound)",
@@ -53,8 +53,10 @@ func TestExclusions(t *testing.T) {
 		"nat ISTIO_OUTPUT ! -d 127.0.0.1/32 -p tcp -m tcp --dport 443" + mark + "15001 # --included-outbound-ports=443",
 		"nat ISTIO_OUTPUT -d 127.0.0.1/32 -p tcp -j RETURN # built-in (loopback)",
 		"nat ISTIO_OUTPUT -d 10.0.0.0/8 -p tcp" + mark + "15001 # --included-cidrs=10.0.0.0/8",
-		"nat ISTIO_PRERT -d 10.0.0.0/8 -i tap0 -p tcp -j REDIRECT --to-ports 15001 # --virtual-interfaces=tap0",
-		"nat ISTIO_PRERT -i tap0 -p tcp -j RETURN # --virtual-interfaces=tap0",
+		"nat ISTIO_PRERT -i tap+ -p tcp -m tcp --dport 53 -j REDIRECT --to-ports 15053 # --redirect-virtual-dns=tap+",
+		"nat ISTIO_PRERT -i tap+ -p udp -m udp --dport 53 -j REDIRECT --to-ports 15053 # --redirect-virtual-dns=tap+",
+		"nat ISTIO_PRERT -d 10.0.0.0/8 -i tap+ -p tcp -j REDIRECT --to-ports 15001 # --virtual-interfaces=tap+",
+		"nat ISTIO_PRERT -i tap+ -p tcp -j RETURN # --virtual-interfaces=tap+",
 		"nat ISTIO_PRERT -i net1 -j RETURN # --excluded-interfaces=net1",
 		"nat ISTIO_PRERT -s 169.254.7.127/32 -p tcp -m tcp -j ACCEPT # --host-probe-address=169.254.7.127",
 		"nat ISTIO_PRERT -s 10.1.0.0/16 -p tcp -j RETURN # --excluded-source-cidrs=10.1.0.0/16",
@@ -110,7 +112,7 @@ func TestRouting(t *testing.T) {
 // The plan warns of what the namespace makes of the options.
 func TestPlanWarnings(t *testing.T) {
 	t.Parallel()
-	h := host.Host{Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24")}, Interfaces: []string{"eth0"}}
+	h := host.Host{Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24")}, Interfaces: []host.Interface{{Name: "eth0", Up: true}}}
 	got := recorded.ParseAmbient(t, "", "--excluded-interfaces=eth+", "--excluded-cidrs=fd00::/8").Plan(h).Warnings
 	want := []string{
 		"--excluded-interfaces has every interface that is up (eth0): nothing from or to other machines is captured",
@@ -155,7 +157,8 @@ func TestSummarise(t *testing.T) {
 			"all other tcp → 15001 (--included-cidrs=*)",
 			"everything else → 0 (the proxy takes tcp only)",
 		},
-		"--ipv6=on --redirect-dns -k tap0 -i 10.0.0.0/8 -q 443 -b 80,81 -c net1 -x 10.2.0.0/16 -o 25 --excluded-source-cidrs=10.1.0.0/16": {
+		"--ipv6=on --redirect-dns --redirect-virtual-dns -k tap0 -i 10.0.0.0/8 -q 443 -b 80,81 -c net1 -x 10.2.0.0/16 -o 25 --excluded-source-cidrs=10.1.0.0/16": {
+			"DNS queries by interface tap0 → 15053 (--redirect-virtual-dns)",
 			"tcp by interface tap0 to 10.0.0.0/8 → 15001 (--virtual-interfaces=tap0)",
 			"everything else by interface tap0 → 0 (--virtual-interfaces=tap0)",
 			"by interface net1 → 0 (--excluded-interfaces=net1)",

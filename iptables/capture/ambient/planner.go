@@ -5,6 +5,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/host"
 )
 
 // The chains: each table has the same two. Those of nat always exist.
@@ -17,13 +18,15 @@ const (
 type planner struct {
 	cfg      Config
 	families []iptables.Family
+	// virtual are the interfaces of virtual machines.
+	virtual []string
 
 	raw, mangle, nat iptables.PlannedTable
 }
 
-func newPlanner(cfg Config, families []iptables.Family) *planner {
+func newPlanner(cfg Config, families []iptables.Family, h host.Host) *planner {
 	return &planner{
-		cfg: cfg, families: families,
+		cfg: cfg, families: families, virtual: cfg.TakesFrom(h),
 		raw:    iptables.PlannedTable{Name: iptables.Raw},
 		mangle: iptables.PlannedTable{Name: iptables.Mangle},
 		nat:    iptables.PlannedTable{Name: iptables.Nat},

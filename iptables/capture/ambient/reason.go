@@ -66,6 +66,11 @@ func (q inquiry) notDNS() explain.Reason {
 	switch {
 	case len(q.Given(optionRedirectDNS)) == 0:
 		return explain.Reason{Why: "DNS is not captured: --redirect-dns is not set", Change: "set --redirect-dns"}
+	case q.Packet.Hook == iptables.Prerouting:
+		if why, ok := q.LeavesMachines(); ok {
+			return why
+		}
+		return q.Altered(capture.OptionRedirectVirtualDNS)
 	case q.Packet.Out == capture.LoopbackInterface:
 		return explain.Final("queries to a resolver in the pod itself are not captured", "")
 	}

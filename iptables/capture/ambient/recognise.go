@@ -39,7 +39,7 @@ func withoutLists(c Config) Config {
 	c.IncludedOutboundPorts, c.ExcludedOutboundPorts = nil, nil
 	c.IncludedCIDRs, c.ExcludedCIDRs, c.ExcludedSourceCIDRs = config.CIDRSelection{}, nil, nil
 	c.ExcludedInterfaces, c.VirtualInterfaces = nil, nil
-	c.RedirectDNS = false
+	c.RedirectDNS, c.RedirectVirtualDNS = false, false
 	return c
 }
 

@@ -15,7 +15,7 @@ func listedField(r *iptables.Rule) iptables.SetField {
 		return iptables.DestinationAddress
 	case "--excluded-source-cidrs":
 		return iptables.SourceAddress
-	case "--excluded-interfaces", optionVirtualInterfaces:
+	case "--excluded-interfaces", optionVirtualInterfaces, capture.OptionRedirectVirtualDNS:
 		if _, _, ok := r.Values(iptables.OutInterface); ok {
 			return iptables.OutInterface
 		}
@@ -34,6 +34,8 @@ func withOrigins(c Config, told capture.Origins) (_ Config, refused []string) {
 		case iptables.BuiltIn:
 		case optionRedirectDNS:
 			c.RedirectDNS = true
+		case capture.OptionRedirectVirtualDNS:
+			c.RedirectVirtualDNS = true
 		default:
 			if c.Set(strings.TrimPrefix(option, "--"), strings.Join(values, ",")) != nil {
 				refused = append(refused, option)

@@ -125,8 +125,12 @@ func (r *recogniser) inbound(rule *iptables.Rule, f iptables.Family) {
 func (r *recogniser) inboundRedirect(rule *iptables.Rule, to uint16) {
 	c := &r.cfg
 	if rule.In != (iptables.Interface{}) || len(iptables.MatchesOf[iptables.Mark](*rule)) == 0 {
-		// Of a virtual machine: outbound.
-		c.OutboundPort = to
+		// Of a virtual machine: outbound, or a query.
+		if _, toPort := destinationPort(rule); toPort {
+			c.RedirectVirtualDNS = true
+		} else {
+			c.OutboundPort = to
+		}
 		return
 	}
 	c.InboundPort = to

@@ -11,7 +11,7 @@ import (
 
 // Summarise implements [capture.Wanted].
 func (c Config) Summarise(h host.Host, listed int) capture.Summary {
-	in := summariser{capture.Summariser{Listed: listed}, c, c.families(h)}
+	in := summariser{capture.Summariser{Listed: listed}, c, c.families(h), capture.Join(c.TakesFrom(h), same)}
 	out := in
 	in.inbound()
 	out.outbound()
@@ -22,6 +22,8 @@ type summariser struct {
 	capture.Summariser
 	Config
 	families []iptables.Family
+	// virtual are the interfaces of virtual machines.
+	virtual string
 }
 
 func same(s string) string { return s }
@@ -74,18 +76,20 @@ func (s *summariser) proxy() {
 }
 
 func (s *summariser) virtualMachines() {
-	if len(s.VirtualInterfaces) == 0 {
+	if s.virtual == "" {
 		return
 	}
-	names := capture.Join(s.VirtualInterfaces, same)
-	why := s.Option("virtual-interfaces", names)
+	by, why := "by interface "+s.Words(s.virtual), s.Option("virtual-interfaces", capture.Join(s.VirtualInterfaces, same))
+	if s.capturesDNS() && s.RedirectVirtualDNS {
+		s.Captured(s.DNSPort, "DNS queries "+by, capture.OptionRedirectVirtualDNS)
+	}
 	switch {
 	case s.IncludedCIDRs.All:
-		s.Captured(s.OutboundPort, "tcp by interface "+s.Words(names), why)
+		s.Captured(s.OutboundPort, "tcp "+by, why)
 	case len(s.IncludedCIDRs.CIDRs) > 0:
-		s.Captured(s.OutboundPort, fmt.Sprintf("tcp by interface %s to %s", s.Words(names), s.Words(capture.JoinPrefixes(s.IncludedCIDRs.CIDRs))), why)
+		s.Captured(s.OutboundPort, fmt.Sprintf("tcp %s to %s", by, s.Words(capture.JoinPrefixes(s.IncludedCIDRs.CIDRs))), why)
 	}
-	s.Exempt("everything else by interface "+s.Words(names), why)
+	s.Exempt("everything else "+by, why)
 }
 
 func (s *summariser) outbound() {

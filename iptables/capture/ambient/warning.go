@@ -11,7 +11,7 @@ func (c Config) selection() capture.Selection {
 		IncludedOutboundPorts: c.IncludedOutboundPorts, ExcludedOutboundPorts: c.ExcludedOutboundPorts,
 		IncludedCIDRs: c.IncludedCIDRs, ExcludedCIDRs: c.ExcludedCIDRs, ExcludedSourceCIDRs: c.ExcludedSourceCIDRs,
 		ExcludedInterfaces: c.ExcludedInterfaces, VirtualInterfaces: c.VirtualInterfaces,
-		RedirectDNS: c.capturesDNS(), IPv6: c.IPv6,
+		RedirectDNS: c.capturesDNS(), RedirectVirtualDNS: c.RedirectVirtualDNS, IPv6: c.IPv6,
 	}
 }
 
@@ -33,6 +33,7 @@ func (r *reading) warn() {
 	s.WarnIPv6(r.Reading)
 	r.warnTunnel()
 	r.warnDNS()
+	s.WarnVirtualDNS(r.Reading)
 	capture.WarnSamePort(r.Reading, r.InboundPort, r.OutboundPort)
 }
 

@@ -87,8 +87,8 @@ func (c Config) NeedsNameServers() (needs bool, instead string) { return false, 
 // NeedsInterfaces returns false: no option names an interface.
 func (c Config) NeedsInterfaces() bool { return false }
 
-// TakesForOthers implements [capture.Wanted].
-func (c Config) TakesForOthers() bool { return false }
+// TakesFrom implements [capture.Wanted].
+func (c Config) TakesFrom(host.Host) []string { return nil }
 
 // Found returns what else the plan depends on, besides the options, a line each, for
 // --verbose.

@@ -123,7 +123,7 @@ func TestRefused(t *testing.T) {
 		"tunnel-port": "15008", "mode": "TPROXY", "tproxy-mark": "7", "tproxy-table": "7", "included-outbound-ports": "80",
 		"included-cidrs": "10.0.0.0/8", "excluded-uids": "7", "included-groups": "7", "excluded-groups": "7",
 		"excluded-interfaces": "net1", "virtual-interfaces": "tap0", "dns-port": "53", "loopback-cidr": "127.0.0.0/8",
-		"redirect-dns": "true", "capture-all-dns": "true", "drop-invalid": "true",
+		"redirect-dns": "true", "capture-all-dns": "true", "redirect-virtual-dns": "true", "drop-invalid": "true",
 	}
 	var args, want, refused []string
 	for _, row := range new(Options).Rows() {

@@ -40,6 +40,7 @@ func refusedRows() []config.Row {
 		refuse("loopback-cidr", "", isFixed),
 		refuseSwitch("redirect-dns", noDNS),
 		refuseSwitch("capture-all-dns", noDNS),
+		config.RefuseSwitch(config.Option{Name: "redirect-virtual-dns", Annotations: []string{capture.RedirectVirtualDNS}}, noDNS),
 		refuseSwitch("drop-invalid", noDrop),
 	}
 }

@@ -47,8 +47,8 @@ type Config struct {
 	ExcludedUIDs []UserTraffic
 
 	// ExcludedInterfaces are left alone in both directions. What comes in by
-	// VirtualInterfaces is outbound traffic of a virtual machine. A trailing "+"
-	// matches any rest of a name.
+	// VirtualInterfaces is outbound traffic of a virtual machine; [capture.VirtualInterfaces]
+	// says which they are. A trailing "+" matches any rest of a name.
 	ExcludedInterfaces, VirtualInterfaces []string
 
 	// TProxyMark is the mark of packets that TPROXY hands to the proxy, and
@@ -60,6 +60,8 @@ type Config struct {
 	// resolv.conf, or with CaptureAllDNS to any server.
 	RedirectDNS, CaptureAllDNS bool
 	DNSPort                    uint16
+	// RedirectVirtualDNS does so with queries that come in by VirtualInterfaces too.
+	RedirectVirtualDNS bool
 
 	// IncludedGroups are the groups whose outbound traffic is captured.
 	// ExcludedGroups are exempt if IncludedGroups.All is set; with a list they

@@ -221,7 +221,7 @@ func TestArgsOfDefault(t *testing.T) {
 		"--included-cidrs=*", "--excluded-cidrs=", "--excluded-source-cidrs=", "--excluded-uids=",
 		"--excluded-interfaces=", "--virtual-interfaces=",
 		"--tproxy-mark=1337", "--tproxy-table=133",
-		"--redirect-dns=false", "--capture-all-dns=false", "--dns-port=15053",
+		"--redirect-dns=false", "--capture-all-dns=false", "--dns-port=15053", "--redirect-virtual-dns=false",
 		"--included-groups=*", "--excluded-groups=",
 		"--loopback-cidr=127.0.0.1/32", "--drop-invalid=false", "--ipv6=auto", "--comments=false",
 	}

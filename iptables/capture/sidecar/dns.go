@@ -102,9 +102,47 @@ func (p *planner) dnsZones(raw *iptables.PlannedTable) {
 	raw.Append(chainOutputDNS, p.perServer(iptables.DestinationAddress, func(why capture.Origin, ofServer capture.Condition) iptables.PlannedRule {
 		return withApplication(why.Rule, ofServer, capture.ToPort(iptables.UDP, dnsPort))
 	})...)
+	p.virtualZone(raw)
 	raw.Append(chainInbound, p.perServer(iptables.SourceAddress, func(why capture.Origin, ofServer capture.Condition) iptables.PlannedRule {
 		return upstream(why.Rule, ofServer, capture.FromPort(iptables.UDP, dnsPort))
 	})...)
+}
+
+// fromMachines is the origin of rules about queries of virtual machines.
+func fromMachines() capture.Origin { return capture.FromList(capture.OptionRedirectVirtualDNS) }
+
+// capturesVirtual reports whether queries of virtual machines are captured.
+func (p *planner) capturesVirtual() bool {
+	return p.dns.enabled && p.cfg.RedirectVirtualDNS && len(p.virtual) > 0
+}
+
+// virtualQueries sends queries of virtual machines where the pod's own go. They come before
+// everything else that these machines send.
+func (p *planner) virtualQueries(nat *iptables.PlannedTable) {
+	if p.capturesVirtual() {
+		nat.Append(chainPrerouting, p.whereCaptured(fromMachines().Rule(iptables.Jump{Chain: chainOutputDNS}, p.inByVirtual()))...)
+	}
+}
+
+// virtualZone puts such queries into the zone of the proxy's answers to them. It comes before
+// the rule for answers of name servers: the first zone that a packet gets counts (xt_ct_target
+// in net/netfilter/xt_CT.c).
+func (p *planner) virtualZone(raw *iptables.PlannedTable) {
+	if p.capturesVirtual() {
+		raw.Append(chainInbound, p.perServer(iptables.DestinationAddress, func(_ capture.Origin, ofServer capture.Condition) iptables.PlannedRule {
+			return withApplication(fromMachines().Rule, p.inByVirtual(), ofServer, capture.ToPort(iptables.UDP, dnsPort))
+		})...)
+	}
+}
+
+// keepVirtualQueries keeps TPROXY from such queries over TCP, which it would take for inbound
+// connections.
+func (p *planner) keepVirtualQueries(mangle *iptables.PlannedTable) {
+	if p.capturesVirtual() {
+		mangle.Append(chainPrerouting, p.perServer(iptables.DestinationAddress, func(_ capture.Origin, ofServer capture.Condition) iptables.PlannedRule {
+			return fromMachines().Rule(iptables.Return, p.inByVirtual(), ofServer, capture.ToPort(iptables.TCP, dnsPort))
+		})...)
+	}
 }
 
 // ruleFor makes rules for somebody.

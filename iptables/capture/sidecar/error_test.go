@@ -23,7 +23,7 @@ func errorTests() map[string]errorTest {
 		ports    = "must be ports such as 80 or 8000-8010, separated by commas; "
 		orPorts  = "must be * or ports such as 80 or 8000-8010, separated by commas; "
 		cidrs    = "must be addresses or CIDRs such as 10.0.0.0/8 or 2001:db8::1, separated by commas; "
-		ifaces   = "must be names of interfaces such as eth1 or virbr+, separated by commas; "
+		ifaces   = "must be names of interfaces such as eth1 or docker*, separated by commas; "
 		number   = "must be a number from 1 to 4294967295, decimal or hexadecimal (0x539)"
 		system   = "must not be 253, 254 or 255: these are the system's routing tables"
 		users    = "must be users by name or number, separated by commas; "
@@ -74,8 +74,8 @@ func errorTests() map[string]errorTest {
 		"interface, blank":     err(flags("-c", "a b"), `--excluded-interfaces "a b": `+ifaces+`"a b" has a character that is not allowed, " "`),
 		"interface, dots":      err(flags("-k", ".,.."), `--virtual-interfaces ".,..": `+ifaces+`"." is not a name, ".." is not a name`),
 		"interface, every":     err(flags("-k", "+"), `--virtual-interfaces "+": `+ifaces+`"+" would match every interface`),
-		"interface, all":       err(flags("-k", "*"), `--virtual-interfaces "*": `+ifaces+`"*" cannot be part of a list`),
-		"interface, wild card": err(flags("-c", "eth*"), `--excluded-interfaces "eth*": `+ifaces+`"eth*" has a character that is not allowed, "*"`),
+		"interface, all":       err(flags("-k", "*"), `--virtual-interfaces "*": `+ifaces+`"*" would match every interface`),
+		"interface, wild card": err(flags("-c", "eth*0"), `--excluded-interfaces "eth*0": `+ifaces+`"eth*0" has a character that is not allowed, "*"`),
 		"interface, newline":   err(flags("-c", "a\n-j"), `--excluded-interfaces "a\n-j": `+ifaces+`"a\n-j" has a character that is not allowed, "\n"`),
 
 		"mark 0":            err(flags("-t", "0"), `--tproxy-mark "0": `+number),

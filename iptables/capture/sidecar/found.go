@@ -15,8 +15,8 @@ func (c Config) NeedsNameServers() (needs bool, instead string) {
 	return c.RedirectDNS && !c.CaptureAllDNS, "capture queries to all servers with --capture-all-dns"
 }
 
-// NeedsInterfaces reports whether the warnings of the plan depend on the interfaces.
-func (c Config) NeedsInterfaces() bool { return len(c.ExcludedInterfaces) > 0 }
+// NeedsInterfaces reports whether the plan, or a warning of it, depends on the interfaces.
+func (c Config) NeedsInterfaces() bool { return len(c.ExcludedInterfaces)+len(c.VirtualInterfaces) > 0 }
 
 // Found returns what else the plan depends on, besides the options, a line each, for
 // --verbose. The name servers of h are those of the file resolvConf.
@@ -33,8 +33,10 @@ func (c Config) Found(h host.Host, resolvConf string) []string {
 	case len(h.NameServers) > 0:
 		lines = append(lines, fmt.Sprintf("name servers: %s (%s)", list(capture.Texts(h.NameServers, netip.Addr.String)), resolvConf))
 	}
-	return lines
+	return append(lines, capture.FoundVirtual(c.VirtualInterfaces, h)...)
 }
 
-// TakesForOthers implements [capture.Wanted].
-func (c Config) TakesForOthers() bool { return len(c.VirtualInterfaces) > 0 }
+// TakesFrom implements [capture.Wanted].
+func (c Config) TakesFrom(h host.Host) []string {
+	return capture.VirtualInterfaces(c.VirtualInterfaces, h)
+}

@@ -27,7 +27,7 @@ func (p *planner) natInbound(nat *iptables.PlannedTable) {
 			return []iptables.PlannedRule{why.Rule(iptables.Jump{Chain: chainInRedirect}, conditions...)}
 		})
 	}
-	if len(p.cfg.VirtualInterfaces) == 0 && (len(p.cfg.ExcludedInterfaces) == 0 || !redirects) {
+	if len(p.virtual) == 0 && (len(p.cfg.ExcludedInterfaces) == 0 || !redirects) {
 		if redirects {
 			nat.Append(iptables.Prerouting, p.inboundJump())
 		}
@@ -35,6 +35,7 @@ func (p *planner) natInbound(nat *iptables.PlannedTable) {
 	}
 
 	nat.Append(iptables.Prerouting, capture.BuiltIn("inbound").Rule(iptables.Jump{Chain: chainPrerouting}))
+	p.virtualQueries(nat)
 	p.virtualInterfaces(nat)
 	if redirects {
 		p.skipInterfaces(nat, chainPrerouting, iptables.InInterface)
@@ -74,8 +75,7 @@ func (p *planner) selectInbound(t *iptables.PlannedTable, take func(why capture.
 // outbound: the machine is the application. What this does not capture is not captured
 // as inbound either.
 func (p *planner) virtualInterfaces(nat *iptables.PlannedTable) {
-	names := capture.AnyOf(iptables.InInterface, capture.Intervals(p.cfg.VirtualInterfaces, iptables.InterfaceInterval))
-	why := capture.FromList("--virtual-interfaces")
+	names, why := p.inByVirtual(), capture.FromList("--virtual-interfaces")
 	jump := iptables.Jump{Chain: chainRedirect}
 	if p.cfg.IncludedCIDRs.All {
 		nat.Append(chainPrerouting, capture.Listed(why.Rule(jump, names))...)
@@ -84,6 +84,11 @@ func (p *planner) virtualInterfaces(nat *iptables.PlannedTable) {
 		return why.Rule(jump, names, capture.AnyOf(iptables.DestinationAddress, capture.Prefixes(f, p.cfg.IncludedCIDRs.CIDRs)))
 	})...)
 	nat.Append(chainPrerouting, capture.Listed(why.Rule(iptables.Return, names))...)
+}
+
+// inByVirtual matches what comes in from a virtual machine.
+func (p *planner) inByVirtual() capture.Condition {
+	return capture.AnyOf(iptables.InInterface, capture.Intervals(p.virtual, iptables.InterfaceInterval))
 }
 
 // skipInterfaces makes a chain leave excluded interfaces alone, in one direction.

@@ -135,12 +135,12 @@ func (o *Options) Rows() []config.Row {
 		{Option: config.Option{
 			Name: "excluded-interfaces", Group: "interfaces", Reference: []string{"istio-exclude-interfaces"}, Letter: "c",
 			Annotations: []string{trafficPrefix + "excludeInterfaces"},
-			Usage:       "interfaces to leave alone in both directions; a trailing + is a wildcard",
+			Usage:       "interfaces to leave alone in both directions; a trailing * matches any rest of a name",
 		}, Value: config.Interfaces(&c.ExcludedInterfaces)},
 		{Option: config.Option{
 			Name: "virtual-interfaces", Group: "interfaces", Reference: []string{"kube-virt-interfaces"}, Letter: "k",
 			Annotations: []string{"istio.io/reroute-virtual-interfaces", trafficPrefix + "kubevirtInterfaces"},
-			Usage:       "interfaces of virtual machines: what comes in from them is outbound traffic",
+			Usage:       "interfaces of virtual machines and of containers in the pod: what comes in from them is outbound traffic; docker* matches any rest of a name, auto is the usual ones",
 		}, Value: config.Interfaces(&c.VirtualInterfaces)},
 		{Option: config.Option{
 			Name: "tproxy-mark", Group: "inbound", Reference: []string{"istio-inbound-tproxy-mark"}, Letter: "t", Default: "1337",
@@ -162,6 +162,7 @@ func (o *Options) Rows() []config.Row {
 			Name: "dns-port", Group: "DNS", Default: "15053",
 			Usage: "where the proxy answers DNS queries",
 		}, Value: config.Port(&c.DNSPort)},
+		capture.RedirectVirtualDNSRow(&c.RedirectVirtualDNS),
 		{Option: config.Option{
 			Name: "included-groups", Group: "outbound", Env: []string{"ISTIO_OUTBOUND_OWNER_GROUPS"}, Default: config.Everything,
 			Usage: "groups whose outbound traffic to capture, names or numbers: * for all, or a list",

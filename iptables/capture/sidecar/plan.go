@@ -25,7 +25,7 @@ func (c Config) Plan(h host.Host) capture.Capture {
 		Rules: iptables.Plan{
 			Families: families,
 			Comments: c.Comments,
-			Tables:   newPlanner(c, families, dns).tables(),
+			Tables:   newPlanner(c, families, dns, h).tables(),
 			Doubled:  doubled,
 		},
 		Routing:  planRouting(c, families),

@@ -5,6 +5,7 @@ import (
 
 	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/capture"
+	"github.com/meshtables/meshtables/iptables/host"
 )
 
 // The chains. The first four of nat always exist, because the proxy's agent and people
@@ -26,13 +27,15 @@ type planner struct {
 	cfg      Config
 	families []iptables.Family
 	dns      dnsPlan
+	// virtual are the interfaces of virtual machines.
+	virtual []string
 
 	raw, mangle, nat iptables.PlannedTable
 }
 
-func newPlanner(cfg Config, families []iptables.Family, dns dnsPlan) *planner {
+func newPlanner(cfg Config, families []iptables.Family, dns dnsPlan, h host.Host) *planner {
 	return &planner{
-		cfg: cfg, families: families, dns: dns,
+		cfg: cfg, families: families, dns: dns, virtual: cfg.TakesFrom(h),
 		raw:    iptables.PlannedTable{Name: iptables.Raw},
 		mangle: iptables.PlannedTable{Name: iptables.Mangle},
 		nat:    iptables.PlannedTable{Name: iptables.Nat},

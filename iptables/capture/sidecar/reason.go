@@ -66,6 +66,9 @@ func (q inquiry) notDNS() explain.Reason {
 		return explain.Reason{Why: "DNS is not captured: --redirect-dns is not set",
 			Change: fmt.Sprintf("set --redirect-dns, and --capture-all-dns too unless resolv.conf names %s", p.Destination)}
 	}
+	if why, ok := q.LeavesMachines(); ok {
+		return why
+	}
 	servers := slices.DeleteFunc(q.Given("--redirect-dns"), func(v string) bool { return v == "" })
 	switch {
 	case len(q.Given("--capture-all-dns")) > 0:

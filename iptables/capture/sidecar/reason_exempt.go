@@ -13,6 +13,11 @@ import (
 // exempt says why the rule of a step exempts the packet, by the option behind the rule.
 func (q inquiry) exempt() explain.Reason {
 	p, o := q.Packet, q.item()
+	if p.Hook == iptables.Prerouting && p.Protocol == iptables.UDP {
+		why := q.notDNS()
+		why.Final = true
+		return why
+	}
 	if why, ok := q.Exempted(o); ok {
 		return why
 	}

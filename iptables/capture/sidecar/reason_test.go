@@ -45,6 +45,13 @@ func query(server string) iptables.Packet {
 	return p
 }
 
+// ofMachine is a query that comes in from a virtual machine.
+func ofMachine(server string) iptables.Packet {
+	p := query(server)
+	p.Hook, p.Owner, p.In, p.Out = iptables.Prerouting, nil, "tap7", ""
+	return p
+}
+
 // forms are those that a plan is written in.
 var forms = map[string]func(iptables.Plan) iptables.Ruleset{
 	"multiport": form.IPTables,
@@ -79,6 +86,11 @@ func TestReasons(t *testing.T) {
 		"client":          {inbound(), "--excluded-source-cidrs 192.168.0.0/16,10.0.0.0/8", "client 10.0.0.1 is excluded by --excluded-source-cidrs=10.0.0.0/8 / take 10.0.0.0/8 out of --excluded-source-cidrs", "--excluded-ports="},
 		"interface":       {inbound(), "-c eth0,net+ -d 80,22 -m TPROXY", "interface eth0 is excluded by --excluded-interfaces=eth0 / take eth0 out of --excluded-interfaces; port 80 is excluded by --excluded-ports=80 / take 80 out of --excluded-ports", "-m TPROXY"},
 		"machine":         {inbound(), "-k tap0,eth0 -i 10.1.0.0/16", "what comes in via eth0 is outbound traffic (--virtual-interfaces=eth0), and destination 10.0.0.2 is not in --included-cidrs=10.1.0.0/16 / add 10.0.0.2 to --included-cidrs", "-k eth0 -i 10.1.0.0/16,10.0.0.2"},
+		"machine, any":    {inbound(), "-k auto,e* -i 10.1.0.0/16", "what comes in via eth0 is outbound traffic (--virtual-interfaces=e+), and destination 10.0.0.2 is not in --included-cidrs=10.1.0.0/16 / add 10.0.0.2 to --included-cidrs", "-k eth0 -i 10.1.0.0/16,10.0.0.2"},
+		"machine's DNS":   {ofMachine("10.96.0.10"), "-k auto --redirect-dns", "DNS queries that come in via tap7 are not captured: --redirect-virtual-dns is not set / set --redirect-virtual-dns", "-k tap* --redirect-dns --redirect-virtual-dns"},
+		"machine, no DNS": {ofMachine("8.8.8.8"), "-k tap7", "DNS is not captured: --redirect-dns is not set / set --redirect-dns, and --capture-all-dns too unless resolv.conf names 8.8.8.8", "-k tap* --redirect-dns --capture-all-dns --redirect-virtual-dns"},
+		"machine, server": {ofMachine("8.8.8.8"), "-k tap7 --redirect-dns --redirect-virtual-dns", "name server 8.8.8.8 is not in resolv.conf, which has 10.96.0.10 (--redirect-dns) / query 10.96.0.10, or add 8.8.8.8 to resolv.conf and apply again, or set --capture-all-dns", "-k tap* --redirect-dns --capture-all-dns --redirect-virtual-dns"},
+		"DNS comes in":    {ofMachine("10.96.0.10"), "-k tap0 --redirect-dns --redirect-virtual-dns", "the proxy takes only tcp and outbound DNS (udp to port 53) / ", ""},
 		"outbound port":   {packet(), "-o 80", "port 80 is excluded by --excluded-outbound-ports=80 / take 80 out of --excluded-outbound-ports", "--excluded-outbound-ports="},
 		"destination":     {packet(), "-x 192.168.0.0/16,10.0.0.0/24", "destination 10.0.0.2 is excluded by --excluded-cidrs=10.0.0.0/24 / take 10.0.0.0/24 out of --excluded-cidrs", "--excluded-cidrs="},
 		"any client":      {inbound(), "--excluded-source-cidrs 0.0.0.0/0", "client 10.0.0.1 is excluded by --excluded-source-cidrs=0.0.0.0/0 / take 0.0.0.0/0 out of --excluded-source-cidrs", "--excluded-source-cidrs="},

@@ -94,7 +94,7 @@ type recogniser struct {
 	includedGroups, excludedGroups                []uint32
 	loopback                                      netip.Prefix
 	servers                                       []netip.Addr
-	dns, allDNS, dropInvalid                      bool
+	dns, allDNS, virtualDNS, dropInvalid          bool
 }
 
 // merge adds what the other family says. Both say the same, except about addresses.
@@ -108,6 +108,7 @@ func (r *recogniser) merge(other recogniser) {
 	r.excludedCIDRs = append(r.excludedCIDRs, other.excludedCIDRs...)
 	r.excludedSources = append(r.excludedSources, other.excludedSources...)
 	r.servers = append(r.servers, other.servers...)
+	r.virtualDNS = r.virtualDNS || other.virtualDNS
 }
 
 // config returns the collected options, with defaults for what is unknown.
@@ -138,7 +139,7 @@ func (r *recogniser) config() Config {
 	if r.loopback.IsValid() {
 		c.LoopbackCIDR = r.loopback
 	}
-	c.RedirectDNS, c.CaptureAllDNS, c.DropInvalid = r.dns, r.allDNS, r.dropInvalid
+	c.RedirectDNS, c.CaptureAllDNS, c.RedirectVirtualDNS, c.DropInvalid = r.dns, r.allDNS, r.virtualDNS, r.dropInvalid
 	c.IPv6 = IPv6Off
 	if slices.Contains(r.families, iptables.IPv6) {
 		c.IPv6 = IPv6On

@@ -31,7 +31,7 @@ func listedField(r *iptables.Rule) iptables.SetField {
 		return iptables.DestinationAddress
 	case "--excluded-source-cidrs":
 		return iptables.SourceAddress
-	case "--excluded-interfaces", "--virtual-interfaces":
+	case "--excluded-interfaces", "--virtual-interfaces", capture.OptionRedirectVirtualDNS:
 		if _, _, ok := r.Values(iptables.OutInterface); ok {
 			return iptables.OutInterface
 		}
@@ -54,13 +54,13 @@ func (o origins) config(c Config) (_ Config, refused []string) {
 	c.ExcludedUIDs, c.ExcludedGroups = nil, nil
 	c.IncludedGroups = config.GroupSelection{All: true}
 	c.ExcludedInterfaces, c.VirtualInterfaces = nil, nil
-	c.RedirectDNS, c.CaptureAllDNS, c.DropInvalid = false, false, false
+	c.RedirectDNS, c.CaptureAllDNS, c.RedirectVirtualDNS, c.DropInvalid = false, false, false, false
 	for option, values := range o.Origins {
 		switch option {
 		case iptables.BuiltIn:
 		case "--redirect-dns":
 			c.RedirectDNS = true
-		case "--capture-all-dns", "--drop-invalid":
+		case "--capture-all-dns", "--drop-invalid", capture.OptionRedirectVirtualDNS:
 			values = []string{"true"}
 			fallthrough
 		default:

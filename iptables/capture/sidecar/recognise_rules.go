@@ -188,7 +188,10 @@ func (r *recogniser) interfaces(rules []iptables.Rule) {
 		if rule.Target == iptables.Return {
 			r.virtual = append(r.virtual, rule.In.Name)
 		}
-		if to, _ := rule.JumpsTo(); to == chainInbound {
+		switch to, _ := rule.JumpsTo(); to {
+		case chainOutputDNS:
+			r.virtualDNS = true
+		case chainInbound:
 			r.virtual = r.virtual[:max(0, len(r.virtual)-len(r.excludedInterfaces))]
 		}
 	}

@@ -15,7 +15,10 @@ import (
 
 // Summarise implements [capture.Wanted].
 func (c Config) Summarise(h host.Host, listed int) capture.Summary {
-	s := summariser{Summariser: capture.Summariser{Listed: listed}, cfg: c, dns: planDNS(c, h), families: capturedFamilies(c, h)}
+	s := summariser{
+		Summariser: capture.Summariser{Listed: listed}, cfg: c, dns: planDNS(c, h), families: capturedFamilies(c, h),
+		virtual: capture.Join(c.TakesFrom(h), same),
+	}
 	return capture.Summary{Families: s.families, Mode: string(c.Mode), Inbound: s.inbound(), Outbound: s.outbound()}
 }
 
@@ -24,6 +27,8 @@ type summariser struct {
 	cfg      Config
 	dns      dnsPlan
 	families []iptables.Family
+	// virtual are the interfaces of virtual machines.
+	virtual string
 }
 
 func same(s string) string   { return s }
@@ -78,18 +83,20 @@ func (s *summariser) inboundRest() string {
 
 func (s *summariser) virtualMachines() {
 	c := s.cfg
-	if len(c.VirtualInterfaces) == 0 {
+	if s.virtual == "" {
 		return
 	}
-	names := capture.Join(c.VirtualInterfaces, same)
-	why := s.Option("virtual-interfaces", names)
+	by, why := "by interface "+s.Words(s.virtual), s.Option("virtual-interfaces", capture.Join(c.VirtualInterfaces, same))
+	if c.RedirectVirtualDNS {
+		s.queries(" "+by, capture.OptionRedirectVirtualDNS)
+	}
 	switch {
 	case c.IncludedCIDRs.All:
-		s.Captured(c.OutboundPort, "tcp by interface "+s.Words(names), why)
+		s.Captured(c.OutboundPort, "tcp "+by, why)
 	case len(c.IncludedCIDRs.CIDRs) > 0:
-		s.Captured(c.OutboundPort, fmt.Sprintf("tcp by interface %s to %s", s.Words(names), s.Words(capture.JoinPrefixes(c.IncludedCIDRs.CIDRs))), why)
+		s.Captured(c.OutboundPort, fmt.Sprintf("tcp %s to %s", by, s.Words(capture.JoinPrefixes(c.IncludedCIDRs.CIDRs))), why)
 	}
-	s.Exempt("everything else by interface "+s.Words(names), why)
+	s.Exempt("everything else "+by, why)
 }
 
 func (s *summariser) outbound() []capture.Line {
@@ -167,19 +174,22 @@ func trafficWords(t UserTraffic) string {
 	return ""
 }
 
-func (s *summariser) dnsQueries() {
+func (s *summariser) dnsQueries() { s.queries("", "--redirect-dns") }
+
+// queries adds a line about DNS queries that come some way, because of an option.
+func (s *summariser) queries(way, why string) {
 	if !s.dns.enabled {
 		return
 	}
 	if s.dns.all {
-		s.Captured(s.cfg.DNSPort, "DNS queries", "--redirect-dns --capture-all-dns")
+		s.Captured(s.cfg.DNSPort, "DNS queries"+way, why+" --capture-all-dns")
 		return
 	}
 	servers := slices.DeleteFunc(slices.Clone(s.dns.named), func(a netip.Addr) bool {
 		return !slices.Contains(s.families, iptables.FamilyOf(a))
 	})
 	if len(servers) > 0 {
-		s.Captured(s.cfg.DNSPort, "DNS queries to "+s.Words(capture.Join(servers, netip.Addr.String)), "--redirect-dns")
+		s.Captured(s.cfg.DNSPort, "DNS queries"+way+" to "+s.Words(capture.Join(servers, netip.Addr.String)), why)
 	}
 }
 

@@ -29,6 +29,7 @@ func (p *planner) tproxyPrerouting(mangle *iptables.PlannedTable) {
 	mangle.Append(iptables.Prerouting, why.Rule(iptables.Jump{Chain: chainPrerouting}))
 	p.skipInterfaces(mangle, chainPrerouting, iptables.InInterface)
 	if capturesInbound(p.cfg) {
+		p.keepVirtualQueries(mangle)
 		mangle.Append(chainPrerouting, p.inboundJump())
 	}
 	// The connection keeps the mark for the answers; see tproxyOutput.

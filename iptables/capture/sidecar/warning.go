@@ -15,7 +15,7 @@ func (c Config) selection() capture.Selection {
 		IncludedOutboundPorts: c.IncludedOutboundPorts, ExcludedOutboundPorts: c.ExcludedOutboundPorts,
 		IncludedCIDRs: c.IncludedCIDRs, ExcludedCIDRs: c.ExcludedCIDRs, ExcludedSourceCIDRs: c.ExcludedSourceCIDRs,
 		ExcludedInterfaces: c.ExcludedInterfaces, VirtualInterfaces: c.VirtualInterfaces,
-		RedirectDNS: c.RedirectDNS, IPv6: c.IPv6,
+		RedirectDNS: c.RedirectDNS, RedirectVirtualDNS: c.RedirectVirtualDNS, IPv6: c.IPv6,
 	}
 }
 
@@ -34,6 +34,7 @@ func (r *reading) warn() {
 	r.warnTProxy()
 	r.warnTunnel()
 	r.warnDNS()
+	s.WarnVirtualDNS(r.Reading)
 	capture.WarnSamePort(r.Reading, r.InboundPort, r.OutboundPort)
 	r.warnAnnotations()
 }

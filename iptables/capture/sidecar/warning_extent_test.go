@@ -92,12 +92,19 @@ func TestExtentOfNamespace(t *testing.T) {
 		every = "--excluded-interfaces has every interface that is up (%): nothing from or to other machines is captured"
 		lacks = "--included-cidrs has %: nothing outbound in & is captured\nhint: * has every address of both families"
 	)
+	const uplink = "--virtual-interfaces has %, by which the default route leads to other machines: " +
+		"connections from them are taken for outbound ones, and nothing by it is captured as inbound"
 	both := []netip.Prefix{netip.MustParsePrefix("10.244.1.7/24"), netip.MustParsePrefix("fd00::7/64")}
 	for _, test := range []struct {
 		args, interfaces string
 		addresses        []netip.Prefix
 		want             string
 	}{
+		{args: "-k docker+,eth0", interfaces: "eth0! docker0", want: strings.ReplaceAll(uplink, "%", "eth0")},
+		{args: "-k e*", interfaces: "eth0! eth1! net1!", want: strings.ReplaceAll(uplink, "%", "eth0, eth1")},
+		{args: "-k eth1", interfaces: "eth0! eth1"},
+		{args: "-k auto", interfaces: "tap0! eth0"},
+		{args: "-k auto,tap0", interfaces: "tap0! eth0", want: strings.ReplaceAll(uplink, "%", "tap0")},
 		{args: "-c eth0", interfaces: "eth0", want: strings.ReplaceAll(every, "%", "eth0")},
 		{args: "-c eth+", interfaces: "eth0 eth1", want: strings.ReplaceAll(every, "%", "eth0, eth1")},
 		{args: "-c net1,e+", interfaces: "net1 eth0", want: strings.ReplaceAll(every, "%", "net1, eth0")},
@@ -120,7 +127,12 @@ func TestExtentOfNamespace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		plan := c.Plan(host.Host{Addresses: test.addresses, Interfaces: strings.Fields(test.interfaces)})
+		h := host.Host{Addresses: test.addresses}
+		for _, name := range strings.Fields(test.interfaces) {
+			name, uplink := strings.CutSuffix(name, "!")
+			h.Interfaces = append(h.Interfaces, host.Interface{Name: name, Up: true, Uplink: uplink})
+		}
+		plan := c.Plan(h)
 		if diff := cmp.Diff(test.want, strings.Join(plan.Warnings, "|")); diff != "" {
 			t.Errorf("%s, interfaces %q: %s", test.args, test.interfaces, diff)
 		}

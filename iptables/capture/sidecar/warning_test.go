@@ -82,6 +82,16 @@ func warningTests() map[string]warningTest {
 		"DNS options without DNS": {args: []string{"--capture-all-dns", "--dns-port", "53"},
 			want: []string{`--capture-all-dns "true"` + noDNS, `--dns-port "53"` + noDNS}},
 
+		"DNS of machines": {args: []string{"--redirect-dns", "--redirect-virtual-dns", "-k", "docker*"}},
+		"DNS of machines without DNS": {args: []string{"--redirect-virtual-dns", "-k", "docker*"},
+			want: []string{`--redirect-virtual-dns "true"` + noDNS}},
+		"DNS of no machines": {args: []string{"--redirect-dns"}, file: `meshtables.github.io/redirect-virtual-dns="true"`,
+			want: []string{`annotation meshtables.github.io/redirect-virtual-dns "true" has no effect without --virtual-interfaces`}},
+		"DNS without that of machines": {args: []string{"--redirect-dns", "-k", "docker*"},
+			want: []string{`--virtual-interfaces "docker*": DNS over UDP from there gets no answer where the pod masquerades it, because --redirect-dns ` +
+				"has connection tracking look for the answers elsewhere\nhint: --redirect-virtual-dns captures these queries too"}},
+		"DNS without that of machines, deliberately": {args: []string{"--redirect-dns", "-k", "docker*", "--redirect-virtual-dns=false"}},
+
 		"repeated items": {
 			args: []string{"-u", "1337,5,01337", "-o", "80,90-99,80,90:99,90-99", "-i", "10.0.0.1/8,10.2.3.4/8", "--excluded-uids=tcp:53:7,tcp:53:7-7",
 				"--included-groups=5,5"},

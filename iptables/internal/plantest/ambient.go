@@ -41,6 +41,9 @@ func Ambient(seed uint64) ambient.Config {
 	if g.in(2) {
 		cfg.IPv6 = capture.IPv6On
 	}
+	if len(cfg.VirtualInterfaces) > 0 {
+		g.machines(&cfg.VirtualInterfaces, &cfg.RedirectVirtualDNS)
+	}
 	return givenAmbient(cfg)
 }
 

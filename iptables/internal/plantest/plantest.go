@@ -67,7 +67,12 @@ func Options(seed uint64) (sidecar.Config, host.Host) {
 	if g.in(8) {
 		cfg.ExcludedUIDs = g.similarUsers(60)
 	}
-	return given(cfg), g.host()
+	h := g.host()
+	if len(cfg.VirtualInterfaces) > 0 {
+		g.machines(&cfg.VirtualInterfaces, &cfg.RedirectVirtualDNS)
+		h.Interfaces = g.found()
+	}
+	return given(cfg), h
 }
 
 // given returns the options as they are when somebody has given them: an item of a list
@@ -186,6 +191,28 @@ func (g generator) prefixes(most int) []netip.Prefix {
 		}
 	}
 	return prefixes
+}
+
+// machines makes up what else --virtual-interfaces has, and whether DNS from there is captured.
+func (g generator) machines(names *[]string, dns *bool) {
+	if g.in(3) {
+		*names = append(*names, "auto")
+	}
+	if g.in(3) {
+		*names = append(*names, "docker*", "br-+")
+	}
+	*dns = g.in(2)
+}
+
+// found are interfaces of a namespace, some of them virtual.
+func (g generator) found() []host.Interface {
+	all := []host.Interface{{Name: "eth0", Up: true, Uplink: true}}
+	for _, name := range []string{"docker0", "lab0", "tap7", "zz"} {
+		if g.in(2) {
+			all = append(all, host.Interface{Name: name, Virtual: g.in(2), Uplink: g.in(6)})
+		}
+	}
+	return all
 }
 
 func (g generator) interfaces() []string {

@@ -32,8 +32,11 @@ type Link struct {
 	PeerNamespace int32
 	// Master is the index of the bridge, or the like, that it is a port of; 0 if there is none.
 	Master uint32
-	flags  uint32 // IFF_* of netdevice(7)
-	state  byte   // IF_OPER_* of linux/if.h
+	// Kind is the driver's name of interfaces that are made over netlink, such as "bridge".
+	Kind     string
+	flags    uint32 // IFF_* of netdevice(7)
+	hardware uint16 // ARPHRD_* of linux/if_arp.h
+	state    byte   // IF_OPER_* of linux/if.h
 }
 
 // IsUp reports whether the interface is to have traffic.
@@ -41,6 +44,10 @@ func (l Link) IsUp() bool { return l.flags&unix.IFF_UP != 0 }
 
 // IsLoopback reports whether it is the loopback interface.
 func (l Link) IsLoopback() bool { return l.flags&unix.IFF_LOOPBACK != 0 }
+
+// HasFrames reports whether it carries Ethernet frames: of the two kinds of interfaces that
+// programs serve, taps do, and tunnels do not.
+func (l Link) HasFrames() bool { return l.hardware == unix.ARPHRD_ETHER }
 
 // IsOperational reports whether packets leave the interface
 // (Documentation/networking/operstates.rst).
@@ -131,6 +138,7 @@ func linkHeader(index uint32) []byte {
 
 func decodeLink(header, attributes []byte) (l Link, ok bool) {
 	l.PeerNamespace = -1
+	l.hardware = binary.NativeEndian.Uint16(header[2:])
 	l.Index = binary.NativeEndian.Uint32(header[4:])
 	l.flags = binary.NativeEndian.Uint32(header[8:])
 	for kind, value := range netlink.Attributes(attributes) {
@@ -147,6 +155,12 @@ func decodeLink(header, attributes []byte) (l Link, ok bool) {
 			l.state = value[0]
 		case kind == unix.IFLA_XDP:
 			l.XDP = decodeXDP(value)
+		case kind == unix.IFLA_LINKINFO:
+			for kind, value := range netlink.Attributes(value) {
+				if kind == unix.IFLA_INFO_KIND {
+					l.Kind = netlink.ReadString(value)
+				}
+			}
 		}
 	}
 	return l, l.Name != ""

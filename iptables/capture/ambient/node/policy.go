@@ -114,8 +114,8 @@ func (c Config) Found(h host.Host, _ string) []string {
 // IDs returns none: the rules match any socket.
 func (c Config) IDs() []capture.IDs { return nil }
 
-// TakesForOthers implements [capture.Wanted].
-func (c Config) TakesForOthers() bool { return false }
+// TakesFrom implements [capture.Wanted].
+func (c Config) TakesFrom(host.Host) []string { return nil }
 
 // Summarise implements [capture.Wanted].
 func (c Config) Summarise(h host.Host, _ int) capture.Summary {
