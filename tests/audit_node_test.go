@@ -252,14 +252,22 @@ func (m *machine) configure(t testing.TB, entry string) {
 // listen opens the ports at which a proxy listens in a pod, until the test ends.
 func (m *machine) listen(t testing.TB, p *nodePod, ports ...int) {
 	t.Helper()
+	for _, port := range ports {
+		m.listenAt(t, p, fmt.Sprintf(":%d", port))
+	}
+}
+
+// listenAt opens ports at addresses, such as "127.0.0.1:15053".
+func (m *machine) listenAt(t testing.TB, p *nodePod, places ...string) {
+	t.Helper()
 	var open []io.Closer
 	m.within(t, p, func() error {
-		for _, port := range ports {
-			l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
+		for _, at := range places {
+			l, err := net.Listen("tcp", at)
 			if err != nil {
 				return err
 			}
-			c, err := net.ListenPacket("udp", fmt.Sprintf(":%d", port))
+			c, err := net.ListenPacket("udp", at)
 			if err != nil {
 				return err
 			}

@@ -19,6 +19,8 @@ type auditedPod struct {
 	// silent says that no proxy listens, uncached that the cache has no entry, and linkerds that
 	// the proxy is Linkerd's.
 	silent, uncached, linkerds bool
+	// local says that the proxy answers queries at a loopback address only.
+	local bool
 	// proxy is who listens instead of somebody of whom nobody knows the processes; unseen says
 	// that nobody knows those of proxy either.
 	proxy  lab.Identity
@@ -56,6 +58,8 @@ func auditedPods() []auditedPod {
 		{name: "a/ports", annotations: injected(trafficPrefix+"excludeInboundPorts", "8080"), script: "meshtables --excluded-ports=15020,15021,15090,8080", state: "as-wanted"},
 		{name: "a/dns", annotations: injected("proxy.istio.io/config", `{"proxyMetadata":{"ISTIO_META_DNS_CAPTURE":"true"}}`),
 			script: "meshtables --redirect-dns --capture-all-dns", state: "as-wanted"},
+		{name: "a/container", annotations: withContainers(), script: docker, state: "as-wanted"},
+		{name: "a/container-unheard", annotations: withContainers(), script: docker, local: true, state: "as-wanted", kinds: "proxy-not-listening"},
 		{name: "a/excluded-user", annotations: injected("meshtables.github.io/excluded-uids", "tcp:443:5001"), script: "meshtables --excluded-uids=tcp:443:5001", state: "as-wanted"},
 		{name: "a/itself", annotations: itself, script: "meshtables --proxy-uid=4711 --proxy-gid=4711", state: "as-wanted"},
 		{name: "a/own", annotations: map[string]string{}, script: "meshtables --excluded-ports=7", state: "as-wanted"},
@@ -150,6 +154,15 @@ func auditedPods() []auditedPod {
 	}
 }
 
+// withContainers are annotations of a pod with Docker in it, and docker is what happens there.
+func withContainers() map[string]string {
+	return injected("istio.io/reroute-virtual-interfaces", "docker*", "meshtables.github.io/redirect-virtual-dns", "true",
+		"proxy.istio.io/config", `{"proxyMetadata":{"ISTIO_META_DNS_CAPTURE":"true"}}`)
+}
+
+const docker = "meshtables --virtual-interfaces=docker* --redirect-dns --capture-all-dns --redirect-virtual-dns; " +
+	"ip link add docker0 type bridge; ip addr add 172.17.0.1/16 dev docker0; ip link set docker0 up"
+
 // ownUsers makes a namespace whose users are others outside, from firstID on. By a process that
 // stays can be seen which.
 var ownUsers = fmt.Sprintf("unshare --user --net sleep 3600 >/dev/null 2>&1 & p=$!; "+
@@ -181,6 +194,9 @@ func newAuditMachine(t testing.TB) *auditMachine {
 		case row.proxy != lab.Identity{}:
 			a.listenAs(t, p, row.proxy, !row.unseen, ports...)
 		case row.before != "" || row.silent || row.annotations == nil:
+		case row.local:
+			a.listen(t, p, 15001, 15006)
+			a.listenAt(t, p, "127.0.0.1:15053")
 		default:
 			a.listen(t, p, ports...)
 		}

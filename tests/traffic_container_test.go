@@ -232,6 +232,43 @@ func TestTrafficDNSOfContainerIsLost(t *testing.T) {
 	})
 }
 
+// The proxy that listens at loopback addresses only does not get what comes in by an interface.
+// Whoever looks at sockets says so, and says no more once it listens there.
+func TestUnheardContainer(t *testing.T) {
+	t.Parallel()
+	forEachBackend(t, func(t *testing.T, backend string) {
+		p := newPod(t, backend)
+		serveProxy(t, p, false)
+		if err := p.AddContainer(t.Context(), "docker0"); err != nil {
+			t.Fatal(err)
+		}
+		apply(t, p, "--virtual-interfaces=docker*", "--redirect-dns", "--redirect-virtual-dns")
+		const mend = `set DNS_PROXY_ADDR: "[::]:15053" among the proxyMetadata of the pod's proxy (annotation proxy.istio.io/config)`
+		for _, unheard := range []bool{true, false} {
+			_, verified := run(t, p, "verify", "--backend="+backend)
+			if !strings.Contains(verified, "as wanted ") {
+				t.Errorf("verify: %s", verified)
+			}
+			for _, f := range lab.Families() {
+				arrival := lab.ContainerGateway.Port(f, dnsPort).String()
+				said := strings.Contains(verified, "what docker0 sends by tcp and udp arrives at "+arrival+", where the proxy does not listen: it gets no answer\n") &&
+					strings.Contains(verified, "\nmeshtables: hint: "+mend+"\n")
+				_, explained := run(t, p, "explain", "in", lab.Resolver.Port(f, 53).String(), "--proto=udp", "--in-interface=docker0", "--live")
+				explains := strings.Contains(explained, "nobody listens at "+arrival+", where it arrives: datagrams get no answer\n  to mend it: "+mend)
+				if said != unheard || explains != unheard {
+					t.Errorf("%s: unheard is %t; verify says\n%s\nexplain says\n%s", f, unheard, verified, explained)
+				}
+			}
+			if strings.Contains(verified, "15001") {
+				t.Errorf("the proxy listens at every address of port 15001: %s", verified)
+			}
+			if unheard {
+				answerAt(t, p, lab.ContainerGateway)
+			}
+		}
+	})
+}
+
 // What auto finds is there when the rules are made. verify says what has come since, and applying
 // again captures it.
 func TestAutoFindsInterfaces(t *testing.T) {

@@ -48,6 +48,10 @@ type explanation struct {
 	onNode bool
 	// result is that of the rules.
 	result explain.Result
+	// arrival is where the connection arrives if only other addresses of its port have sockets,
+	// and mend how to have the proxy listen there.
+	arrival netip.AddrPort
+	mend    string
 }
 
 // byRules is a verdict as the rules have it.

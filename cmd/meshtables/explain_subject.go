@@ -29,6 +29,8 @@ type subject struct {
 	routing   *routes.State
 	// interceptors are what others run beside the installed rules; nil if there is nothing.
 	interceptors *interceptor.Found
+	// interfaces are the addresses of each interface, once they are read.
+	interfaces map[string][]netip.Addr
 	// backend is that of the installed rules.
 	backend string
 }

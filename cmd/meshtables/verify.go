@@ -83,6 +83,13 @@ func (c *command) compare(ctx context.Context, sets pod.SetsOf) (v pod.Verificat
 	for _, s := range v.Advice {
 		c.warn([]string{s.Without + "\nhint: " + s.String()})
 	}
+	for _, u := range v.Unheard {
+		text := u.Text
+		if u.Hint != "" {
+			text += "\n" + hintPrefix + u.Hint
+		}
+		c.log.Warn(text)
+	}
 	for _, line := range v.Facts {
 		c.log.Debug(line)
 	}

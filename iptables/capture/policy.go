@@ -88,6 +88,9 @@ type Wanted interface {
 	// namespace does not have: those of virtual machines behind it. A trailing "+" matches any
 	// rest of a name.
 	TakesFrom(h host.Host) []string
+	// ListenEverywhere says how to have the proxy listen at every address for what comes to
+	// one of its ports; "" if it does by itself.
+	ListenEverywhere(port uint16) string
 }
 
 // IDs are the users or groups that an option names. A range counts as its first and last.

@@ -3,10 +3,12 @@ package host
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/internal/rtnetlink"
 	"github.com/meshtables/meshtables/iptables/namespace"
 )
@@ -82,4 +84,39 @@ func NamesUp(interfaces []Interface) []string {
 		}
 	}
 	return names
+}
+
+// AddressesByName returns the addresses of each interface of a network namespace, in the
+// kernel's order.
+func AddressesByName(ctx context.Context, ns *namespace.Namespace) (map[string][]netip.Addr, error) {
+	links, err := links(ctx, ns)
+	if err != nil {
+		return nil, err
+	}
+	addresses, err := rtnetlink.Addresses(ctx, ns, unix.AF_UNSPEC)
+	if err != nil {
+		return nil, fmt.Errorf("failed to list the addresses of the network namespace: %w", err)
+	}
+	all := make(map[string][]netip.Addr)
+	for _, l := range links {
+		for _, a := range addresses {
+			if a.Link == l.Index {
+				all[l.Name] = append(all[l.Name], a.Prefix.Addr())
+			}
+		}
+	}
+	return all, nil
+}
+
+// RedirectedTo returns the address to which REDIRECT sends what comes in by an interface with
+// these addresses: the first of the family. In IPv6, a link-local one is for packets to such
+// addresses (net/netfilter/nf_nat_redirect.c). It is not valid if there is none; then REDIRECT
+// drops the packet.
+func RedirectedTo(addresses []netip.Addr, f iptables.Family) netip.Addr {
+	for _, a := range addresses {
+		if iptables.FamilyOf(a) == f && (a.Is4() || !a.IsLinkLocalUnicast()) {
+			return a
+		}
+	}
+	return netip.Addr{}
 }

@@ -1,11 +1,13 @@
 package host
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/internal/nstest"
 )
 
@@ -60,5 +62,36 @@ func TestFindUplinks(t *testing.T) {
 	}
 	if diff := cmp.Diff(found, there); diff != "" {
 		t.Errorf("with routes (-), without (+):\n%s", diff)
+	}
+}
+
+func TestAddressesByName(t *testing.T) {
+	t.Parallel()
+	nstest.Enter(t)
+	for _, command := range []string{
+		"ip link add docker0 type bridge",
+		"ip addr add 172.17.0.1/16 dev docker0",
+		"ip addr add 172.17.0.2/16 dev docker0",
+		"ip addr add fe80::1/64 dev docker0 nodad",
+		"ip addr add fd00:17::1/64 dev docker0 nodad",
+		"ip link add tap0 type bridge",
+	} {
+		words := strings.Fields(command)
+		nstest.Run(t, words[0], words[1:]...)
+	}
+	all, err := AddressesByName(t.Context(), nstest.Here(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for f, want := range map[iptables.Family]string{iptables.IPv4: "172.17.0.1", iptables.IPv6: "fd00:17::1"} {
+		if got := RedirectedTo(all["docker0"], f); got != netip.MustParseAddr(want) {
+			t.Errorf("%s by docker0: %v of %v, want %s", f, got, all, want)
+		}
+		if got := RedirectedTo(all["tap0"], f); got.IsValid() {
+			t.Errorf("%s by tap0: %v", f, got)
+		}
+	}
+	if len(all["lo"]) > 0 {
+		t.Errorf("lo is among %v", all)
 	}
 }

@@ -280,9 +280,9 @@ func (x *examination) lookForProxy() error {
 	rules := kernel.InForm(installed.NFT, x.plan.Rules)
 	ports := portsOf(rules)
 	why := silent(l, ports)
-	listening := why == ""
+	listening := why == "" && len(x.compared.Unheard) == 0
 	x.report.Listening = &listening
-	if !listening {
+	if why != "" {
 		x.report.add(NotListening, why, "")
 	}
 	return x.compareUsers(l, &rules, ports)

@@ -13,11 +13,14 @@ import (
 // installedForm is where rules are, by the name of the backend.
 type installedForm = installed.Form
 
-// judge says from the comparison what is wrong, and what would help although nothing is.
+// judge says from the comparison what is wrong, and what would help although the rules are right.
 func (x *examination) judge(found *pod.Found) {
 	x.judgeState(found)
 	for _, s := range x.compared.Advice {
 		x.report.add(Setting, s.Without, "to mend it: nsenter --net="+x.pod.File+" "+s.String())
+	}
+	for _, u := range x.compared.Unheard {
+		x.report.add(NotListening, u.Text, u.Hint)
 	}
 }
 

@@ -55,6 +55,9 @@ type Verification struct {
 	Advice []iptables.Sysctl `json:"-"`
 	// Warnings are about foreign rules of which nobody can tell what they do.
 	Warnings []string `json:"-"`
+	// Unheard is traffic of virtual machines that the proxy does not get. Rules are as wanted
+	// with it.
+	Unheard []Unheard `json:"-"`
 	// Candidates are the candidates of [Found].
 	Candidates []kernel.Candidate `json:"-"`
 	// Facts are those of the [Plan] that [VerifyAsked] makes.
@@ -139,6 +142,10 @@ func (f *Found) verify(ctx context.Context, ns *namespace.Namespace, policies ca
 	v.addFindings(findings)
 	if len(v.Foreign) > 0 {
 		v.Only = ""
+	}
+	want := kernel.InForm(path.Form, p.Rules)
+	if v.Unheard, err = FindUnheard(ctx, ns, p, &want); err != nil {
+		return v, err
 	}
 	v.conclude()
 	return v, nil

@@ -26,6 +26,15 @@ func (c Config) Found(h host.Host, _ string) []string {
 // IDs returns none: no rule names a user or a group.
 func (c Config) IDs() []capture.IDs { return nil }
 
+// ListenEverywhere implements [capture.Wanted]. Istio's agent and ztunnel answer DNS queries at
+// loopback addresses by default.
+func (c Config) ListenEverywhere(port uint16) string {
+	if port != c.DNSPort {
+		return ""
+	}
+	return fmt.Sprintf(`set DNS_PROXY_ADDR: "[::]:%d" among the proxyMetadata of %s`, port, "ztunnel (variable PROXY_CONFIG of its DaemonSet)")
+}
+
 // TakesFrom implements [capture.Wanted].
 func (c Config) TakesFrom(h host.Host) []string {
 	return capture.VirtualInterfaces(c.VirtualInterfaces, h)

@@ -87,6 +87,9 @@ func (c Config) NeedsNameServers() (needs bool, instead string) { return false, 
 // NeedsInterfaces returns false: no option names an interface.
 func (c Config) NeedsInterfaces() bool { return false }
 
+// ListenEverywhere implements [capture.Wanted].
+func (c Config) ListenEverywhere(uint16) string { return "" }
+
 // TakesFrom implements [capture.Wanted].
 func (c Config) TakesFrom(host.Host) []string { return nil }
 

@@ -36,6 +36,15 @@ func (c Config) Found(h host.Host, resolvConf string) []string {
 	return append(lines, capture.FoundVirtual(c.VirtualInterfaces, h)...)
 }
 
+// ListenEverywhere implements [capture.Wanted]. Istio's agent and ztunnel answer DNS queries at
+// loopback addresses by default.
+func (c Config) ListenEverywhere(port uint16) string {
+	if port != c.DNSPort {
+		return ""
+	}
+	return fmt.Sprintf(`set DNS_PROXY_ADDR: "[::]:%d" among the proxyMetadata of %s`, port, "the pod's proxy (annotation proxy.istio.io/config)")
+}
+
 // TakesFrom implements [capture.Wanted].
 func (c Config) TakesFrom(h host.Host) []string {
 	return capture.VirtualInterfaces(c.VirtualInterfaces, h)

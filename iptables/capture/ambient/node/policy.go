@@ -114,6 +114,9 @@ func (c Config) Found(h host.Host, _ string) []string {
 // IDs returns none: the rules match any socket.
 func (c Config) IDs() []capture.IDs { return nil }
 
+// ListenEverywhere implements [capture.Wanted].
+func (c Config) ListenEverywhere(uint16) string { return "" }
+
 // TakesFrom implements [capture.Wanted].
 func (c Config) TakesFrom(host.Host) []string { return nil }
 
