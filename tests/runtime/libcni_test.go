@@ -270,25 +270,3 @@ func TestWithoutPrivilege(t *testing.T) {
 		}
 	}
 }
-
-// In a pod with users of its own, which are the machine's for nobody else, the rules are in the
-// form that can be written from outside.
-func TestUserNamespace(t *testing.T) {
-	t.Parallel()
-	c, ctx := newChain(t, "1.0.0", injected()), t.Context()
-	own, err := lab.NewWithIDs(ctx, 100_000)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { own.Close() })
-	c.rt.NetNS = own.Pod.File()
-	for _, want := range []string{"result=applied", "result=unchanged"} {
-		if _, err := c.cni.AddNetworkList(ctx, c.list, c.rt); err != nil {
-			t.Fatal(err)
-		}
-		c.wantLog(want + " rules=17 families=\"IPv4 and IPv6\" backend=nftables")
-	}
-	if err := c.cni.CheckNetworkList(ctx, c.list, c.rt); err != nil {
-		t.Error(err)
-	}
-}
