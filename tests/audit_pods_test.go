@@ -87,6 +87,9 @@ func auditedPods() []auditedPod {
 		// Outside of the pod its users have other numbers.
 		{name: "a/own-users", annotations: injected(), before: ownUsers, script: "meshtables --backend=nftables",
 			proxy: lab.Identity{UID: firstID + 1337, GID: firstID + 1337}, state: "as-wanted"},
+		// What an init container there has written is in another form than the node would write.
+		{name: "a/own-users-inside", annotations: map[string]string{"sidecar.istio.io/status": byItself}, before: ownUsers, script: withOwnUsers("meshtables --backend=iptables-nft"),
+			proxy: lab.Identity{UID: firstID + 1337, GID: firstID + 1337}, state: "as-wanted"},
 
 		{name: "b/plain", annotations: map[string]string{}, state: "not-in-mesh"},
 		{name: "b/out", annotations: injected("sidecar.istio.io/inject", "false"), state: "not-in-mesh"},
@@ -103,6 +106,8 @@ func auditedPods() []auditedPod {
 		{name: "c/itself", annotations: itself, state: "uncaptured", kinds: "no-rules", after: "as-wanted"},
 		{name: "c/sandboxed", annotations: injected(), script: "cp /bin/sleep /run/runsc; /run/runsc 3600 >/dev/null 2>&1 &", state: "sandboxed", kinds: "sandbox"},
 		{name: "c/silent", annotations: injected(), silent: true, state: "uncaptured", kinds: "no-rules proxy-not-listening", after: "as-wanted"},
+		{name: "c/own-users", annotations: injected(), before: ownUsers, proxy: lab.Identity{UID: firstID + 1337, GID: firstID + 1337},
+			state: "uncaptured", kinds: "no-rules", after: "as-wanted"},
 		{name: "c/ambient", annotations: enrolled, state: "uncaptured", kinds: "no-rules", after: "as-wanted"},
 		{name: "c/ambient-silent", annotations: enrolled, silent: true, state: "uncaptured", kinds: "no-rules proxy-not-listening"},
 
@@ -141,6 +146,9 @@ func auditedPods() []auditedPod {
 			state: "different", kinds: "proxy-user"},
 		{name: "d/own-users", annotations: injected(), before: ownUsers, script: "meshtables --backend=nftables",
 			proxy: lab.Identity{UID: firstID + 4711, GID: firstID + 4711}, state: "different", kinds: "proxy-user"},
+		{name: "d/own-users-inside", annotations: map[string]string{"sidecar.istio.io/status": byItself}, before: ownUsers,
+			script: withOwnUsers("meshtables --backend=iptables-nft") + "; iptables -t nat -D ISTIO_INBOUND 2",
+			proxy:  lab.Identity{UID: firstID + 1337, GID: firstID + 1337}, state: "different", kinds: "drift", after: "as-wanted"},
 		// A process stays: only by one can be seen which ids the namespace has. It is waited for
 		// until it has left this namespace, and then until its ids are there.
 		{name: "d/users", annotations: injected(), before: "unshare --user --map-root-user --net sleep 3600 >/dev/null 2>&1 & p=$!; " +
@@ -164,10 +172,23 @@ const docker = "meshtables --virtual-interfaces=docker* --redirect-dns --capture
 	"ip link add docker0 type bridge; ip addr add 172.17.0.1/16 dev docker0; ip link set docker0 up"
 
 // ownUsers makes a namespace whose users are others outside, from firstID on. By a process that
-// stays can be seen which.
-var ownUsers = fmt.Sprintf("unshare --user --net sleep 3600 >/dev/null 2>&1 & p=$!; "+
-	"until [ \"$(readlink /proc/$p/ns/net)\" != \"$(readlink /proc/$$/ns/net)\" ]; do sleep 0.01; done; "+
-	"echo 0 %[1]d 65536 >/proc/$p/uid_map; echo 0 %[1]d 65536 >/proc/$p/gid_map; mount --bind /proc/$p/ns/net %%s", firstID)
+// stays can be seen which. Files of /proc/net belong to the pod's root only if it is known when the
+// network namespace is made (xt_proto_init in net/netfilter/x_tables.c).
+var ownUsers = fmt.Sprintf(`unshare --user sleep 3600 >/dev/null 2>&1 & u=$!
+	until [ "$(readlink /proc/$u/ns/user)" != "$(readlink /proc/$$/ns/user)" ]; do sleep 0.01; done
+	echo 0 %[1]d 65536 >/proc/$u/uid_map; echo 0 %[1]d 65536 >/proc/$u/gid_map
+	nsenter --user=/proc/$u/ns/user -- unshare --net sleep 3600 >/dev/null 2>&1 & p=$!
+	until [ "$(readlink /proc/$p/ns/net)" != "$(readlink /proc/$$/ns/net)" ]; do sleep 0.01; done
+	mount --bind /proc/$p/ns/net %%s`, firstID)
+
+// withOwnUsers runs a command of a pod with such users as root there: in the user namespace of the process
+// that stays. The folder of the program is not theirs.
+func withOwnUsers(command string) string {
+	program, args, _ := strings.Cut(command, " ")
+	return "for p in /proc/[0-9]*; do if [ \"$(readlink $p/ns/net)\" = \"$(readlink /proc/self/ns/net)\" ] && " +
+		"[ \"$(readlink $p/ns/user)\" != \"$(readlink /proc/self/ns/user)\" ]; then break; fi; done; " +
+		"nsenter --user=$p/ns/user -- /proc/self/fd/3 " + args + " 3<$(command -v " + program + ")"
+}
 
 // auditMachine is a machine with all these pods, by their numbers.
 type auditMachine struct {

@@ -3,6 +3,7 @@ package node
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/meshtables/meshtables/iptables/interceptor"
 	"github.com/meshtables/meshtables/iptables/pod"
@@ -138,7 +139,8 @@ func (r *Report) add(k Kind, text, hint string) {
 // fail says that nobody can tell what the pod is like.
 func (r *Report) fail(k Kind, err error) {
 	r.State = Unreadable
-	r.add(k, err.Error(), "")
+	text, hint, _ := strings.Cut(err.Error(), "\nhint: ")
+	r.add(k, text, hint)
 }
 
 // rank orders reports: the worst state first, and what has problems before what has none.

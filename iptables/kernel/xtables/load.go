@@ -81,9 +81,13 @@ func LegacyTables(ns *namespace.Namespace, family iptables.Family) ([]string, er
 		return nil, nil
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		// The file belongs to root's group too (xt_proto_init in
-		// net/netfilter/x_tables.c).
-		return nil, fmt.Errorf("failed to look for legacy tables: %w\nhint: run with the group 0, in a pod runAsGroup: 0", err)
+		// The file belongs to root, and root's group, of the user namespace that owns the
+		// network namespace (xt_proto_init in net/netfilter/x_tables.c).
+		hint := "run with the group 0, in a pod runAsGroup: 0"
+		if !inOwner(ns) {
+			hint = "run with the capability DAC_READ_SEARCH: the network namespace belongs to another user namespace (hostUsers: false)"
+		}
+		return nil, fmt.Errorf("failed to look for legacy tables: %w\nhint: %s", err, hint)
 	}
 	if err != nil {
 		return nil, err
