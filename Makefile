@@ -31,6 +31,7 @@ kernels: ## the program in other kernels, each in a virtual machine; fetches the
 
 cluster: image ## the CNI plugin and all of deploy/ on a Kubernetes of one node, which it builds from Go modules once
 	@scripts/install-programs containers
+	@scripts/install-programs cluster
 	@scripts/cluster
 
 check: ## gofmt, go vet, staticcheck, govulncheck where it can be reached, race detector

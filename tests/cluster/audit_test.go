@@ -112,9 +112,15 @@ func (c *cluster) onNode(t *testing.T, script string) string {
 	return out
 }
 
-// audit audits by kubectl exec, and returns the states of the pods by their names, and the
-// files of those whose rules are in the way or double.
-func (c *cluster) audit(t *testing.T, status int, args ...string) (states, files map[string]string) {
+// auditedPod is what the audit says of a pod.
+type auditedPod struct {
+	Namespace, Name, State, File string
+	Forms                        []string
+	Problems                     []struct{ Kind, Text string }
+}
+
+// audited audits by kubectl exec. The status says whether anything is wrong.
+func (c *cluster) audited(t *testing.T, status int, args ...string) []auditedPod {
 	t.Helper()
 	words := append([]string{"exec", "-n", "meshtables", "daemonset/meshtables-audit", "--", "meshtables", "audit", "-O", "json"}, args...)
 	out, err := c.Kubectl(t.Context(), words...)
@@ -123,10 +129,7 @@ func (c *cluster) audit(t *testing.T, status int, args ...string) (states, files
 	}
 	text, _, _ := strings.Cut(out, "\ncommand terminated")
 	var answer struct {
-		Pods []struct {
-			Namespace, Name, State, File string
-			Problems                     []struct{ Kind, Text string }
-		}
+		Pods         []auditedPod
 		Interceptors struct{ Unread []string }
 	}
 	if err := json.Unmarshal([]byte(text), &answer); err != nil {
@@ -136,8 +139,15 @@ func (c *cluster) audit(t *testing.T, status int, args ...string) (states, files
 	for _, text := range answer.Interceptors.Unread {
 		t.Errorf("audit %q: %s", args, text)
 	}
+	return answer.Pods
+}
+
+// audit returns the states of the pods by their names, and the files of those whose rules are in
+// the way or double.
+func (c *cluster) audit(t *testing.T, status int, args ...string) (states, files map[string]string) {
+	t.Helper()
 	states, files = make(map[string]string), make(map[string]string)
-	for _, p := range answer.Pods {
+	for _, p := range c.audited(t, status, args...) {
 		// The node's own DaemonSets use its network.
 		states[p.Name] = p.State
 		files[p.Name] = p.File

@@ -12,8 +12,8 @@ import (
 	"github.com/meshtables/meshtables/tests/runtime/node"
 )
 
-// programsVariable names the folder with the programs of Kubernetes and of Istio that
-// scripts/cluster has built, and imageVariable the archive of the image that "make image" has
+// programsVariable names the folder with the programs of Kubernetes, of Istio and of a runtime
+// that scripts/cluster has built, and imageVariable the archive of the image that "make image" has
 // written.
 const (
 	programsVariable = "MESHTABLES_CLUSTER_PROGRAMS"
@@ -66,6 +66,10 @@ func newCluster(t *testing.T) *cluster {
 			t.Error(err)
 		}
 	})
+	// Root of a pod with users of its own is nobody special here, and has to get to its files.
+	if err := os.Chmod(folder, 0o711); err != nil {
+		t.Fatal(err)
+	}
 	images := []node.Image{
 		node.Program(node.PauseImage, workload, "pause"),
 		node.Program("registry.example/application:"+imageTag, workload),
