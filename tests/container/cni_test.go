@@ -58,8 +58,8 @@ func TestPluginWithoutRoles(t *testing.T) {
 }
 
 // The Pod Security Standards have nothing against it but what its work is: folders of the node,
-// as their owner, and the rules of pods that came too early. The network of the node is what lets
-// it start first. To be taken away it needs no capability.
+// as their owner, also where SELinux is, and the rules of pods that came too early. The network of
+// the node is what lets it start first. To be taken away it needs no capability.
 func TestPluginSecurity(t *testing.T) {
 	t.Parallel()
 	pod := pluginPod(t, "cni")
@@ -69,6 +69,7 @@ func TestPluginSecurity(t *testing.T) {
 		`restricted volume types: volumes "plugins", "networks", "cache", "namespaces" use restricted volume type "hostPath"`,
 		`runAsNonRoot != true: container "meshtables-cni" must not set securityContext.runAsNonRoot=false`,
 		`runAsUser=0: container "meshtables-cni" must not set runAsUser=0`,
+		`seLinuxOptions: container "meshtables-cni" set forbidden securityContext.seLinuxOptions: type "spc_t"`,
 		`unrestricted capabilities: container "meshtables-cni" must not include "NET_ADMIN", "SYS_ADMIN" in securityContext.capabilities.add`,
 	}
 	leaving := pluginPod(t, "cni-uninstall")

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/meshtables/meshtables/tests/lab"
@@ -72,6 +73,30 @@ func TestUserNamespace(t *testing.T) {
 			wantOwn(t, own, exempt, test.proxy.inbound != 0)
 			damaged(t, c, own)
 		})
+	}
+}
+
+// What the entry asks for and the kernel does not take from outside keeps the pod from starting, and
+// the message says what does.
+func TestUserNamespaceByIPTables(t *testing.T) {
+	t.Parallel()
+	c, ctx := newChain(t, "1.0.0", injected()), t.Context()
+	own, err := lab.NewWithIDs(ctx, firstID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { own.Close() })
+	c.rt.NetNS = own.Pod.File()
+	text := strings.Replace(`{"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "first"}, ENTRY]}`, "ENTRY",
+		strings.TrimSuffix(entry, "}")+`, "options": {"backend": "iptables-nft"}}`, 1)
+	if c.list, err = libcni.ConfListFromBytes([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.cni.AddNetworkList(ctx, c.list, c.rt)
+	const want = "the match owner takes only ids mapped in the user namespace, and only in the one that owns the network namespace"
+	var object *types.Error
+	if !errors.As(err, &object) || !strings.Contains(object.Msg, want) || !strings.Contains(object.Details, "--backend=nftables") {
+		t.Errorf("got %v, %+v", err, object)
 	}
 }
 
