@@ -37,6 +37,7 @@ func TestHostSecurity(t *testing.T) {
 		`restricted volume types: volume "cache" uses restricted volume type "hostPath"`,
 		`runAsNonRoot != true: container "meshtables-host" must not set securityContext.runAsNonRoot=false`,
 		`runAsUser=0: container "meshtables-host" must not set runAsUser=0`,
+		`seLinuxOptions: container "meshtables-host" set forbidden securityContext.seLinuxOptions: type "spc_t"`,
 		`unrestricted capabilities: container "meshtables-host" must not include "NET_ADMIN" in securityContext.capabilities.add`,
 	}
 	var got []string
