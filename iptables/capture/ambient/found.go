@@ -32,7 +32,7 @@ func (c Config) ListenEverywhere(port uint16) string {
 	if port != c.DNSPort {
 		return ""
 	}
-	return fmt.Sprintf(`set DNS_PROXY_ADDR: "[::]:%d" among the proxyMetadata of %s`, port, "ztunnel (variable PROXY_CONFIG of its DaemonSet)")
+	return fmt.Sprintf(`set DNS_PROXY_ADDR: "[::]:%d" among the proxyMetadata of ztunnel (variable PROXY_CONFIG of its DaemonSet)`, port)
 }
 
 // TakesFrom implements [capture.Wanted].

@@ -42,7 +42,7 @@ func (c Config) ListenEverywhere(port uint16) string {
 	if port != c.DNSPort {
 		return ""
 	}
-	return fmt.Sprintf(`set DNS_PROXY_ADDR: "[::]:%d" among the proxyMetadata of %s`, port, "the pod's proxy (annotation proxy.istio.io/config)")
+	return fmt.Sprintf(`set DNS_PROXY_ADDR: "[::]:%d" among the proxyMetadata of the pod's proxy (annotation proxy.istio.io/config)`, port)
 }
 
 // TakesFrom implements [capture.Wanted].
