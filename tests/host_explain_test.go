@@ -39,6 +39,8 @@ func waysOfProbe() []wayOfProbe {
 		{name: "answer dropped in the pod", inPod: "iptables -A OUTPUT -p tcp --sport 8080 -j DROP", want: "pod   the answer is dropped by rule 1 of filter OUTPUT"},
 		{name: "answer dropped on the node", onNode: "iptables -A INPUT -i eth0 -p tcp -j DROP", want: "node  the answer comes in by eth0, and is dropped by rule 1 of filter INPUT"},
 		{name: "answer dropped before its address is back", onNode: "iptables -t raw -A PREROUTING -d 169.254.7.127 -j DROP", want: "node  the answer comes in by eth0, and is dropped by rule 1 of raw PREROUTING"},
+		{name: "answer dropped by its new address", onNode: "iptables -A INPUT -d 10.244.1.1 -p tcp --sport 8080 -j DROP", want: "node  the answer comes in by eth0, and is dropped by rule 1 of filter INPUT"},
+		{name: "answer with its new address", onNode: "iptables -A INPUT -d 169.254.7.127 -j DROP"},
 		{name: "answer untracked", onNode: "iptables -t raw -A PREROUTING -d 169.254.7.127 -j CT --notrack", want: "keeps it from connection tracking"},
 		{name: "reverse path on the node", onNode: "ip route add default dev net1 table 77; ip rule add pref 3 from 10.244.1.1 to 10.244.1.7 lookup 77; sysctl -qw net.ipv4.conf.eth0.rp_filter=1",
 			want: "node  the reverse path filter (rp_filter) drops it", mend: "sysctl -w net/ipv4/conf/eth0/rp_filter=2"},

@@ -46,8 +46,12 @@ func (c *command) followFromNode(ctx context.Context, s *subject, e *explanation
 	if !isInMesh && !e.result.Source.IsValid() {
 		return nil, nil
 	}
+	var from netip.Addr
+	if !slices.Contains(e.Packet.Assumed, "--from") {
+		from = e.before.Source
+	}
 	return follow.Follow(ctx, &follow.Probe{
-		Packet: e.before, Result: e.result, Node: follow.Side{Namespace: c.namespace, Path: &s.path}, Pod: probed,
+		Packet: e.before, Result: e.result, From: from, Node: follow.Side{Namespace: c.namespace, Path: &s.path}, Pod: probed,
 		Change:        shellWords([]string{"meshtables", hostVerb, "--add-pods=" + e.before.Destination.String()}),
 		PodInterfaces: shellWords([]string{"meshtables", hostVerb, "--pod-interfaces"}),
 	})

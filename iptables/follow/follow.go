@@ -76,6 +76,9 @@ type Probe struct {
 	// to it.
 	Packet iptables.Packet
 	Result explain.Result
+	// From is the source address that the prober chooses; the zero value if it leaves that to the
+	// kernel.
+	From netip.Addr
 	// Change is what to do if the rules give it no source address.
 	Change string
 	Node   Side

@@ -26,7 +26,7 @@ func (f *follower) leaveNode() error {
 	}
 	f.source = f.Result.Source
 	f.way.add(OnNode, "it gets the source address %s: %s", f.source, sourceStep(f.Result))
-	route, why, err := lookup(f.ctx, f.Node.Namespace, rtnetlink.Packet{To: f.Packet.Destination}, rtnetlink.Link{})
+	route, why, err := lookup(f.ctx, f.Node.Namespace, rtnetlink.Packet{To: f.Packet.Destination, From: f.From}, rtnetlink.Link{})
 	if err != nil {
 		return err
 	}
@@ -34,9 +34,11 @@ func (f *follower) leaveNode() error {
 		f.way.lose(OnNode, "", "%s to %s", why, f.Packet.Destination)
 		return nil
 	}
-	if f.node = route.Source; !f.node.IsValid() {
-		f.node = f.Packet.Source
+	if route.Source.IsValid() && !f.From.IsValid() {
+		// Who does not choose gets this one.
+		f.Packet.Source = route.Source
 	}
+	f.node = f.Packet.Source
 	if f.out, err = rtnetlink.LinkByIndex(f.ctx, f.Node.Namespace, route.Link); err != nil {
 		return fmt.Errorf("failed to find the interface to %s: %w", f.Packet.Destination, err)
 	}
