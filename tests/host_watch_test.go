@@ -381,6 +381,7 @@ func TestHostWatchReady(t *testing.T) {
 	w.await(t, "not ready", func() bool {
 		return strings.HasPrefix(ask(), "HTTP/1.1 503 ") && strings.Contains(ask(), "--replace-dataplane")
 	})
+	w.await(t, "a word about it", func() bool { return strings.Contains(w.says(), "failed to put back") })
 	if n := strings.Count(w.says(), "failed to put back"); n != 1 {
 		t.Errorf("it says %d times that it cannot:\n%s", n, w.says())
 	}

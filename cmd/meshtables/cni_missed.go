@@ -55,6 +55,9 @@ func (c *command) tellMissed(reports []node.Report, err error, last []string) (t
 		switch {
 		case r.State == node.Unreadable:
 			why := r.Problems[0].Text
+			if hint := r.Problems[0].Hint; hint != "" {
+				why += "\n" + hintPrefix + hint
+			}
 			unreadable[why] = append(unreadable[why], r.String())
 		case r.Repair == nil:
 		case r.Repair.Result == node.Repaired:

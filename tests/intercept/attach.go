@@ -185,13 +185,19 @@ func (f *filter) Close() error {
 	return f.in.FilterDel(f.added)
 }
 
-// detaching returns what ends a link, once.
+// detaching returns what ends a link, once. A link ends with its last file, and a process that was
+// just started may have a copy of that for a moment, so it is detached first.
 func detaching(t testing.TB, l io.Closer, err error) func() {
 	t.Helper()
 	if err != nil {
 		t.Fatal("failed to attach a BPF program: ", err)
 	}
 	detach := sync.OnceFunc(func() {
+		if attached, ok := l.(link.Link); ok {
+			if err := attached.Detach(); err != nil {
+				t.Error(err)
+			}
+		}
 		if err := l.Close(); err != nil {
 			t.Error(err)
 		}
