@@ -30,6 +30,7 @@ func TestPlugin(t *testing.T) {
 		{"a service", service},
 		{"opted out", optedOut},
 		{"a wrong annotation", wrongAnnotation},
+		{"users by namespace", usersByNamespace},
 		{"without the API server", withoutAPIServer},
 		{"an upgrade", upgrade},
 		{"a reboot", reboot},
