@@ -21,3 +21,12 @@ func Brief(rule string) string {
 		return fmt.Sprintf("{%s... (%d values)}", first, strings.Count(set, ",")+1)
 	})
 }
+
+// Enumerate returns words as a list in a sentence: "a, b and c".
+func Enumerate(words []string) string {
+	last := len(words) - 1
+	if last < 1 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:last], ", ") + " and " + words[last]
+}

@@ -6,8 +6,8 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 
+	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/node"
 )
 
@@ -79,8 +79,9 @@ func namesOf(pods []string) string {
 	if len(pods) == 1 {
 		return pods[0] + " is"
 	}
-	if len(pods) > most {
-		return fmt.Sprintf("%s and %d more are", strings.Join(pods[:most], ", "), len(pods)-most)
+	named := pods[:min(len(pods), most)]
+	if more := len(pods) - most; more > 0 {
+		named = append(slices.Clone(named), fmt.Sprintf("%d more", more))
 	}
-	return strings.Join(pods[:len(pods)-1], ", ") + " and " + pods[len(pods)-1] + " are"
+	return iptables.Enumerate(named) + " are"
 }

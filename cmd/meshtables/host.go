@@ -97,7 +97,7 @@ func (c *command) checkHost() error {
 		}
 	}
 	if len(asked) > 1 && !(len(asked) == 2 && c.dryRun && c.cleanupOnly) {
-		errs = append(errs, fmt.Errorf("%s: must not be given together", enumerate(asked)))
+		errs = append(errs, fmt.Errorf("%s: must not be given together", iptables.Enumerate(asked)))
 	}
 	for _, name := range []string{"every", "ready-address"} {
 		if given := c.line.flags.Given(name); given != "" && !c.watch {

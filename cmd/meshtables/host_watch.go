@@ -73,7 +73,7 @@ func (c *command) podsOfCache() map[netip.Addr]bool {
 func (c *command) tellKept(e keep.Event) {
 	what := strings.Join(e.Missing, "; ")
 	if len(e.By) > 0 {
-		what += "; changed by " + enumerate(e.By)
+		what += "; changed by " + iptables.Enumerate(e.By)
 	}
 	switch {
 	case e.Err != nil && what == "":

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/meshtables/meshtables/iptables"
 	"github.com/meshtables/meshtables/iptables/config"
 )
 
@@ -70,7 +71,7 @@ func (c *commandLine) withHint(v verb, err error) error {
 	if unknown.GetSpecifiedShortnames() == "" {
 		name := unknown.GetSpecifiedName()
 		if others := verbsWith(name); others != nil {
-			hint = "it is an option of " + enumerate(others)
+			hint = "it is an option of " + iptables.Enumerate(others)
 		} else if why := c.flags.Mentioned(name); why != "" {
 			hint = why
 		} else if near := c.flags.Nearest(name); near != "" {
@@ -78,13 +79,4 @@ func (c *commandLine) withHint(v verb, err error) error {
 		}
 	}
 	return fmt.Errorf("%w\n%s%s", err, hintPrefix, hint)
-}
-
-// enumerate returns words as a list in a sentence: "a", "a and b", "a, b and c".
-func enumerate(words []string) string {
-	last := len(words) - 1
-	if last < 1 {
-		return strings.Join(words, "")
-	}
-	return strings.Join(words[:last], ", ") + " and " + words[last]
 }

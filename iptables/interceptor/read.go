@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -86,7 +85,7 @@ func (r *reading) read(processes []string) Found {
 	})
 	r.nameAll()
 	for _, u := range r.unread {
-		r.found.Unread = append(r.found.Unread, fmt.Sprintf("the BPF programs of %s could not be read: %s", enumerate(u.kinds), u.reason))
+		r.found.Unread = append(r.found.Unread, fmt.Sprintf("the BPF programs of %s could not be read: %s", iptables.Enumerate(u.kinds), u.reason))
 	}
 	return r.found
 }
@@ -253,13 +252,4 @@ func (r *reading) sayNameless() {
 	if !slices.Contains(r.found.Unread, text) {
 		r.found.Unread = append(r.found.Unread, text)
 	}
-}
-
-// enumerate returns words as a list in a sentence.
-func enumerate(words []string) string {
-	last := len(words) - 1
-	if last < 1 {
-		return strings.Join(words, "")
-	}
-	return strings.Join(words[:last], ", ") + " and " + words[last]
 }
