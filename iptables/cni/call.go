@@ -58,10 +58,7 @@ func (c *call) add(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	policy, decision, err := c.decide()
-	if err == nil {
-		decision, err = c.decideSandboxed(decision)
-	}
+	policy, decision, err := c.decideHere()
 	if err != nil {
 		return err
 	}

@@ -12,10 +12,7 @@ import (
 
 // check compares the pod's rules with what its annotations ask for.
 func (c *call) check(ctx context.Context) error {
-	policy, decision, err := c.decide()
-	if err == nil {
-		decision, err = c.decideSandboxed(decision)
-	}
+	policy, decision, err := c.decideHere()
 	if err != nil || !isOurs(decision) {
 		return err
 	}

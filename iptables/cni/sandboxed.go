@@ -78,6 +78,16 @@ func isSandboxSign(key, value string) bool {
 	return slices.ContainsFunc(ownersOfSandboxes(), func(owner string) bool { return strings.HasPrefix(key, owner) })
 }
 
+// decideHere is decide for a pod of this machine: what it asks for, and what its sandbox, if it
+// has one, means for that.
+func (c *call) decideHere() (capture.Policy, capture.Decision, error) {
+	policy, decision, err := c.decide()
+	if err == nil {
+		decision, err = c.decideSandboxed(decision)
+	}
+	return policy, decision, err
+}
+
 // decideSandboxed is what to do with a pod that is captured, if it has a sandbox.
 func (c *call) decideSandboxed(d capture.Decision) (capture.Decision, error) {
 	if !isOurs(d) {

@@ -78,14 +78,23 @@ func exchange(file, old, text string) error {
 // rename puts text into a file of another name, then removes the old one. In between the
 // runtime takes the first in order.
 func rename(file, to, text string) error {
-	temporary, err := write(file, text)
+	if err := writeTo(file, to, text); err != nil {
+		return err
+	}
+	return os.Remove(file)
+}
+
+// writeTo puts text into a file at once, with the owner and mode of another. Runtimes hear of it
+// wherever it is: the new file leaves the folder of the other.
+func writeTo(beside, to, text string) error {
+	temporary, err := write(beside, text)
 	if err != nil {
 		return err
 	}
 	if err := os.Rename(temporary, to); err != nil {
 		return errors.Join(err, os.Remove(temporary))
 	}
-	return os.Remove(file)
+	return nil
 }
 
 // write writes text into a new file beside another, with the same owner and mode. Its name

@@ -89,13 +89,8 @@ func (p *placing) writeDropIn(c *chain) (written bool, err error) {
 	if err := os.Mkdir(filepath.Dir(file), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return false, err
 	}
-	// Runtimes hear of what leaves the folder of networks, so they read this at once.
-	temporary, err := write(c.file, text)
-	if err != nil {
+	if err := writeTo(c.file, file, text); err != nil {
 		return false, err
-	}
-	if err := os.Rename(temporary, file); err != nil {
-		return false, errors.Join(err, os.Remove(temporary))
 	}
 	p.changed(file)
 	return true, nil

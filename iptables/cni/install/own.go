@@ -42,12 +42,8 @@ func (p *placing) writeOwn(c *chain) error {
 	if there, err := os.ReadFile(own); err == nil && sameJSON(string(there), want) {
 		return nil
 	}
-	temporary, err := write(c.file, want)
-	if err != nil {
+	if err := writeTo(c.file, own, want); err != nil {
 		return err
-	}
-	if err := os.Rename(temporary, own); err != nil {
-		return errors.Join(err, os.Remove(temporary))
 	}
 	p.changed(own)
 	return nil
