@@ -76,8 +76,14 @@ func TestPluginSecurity(t *testing.T) {
 	if add := leaving.Spec.Containers[0].SecurityContext.Capabilities.Add; len(add) > 0 {
 		t.Errorf("cni-uninstall adds %v", add)
 	}
+	wantViolations(t, &pod, want...)
+}
+
+// wantViolations checks what the Pod Security Standards have against a pod, in order and each once.
+func wantViolations(t *testing.T, pod *corev1.Pod, want ...string) {
+	t.Helper()
 	var got []string
-	for _, v := range violations(t, api.LevelRestricted, &pod) {
+	for _, v := range violations(t, api.LevelRestricted, pod) {
 		if !slices.Contains(got, v) {
 			got = append(got, v)
 		}
