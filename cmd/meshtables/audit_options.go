@@ -1,10 +1,7 @@
 package main
 
 import (
-	"errors"
 	"time"
-
-	"github.com/spf13/pflag"
 
 	"github.com/meshtables/meshtables/iptables/cni/install"
 	"github.com/meshtables/meshtables/iptables/config"
@@ -44,7 +41,7 @@ func (o *options) auditRows() []config.Row {
 		{Option: config.Option{
 			Name:  "every",
 			Usage: "stay, and audit again after this time, such as 1m",
-		}, Value: (*everyValue)(&o.every)},
+		}, Value: newEvery(&o.every)},
 		{Option: config.Option{
 			Name:  "output-file",
 			Usage: "write the answer to this file, at once, instead of stdout",
@@ -55,29 +52,6 @@ func (o *options) auditRows() []config.Row {
 	}
 	return rows
 }
-
-// everyValue is a time between audits.
-type everyValue time.Duration
-
-var _ pflag.Value = (*everyValue)(nil)
-
-func (v *everyValue) Set(text string) error {
-	d, err := time.ParseDuration(text)
-	if err != nil || d < time.Second {
-		return errors.New("must be a duration of a second or more, such as 30s or 5m")
-	}
-	*v = everyValue(d)
-	return nil
-}
-
-// String returns nothing if there is no such time, so that help shows no default.
-func (v *everyValue) String() string {
-	if *v == 0 {
-		return ""
-	}
-	return time.Duration(*v).String()
-}
-func (v *everyValue) Type() string { return "time" }
 
 // podValue is NAMESPACE/NAME.
 type podValue string

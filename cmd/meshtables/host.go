@@ -48,7 +48,7 @@ func (o *options) hostRows() []config.Row {
 		{Option: config.Option{
 			Name: "every", FlagOnly: true,
 			Usage: "with --watch, compare so often too: the kernel reports no changes of legacy tables and of ipsets",
-		}, Value: (*everyValue)(&o.every)},
+		}, Value: newEvery(&o.every)},
 		{Option: config.Option{
 			Name: "ready-address", FlagOnly: true,
 			Usage: "with --watch, answer HTTP requests at this address: 200 if everything is as wanted, else 503 and why",

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -26,50 +25,14 @@ func (o *options) probeRows() []config.Row {
 	return []config.Row{{Option: config.Option{
 		Name: "probe-timeout", Shared: true,
 		Usage: "time limit for all connections of probe or --run-validation together",
-	}, Value: (*timeoutValue)(&o.probeTimeout)}, {Option: config.Option{
+	}, Value: &timeValue{&o.probeTimeout, 1, 0, "must be a duration such as 5s or 500ms"}}, {Option: config.Option{
 		Name:  "wait",
 		Usage: "while a connection goes to the wrong place, try again for this time, such as 2m (default 0)",
-	}, Value: (*waitValue)(&o.probeWait)}}
+	}, Value: &timeValue{&o.probeWait, 0, longestWait, "must be a duration up to 1h, such as 2m or 30s, or 0 to try once"}}}
 }
-
-// waitValue is a duration up to [longestWait].
-type waitValue time.Duration
 
 // longestWait is longer than anybody repairs by hand, and not for ever.
 const longestWait = time.Hour
-
-func (v *waitValue) Set(text string) error {
-	d, err := time.ParseDuration(text)
-	if err != nil || d < 0 || d > longestWait {
-		return errors.New("must be a duration up to 1h, such as 2m or 30s, or 0 to try once")
-	}
-	*v = waitValue(d)
-	return nil
-}
-
-// String returns nothing for 0, which the help explains.
-func (v *waitValue) String() string {
-	if *v == 0 {
-		return ""
-	}
-	return time.Duration(*v).String()
-}
-func (v *waitValue) Type() string { return "time" }
-
-// timeoutValue is a duration that is not 0.
-type timeoutValue time.Duration
-
-func (v *timeoutValue) Set(text string) error {
-	d, err := time.ParseDuration(text)
-	if err != nil || d <= 0 {
-		return errors.New("must be a duration such as 5s or 500ms")
-	}
-	*v = timeoutValue(d)
-	return nil
-}
-
-func (v *timeoutValue) String() string { return time.Duration(*v).String() }
-func (v *timeoutValue) Type() string   { return "time" }
 
 // probe opens connections that the rules capture: the rules that the options ask for
 // or, without options, the installed ones.
