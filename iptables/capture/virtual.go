@@ -64,6 +64,22 @@ func IsInterfaceOf(names []string, name string) bool {
 	return slices.ContainsFunc(names, func(n string) bool { return iptables.Interface{Name: n}.MetBy(name) })
 }
 
+// ByInterfaces matches what goes by any of some interfaces, in a direction:
+// [iptables.InInterface] or [iptables.OutInterface].
+func ByInterfaces(direction iptables.SetField, names []string) Condition {
+	return AnyOf(direction, Intervals(names, iptables.InterfaceInterval))
+}
+
+// ListenForDNS says how to have a proxy of Istio's listen at all addresses of a port, if that is
+// the one for DNS: by default its agent and ztunnel answer queries at loopback addresses. where is
+// what has the setting.
+func ListenForDNS(port, dnsPort uint16, where string) string {
+	if port != dnsPort {
+		return ""
+	}
+	return fmt.Sprintf(`set DNS_PROXY_ADDR: "[::]:%d" among the proxyMetadata of %s`, port, where)
+}
+
 // uplinks returns the uplinks of a namespace that a list of names has.
 func uplinks(names []string, h host.Host) []string {
 	var all []string

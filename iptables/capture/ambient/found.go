@@ -26,13 +26,9 @@ func (c Config) Found(h host.Host, _ string) []string {
 // IDs returns none: no rule names a user or a group.
 func (c Config) IDs() []capture.IDs { return nil }
 
-// ListenEverywhere implements [capture.Wanted]. Istio's agent and ztunnel answer DNS queries at
-// loopback addresses by default.
+// ListenEverywhere implements [capture.Wanted].
 func (c Config) ListenEverywhere(port uint16) string {
-	if port != c.DNSPort {
-		return ""
-	}
-	return fmt.Sprintf(`set DNS_PROXY_ADDR: "[::]:%d" among the proxyMetadata of ztunnel (variable PROXY_CONFIG of its DaemonSet)`, port)
+	return capture.ListenForDNS(port, c.DNSPort, "ztunnel (variable PROXY_CONFIG of its DaemonSet)")
 }
 
 // TakesFrom implements [capture.Wanted].

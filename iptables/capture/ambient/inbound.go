@@ -89,11 +89,11 @@ func (p *planner) virtualInterfaces(nat *iptables.PlannedTable) {
 
 // inByVirtual matches what comes in from a virtual machine.
 func (p *planner) inByVirtual() capture.Condition {
-	return capture.AnyOf(iptables.InInterface, capture.Intervals(p.virtual, iptables.InterfaceInterval))
+	return capture.ByInterfaces(iptables.InInterface, p.virtual)
 }
 
 // skippedInterfaces leave excluded interfaces alone, in one direction.
 func (p *planner) skippedInterfaces(direction iptables.SetField) []iptables.PlannedRule {
 	return capture.Listed(capture.FromList("--excluded-interfaces").Rule(iptables.Return,
-		capture.AnyOf(direction, capture.Intervals(p.cfg.ExcludedInterfaces, iptables.InterfaceInterval))))
+		capture.ByInterfaces(direction, p.cfg.ExcludedInterfaces)))
 }

@@ -36,13 +36,9 @@ func (c Config) Found(h host.Host, resolvConf string) []string {
 	return append(lines, capture.FoundVirtual(c.VirtualInterfaces, h)...)
 }
 
-// ListenEverywhere implements [capture.Wanted]. Istio's agent and ztunnel answer DNS queries at
-// loopback addresses by default.
+// ListenEverywhere implements [capture.Wanted].
 func (c Config) ListenEverywhere(port uint16) string {
-	if port != c.DNSPort {
-		return ""
-	}
-	return fmt.Sprintf(`set DNS_PROXY_ADDR: "[::]:%d" among the proxyMetadata of the pod's proxy (annotation proxy.istio.io/config)`, port)
+	return capture.ListenForDNS(port, c.DNSPort, "the pod's proxy (annotation proxy.istio.io/config)")
 }
 
 // TakesFrom implements [capture.Wanted].

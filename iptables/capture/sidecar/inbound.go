@@ -88,11 +88,11 @@ func (p *planner) virtualInterfaces(nat *iptables.PlannedTable) {
 
 // inByVirtual matches what comes in from a virtual machine.
 func (p *planner) inByVirtual() capture.Condition {
-	return capture.AnyOf(iptables.InInterface, capture.Intervals(p.virtual, iptables.InterfaceInterval))
+	return capture.ByInterfaces(iptables.InInterface, p.virtual)
 }
 
 // skipInterfaces makes a chain leave excluded interfaces alone, in one direction.
 func (p *planner) skipInterfaces(t *iptables.PlannedTable, chain string, direction iptables.SetField) {
 	t.Append(chain, capture.Listed(capture.FromList("--excluded-interfaces").Rule(iptables.Return,
-		capture.AnyOf(direction, capture.Intervals(p.cfg.ExcludedInterfaces, iptables.InterfaceInterval))))...)
+		capture.ByInterfaces(direction, p.cfg.ExcludedInterfaces)))...)
 }
